@@ -1,0 +1,212 @@
+"""What the engine can be asked about projects, and what it says while it works: the types behind ``/composer/v1``.
+
+Times are nanoseconds since the epoch, durations seconds unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all requests: immutable, unknown fields refused."""
+
+
+class ProjectSource(Request):
+    """Which project a command is about: what the client's directory, flags and environment say."""
+
+    cwd: str
+    files: tuple[str, ...] = ()
+    """``-f`` in order; empty: search ``cwd`` and its parents."""
+    project_name: str = ""
+    project_directory: str = ""
+    profiles: tuple[str, ...] = ()
+    env_files: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    stdin: str | None = None
+    """What ``-f -`` reads."""
+    compatibility: bool = False
+
+
+class ProjectRequest(Request):
+    """A verb that needs nothing but the project and perhaps some of its services."""
+
+    project: ProjectSource
+    services: tuple[str, ...] = ()
+
+
+class UpRequest(ProjectRequest):
+    """``up`` and ``create`` (``start`` false)."""
+
+    start: bool = True
+    scale: dict[str, int] = {}
+    no_deps: bool = False
+    always_recreate_deps: bool = False
+    force_recreate: bool = False
+    no_recreate: bool = False
+    renew_anon_volumes: bool = False
+    remove_orphans: bool = False
+    pull: Literal["", "always", "missing", "never", "build", "if_not_present", "policy"] = ""
+    build: bool = False
+    no_build: bool = False
+    quiet_pull: bool = False
+    wait: bool = False
+    wait_timeout: float = 0
+    timeout: float | None = None
+    """Grace in seconds for containers that must be stopped to be recreated; None: their own."""
+    attach: bool = False
+    """Also emit ``LogEvent`` and ``ExitEvent`` of the services until the stream is closed."""
+    attach_services: tuple[str, ...] = ()
+    no_attach: tuple[str, ...] = ()
+    attach_dependencies: bool = False
+    abort_on_container_exit: bool = False
+    abort_on_container_failure: bool = False
+    exit_code_from: str = ""
+
+
+class DownRequest(ProjectRequest):
+    volumes: bool = False
+    remove_orphans: bool = False
+    rmi: Literal["", "local", "all"] = ""
+    timeout: float | None = None
+
+
+class StopRequest(ProjectRequest):
+    """``stop`` and ``restart``."""
+
+    timeout: float | None = None
+    no_deps: bool = False
+
+
+class StartRequest(ProjectRequest):
+    wait: bool = False
+    wait_timeout: float = 0
+
+
+class KillRequest(ProjectRequest):
+    signal: str = "SIGKILL"
+    remove_orphans: bool = False
+
+
+class RemoveRequest(ProjectRequest):
+    """``rm``: stopped containers (``stop``: stop them first), with their anonymous volumes if ``volumes``."""
+
+    stop: bool = False
+    volumes: bool = False
+
+
+class ScaleRequest(ProjectRequest):
+    scale: dict[str, int] = {}
+    no_deps: bool = False
+
+
+class PullRequest(ProjectRequest):
+    ignore_pull_failures: bool = False
+    include_deps: bool = False
+    policy: Literal["", "missing", "always"] = ""
+    quiet: bool = False
+
+
+class RunRequest(Request):
+    """``run``: makes (does not start) a one-off container; the client attaches, then starts it by its id."""
+
+    project: ProjectSource
+    service: str
+    command: tuple[str, ...] = ()
+    entrypoint: str | None = None
+    env: tuple[str, ...] = ()
+    env_from_file: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+    name: str = ""
+    user: str = ""
+    working_dir: str = ""
+    volumes: tuple[str, ...] = ()
+    publish: tuple[str, ...] = ()
+    service_ports: bool = False
+    use_aliases: bool = False
+    no_deps: bool = False
+    remove: bool = False
+    tty: bool = False
+    interactive: bool = True
+    detach: bool = False
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    pull: str = ""
+    quiet_pull: bool = False
+    remove_orphans: bool = False
+
+
+class LogsRequest(ProjectRequest):
+    follow: bool = False
+    tail: int | None = None
+    since: int | None = None
+    until: int | None = None
+    index: int = 0
+
+
+# What comes back: one JSON object a line (application/x-ndjson), told apart by "type".
+
+
+class StepEvent(msgspec.Struct, frozen=True, kw_only=True, tag="step", omit_defaults=True):
+    """Progress of one thing. ``status`` is what Docker Compose shows (Creating, Created, Starting, Started, Waiting,
+    Healthy, Exited, Running, Recreate, Recreated, Stopping, Stopped, Removing, Removed, Killing, Killed, Pausing,
+    Paused, Unpausing, Unpaused, Restarting, Pulling, Pulled, Skipped, Warning, Error)."""
+
+    kind: Literal["Container", "Network", "Volume", "Image", "Config", "Secret"]
+    name: str
+    status: str
+    text: str = ""
+    """What is being waited for, the reason of a recreate, a layer's id ..."""
+    time: int = 0
+    current: int = 0
+    total: int = 0
+    """Bytes, while an image is pulled."""
+    parent: str = ""
+
+
+class LogEvent(msgspec.Struct, frozen=True, kw_only=True, tag="log", omit_defaults=True):
+    service: str
+    container: str
+    number: int
+    stream: Literal["stdout", "stderr"]
+    time: int
+    line: str = ""
+    """Without its line end."""
+    line64: str = ""
+    """Instead of ``line`` when the bytes are not UTF-8: base64."""
+    partial: bool = False
+    """No line end was written (yet)."""
+
+
+class ExitEvent(msgspec.Struct, frozen=True, kw_only=True, tag="exit", omit_defaults=True):
+    service: str
+    container: str
+    number: int
+    exit_code: int
+    restarting: bool = False
+
+
+class WarningEvent(msgspec.Struct, frozen=True, kw_only=True, tag="warning"):
+    message: str
+
+
+class ResultEvent(msgspec.Struct, frozen=True, kw_only=True, tag="result", omit_defaults=True):
+    """The last line of a request that went well (which may still ask for a non-zero exit status)."""
+
+    exit_status: int = 0
+    data: Any = None
+
+
+class ErrorEvent(msgspec.Struct, frozen=True, kw_only=True, tag="error", omit_defaults=True):
+    """The last line of a request that failed."""
+
+    message: str
+    hint: str = ""
+    locations: tuple[dict[str, Any], ...] = ()
+    """Fields of ``runtime.errors.Location``, innermost first."""
+    exit_status: int = 1
+
+
+Event = StepEvent | LogEvent | ExitEvent | WarningEvent | ResultEvent | ErrorEvent

@@ -1,0 +1,77 @@
+"""The one root of errors meant for people.
+
+Raise where most is known, add context on the way up with :meth:`ComposerError.within`, print once at the edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a text file. ``line`` and ``column`` count from 1; 0 means unknown."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+    path: str = ""
+    """Dotted path of the value, for instance ``services.web.ports[0]``."""
+    text: str = ""
+    """The line itself, without its line end, for showing under the message."""
+
+    def __str__(self) -> str:
+        return ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
+
+
+class ComposerError(Exception):
+    """Something a person can act on.
+
+    ``message`` says what is wrong, ``hint`` what to do about it, ``locations`` where (innermost first), and
+    ``exit_status`` what the command ends with. ``status`` is the HTTP status the engine's API answers with.
+    """
+
+    exit_status: int = 1
+    status: int = 500
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        exit_status: int | None = None,
+        status: int | None = None,
+        locations: tuple[Location, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.locations = locations
+        if exit_status is not None:
+            self.exit_status = exit_status
+        if status is not None:
+            self.status = status
+
+    def within(self, context: str) -> ComposerError:
+        """Put ``context`` before the message ("while pulling postgres:16"), and return self to be raised."""
+        self.message = f"{context}: {self.message}"
+        self.args = (self.message,)
+        return self
+
+
+class NotFound(ComposerError):
+    """What was named does not exist."""
+
+    status = 404
+
+
+class Conflict(ComposerError):
+    """The request contradicts the present state (name taken, still running, in use)."""
+
+    status = 409
+
+
+class InvalidArgument(ComposerError):
+    """The request itself is wrong."""
+
+    status = 400
