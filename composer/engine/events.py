@@ -1,0 +1,102 @@
+"""The engine's events: a short history and everybody who listens."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Literal
+
+import trio
+
+from composer.engine.model import EngineEvent
+
+HISTORY = 1024
+"""How many events ``--since`` can look back on."""
+BACKLOG = 4096
+"""How many a listener may lag before it loses the oldest."""
+
+
+class Events:
+    """Publish is synchronous and never waits; a listener that lags loses events, not the engine."""
+
+    def __init__(self) -> None:
+        self._history: deque[EngineEvent] = deque(maxlen=HISTORY)
+        self._listeners: set[_Listener] = set()
+
+    def publish(
+        self,
+        type: Literal["container", "network", "volume", "image", "daemon"],
+        action: str,
+        actor_id: str,
+        attributes: Mapping[str, str] | None = None,
+    ) -> None:
+        event = EngineEvent(
+            type=type, action=action, actor_id=actor_id, attributes=dict(attributes or {}), time_ns=time.time_ns()
+        )
+        self._history.append(event)
+        for listener in self._listeners:
+            listener.offer(event)
+
+    async def subscribe(
+        self,
+        since: int | None = None,
+        until: int | None = None,
+        filters: Mapping[str, Sequence[str]] | None = None,
+    ) -> AsyncIterator[EngineEvent]:
+        """Events from ``since`` (ns; None: from now) to ``until`` (ns; None: for ever), in order, that match Docker's
+        ``filters`` (type, event, container, network, volume, image, label)."""
+        listener = _Listener()
+        if since is not None:
+            for event in self._history:
+                if event.time_ns >= since:
+                    listener.offer(event)
+        self._listeners.add(listener)
+        try:
+            remaining = float("inf") if until is None else max(0.0, (until - time.time_ns()) / 1e9)
+            with trio.move_on_after(remaining):
+                while True:
+                    event = await listener.next()
+                    if until is not None and event.time_ns > until:
+                        return
+                    if matches(event, filters or {}):
+                        yield event
+        finally:
+            self._listeners.discard(listener)
+
+
+class _Listener:
+    def __init__(self) -> None:
+        self._queue: deque[EngineEvent] = deque(maxlen=BACKLOG)
+        self._news = trio.Event()
+
+    def offer(self, event: EngineEvent) -> None:
+        self._queue.append(event)
+        self._news.set()
+
+    async def next(self) -> EngineEvent:
+        while not self._queue:
+            self._news = trio.Event()
+            await self._news.wait()
+        return self._queue.popleft()
+
+
+def matches(event: EngineEvent, filters: Mapping[str, Sequence[str]]) -> bool:
+    """Docker's rule: values of one filter are alternatives, filters add up."""
+    return all(any(_matches_one(event, key, value) for value in values) for key, values in filters.items() if values)
+
+
+def _matches_one(event: EngineEvent, key: str, value: str) -> bool:
+    match key:
+        case "type" | "scope":
+            return value in (event.type, "local") if key == "scope" else event.type == value
+        case "event":
+            return event.action == value or event.action.startswith(value + ":")
+        case "label":
+            name, has_value, wanted = value.partition("=")
+            return name in event.attributes and (not has_value or event.attributes[name] == wanted)
+        case "container" | "network" | "volume" | "image":
+            named = event.attributes.get("name", "")
+            return event.type == key and (value in (event.actor_id, named) or event.actor_id.startswith(value))
+        case _:
+            return False

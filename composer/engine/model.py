@@ -1,0 +1,171 @@
+"""What the engine keeps and shows: records in the database, and the changing state of a container."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from runtime.container.config import ContainerConfig, Frozen
+
+Phase = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
+HealthStatus = Literal["starting", "healthy", "unhealthy"]
+
+
+class ProbeResult(Frozen):
+    """One healthcheck run. Times in ns since the epoch; ``output`` at most 4096 bytes."""
+
+    start: int
+    end: int
+    exit_code: int
+    output: str
+
+
+class Health(Frozen):
+    status: HealthStatus = "starting"
+    failing_streak: int = 0
+    log: tuple[ProbeResult, ...] = ()
+    """The last five."""
+
+
+class Status(Frozen):
+    """Where a container is in its life. Times in ns since the epoch, 0 when it did not happen."""
+
+    status: Phase = "created"
+    pid: int = 0
+    exit_code: int = 0
+    oom_killed: bool = False
+    error: str = ""
+    started_at: int = 0
+    finished_at: int = 0
+    restart_count: int = 0
+    health: Health | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """There is a process."""
+        return self.status in ("running", "paused")
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing will happen by itself any more."""
+        return self.status in ("created", "exited", "dead")
+
+
+class Endpoint(Frozen):
+    """A container's place on one network."""
+
+    network_id: str
+    ipv4: str = ""
+    prefix: int = 0
+    ipv6: str = ""
+    prefix6: int = 0
+    gateway: str = ""
+    gateway6: str = ""
+    mac: str = ""
+    aliases: tuple[str, ...] = ()
+    dns_names: tuple[str, ...] = ()
+    gw_priority: int = 0
+    priority: int = 0
+    interface_name: str = ""
+    is_static: bool = False
+
+
+class PublishedPort(Frozen):
+    container_port: int
+    protocol: Literal["tcp", "udp", "sctp"]
+    host_ip: str
+    host_port: int
+
+
+class MountPoint(Frozen):
+    """A mount as ``inspect`` shows it."""
+
+    type: Literal["bind", "volume", "tmpfs", "image"]
+    source: str
+    target: str
+    name: str = ""
+    read_only: bool = False
+    propagation: str = ""
+
+
+class ContainerRecord(Frozen):
+    """A container in the database: written before anything is made for it."""
+
+    id: str
+    name: str
+    created: int
+    config: ContainerConfig
+    image_id: str
+    image_ref: str
+    endpoints: dict[str, Endpoint] = {}
+    ports: tuple[PublishedPort, ...] = ()
+    """As last bound; ephemeral ports are asked for again at each start."""
+    volumes: dict[str, str] = {}
+    """Mount target -> name of the volume, for named and anonymous ones."""
+    anonymous: tuple[str, ...] = ()
+    """Names of the volumes that ``rm -v`` removes."""
+    is_wanted: bool = False
+    """Should be running: what a recovering engine goes by."""
+    is_manually_stopped: bool = False
+    status: Status = Status()
+    boot_id: str = ""
+    """Boot during which ``status`` was true."""
+
+
+class NetworkAttachment(Frozen):
+    container_id: str
+    name: str
+    endpoint: Endpoint
+
+
+class VolumeRecord(Frozen):
+    name: str
+    created: int
+    driver: str = "local"
+    driver_opts: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    is_anonymous: bool = False
+
+
+class EngineEvent(Frozen):
+    """Something that happened, in the terms of Docker's events."""
+
+    type: Literal["container", "network", "volume", "image", "daemon"]
+    action: str
+    actor_id: str
+    attributes: dict[str, str]
+    time_ns: int
+
+
+class LogLine(Frozen):
+    time_ns: int
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+    """Without its line end."""
+    partial: bool = False
+
+
+class ExecConfig(Frozen):
+    cmd: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    user: str = ""
+    working_dir: str = ""
+    tty: bool = False
+    attach_stdin: bool = False
+    attach_stdout: bool = True
+    attach_stderr: bool = True
+    privileged: bool = False
+    detach_keys: str = ""
+
+
+class ExecState(msgspec.Struct, kw_only=True):
+    """One exec, kept until its container goes."""
+
+    id: str
+    container_id: str
+    config: ExecConfig
+    running: bool = False
+    exit_code: int | None = None
+    pid: int = 0
+    error: str = ""
