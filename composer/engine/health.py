@@ -29,19 +29,18 @@ class Schedule:
     start_period: float
     start_interval: float
     retries: int
+    is_start_interval_given: bool = False
 
 
 def schedule_of(check: Healthcheck) -> Schedule:
-    """Docker's defaults: 30 s, 30 s, 0 s, 5 s, 3 retries. ``start_interval`` counts while the container is starting
-    even when no ``start_period`` is given, but never makes probing slower than ``interval`` would."""
-    interval = check.interval / SECOND or 30.0
-    start_interval = check.start_interval / SECOND or 5.0
+    """Docker's defaults: 30 s, 30 s, 0 s, 5 s, 3 retries."""
     return Schedule(
-        interval=interval,
+        interval=check.interval / SECOND or 30.0,
         timeout=check.timeout / SECOND or 30.0,
         start_period=check.start_period / SECOND,
-        start_interval=min(start_interval, interval),
+        start_interval=check.start_interval / SECOND or 5.0,
         retries=check.retries or 3,
+        is_start_interval_given=check.start_interval > 0,
     )
 
 
@@ -89,10 +88,18 @@ def after_probe(
 
 
 def next_scheduled(health: Health, schedule: Schedule, *, since_start: float) -> float:
-    """Seconds until the next scheduled probe."""
-    if health.status == "starting" and (since_start < schedule.start_period or not schedule.start_period):
+    """Seconds from one probe that counts to the next: ``start_interval`` within the start period, else ``interval``."""
+    if health.status == "starting" and since_start < schedule.start_period:
         return schedule.start_interval
     return schedule.interval
+
+
+def next_extra(health: Health, schedule: Schedule) -> float | None:
+    """Seconds between probes that do not count, for a ``start_interval`` that was given without a start period
+    (Docker ignores it; people who write it want to know early)."""
+    if health.status == "starting" and not schedule.start_period and schedule.is_start_interval_given:
+        return schedule.start_interval
+    return None
 
 
 NEWS_GAPS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
