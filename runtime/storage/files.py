@@ -1,0 +1,110 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from runtime.errors import ComposerError
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+def storage_error(error: OSError, step: str, path: str | os.PathLike[str]) -> ComposerError:
+    """Turn an OSError into one with the step and the path in it, and a hint where a person can act."""
+    hint = ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = (
+            "Free some disk space: `composer system df` shows what is used, `composer system prune` frees it."
+        )
+    elif error.errno == errno.EROFS:
+        hint = "The file system is mounted read-only; set COMPOSER_ROOT to a directory that can be written."
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        hint = "Check the owner and permissions, or set COMPOSER_ROOT to a directory that can be written."
+    return ComposerError(f"{step} {os.fspath(path)}: {os.strerror(error.errno or 0)}", hint=hint)
+
+
+def sync_directory(path: str | os.PathLike[str]) -> None:
+    """Make the names in a directory durable (fsync(2): syncing a file does not sync its entry)."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o644) -> None:
+    """Replace the file at ``path``: temporary file, fsync, rename, fsync of the directory.
+
+    A reader sees the old content or the new, also after a power cut. Raises ComposerError naming the path.
+    """
+    target = Path(path)
+    temporary = target.with_name(f"{TEMPORARY_PREFIX}{target.name}-{secrets.token_hex(6)}")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        try:
+            os.fchmod(fd, mode)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, target)
+        sync_directory(target.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise storage_error(error, "write", target) from error
+
+
+def read_regular(path: str | os.PathLike[str], *, limit: int, dir_fd: int | None = None) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes; never blocks on a FIFO, follows no last link.
+
+    Raises OSError when it cannot be opened, ComposerError when it is not a regular file or too large.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
+    with open(fd, "rb") as file:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise ComposerError(f"{os.fspath(path)}: not a regular file")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ComposerError(f"{os.fspath(path)}: larger than {limit} bytes")
+    return data
+
+
+def directory_size(path: str | os.PathLike[str]) -> int:
+    """Bytes on disk below ``path``, each inode once, on its own file system only (as ``du -sx``)."""
+    try:
+        root = os.lstat(path)
+    except FileNotFoundError:
+        return 0
+    seen: set[int] = set()
+    total = root.st_blocks * 512
+    pending = [os.fspath(path)]
+    while pending:
+        try:
+            entries = os.scandir(pending.pop())
+        except OSError:
+            continue
+        with entries:
+            for entry in entries:
+                try:
+                    info = entry.stat(follow_symlinks=False)
+                except OSError:
+                    continue
+                if info.st_dev != root.st_dev:
+                    continue
+                if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
+                    if info.st_ino in seen:
+                        continue
+                    seen.add(info.st_ino)
+                total += info.st_blocks * 512
+                if stat.S_ISDIR(info.st_mode):
+                    pending.append(entry.path)
+    return total

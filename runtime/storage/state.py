@@ -1,0 +1,278 @@
+"""What the engine knows, in one SQLite file: documents (bytes) under a kind and a key.
+
+Only the core writes. WAL with ``synchronous=NORMAL``: a crash of the process loses nothing that was
+committed, a power cut at most the last transactions, never consistency (https://sqlite.org/wal.html).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from runtime.errors import ComposerError
+from runtime.storage.files import storage_error
+
+_MIGRATIONS: tuple[str, ...] = (
+    "CREATE TABLE documents (kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL,"
+    " PRIMARY KEY (kind, key)) WITHOUT ROWID",
+)
+"""Step n brings a database of version n to n + 1 (``PRAGMA user_version``). Only ever appended to."""
+
+SCHEMA_VERSION = len(_MIGRATIONS)
+QUARANTINE = "quarantine"
+"""Kind under which :meth:`StateDatabase.quarantine` keeps documents that could not be read."""
+
+
+class StateDatabase:
+    """A store of documents in one file.
+
+    Opening creates the file and its directory, brings an older schema up to date, and refuses a newer one. A
+    file that is not a readable database is renamed aside (``notices`` says so, and what could be read is
+    taken over) rather than fatal. All errors are ComposerErrors that name the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.notices: list[str] = []
+        """Sentences for the engine's log: what had to be set aside while opening."""
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._failed = False
+        try:
+            path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(error, "create", path.parent) from error
+        self._connection = self._open_or_quarantine()
+
+    # Opening
+
+    def _open_or_quarantine(self) -> sqlite3.Connection:
+        try:
+            info = os.lstat(self.path)
+        except FileNotFoundError:
+            info = None
+        except OSError as error:
+            raise storage_error(error, "open", self.path) from error
+        if info is not None and stat.S_ISREG(info.st_mode):
+            if info.st_size == 0 and not os.path.exists(f"{self.path}-wal"):
+                self.notices.append(f"{self.path} was empty: starting with no state")
+            try:
+                return self._open()
+            except sqlite3.OperationalError as error:
+                if not _is_corrupt(error):
+                    raise self._explain(error, "open") from error
+                reason = str(error)
+            except sqlite3.DatabaseError as error:
+                reason = str(error)
+        elif info is None:
+            try:
+                return self._open()
+            except sqlite3.DatabaseError as error:
+                raise self._explain(error, "create") from error
+        else:
+            reason = "not a regular file"
+        aside = self._set_aside()
+        self.notices.append(
+            f"{self.path} could not be read ({reason}): set aside as {aside.name}, starting afresh"
+        )
+        try:
+            connection = self._open()
+        except sqlite3.DatabaseError as error:
+            raise self._explain(error, "create") from error
+        self._salvage(aside, connection)
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        previous = os.umask(0o077)
+        try:
+            connection = sqlite3.connect(
+                self.path, timeout=2.0, isolation_level=None, check_same_thread=False, cached_statements=64
+            )
+        finally:
+            os.umask(previous)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                raise ComposerError(
+                    f"{self.path} was written by a newer composer (schema {version}, this one reads up to "
+                    f"{SCHEMA_VERSION})",
+                    hint="Install the newer version again, or set COMPOSER_ROOT to another directory.",
+                )
+            for check in connection.execute("PRAGMA quick_check(1)"):
+                if check[0] != "ok":
+                    raise sqlite3.DatabaseError(str(check[0]).splitlines()[-1])
+            if version < SCHEMA_VERSION:
+                connection.execute("BEGIN IMMEDIATE")
+                for step in _MIGRATIONS[version:]:
+                    connection.execute(step)
+                connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+                connection.execute("COMMIT")
+            connection.execute("SELECT kind, key, body FROM documents LIMIT 1").fetchall()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_aside(self) -> Path:
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}")
+        number = 1
+        while os.path.lexists(aside):
+            number += 1
+            aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}.{number}")
+        try:
+            os.rename(self.path, aside)
+            for suffix in ("-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(f"{self.path}{suffix}", f"{aside}{suffix}")
+        except OSError as error:
+            raise storage_error(error, "set aside", self.path) from error
+        return aside
+
+    def _salvage(self, aside: Path, connection: sqlite3.Connection) -> None:
+        """Take over the documents that can still be read: a torn page costs what is on it, not everything."""
+        if not aside.is_file():
+            return
+        rows: list[tuple[str, str, bytes]] = []
+        with (
+            contextlib.suppress(sqlite3.DatabaseError),
+            contextlib.closing(sqlite3.connect(f"file:{aside}?mode=ro", uri=True)) as old,
+        ):
+            for kind, key, body in old.execute("SELECT kind, key, body FROM documents"):
+                if isinstance(kind, str) and isinstance(key, str) and isinstance(body, bytes):
+                    rows.append((kind, key, body))
+        if rows:
+            with self._lock:
+                connection.executemany("INSERT OR IGNORE INTO documents VALUES (?, ?, ?)", rows)
+            self.notices.append(f"{len(rows)} documents of {aside} could still be read and were taken over")
+
+    # Documents
+
+    def get(self, kind: str, key: str) -> bytes | None:
+        """The document, or None."""
+        with self._guard("read"):
+            row = self._connection.execute(
+                "SELECT body FROM documents WHERE kind = ? AND key = ?", (kind, key)
+            ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def put(self, kind: str, key: str, body: bytes) -> None:
+        """Insert or replace. Durable as soon as the (outermost) transaction ends."""
+        with self._guard("write"):
+            self._connection.execute(
+                "INSERT INTO documents (kind, key, body) VALUES (?, ?, ?)"
+                " ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body",
+                (kind, key, body),
+            )
+
+    def delete(self, kind: str, key: str) -> bool:
+        """Whether there was one."""
+        with self._guard("write"):
+            cursor = self._connection.execute("DELETE FROM documents WHERE kind = ? AND key = ?", (kind, key))
+            return cursor.rowcount > 0
+
+    def items(self, kind: str) -> list[tuple[str, bytes]]:
+        """All documents of a kind as (key, body), in order of their keys."""
+        with self._guard("read"):
+            rows = self._connection.execute(
+                "SELECT key, body FROM documents WHERE kind = ? ORDER BY key", (kind,)
+            ).fetchall()
+        return [(key, bytes(body)) for key, body in rows]
+
+    def quarantine(self, kind: str, key: str, reason: str) -> None:
+        """Move a document that could not be understood out of the way, keeping its bytes for a person to look
+        at."""
+        with self.transaction():
+            body = self.get(kind, key)
+            if body is not None:
+                self.put(QUARANTINE, f"{kind}/{key}/{time.time_ns()}", reason.encode() + b"\n" + body)
+                self.delete(kind, key)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written inside, or (after an exception) nothing of it. Nests: the outermost decides.
+
+        Do not await inside: another task's writes would become part of it.
+        """
+        with self._lock:
+            if self._depth == 0:
+                with self._guard("write"):
+                    self._connection.execute("BEGIN IMMEDIATE")
+                self._failed = False
+            self._depth += 1
+            try:
+                yield
+            except BaseException:
+                self._failed = True
+                raise
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._finish()
+
+    def _finish(self) -> None:
+        if self._failed:
+            # A full disk or an I/O error has rolled back by itself already.
+            if self._connection.in_transaction:
+                with self._guard("write"):
+                    self._connection.execute("ROLLBACK")
+            return
+        try:
+            with self._guard("write"):
+                self._connection.execute("COMMIT")
+        except ComposerError:
+            if self._connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and close it."""
+        with self._lock:
+            self._connection.close()
+
+    @contextlib.contextmanager
+    def _guard(self, step: str) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise self._explain(error, step) from error
+
+    def _explain(self, error: sqlite3.Error, step: str) -> ComposerError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return storage_error(OSError(errno.ENOSPC, ""), step, self.path)
+        if code == sqlite3.SQLITE_READONLY:
+            return storage_error(OSError(errno.EROFS, ""), step, self.path)
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return ComposerError(
+                f"{step} {self.path}: locked by another process",
+                hint="Only one engine may use a state directory: stop the program that has the file open.",
+            )
+        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM) and not os.access(
+            self.path.parent, os.W_OK
+        ):
+            number = errno.EROFS if os.statvfs(self.path.parent).f_flag & os.ST_RDONLY else errno.EACCES
+            return storage_error(OSError(number, ""), step, self.path)
+        if _is_corrupt(error):
+            return ComposerError(
+                f"{step} {self.path}: the file is damaged ({error})",
+                hint="Restart the engine: it sets the file aside and takes over what can still be read.",
+            )
+        return ComposerError(f"{step} {self.path}: {error}")
+
+
+def _is_corrupt(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    # A table that is missing or has other columns (SQLITE_ERROR) was not written by us: the same remedy.
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
