@@ -1,0 +1,315 @@
+"""The containers that exist: creating, finding, renaming and forgetting them. What makes them run is in lifecycle."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import trio
+
+from composer.engine.cells import Cell
+from composer.engine.events import Events
+from composer.engine.health import merge_healthcheck
+from composer.engine.model import ContainerRecord, Endpoint, MountPoint, PublishedPort, Status
+from composer.engine.records import Records
+from composer.engine.volumes import Volumes
+from runtime.container.client import Shim
+from runtime.container.config import ContainerConfig, Healthcheck, ImageConfig, Mount
+from runtime.errors import Conflict, InvalidArgument, NotFound
+from runtime.storage.paths import Paths
+from runtime.storage.state import StateDatabase
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+
+
+class Container:
+    """One container: its record, its state as a cell, and the shim while it runs.
+
+    ``busy`` serialises what changes the container; ``status`` may be read and waited for by anyone.
+    """
+
+    def __init__(self, record: ContainerRecord, image: ImageConfig, store: Records[ContainerRecord]) -> None:
+        self._store = store
+        self.record = record
+        self.image = image
+        self.status: Cell[Status] = Cell(record.status)
+        self.busy = trio.Lock()
+        self.shim: Shim | None = None
+        self.pause_before_restart: trio.CancelScope | None = None
+        self.waiters: int = 0
+        """How many wait for this container to become ready; while any does, probes come early."""
+        self.wanted_news = trio.Event()
+        self.execs: set[str] = set()
+        self.is_removed = trio.Event()
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def config(self) -> ContainerConfig:
+        return self.record.config
+
+    @property
+    def image_id(self) -> str:
+        return self.record.image_id
+
+    @property
+    def image_ref(self) -> str:
+        return self.record.image_ref
+
+    @property
+    def created(self) -> int:
+        return self.record.created
+
+    @property
+    def state(self) -> Status:
+        return self.status.value
+
+    @property
+    def endpoints(self) -> dict[str, Endpoint]:
+        return self.record.endpoints
+
+    @property
+    def ports(self) -> tuple[PublishedPort, ...]:
+        return self.record.ports
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {**self.image.labels, **self.config.labels}
+
+    @property
+    def healthcheck(self) -> Healthcheck | None:
+        """The check that holds, from the configuration and the image."""
+        return merge_healthcheck(self.config.healthcheck, self.image.healthcheck)
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What events say about this container."""
+        return {**self.labels, "image": self.image_ref, "name": self.name}
+
+    def update(self, **changes: object) -> None:
+        """Write changed fields of the record."""
+        self.save(_replace(self.record, **changes))
+
+    def save(self, record: ContainerRecord) -> None:
+        self._store.put(record.id, record)
+        self.record = record
+
+    def set_status(self, status: Status, *, is_lasting: bool = True) -> None:
+        """Show a new state; ``is_lasting`` also writes it (health changes, for instance, are not)."""
+        if is_lasting:
+            self.save(_replace(self.record, status=status))
+        self.status.set(status)
+
+    def want_readiness(self) -> _Wanted:
+        """A context in which somebody waits for this container, so that probes come when there is news."""
+        return _Wanted(self)
+
+
+class _Wanted:
+    def __init__(self, container: Container) -> None:
+        self._container = container
+
+    def __enter__(self) -> None:
+        self._container.waiters += 1
+        self._container.wanted_news.set()
+
+    def __exit__(self, *_: object) -> None:
+        self._container.waiters -= 1
+
+
+def _replace(record: ContainerRecord, **changes: object) -> ContainerRecord:
+    from msgspec.structs import replace
+
+    return replace(record, **changes)  # type: ignore[arg-type]
+
+
+@dataclass
+class Containers:
+    """All containers, by id and by name."""
+
+    database: StateDatabase
+    paths: Paths
+    events: Events
+    image_config: Callable[[str], ImageConfig | None]
+    """Image id -> what containers inherit; None when the image is gone."""
+    _by_id: dict[str, Container] = field(default_factory=dict)
+    _by_name: dict[str, Container] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._records = Records(self.database, "container", ContainerRecord)
+
+    def load(self) -> None:
+        """Take up what the database holds."""
+        for record in self._records.values():
+            self._enter(Container(record, self.image_config(record.image_id) or ImageConfig(), self._records))
+
+    def _enter(self, container: Container) -> None:
+        self._by_id[container.id] = container
+        self._by_name[container.name] = container
+
+    def add(
+        self,
+        config: ContainerConfig,
+        name: str,
+        *,
+        image_id: str,
+        image: ImageConfig,
+        volumes: Volumes,
+        endpoints: dict[str, Endpoint],
+        carried: dict[str, str] | None = None,
+        container_id: str = "",
+    ) -> Container:
+        """Enter a new container. ``carried`` maps mount targets to anonymous volumes to be used again."""
+        if name:
+            self.check_name(name)
+        container_id = container_id or secrets.token_hex(32)
+        name = name or f"container-{container_id[:8]}"
+        named, anonymous = self._volumes_of(config, image, volumes, carried or {})
+        record = ContainerRecord(
+            id=container_id,
+            name=name,
+            created=time.time_ns(),
+            config=config,
+            image_id=image_id,
+            image_ref=config.image,
+            endpoints=endpoints,
+            volumes=named,
+            anonymous=anonymous,
+        )
+        self._records.put(container_id, record)
+        container = Container(record, image, self._records)
+        self._enter(container)
+        self.events.publish("container", "create", container_id, container.attributes)
+        return container
+
+    def _volumes_of(
+        self, config: ContainerConfig, image: ImageConfig, volumes: Volumes, carried: dict[str, str]
+    ) -> tuple[dict[str, str], tuple[str, ...]]:
+        """Make the volumes that the container needs: mount target -> name, and which of them are anonymous."""
+        by_target: dict[str, str] = {}
+        anonymous: list[str] = []
+        asked = {mount.target for mount in config.mounts} | set(self.inherited_mounts(config))
+        declared = tuple(
+            Mount(type="volume", target=target) for target in image.volumes if target.rstrip("/") not in asked
+        )
+        for mount in (*config.mounts, *declared):
+            if mount.type != "volume":
+                continue
+            if mount.source:
+                by_target[mount.target] = volumes.create(mount.source).name
+                continue
+            again = carried.get(mount.target)
+            if again is None or volumes.find(again) is None:
+                again = volumes.create(labels={**mount.labels, "com.docker.volume.anonymous": ""}).name
+            by_target[mount.target] = again
+            anonymous.append(again)
+        return by_target, tuple(anonymous)
+
+    def inherited_mounts(self, config: ContainerConfig) -> dict[str, Mount]:
+        """What ``volumes_from`` brings: target -> mount."""
+        found: dict[str, Mount] = {}
+        for entry in config.volumes_from:
+            ref, _, mode = entry.rpartition(":") if entry.endswith((":ro", ":rw")) else (entry, "", "")
+            donor = self.get(ref.removeprefix("container:"))
+            for target, name in donor.record.volumes.items():
+                read_only = mode == "ro" or any(m.read_only for m in donor.config.mounts if m.target == target)
+                found[target] = Mount(type="volume", source=name, target=target, read_only=read_only)
+            for mount in donor.config.mounts:
+                if mount.type == "bind":
+                    found[mount.target] = (
+                        Mount(
+                            type="bind",
+                            source=mount.source,
+                            target=mount.target,
+                            read_only=mode == "ro" or mount.read_only,
+                            propagation=mount.propagation,
+                        )
+                    )
+        return found
+
+    def check_name(self, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise InvalidArgument(
+                f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            )
+        if holder := self._by_name.get(name):
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container "{holder.id}". You have to '
+                "remove (or rename) that container to be able to reuse that name."
+            )
+
+    def get(self, ref: str) -> Container:
+        """By id, name or an unambiguous beginning of the id."""
+        ref = ref.removeprefix("/")
+        if found := self._by_id.get(ref) or self._by_name.get(ref):
+            return found
+        matches = [c for c in self._by_id.values() if ref and c.id.startswith(ref)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise InvalidArgument(f"Multiple IDs found with provided prefix: {ref}")
+        raise NotFound(f"No such container: {ref}")
+
+    def find_name(self, name: str) -> Container | None:
+        return self._by_name.get(name)
+
+    def all(self) -> list[Container]:
+        return list(self._by_id.values())
+
+    def list(self, all: bool = False) -> Iterable[Container]:
+        """Newest first; only those with a process unless ``all``."""
+        chosen = [c for c in self._by_id.values() if all or c.state.status in ("running", "paused", "restarting")]
+        return sorted(chosen, key=lambda c: c.created, reverse=True)
+
+    def rename(self, ref: str, name: str) -> None:
+        container = self.get(ref)
+        self.check_name(name)
+        old = container.name
+        container.update(name=name)
+        del self._by_name[old]
+        self._by_name[name] = container
+        self.events.publish("container", "rename", container.id, {**container.attributes, "oldName": f"/{old}"})
+
+    def forget(self, container: Container) -> None:
+        """Drop the record: the last step of a removal."""
+        self._records.delete(container.id)
+        self._by_id.pop(container.id, None)
+        self._by_name.pop(container.name, None)
+        container.is_removed.set()
+        self.events.publish("container", "destroy", container.id, container.attributes)
+
+    def volume_users(self, name: str) -> list[str]:
+        """Names of the containers that use a volume."""
+        return [c.name for c in self._by_id.values() if name in c.record.volumes.values()]
+
+    def mount_points(self, container: Container, volumes: Volumes) -> tuple[MountPoint, ...]:
+        """The container's mounts as people see them."""
+        points: list[MountPoint] = []
+        for mount in (*container.config.mounts, *self.inherited_mounts(container.config).values()):
+            if mount.type == "volume":
+                continue
+            points.append(
+                MountPoint(
+                    type=mount.type,
+                    source=mount.source,
+                    target=mount.target,
+                    read_only=mount.read_only,
+                    propagation=mount.propagation or ("rprivate" if mount.type == "bind" else ""),
+                )
+            )
+        read_only = {m.target for m in container.config.mounts if m.read_only}
+        for target, name in container.record.volumes.items():
+            source = volumes.mountpoint(name) if volumes.find(name) else ""
+            points.append(
+                MountPoint(type="volume", source=source, target=target, name=name, read_only=target in read_only)
+            )
+        return tuple(points)

@@ -1,0 +1,407 @@
+"""The life of containers: start, supervise, restart, stop, pause, remove.
+
+A container that was started has one task in the nursery of :class:`Lifecycle`, and that task *is* its life: it serves
+its names, probes its health, waits for its exit, and decides what follows. Everything else only asks: operations take
+``container.busy``, change what has to change, and wait for the state cell.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+from composer.engine.containers import Container, Containers
+from composer.engine.events import Events
+from composer.engine.model import Health, Status
+from composer.engine.prober import Prober
+from composer.engine.restart import decide_restart
+from composer.engine.sandboxes import Sandboxes
+from composer.engine.volumes import Volumes
+from runtime.container.client import ExitStatus, KeeperClient, LaunchError, Shim
+from runtime.container.config import Hook
+from runtime.errors import ComposerError, Conflict
+from runtime.kernel.signals import parse_signal
+from runtime.storage.paths import Paths
+
+log = logging.getLogger(__name__)
+
+DEFAULT_GRACE = 10.0
+"""Seconds between the stop signal and SIGKILL."""
+KILL_BOUND = 10.0
+"""Seconds after SIGKILL in which a container has to be gone; longer means a process stuck in the kernel."""
+SIGKILL = 9
+SIGCONT = 18
+
+
+class AlreadyStarted(ComposerError):
+    """Docker's 304: nothing to do."""
+
+    status = 304
+
+
+@dataclass
+class Lifecycle:
+    """Starts and ends containers; owns the tasks of the living ones."""
+
+    containers: Containers
+    volumes: Volumes
+    sandboxes: Sandboxes
+    events: Events
+    paths: Paths
+    keeper: KeeperClient
+    prober: Prober
+    run_hook: Callable[[Container, Hook], Awaitable[int]]
+    boot_id: str
+    prepare: Callable[[Container], Awaitable[object]]
+    """Everything that a launch needs, as a LaunchSpec (composer.engine.launching)."""
+    nursery: trio.Nursery | None = None
+    is_closing: bool = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the containers' tasks until cancelled. Containers live on when this ends: their shims hold them."""
+        async with trio.open_nursery() as nursery:
+            self.nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    # Starting
+
+    async def start(self, ref: str) -> None:
+        """Start a container and return when its process runs. Raises LaunchError with what went wrong and where."""
+        container = self.containers.get(ref)
+        async with container.busy:
+            match container.state.status:
+                case "running":
+                    raise AlreadyStarted(f"Container {container.name} is already running")
+                case "paused":
+                    raise Conflict("cannot start a paused container, try unpause instead")
+                case "removing" | "dead":
+                    raise Conflict("container is marked for removal and cannot be started")
+                case "restarting":
+                    await self._end_pause(container)
+                case _:
+                    pass
+            container.update(is_wanted=True, is_manually_stopped=False, boot_id=self.boot_id)
+            shim = await self._launch(container, restart_count=0)
+            self._supervise(container, shim, last_delay=0.0)
+        for hook in container.config.post_start:
+            if await self.run_hook(container, hook):
+                raise ComposerError(f"post_start hook of {container.name} failed: {' '.join(hook.command)}")
+
+    async def _end_pause(self, container: Container) -> None:
+        """End the back-off of a restarting container and wait until its task has let go."""
+        if container.pause_before_restart is not None:
+            container.pause_before_restart.cancel()
+        await container.status.wait_for(lambda status: status.status != "restarting")
+
+    async def _launch(self, container: Container, *, restart_count: int) -> Shim:
+        try:
+            spec = await self.prepare(container)
+            shim = await self.keeper.launch(spec)  # type: ignore[arg-type]
+        except BaseException as error:
+            with trio.CancelScope(shield=True):
+                await self.sandboxes.release(container)
+            code = error.exit_code if isinstance(error, LaunchError) else 128
+            if isinstance(error, Exception):
+                container.update(is_wanted=False)
+                container.set_status(
+                    Status(
+                        status="created" if container.state.status == "created" else "exited",
+                        exit_code=code,
+                        error=str(error),
+                        started_at=container.state.started_at,
+                        finished_at=time.time_ns(),
+                        restart_count=restart_count,
+                    )
+                )
+            raise
+        container.shim = shim
+        health = Health() if container.healthcheck else None
+        container.set_status(
+            Status(
+                status="running",
+                pid=shim.pid,
+                started_at=shim.started_at,
+                restart_count=restart_count,
+                health=health,
+            )
+        )
+        self.events.publish("container", "start", container.id, container.attributes)
+        return shim
+
+    def adopt(self, container: Container, shim: Shim) -> None:
+        """Take up a container that ran on while there was no engine."""
+        container.shim = shim
+        old = container.state
+        container.set_status(
+            Status(
+                status="paused" if shim.is_frozen() else "running",
+                pid=shim.pid,
+                started_at=shim.started_at,
+                restart_count=old.restart_count,
+                health=Health() if container.healthcheck else None,
+            )
+        )
+        self._supervise(container, shim, last_delay=0.0)
+
+    def settle(self, container: Container, exit_status: ExitStatus) -> None:
+        """Take up a container that ended while there was no engine, and go on with its restart policy."""
+        self._mark_exited(container, exit_status)
+        self._supervise(container, None, last_delay=0.0)
+
+    # Living
+
+    def _supervise(self, container: Container, shim: Shim | None, *, last_delay: float) -> None:
+        if self.nursery is None:
+            raise ComposerError("the engine is not running")
+        self.nursery.start_soon(self._live, container, shim, last_delay)
+
+    async def _live(self, container: Container, shim: Shim | None, last_delay: float) -> None:
+        """One container from its start to its last exit."""
+        while True:
+            try:
+                if shim is not None:
+                    self._mark_exited(container, await self._until_exit(container, shim))
+                    await self.sandboxes.release(container)
+                delay = self._next_delay(container, last_delay)
+                if delay is None:
+                    break
+                last_delay = delay
+                if not await self._pause(container, delay):
+                    return
+                async with container.busy:
+                    if container.state.status != "restarting":
+                        return
+                    shim = await self._launch(container, restart_count=container.state.restart_count + 1)
+            except Exception as error:
+                level = logging.WARNING if isinstance(error, ComposerError) else logging.ERROR
+                log.log(level, "container %s: %s", container.name, error, exc_info=level == logging.ERROR)
+                shim = None
+                if not self._may_retry(container):
+                    break
+        if container.config.auto_remove and not self.is_closing:
+            await self.remove(container.id, force=False, volumes=True)
+
+    def _may_retry(self, container: Container) -> bool:
+        """A launch that failed counts as an exit: its policy decides (the status is already exited)."""
+        if container.record.is_manually_stopped or container.config.restart.name == "no":
+            return False
+        container.update(is_wanted=True)
+        return True
+
+    async def _until_exit(self, container: Container, shim: Shim) -> ExitStatus:
+        """Serve a running container; ends with its exit."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.sandboxes.serve, container, shim)
+            if container.healthcheck is not None:
+                nursery.start_soon(self.prober.watch, container, shim)
+            exit_status = await shim.wait()
+            nursery.cancel_scope.cancel()
+        return exit_status
+
+    def _mark_exited(self, container: Container, exit_status: ExitStatus) -> None:
+        container.shim = None
+        old = container.state
+        container.set_status(
+            Status(
+                status="exited",
+                exit_code=exit_status.exit_code,
+                oom_killed=exit_status.oom_killed,
+                error=exit_status.error,
+                started_at=exit_status.started_at or old.started_at,
+                finished_at=exit_status.finished_at,
+                restart_count=old.restart_count,
+            )
+        )
+        attributes = {**container.attributes, "exitCode": str(exit_status.exit_code)}
+        if exit_status.oom_killed:
+            self.events.publish("container", "oom", container.id, container.attributes)
+        self.events.publish("container", "die", container.id, attributes)
+
+    def _next_delay(self, container: Container, last_delay: float) -> float | None:
+        state = container.state
+        decision = decide_restart(
+            container.config.restart,
+            exit_code=state.exit_code,
+            ran_for=max(0.0, (state.finished_at - state.started_at) / 1e9),
+            restart_count=state.restart_count,
+            last_delay=last_delay,
+            is_manually_stopped=container.record.is_manually_stopped or not container.record.is_wanted,
+        )
+        if decision is None:
+            container.update(is_wanted=False)
+            return None
+        return decision.delay
+
+    async def _pause(self, container: Container, delay: float) -> bool:
+        """Wait before a restart; False when somebody else took over meanwhile."""
+        from msgspec.structs import replace
+
+        with trio.CancelScope() as scope:
+            container.pause_before_restart = scope
+            container.set_status(replace(container.state, status="restarting"))
+            await trio.sleep(delay)
+        container.pause_before_restart = None
+        if scope.cancelled_caught:
+            container.set_status(replace(container.state, status="exited"))
+            return False
+        return True
+
+    # Ending
+
+    async def stop(self, ref: str, timeout: float | None = None, signal: str = "") -> None:
+        """Docker's stop: hooks, stop signal, grace, SIGKILL. Returns when the container has ended.
+
+        ``timeout`` seconds (None: the container's own, else 10; negative: for ever). A PID 1 that can neither catch
+        nor wait for the signal is killed at once: waiting for it would be waiting for nothing.
+        """
+        container = self.containers.get(ref)
+        async with container.busy:
+            if container.state.status == "restarting":
+                container.update(is_wanted=False, is_manually_stopped=True)
+                await self._end_pause(container)
+                return
+            if not container.state.is_alive:
+                if container.record.is_wanted:
+                    container.update(is_wanted=False, is_manually_stopped=True)
+                raise AlreadyStarted(f"Container {container.name} is not running")
+            container.update(is_wanted=False, is_manually_stopped=True)
+            for hook in container.config.pre_stop:
+                await self.run_hook(container, hook)
+            number = parse_signal(signal or container.config.stop_signal or container.image.stop_signal or "SIGTERM")
+            await self._end(container, number, self._grace(container, timeout))
+        self.events.publish("container", "stop", container.id, container.attributes)
+
+    def _grace(self, container: Container, timeout: float | None) -> float:
+        if timeout is None:
+            own = container.config.stop_timeout
+            timeout = DEFAULT_GRACE if own is None else float(own)
+        return math.inf if timeout < 0 else timeout
+
+    async def _end(self, container: Container, number: int, grace: float) -> None:
+        shim = container.shim
+        if shim is None:
+            return
+        if grace > 0 and number != SIGKILL and shim.can_receive(number):
+            shim.signal(number)
+            self.events.publish(
+                "container", "kill", container.id, {**container.attributes, "signal": str(number)}
+            )
+            if container.state.status == "paused":
+                await shim.thaw()
+            with trio.move_on_after(grace):
+                await container.status.wait_for(lambda status: not status.is_alive)
+                return
+        await self._force(container, shim)
+
+    async def _force(self, container: Container, shim: Shim) -> None:
+        self.events.publish("container", "kill", container.id, {**container.attributes, "signal": str(SIGKILL)})
+        await shim.kill()
+        with trio.move_on_after(KILL_BOUND):
+            await container.status.wait_for(lambda status: not status.is_alive)
+            return
+        raise ComposerError(
+            f"container {container.name} did not end within {KILL_BOUND:.0f} s of SIGKILL",
+            hint="a process in it is stuck in the kernel (state D): see `composer top`",
+        )
+
+    async def kill(self, ref: str, signal: str = "SIGKILL") -> None:
+        """Send a signal to PID 1; SIGKILL ends every process of the container."""
+        container = self.containers.get(ref)
+        number = parse_signal(signal)
+        shim = container.shim
+        if shim is None or not container.state.is_alive:
+            raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
+        if number == SIGKILL:
+            container.update(is_manually_stopped=True, is_wanted=False)
+            await self._force(container, shim)
+            return
+        if number == parse_signal(container.config.stop_signal or container.image.stop_signal or "SIGTERM"):
+            container.update(is_manually_stopped=True)
+        shim.signal(number)
+        self.events.publish("container", "kill", container.id, {**container.attributes, "signal": str(number)})
+
+    async def restart(self, ref: str, timeout: float | None = None) -> None:
+        """Stop (if it runs) and start."""
+        container = self.containers.get(ref)
+        try:
+            await self.stop(container.id, timeout)
+        except AlreadyStarted:
+            pass
+        await self.start(container.id)
+        self.events.publish("container", "restart", container.id, container.attributes)
+
+    async def pause(self, ref: str) -> None:
+        """Freeze every process of a running container."""
+        from msgspec.structs import replace
+
+        container = self.containers.get(ref)
+        async with container.busy:
+            if container.state.status == "paused":
+                raise Conflict(f"Container {container.id} is already paused")
+            if container.shim is None or container.state.status != "running":
+                raise Conflict(f"Container {container.id} is not running")
+            await container.shim.freeze()
+            container.set_status(replace(container.state, status="paused"))
+        self.events.publish("container", "pause", container.id, container.attributes)
+
+    async def unpause(self, ref: str) -> None:
+        """Let a frozen container go on."""
+        from msgspec.structs import replace
+
+        container = self.containers.get(ref)
+        async with container.busy:
+            if container.shim is None or container.state.status != "paused":
+                raise Conflict(f"Container {container.id} is not paused")
+            await container.shim.thaw()
+            container.set_status(replace(container.state, status="running"))
+        self.events.publish("container", "unpause", container.id, container.attributes)
+
+    async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
+        """Remove a stopped container (``force``: end it first), and its anonymous volumes if ``volumes``."""
+        from msgspec.structs import replace
+
+        container = self.containers.get(ref)
+        async with container.busy:
+            if container.is_removed.is_set():
+                return
+            if container.state.status in ("running", "paused", "restarting"):
+                if not force:
+                    raise Conflict(
+                        f"cannot remove container {container.name}: container is {container.state.status}: "
+                        "stop the container before removing or force remove"
+                    )
+                container.update(is_wanted=False, is_manually_stopped=True)
+                if container.state.status == "restarting":
+                    await self._end_pause(container)
+                elif container.shim is not None:
+                    await self._force(container, container.shim)
+            container.set_status(replace(container.state, status="removing"))
+            await self.sandboxes.release(container)
+            anonymous = container.record.anonymous
+            await self.sandboxes.clean(container)
+            self.containers.forget(container)
+        if volumes:
+            for name in anonymous:
+                if not self.containers.volume_users(name):
+                    await self.volumes.remove(name, force=True)
+
+    async def wait(self, ref: str, condition: str = "not-running") -> int:
+        """Wait as Docker's wait does: ``not-running``, ``next-exit`` or ``removed``. Returns the exit code."""
+        container = self.containers.get(ref)
+        if condition == "removed":
+            await container.is_removed.wait()
+            return container.state.exit_code
+        if condition == "next-exit":
+            before = container.state.finished_at
+            status = await container.status.wait_for(
+                lambda s: s.finished_at > before and s.status in ("exited", "restarting", "removing")
+            )
+        else:
+            status = await container.status.wait_for(lambda s: s.status not in ("running", "paused", "restarting"))
+        return status.exit_code
