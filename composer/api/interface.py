@@ -1,0 +1,405 @@
+"""What the API asks of an engine: the facade of ``composer.engine``, as protocols.
+
+Everything that names a container, image or network takes an id, an unambiguous beginning of an id, or a
+name, and raises ``NotFound`` with Docker's sentence when there is no such thing. Times are nanoseconds since
+the epoch, durations seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, BinaryIO, Literal, Protocol
+
+from composer.engine.model import (
+    ContainerRecord,
+    Endpoint,
+    EngineEvent,
+    ExecConfig,
+    ExecState,
+    LogLine,
+    MountPoint,
+    NetworkAttachment,
+    PublishedPort,
+    Status,
+    VolumeRecord,
+)
+from composer.engine.requests import (
+    DownRequest,
+    Event,
+    KillRequest,
+    LogsRequest,
+    ProjectRequest,
+    PullRequest,
+    RemoveRequest,
+    ResultEvent,
+    RunRequest,
+    ScaleRequest,
+    StartRequest,
+    StopRequest,
+    UpRequest,
+)
+from runtime.container.config import (
+    ContainerConfig,
+    EndpointConfig,
+    Healthcheck,
+    ImageConfig,
+    Resources,
+    RestartPolicy,
+)
+
+Emit = Callable[[Event], Awaitable[None]]
+"""Takes what a project request says while it runs; waits while the client is slow to read."""
+
+Progress = Callable[[dict[str, Any]], Awaitable[None]]
+"""Takes one message of Docker's progress streams: ``status``, ``id``, ``progressDetail``, ``stream``,
+``aux``."""
+
+Stream = Literal["stdout", "stderr"]
+
+
+class AttachSession(Protocol):
+    """The streams of a container's main process, or of an exec. With a terminal everything comes as
+    ``stdout``."""
+
+    async def receive(self) -> tuple[Stream, bytes] | None:
+        """The next piece of output; None when the process has ended and all was read."""
+
+    async def send(self, data: bytes) -> None:
+        """Write to standard input; raises ``trio.BrokenResourceError`` when nobody reads it any more."""
+
+    async def close_stdin(self) -> None: ...
+
+    async def aclose(self) -> None:
+        """Detach. What runs goes on."""
+
+
+class Container(Protocol):
+    """A container as the API reads it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def created(self) -> int: ...
+    @property
+    def config(self) -> ContainerConfig: ...
+    @property
+    def image(self) -> ImageConfig:
+        """What the container inherits from its image."""
+
+    @property
+    def image_id(self) -> str: ...
+    @property
+    def image_ref(self) -> str: ...
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The image's and the container's own."""
+
+    @property
+    def healthcheck(self) -> Healthcheck | None: ...
+    @property
+    def state(self) -> Status: ...
+    @property
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """By the network's name."""
+
+    @property
+    def ports(self) -> Sequence[PublishedPort]: ...
+    @property
+    def mounts(self) -> Sequence[MountPoint]: ...
+    @property
+    def log_path(self) -> str: ...
+
+
+class Containers(Protocol):
+    async def create(self, config: ContainerConfig, name: str = "") -> ContainerRecord: ...
+    async def start(self, ref: str) -> None: ...
+    async def stop(self, ref: str, timeout: float | None = None, signal: str = "") -> None: ...
+    async def restart(self, ref: str, timeout: float | None = None, signal: str = "") -> None: ...
+    async def kill(self, ref: str, signal: str = "SIGKILL") -> None: ...
+    async def pause(self, ref: str) -> None: ...
+    async def unpause(self, ref: str) -> None: ...
+    async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None: ...
+    async def rename(self, ref: str, name: str) -> None: ...
+    async def wait(
+        self, ref: str, condition: Literal["not-running", "next-exit", "removed"] = "not-running"
+    ) -> int:
+        """The exit status."""
+
+    def get(self, ref: str) -> Container: ...
+    def list(self, all: bool = False) -> Iterable[Container]:
+        """Newest first; those without a process only with ``all``."""
+
+    def logs(
+        self,
+        ref: str,
+        *,
+        follow: bool = False,
+        stdout: bool = True,
+        stderr: bool = True,
+        since: int | None = None,
+        until: int | None = None,
+        tail: int | None = None,
+    ) -> AsyncIterator[LogLine]: ...
+    async def attach(
+        self, ref: str, *, stdin: bool, stdout: bool, stderr: bool, logs: bool = False
+    ) -> AttachSession:
+        """``logs``: also what was written before."""
+
+    async def resize(self, ref: str, rows: int, cols: int) -> None: ...
+    async def top(self, ref: str, ps_args: str = "") -> tuple[Sequence[str], Sequence[Sequence[str]]]: ...
+    def stats(self, ref: str, stream: bool = True, one_shot: bool = False) -> AsyncIterator[dict[str, Any]]:
+        """Docker's statistics documents: one a second, or a single one."""
+
+    async def update(self, ref: str, resources: Resources, restart: RestartPolicy | None) -> None: ...
+    async def changes(self, ref: str) -> list[tuple[int, str]]:
+        """(0 changed, 1 added, 2 deleted; path)."""
+
+    async def archive_stat(self, ref: str, path: str) -> dict[str, Any]:
+        """Docker's ``X-Docker-Container-Path-Stat``: name, size, mode (Go's ``os.FileMode``), mtime,
+        linkTarget."""
+
+    def archive_get(self, ref: str, path: str) -> AsyncIterator[bytes]:
+        """A tar of the path."""
+
+    async def archive_put(
+        self, ref: str, path: str, source: BinaryIO, *, no_overwrite_dir_non_dir: bool = False
+    ) -> None:
+        """Unpack the (possibly compressed) tar ``source`` at ``path``."""
+
+    def export(self, ref: str) -> AsyncIterator[bytes]:
+        """A tar of the whole root file system."""
+
+
+class Execs(Protocol):
+    async def create(self, ref: str, config: ExecConfig) -> str: ...
+    async def start(
+        self, exec_id: str, *, detach: bool = False, tty: bool | None = None, rows: int = 0, cols: int = 0
+    ) -> AttachSession | None: ...
+    def inspect(self, exec_id: str) -> ExecState: ...
+    def of(self, ref: str) -> Sequence[str]:
+        """Ids of a container's execs that run or are yet to run."""
+
+    async def resize(self, exec_id: str, rows: int, cols: int) -> None: ...
+
+
+class HistoryEntry(Protocol):
+    @property
+    def created(self) -> int: ...
+    @property
+    def created_by(self) -> str: ...
+    @property
+    def comment(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def empty_layer(self) -> bool: ...
+
+
+class Image(Protocol):
+    """An image as the API reads it."""
+
+    @property
+    def id(self) -> str:
+        """``sha256:...`` of the configuration."""
+
+    @property
+    def tags(self) -> Sequence[str]:
+        """Familiar references (``busybox:latest``)."""
+
+    @property
+    def digests(self) -> Sequence[str]:
+        """``busybox@sha256:...``."""
+
+    @property
+    def created(self) -> int: ...
+    @property
+    def size(self) -> int:
+        """Bytes of the unpacked layers."""
+
+    @property
+    def config(self) -> ImageConfig: ...
+    @property
+    def os(self) -> str: ...
+    @property
+    def architecture(self) -> str: ...
+    @property
+    def variant(self) -> str: ...
+    @property
+    def author(self) -> str: ...
+    @property
+    def comment(self) -> str: ...
+    @property
+    def diff_ids(self) -> Sequence[str]: ...
+
+
+class Images(Protocol):
+    async def pull(self, reference: str, platform: str, emit: Progress) -> object: ...
+    def list(self) -> Iterable[Image]: ...
+    def get(self, ref: str) -> Image: ...
+    async def remove(self, ref: str, force: bool = False, prune: bool = True) -> list[dict[str, str]]:
+        """Docker's answer: ``{"Untagged": ...}`` and ``{"Deleted": ...}`` in order."""
+
+    async def tag(self, ref: str, target: str) -> None: ...
+    async def load(self, source: BinaryIO, emit: Progress) -> object: ...
+    async def import_(self, source: BinaryIO, reference: str, changes: Sequence[str], message: str = "") ->
+    str:
+        """The new image's id."""
+
+    def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
+        """A docker-archive (tar) of the images."""
+
+    async def prune(self, *, everything: bool = False) -> tuple[list[dict[str, str]], int]:
+        """Remove what no container uses (untagged images only unless ``everything``); bytes given back."""
+
+    def history(self, ref: str) -> Sequence[HistoryEntry]:
+        """Newest first."""
+
+
+class IpamPool(Protocol):
+    @property
+    def subnet(self) -> str: ...
+    @property
+    def ip_range(self) -> str: ...
+    @property
+    def gateway(self) -> str: ...
+    @property
+    def aux_addresses(self) -> Mapping[str, str]: ...
+
+
+class Network(Protocol):
+    """A network as the API reads it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def created(self) -> int: ...
+    @property
+    def driver(self) -> str: ...
+    @property
+    def internal(self) -> bool: ...
+    @property
+    def attachable(self) -> bool: ...
+    @property
+    def enable_ipv4(self) -> bool: ...
+    @property
+    def enable_ipv6(self) -> bool: ...
+    @property
+    def pools(self) -> Sequence[IpamPool]: ...
+    @property
+    def options(self) -> Mapping[str, str]: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+
+
+class Networks(Protocol):
+    async def create(
+        self,
+        name: str,
+        driver: str = "bridge",
+        *,
+        options: Mapping[str, str],
+        labels: Mapping[str, str],
+        internal: bool = False,
+        attachable: bool = False,
+        enable_ipv4: bool = True,
+        enable_ipv6: bool = False,
+        pools: Sequence[Mapping[str, Any]] = (),
+    ) -> Network:
+        """``pools``: ``subnet``, ``ip_range``, ``gateway`` and ``aux_addresses`` of each."""
+
+    def list(self) -> Iterable[Network]: ...
+    def get(self, ref: str) -> Network: ...
+    def attachments(self, ref: str) -> Iterable[NetworkAttachment]:
+        """The running containers on it."""
+
+    async def remove(self, ref: str) -> None: ...
+    async def connect(self, ref: str, container: str, endpoint: EndpointConfig) -> None: ...
+    async def disconnect(self, ref: str, container: str, force: bool = False) -> None: ...
+    async def prune(self) -> list[str]:
+        """Names of the networks that nothing used."""
+
+
+class Volumes(Protocol):
+    def create(
+        self,
+        name: str = "",
+        driver: str = "local",
+        driver_opts: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> VolumeRecord: ...
+    def list(self) -> Iterable[VolumeRecord]: ...
+    def get(self, name: str) -> VolumeRecord: ...
+    def mountpoint(self, name: str) -> str: ...
+    async def remove(self, name: str, force: bool = False) -> None: ...
+    async def prune(self, *, everything: bool = False) -> tuple[list[str], int]: ...
+
+
+class Events(Protocol):
+    def subscribe(
+        self,
+        since: int | None = None,
+        until: int | None = None,
+        filters: Mapping[str, Sequence[str]] | None = None,
+    ) -> AsyncIterator[EngineEvent]: ...
+
+
+class Projects(Protocol):
+    """Each request either returns its last event or raises; what it says meanwhile goes to ``emit``.
+    Cancelling it ends the work in an orderly way."""
+
+    async def up(self, request: UpRequest, emit: Emit) -> ResultEvent: ...
+    async def down(self, request: DownRequest, emit: Emit) -> ResultEvent: ...
+    async def start(self, request: StartRequest, emit: Emit) -> ResultEvent: ...
+    async def stop(self, request: StopRequest, emit: Emit) -> ResultEvent: ...
+    async def restart(self, request: StopRequest, emit: Emit) -> ResultEvent: ...
+    async def kill(self, request: KillRequest, emit: Emit) -> ResultEvent: ...
+    async def rm(self, request: RemoveRequest, emit: Emit) -> ResultEvent: ...
+    async def scale(self, request: ScaleRequest, emit: Emit) -> ResultEvent: ...
+    async def pause(self, request: ProjectRequest, emit: Emit) -> ResultEvent: ...
+    async def unpause(self, request: ProjectRequest, emit: Emit) -> ResultEvent: ...
+    async def pull(self, request: PullRequest, emit: Emit) -> ResultEvent: ...
+    async def run(self, request: RunRequest, emit: Emit) -> ResultEvent: ...
+    async def logs(self, request: LogsRequest, emit: Emit) -> ResultEvent: ...
+    async def resolve(self, request: ProjectRequest) -> dict[str, Any]: ...
+    def list_projects(self, all: bool = False) -> list[dict[str, Any]]: ...
+
+
+class System(Protocol):
+    """Answers in the documents' final form."""
+
+    def info(self) -> dict[str, Any]:
+        """Docker's ``/info``."""
+
+    def version(self) -> dict[str, Any]:
+        """Docker's ``/version``; the API adds its own versions."""
+
+    async def df(self) -> dict[str, Any]:
+        """Sizes by id: ``images``, ``containers`` (writable layer), ``volumes``; ``layers`` in all."""
+
+    def dump(self) -> dict[str, Any]: ...
+    def status(self) -> dict[str, Any]: ...
+    async def stop(self) -> None:
+        """End the engine on purpose; containers go on."""
+
+
+class Engine(Protocol):
+    @property
+    def containers(self) -> Containers: ...
+    @property
+    def execs(self) -> Execs: ...
+    @property
+    def images(self) -> Images: ...
+    @property
+    def networks(self) -> Networks: ...
+    @property
+    def volumes(self) -> Volumes: ...
+    @property
+    def events(self) -> Events: ...
+    @property
+    def projects(self) -> Projects: ...
+    @property
+    def system(self) -> System: ...
