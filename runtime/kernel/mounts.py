@@ -1,0 +1,223 @@
+"""Mounting with the descriptor-based interface: detached mounts are made, prepared, then attached by descriptor.
+
+No target is ever a path that somebody else could exchange in the meantime: it is resolved inside the container's
+root by ``openat2(RESOLVE_IN_ROOT)`` to a descriptor, and the mount is attached to that. Needs Linux 5.6;
+``mount_setattr`` (5.12) has a fallback.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Sequence
+
+from runtime.kernel import syscalls as sys
+
+IN_ROOT = sys.RESOLVE_IN_ROOT | sys.RESOLVE_NO_MAGICLINKS
+
+_ATTRIBUTES = {
+    "ro": sys.MOUNT_ATTR_RDONLY,
+    "nosuid": sys.MOUNT_ATTR_NOSUID,
+    "nodev": sys.MOUNT_ATTR_NODEV,
+    "noexec": sys.MOUNT_ATTR_NOEXEC,
+    "strictatime": sys.MOUNT_ATTR_STRICTATIME,
+}
+_OLD_FLAGS = {
+    sys.MOUNT_ATTR_RDONLY: sys.MS_RDONLY,
+    sys.MOUNT_ATTR_NOSUID: sys.MS_NOSUID,
+    sys.MOUNT_ATTR_NODEV: sys.MS_NODEV,
+    sys.MOUNT_ATTR_NOEXEC: sys.MS_NOEXEC,
+    sys.MOUNT_ATTR_STRICTATIME: sys.MS_STRICTATIME,
+}
+PROPAGATION = {
+    "private": (sys.MS_PRIVATE, False),
+    "rprivate": (sys.MS_PRIVATE, True),
+    "slave": (sys.MS_SLAVE, False),
+    "rslave": (sys.MS_SLAVE, True),
+    "shared": (sys.MS_SHARED, False),
+    "rshared": (sys.MS_SHARED, True),
+}
+"""By Docker's name: the flag and whether it goes for the whole tree."""
+
+
+def attribute_flags(names: Iterable[str]) -> int:
+    """``ro``, ``nosuid``, ``nodev``, ``noexec``, ``strictatime`` as MOUNT_ATTR bits; others count as none."""
+    flags = 0
+    for name in names:
+        flags |= _ATTRIBUTES.get(name, 0)
+    return flags
+
+
+def new_filesystem(kind: str, options: Sequence[tuple[str, str | None]] = (), attributes: int = 0) -> int:
+    """A detached mount of a new instance of ``kind``; ``options`` are its own (not those of the mount)."""
+    context = sys.fsopen(kind.encode())
+    try:
+        for key, value in options:
+            try:
+                if value is None:
+                    sys.fsconfig(context, sys.FSCONFIG_SET_FLAG, key.encode())
+                else:
+                    sys.fsconfig(context, sys.FSCONFIG_SET_STRING, key.encode(), value.encode())
+            except OSError as error:
+                told = f"{kind} option {key}{'' if value is None else '=' + value}"
+                raise OSError(
+                    error.errno, f"{told}: {_reason(context) or os.strerror(error.errno or 0)}"
+                ) from None
+        try:
+            sys.fsconfig(context, sys.FSCONFIG_CMD_CREATE)
+        except OSError as error:
+            reason = _reason(context) or os.strerror(error.errno or 0)
+            raise OSError(error.errno, f"mount {kind}: {reason}") from None
+        return sys.fsmount(context, attributes, kind)
+    finally:
+        os.close(context)
+
+
+def _reason(context: int) -> str:
+    """The kernel's own words about what it disliked; fsopen(2) on reading the context."""
+    try:
+        return os.read(context, 4096).decode(errors="replace").strip()[2:]
+    except OSError:
+        return ""
+
+
+def clone_tree(source: bytes, *, directory: int = sys.AT_FDCWD, recursive: bool = True) -> int:
+    """A detached copy of the mounts at ``source`` (b"" for ``directory`` itself): what a bind mount attaches."""
+    flags = sys.OPEN_TREE_CLONE | (sys.AT_RECURSIVE if recursive else 0)
+    return sys.open_tree(directory, source, flags | (0 if source else sys.AT_EMPTY_PATH))
+
+
+def attach(
+    tree: int,
+    target: int,
+    *,
+    attributes: int = 0,
+    recursive: bool = False,
+    propagation: str = "",
+    what: str = "",
+) -> None:
+    """Give the detached mount ``tree`` its attributes and propagation and attach it on the descriptor ``target``.
+
+    On kernels without mount_setattr the attributes follow the attaching, and go for the topmost mount only."""
+    flag, deep = PROPAGATION.get(propagation, (0, False))
+    try:
+        if flag and flag != sys.MS_SHARED:
+            sys.mount_setattr(tree, b"", _empty(deep), 0, 0, flag)
+        if attributes:
+            sys.mount_setattr(tree, b"", _empty(recursive), attributes, 0)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        sys.move_mount(tree, target, what)
+        remount_bind(tree, attributes)
+        if flag:
+            sys.mount(None, _proc_fd(tree), None, flag | (sys.MS_REC if deep else 0))
+        return
+    sys.move_mount(tree, target, what)
+    if flag == sys.MS_SHARED:
+        sys.mount(None, _proc_fd(tree), None, flag | (sys.MS_REC if deep else 0))
+
+
+def _empty(recursive: bool) -> int:
+    return sys.AT_EMPTY_PATH | (sys.AT_RECURSIVE if recursive else 0)
+
+
+def _proc_fd(fd: int) -> bytes:
+    return b"/proc/self/fd/%d" % fd
+
+
+def remount_bind(mount: int, attributes: int) -> None:
+    """Set attributes on the attached mount that the descriptor ``mount`` is the root of, the old way."""
+    flags = sys.MS_REMOUNT | sys.MS_BIND
+    for bit, old in _OLD_FLAGS.items():
+        if attributes & bit:
+            flags |= old
+    sys.mount(None, _proc_fd(mount), None, flags)
+
+
+def make_read_only(mount: int) -> None:
+    """Make the mount behind the descriptor read-only, whether it is attached or not."""
+    try:
+        sys.mount_setattr(mount, b"", sys.AT_EMPTY_PATH, sys.MOUNT_ATTR_RDONLY, 0)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        remount_bind(mount, sys.MOUNT_ATTR_RDONLY)
+
+
+def open_in_root(root: int, path: str, flags: int = os.O_PATH, resolve: int = IN_ROOT) -> int:
+    """Open ``path`` as a process rooted at ``root`` would see it: links cannot lead outside."""
+    return sys.openat2(root, os.fsencode(path.lstrip("/") or "."), flags, resolve)
+
+
+def make_directories(root: int, path: str, *, mode: int = 0o755, uid: int = -1, gid: int = -1) -> int:
+    """``mkdir -p`` inside ``root``; returns an O_PATH descriptor of the directory. Raises NotADirectoryError."""
+    try:
+        return open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        pass
+    parts = [part for part in path.split("/") if part and part != "."]
+    current = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
+    for depth, part in enumerate(parts, 1):
+        prefix = "/".join(parts[:depth])
+        try:
+            following = open_in_root(root, prefix, os.O_PATH | os.O_DIRECTORY)
+        except FileNotFoundError:
+            try:
+                os.mkdir(part, mode, dir_fd=current)
+                if uid != -1 or gid != -1:
+                    os.chown(part, uid, gid, dir_fd=current, follow_symlinks=False)
+            except FileExistsError:
+                pass
+            following = open_in_root(root, prefix, os.O_PATH | os.O_DIRECTORY)
+        os.close(current)
+        current = following
+    return current
+
+
+def make_mount_point(root: int, path: str, *, directory: bool) -> int:
+    """A descriptor of ``path`` inside ``root`` to mount on, made (with its parents) when missing.
+
+    Raises NotADirectoryError or IsADirectoryError when what is there does not fit."""
+    if directory:
+        return make_directories(root, path)
+    try:
+        found = open_in_root(root, path)
+    except FileNotFoundError:
+        parent_path, _, name = path.rstrip("/").rpartition("/")
+        parent = make_directories(root, parent_path or "/")
+        try:
+            fd = os.open(
+                name,
+                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+                0o755,
+                dir_fd=parent,
+            )
+            os.close(fd)
+            return sys.openat2(parent, os.fsencode(name), os.O_PATH | os.O_NOFOLLOW, sys.RESOLVE_NO_SYMLINKS)
+        finally:
+            os.close(parent)
+    if stat.S_ISDIR(os.fstat(found).st_mode):
+        os.close(found)
+        raise IsADirectoryError(errno.EISDIR, f"{path} is a directory, what is to be mounted there is a file")
+    return found
+
+
+def overlay(
+    layers: Sequence[int], upper: int | None, work: int | None, target: bytes, options: str = ""
+) -> None:
+    """Mount an overlay of the directories behind ``layers`` (topmost first) and ``upper`` on ``target``.
+
+    Directories are named by their descriptor's number with ``/proc/self/fd`` as working directory, so that the 4096
+    bytes of mount(2) hold the kernel's maximum of 500 layers wherever they are, with any character in their path.
+    The working directory of the process is then ``/``.
+    """
+    text = "lowerdir=" + ":".join(map(str, layers))
+    if upper is not None and work is not None:
+        text += f",upperdir={upper},workdir={work}"
+    os.chdir("/proc/self/fd")
+    try:
+        sys.mount(b"overlay", target, b"overlay", 0, (text + options).encode())
+    finally:
+        os.chdir("/")

@@ -1,0 +1,35 @@
+"""Namespaces of processes: their names, their flags, entering those of another process. namespaces(7)."""
+
+from __future__ import annotations
+
+import os
+
+from runtime.kernel import syscalls
+
+FLAGS = {
+    "mnt": syscalls.CLONE_NEWNS,
+    "net": syscalls.CLONE_NEWNET,
+    "uts": syscalls.CLONE_NEWUTS,
+    "ipc": syscalls.CLONE_NEWIPC,
+    "pid": syscalls.CLONE_NEWPID,
+    "cgroup": syscalls.CLONE_NEWCGROUP,
+}
+"""By the name of the file in ``/proc/<pid>/ns``."""
+
+
+def open_namespace(pid: int | str, kind: str) -> int:
+    """A descriptor of the namespace ``kind`` that process ``pid`` (or ``"self"``) is in."""
+    return os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def start_time(pid: int) -> int:
+    """Clock ticks from boot to the start of ``pid``: with the boot id, what tells a process from a later one that
+    got its number. proc_pid_stat(5), field 22. Raises FileNotFoundError or ProcessLookupError when it is gone."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[19])
+
+
+def boot_id() -> str:
+    """The kernel's random identifier of this boot. random(4)."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()

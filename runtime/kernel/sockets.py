@@ -1,0 +1,115 @@
+"""Unix sockets: long paths, JSON packets, descriptors. unix(7).
+
+A path in ``sockaddr_un`` has 108 bytes at most. Binding and connecting here goes through a descriptor of the
+directory (``/proc/self/fd/N/name``), so a state root may be as deep as it likes.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+MAX_PACKET = 1 << 20
+MAX_DESCRIPTORS = 253
+"""SCM_MAX_FD of the kernel."""
+
+Message = dict[str, Any]
+
+
+@contextlib.contextmanager
+def short_address(path: str | os.PathLike[str]) -> Iterator[str]:
+    """A name for ``path`` that fits into ``sockaddr_un``; valid inside the ``with``."""
+    directory, name = os.path.split(os.fspath(path))
+    fd = os.open(directory or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{name}"
+    finally:
+        os.close(fd)
+
+
+def listen(
+    path: str | os.PathLike[str], kind: int, *, mode: int = 0o600, backlog: int = 128
+) -> socket.socket:
+    """A listening unix socket of ``kind`` at ``path``, in place of what was there; never accessible to more than
+    ``mode`` allows, not even for a moment."""
+    listener = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
+    with short_address(path) as address:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(address)
+        before = os.umask(0o777 & ~mode)
+        try:
+            listener.bind(address)
+        finally:
+            os.umask(before)
+    listener.listen(backlog)
+    return listener
+
+
+def connect(path: str | os.PathLike[str], kind: int) -> socket.socket:
+    """A socket of ``kind`` connected to ``path``. Raises FileNotFoundError or ConnectionRefusedError when nobody
+    listens there."""
+    connection = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
+    try:
+        with short_address(path) as address:
+            connection.connect(address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def encode_packet(message: Message) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def send_packet(connection: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> None:
+    """Send one JSON object with ``descriptors`` as one packet of a SEQPACKET socket."""
+    data = encode_packet(message)
+    if descriptors:
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+        connection.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
+    else:
+        connection.send(data, socket.MSG_NOSIGNAL)
+
+
+def receive_packet(connection: socket.socket) -> tuple[Message, list[int]] | None:
+    """One packet and the descriptors (close-on-exec) that came with it; None at end-of-file.
+
+    Raises ValueError for what is not a JSON object, BlockingIOError when a non-blocking socket has nothing.
+    """
+    data, ancillary, flags, _ = connection.recvmsg(
+        MAX_PACKET, socket.CMSG_SPACE(4 * MAX_DESCRIPTORS), socket.MSG_CMSG_CLOEXEC
+    )
+    descriptors = descriptors_in(ancillary)
+    if not data:
+        close_all(descriptors)
+        return None
+    try:
+        message = json.loads(data)
+        if not isinstance(message, dict) or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            raise ValueError("not a whole JSON object")
+    except (ValueError, RecursionError) as error:
+        close_all(descriptors)
+        raise ValueError(f"bad packet: {error}") from None
+    return message, descriptors
+
+
+def descriptors_in(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
+    """The descriptors in what ``recvmsg`` returned."""
+    found: list[int] = []
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.extend(struct.unpack(f"{len(data) // 4}i", data[: len(data) // 4 * 4]))
+    return found
+
+
+def close_all(descriptors: Sequence[int]) -> None:
+    for fd in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(fd)
