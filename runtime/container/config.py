@@ -17,7 +17,7 @@ class Frozen(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Base: immutable, compact on disk (defaults are left out)."""
 
 
-class Mount(Frozen):
+class Mount(Frozen, frozen=True):
     """One mount below the container's root, in Docker's terms."""
 
     type: Literal["bind", "volume", "tmpfs", "image"]
@@ -43,7 +43,7 @@ class Mount(Frozen):
     """volume: labels of an anonymous volume to be made."""
 
 
-class FileContent(Frozen):
+class FileContent(Frozen, frozen=True):
     """A config or secret: a file given to the container, read-only."""
 
     target: str
@@ -55,7 +55,7 @@ class FileContent(Frozen):
     mode: int | None = None
 
 
-class Device(Frozen):
+class Device(Frozen, frozen=True):
     """A host device node passed in."""
 
     source: str
@@ -63,7 +63,7 @@ class Device(Frozen):
     permissions: str = "rwm"
 
 
-class Healthcheck(Frozen):
+class Healthcheck(Frozen, frozen=True):
     """Docker's healthcheck. ``test`` is ``["NONE"]``, ``["CMD", ...]`` or ``["CMD-SHELL", text]``; () inherits the
     image's. Times in nanoseconds, 0 means the default (30 s, 30 s, 0, 5 s, 3 retries)."""
 
@@ -75,7 +75,7 @@ class Healthcheck(Frozen):
     retries: int = 0
 
 
-class RestartPolicy(Frozen):
+class RestartPolicy(Frozen, frozen=True):
     """Docker's restart policy; ``delay``, ``window`` and ``max_attempts`` come from deploy.restart_policy (ns)."""
 
     name: Literal["no", "always", "on-failure", "unless-stopped"] = "no"
@@ -84,30 +84,30 @@ class RestartPolicy(Frozen):
     window: int | None = None
 
 
-class Ulimit(Frozen):
+class Ulimit(Frozen, frozen=True):
     name: str
     soft: int
     hard: int
 
 
-class LogConfig(Frozen):
+class LogConfig(Frozen, frozen=True):
     """``driver`` is json-file, local or none; options max-size, max-file (as in Docker)."""
 
     driver: str = "json-file"
     options: dict[str, str] = {}
 
 
-class WeightDevice(Frozen):
+class WeightDevice(Frozen, frozen=True):
     path: str
     weight: int
 
 
-class ThrottleDevice(Frozen):
+class ThrottleDevice(Frozen, frozen=True):
     path: str
     rate: int
 
 
-class Resources(Frozen):
+class Resources(Frozen, frozen=True):
     """Limits of one container; 0 means not limited (see Docker's HostConfig for each)."""
 
     memory: int = 0
@@ -133,7 +133,7 @@ class Resources(Frozen):
     device_write_iops: tuple[ThrottleDevice, ...] = ()
 
 
-class EndpointConfig(Frozen):
+class EndpointConfig(Frozen, frozen=True):
     """How a container is connected to one network."""
 
     network: str
@@ -149,7 +149,7 @@ class EndpointConfig(Frozen):
     driver_opts: dict[str, str] = {}
 
 
-class PortBinding(Frozen):
+class PortBinding(Frozen, frozen=True):
     """One published port. Ranges are expanded; ``host_port`` 0 asks for an ephemeral one, and
     ``host_port_end`` > ``host_port`` for any free one of that range."""
 
@@ -161,7 +161,7 @@ class PortBinding(Frozen):
     host_port_end: int = 0
 
 
-class Hook(Frozen):
+class Hook(Frozen, frozen=True):
     """post_start / pre_stop."""
 
     command: tuple[str, ...]
@@ -171,7 +171,7 @@ class Hook(Frozen):
     env: tuple[str, ...] = ()
 
 
-class ContainerConfig(Frozen):
+class ContainerConfig(Frozen, frozen=True):
     """Everything asked for in one container. ``None`` (or "") means: as the image says."""
 
     image: str
@@ -247,7 +247,7 @@ class ContainerConfig(Frozen):
     pre_stop: tuple[Hook, ...] = ()
 
 
-class ImageConfig(Frozen):
+class ImageConfig(Frozen, frozen=True):
     """The part of an OCI image configuration that containers inherit (image-spec config.md, plus Docker's
     Healthcheck, OnBuild and Shell)."""
 
