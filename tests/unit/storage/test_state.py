@@ -1,4 +1,4 @@
-"""The state database: documents, transactions, and what happens to a file that is damaged, foreign or too new."""
+"""The state database: documents, transactions, and what happens to a damaged, foreign or newer file."""
 
 from __future__ import annotations
 
