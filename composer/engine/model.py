@@ -12,7 +12,7 @@ Phase = Literal["created", "running", "paused", "restarting", "removing", "exite
 HealthStatus = Literal["starting", "healthy", "unhealthy"]
 
 
-class ProbeResult(Frozen):
+class ProbeResult(Frozen, frozen=True):
     """One healthcheck run. Times in ns since the epoch; ``output`` at most 4096 bytes."""
 
     start: int
@@ -21,14 +21,14 @@ class ProbeResult(Frozen):
     output: str
 
 
-class Health(Frozen):
+class Health(Frozen, frozen=True):
     status: HealthStatus = "starting"
     failing_streak: int = 0
     log: tuple[ProbeResult, ...] = ()
     """The last five."""
 
 
-class Status(Frozen):
+class Status(Frozen, frozen=True):
     """Where a container is in its life. Times in ns since the epoch, 0 when it did not happen."""
 
     status: Phase = "created"
@@ -52,7 +52,7 @@ class Status(Frozen):
         return self.status in ("created", "exited", "dead")
 
 
-class Endpoint(Frozen):
+class Endpoint(Frozen, frozen=True):
     """A container's place on one network."""
 
     network_id: str
@@ -71,14 +71,14 @@ class Endpoint(Frozen):
     is_static: bool = False
 
 
-class PublishedPort(Frozen):
+class PublishedPort(Frozen, frozen=True):
     container_port: int
     protocol: Literal["tcp", "udp", "sctp"]
     host_ip: str
     host_port: int
 
 
-class MountPoint(Frozen):
+class MountPoint(Frozen, frozen=True):
     """A mount as ``inspect`` shows it."""
 
     type: Literal["bind", "volume", "tmpfs", "image"]
@@ -89,7 +89,7 @@ class MountPoint(Frozen):
     propagation: str = ""
 
 
-class ContainerRecord(Frozen):
+class ContainerRecord(Frozen, frozen=True):
     """A container in the database: written before anything is made for it."""
 
     id: str
@@ -113,13 +113,13 @@ class ContainerRecord(Frozen):
     """Boot during which ``status`` was true."""
 
 
-class NetworkAttachment(Frozen):
+class NetworkAttachment(Frozen, frozen=True):
     container_id: str
     name: str
     endpoint: Endpoint
 
 
-class VolumeRecord(Frozen):
+class VolumeRecord(Frozen, frozen=True):
     name: str
     created: int
     driver: str = "local"
@@ -128,7 +128,7 @@ class VolumeRecord(Frozen):
     is_anonymous: bool = False
 
 
-class EngineEvent(Frozen):
+class EngineEvent(Frozen, frozen=True):
     """Something that happened, in the terms of Docker's events."""
 
     type: Literal["container", "network", "volume", "image", "daemon"]
@@ -138,7 +138,7 @@ class EngineEvent(Frozen):
     time_ns: int
 
 
-class LogLine(Frozen):
+class LogLine(Frozen, frozen=True):
     time_ns: int
     stream: Literal["stdout", "stderr"]
     data: bytes
@@ -146,7 +146,7 @@ class LogLine(Frozen):
     partial: bool = False
 
 
-class ExecConfig(Frozen):
+class ExecConfig(Frozen, frozen=True):
     cmd: tuple[str, ...]
     env: tuple[str, ...] = ()
     user: str = ""

@@ -14,7 +14,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of all requests: immutable, unknown fields refused."""
 
 
-class ProjectSource(Request):
+class ProjectSource(Request, frozen=True):
     """Which project a command is about: what the client's directory, flags and environment say."""
 
     cwd: str
@@ -30,14 +30,14 @@ class ProjectSource(Request):
     compatibility: bool = False
 
 
-class ProjectRequest(Request):
+class ProjectRequest(Request, frozen=True):
     """A verb that needs nothing but the project and perhaps some of its services."""
 
     project: ProjectSource
     services: tuple[str, ...] = ()
 
 
-class UpRequest(ProjectRequest):
+class UpRequest(ProjectRequest, frozen=True):
     """``up`` and ``create`` (``start`` false)."""
 
     start: bool = True
@@ -66,50 +66,50 @@ class UpRequest(ProjectRequest):
     exit_code_from: str = ""
 
 
-class DownRequest(ProjectRequest):
+class DownRequest(ProjectRequest, frozen=True):
     volumes: bool = False
     remove_orphans: bool = False
     rmi: Literal["", "local", "all"] = ""
     timeout: float | None = None
 
 
-class StopRequest(ProjectRequest):
+class StopRequest(ProjectRequest, frozen=True):
     """``stop`` and ``restart``."""
 
     timeout: float | None = None
     no_deps: bool = False
 
 
-class StartRequest(ProjectRequest):
+class StartRequest(ProjectRequest, frozen=True):
     wait: bool = False
     wait_timeout: float = 0
 
 
-class KillRequest(ProjectRequest):
+class KillRequest(ProjectRequest, frozen=True):
     signal: str = "SIGKILL"
     remove_orphans: bool = False
 
 
-class RemoveRequest(ProjectRequest):
+class RemoveRequest(ProjectRequest, frozen=True):
     """``rm``: stopped containers (``stop``: stop them first), with their anonymous volumes if ``volumes``."""
 
     stop: bool = False
     volumes: bool = False
 
 
-class ScaleRequest(ProjectRequest):
+class ScaleRequest(ProjectRequest, frozen=True):
     scale: dict[str, int] = {}
     no_deps: bool = False
 
 
-class PullRequest(ProjectRequest):
+class PullRequest(ProjectRequest, frozen=True):
     ignore_pull_failures: bool = False
     include_deps: bool = False
     policy: Literal["", "missing", "always"] = ""
     quiet: bool = False
 
 
-class RunRequest(Request):
+class RunRequest(Request, frozen=True):
     """``run``: makes (does not start) a one-off container; the client attaches, then starts it by its id."""
 
     project: ProjectSource
@@ -138,7 +138,7 @@ class RunRequest(Request):
     remove_orphans: bool = False
 
 
-class LogsRequest(ProjectRequest):
+class LogsRequest(ProjectRequest, frozen=True):
     follow: bool = False
     tail: int | None = None
     since: int | None = None
