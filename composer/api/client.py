@@ -1,8 +1,8 @@
 """The blocking client of the engine's socket, for the command line.
 
-Imports nothing but C modules: a command that takes 20 ms in all has no room for ``http.client`` (``email`` and
-friends) or ``socket`` (``enum`` and friends). It speaks as much HTTP/1.1 as the engine answers with: Content-Length,
-chunked, bodies that end with the connection, and switched protocols (RFC 9112).
+Imports nothing but C modules: a command that takes 20 ms in all has no room for ``http.client`` (``email``
+and friends) or ``socket`` (``enum`` and friends). It speaks as much HTTP/1.1 as the engine answers with:
+Content-Length, chunked, bodies that end with the connection, and switched protocols (RFC 9112).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ the epoch, durations seconds.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO, Literal, Protocol
 
@@ -153,7 +154,7 @@ class Containers(Protocol):
         """Docker's statistics documents: one a second, or a single one."""
 
     async def update(self, ref: str, resources: Resources, restart: RestartPolicy | None) -> None: ...
-    async def changes(self, ref: str) -> list[tuple[int, str]]:
+    async def changes(self, ref: str) -> builtins.list[tuple[int, str]]:
         """(0 changed, 1 added, 2 deleted; path)."""
 
     async def archive_stat(self, ref: str, path: str) -> dict[str, Any]:
@@ -238,19 +239,22 @@ class Images(Protocol):
     async def pull(self, reference: str, platform: str, emit: Progress) -> object: ...
     def list(self) -> Iterable[Image]: ...
     def get(self, ref: str) -> Image: ...
-    async def remove(self, ref: str, force: bool = False, prune: bool = True) -> list[dict[str, str]]:
+    async def remove(
+        self, ref: str, force: bool = False, prune: bool = True
+    ) -> builtins.list[dict[str, str]]:
         """Docker's answer: ``{"Untagged": ...}`` and ``{"Deleted": ...}`` in order."""
 
     async def tag(self, ref: str, target: str) -> None: ...
     async def load(self, source: BinaryIO, emit: Progress) -> object: ...
-    async def import_(self, source: BinaryIO, reference: str, changes: Sequence[str], message: str = "") ->
-    str:
+    async def import_(
+        self, source: BinaryIO, reference: str, changes: Sequence[str], message: str = ""
+    ) -> str:
         """The new image's id."""
 
     def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
         """A docker-archive (tar) of the images."""
 
-    async def prune(self, *, everything: bool = False) -> tuple[list[dict[str, str]], int]:
+    async def prune(self, *, everything: bool = False) -> tuple[builtins.list[dict[str, str]], int]:
         """Remove what no container uses (untagged images only unless ``everything``); bytes given back."""
 
     def history(self, ref: str) -> Sequence[HistoryEntry]:
@@ -319,7 +323,7 @@ class Networks(Protocol):
     async def remove(self, ref: str) -> None: ...
     async def connect(self, ref: str, container: str, endpoint: EndpointConfig) -> None: ...
     async def disconnect(self, ref: str, container: str, force: bool = False) -> None: ...
-    async def prune(self) -> list[str]:
+    async def prune(self) -> builtins.list[str]:
         """Names of the networks that nothing used."""
 
 
@@ -335,7 +339,7 @@ class Volumes(Protocol):
     def get(self, name: str) -> VolumeRecord: ...
     def mountpoint(self, name: str) -> str: ...
     async def remove(self, name: str, force: bool = False) -> None: ...
-    async def prune(self, *, everything: bool = False) -> tuple[list[str], int]: ...
+    async def prune(self, *, everything: bool = False) -> tuple[builtins.list[str], int]: ...
 
 
 class Events(Protocol):
@@ -365,7 +369,7 @@ class Projects(Protocol):
     async def run(self, request: RunRequest, emit: Emit) -> ResultEvent: ...
     async def logs(self, request: LogsRequest, emit: Emit) -> ResultEvent: ...
     async def resolve(self, request: ProjectRequest) -> dict[str, Any]: ...
-    def list_projects(self, all: bool = False) -> list[dict[str, Any]]: ...
+    def list_projects(self, all: bool = False) -> builtins.list[dict[str, Any]]: ...
 
 
 class System(Protocol):
