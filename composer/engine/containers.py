@@ -285,6 +285,7 @@ class Containers:
         self._by_id.pop(container.id, None)
         self._by_name.pop(container.name, None)
         container.is_removed.set()
+        container.status.set(container.state)
         self.events.publish("container", "destroy", container.id, container.attributes)
 
     def volume_users(self, name: str) -> list[str]:

@@ -1,0 +1,182 @@
+"""Reading what containers wrote: one log, or several merged in time order, to the end or for ever."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import trio
+
+from composer.engine.containers import Container
+from composer.engine.model import LogLine
+from runtime.container.logs import LogEntry, LogReader
+from runtime.errors import ComposerError
+from runtime.storage.paths import Paths
+
+T = TypeVar("T")
+
+
+@dataclass
+class ContainerLogs:
+    """Logs by container."""
+
+    paths: Paths
+
+    async def read(
+        self,
+        container: Container,
+        *,
+        follow: bool = False,
+        stdout: bool = True,
+        stderr: bool = True,
+        since: int | None = None,
+        until: int | None = None,
+        tail: int | None = None,
+    ) -> AsyncIterator[LogLine]:
+        """Lines in the order written. ``since`` and ``until`` in ns, ``tail`` lines from the end (None: all). With
+        ``follow`` it ends when the container has ended for good (or is removed) and everything was read."""
+        async for line in self.read_marked(
+            container, follow=follow, stdout=stdout, stderr=stderr, since=since, until=until, tail=tail
+        ):
+            if line is not None:
+                yield line
+
+    async def read_marked(
+        self,
+        container: Container,
+        *,
+        follow: bool,
+        stdout: bool = True,
+        stderr: bool = True,
+        since: int | None = None,
+        until: int | None = None,
+        tail: int | None = None,
+    ) -> AsyncIterator[LogLine | None]:
+        """As :meth:`read`, with None whenever the reader has caught up with the writer."""
+        if container.config.log.driver == "none":
+            raise ComposerError("configured logging driver does not support reading", status=501)
+        reader = LogReader(self.paths.container(container.id) / "log")
+        try:
+            for entry in reader.history(since=since, until=until, tail=tail):
+                if _is_wanted(entry, stdout, stderr):
+                    yield _line(entry)
+            while follow:
+                # Asked before the last read, so that nothing written before the end is missed.
+                is_over = container.state.is_settled or container.is_removed.is_set()
+                for entry in reader.read_new():
+                    if until is not None and entry.time_ns > until:
+                        return
+                    if (since is None or entry.time_ns >= since) and _is_wanted(entry, stdout, stderr):
+                        yield _line(entry)
+                if is_over:
+                    return
+                yield None
+                await _wait_for_either(reader.wait_for_news, container)
+        finally:
+            reader.close()
+
+
+async def _wait_for_either(wait_for_news: Callable[[], object], container: Container) -> None:
+    """Return when there may be new log entries or the container's state has changed."""
+    async with trio.open_nursery() as nursery:
+
+        async def news() -> None:
+            await wait_for_news()  # type: ignore[misc]
+            nursery.cancel_scope.cancel()
+
+        async def change() -> None:
+            if not container.state.is_settled:
+                await container.status.changed()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(news)
+        nursery.start_soon(change)
+
+
+def _is_wanted(entry: LogEntry, stdout: bool, stderr: bool) -> bool:
+    return stdout if entry.stream == "stdout" else stderr
+
+
+def _line(entry: LogEntry) -> LogLine:
+    return LogLine(time_ns=entry.time_ns, stream=entry.stream, data=entry.data, partial=entry.partial)
+
+
+@dataclass
+class Source(Generic[T]):
+    """One log to merge: ``key`` tells the lines of sources apart, ``lines`` yields None when it has caught up."""
+
+    key: T
+    lines: Callable[[], AsyncIterator[LogLine | None]]
+
+
+@dataclass
+class _Head(Generic[T]):
+    source: Source[T]
+    waiting: deque[LogLine]
+    has_caught_up: bool = False
+    is_over: bool = False
+
+
+QUEUE = 2000
+"""Lines read ahead of one source while the others are behind."""
+
+
+async def merge(sources: Sequence[Source[T]], deliver: Callable[[T, LogLine], Awaitable[None]]) -> None:
+    """Deliver the lines of all sources in the order of their times, as far as it can be known: a line goes out as soon
+    as every other source has a later one or has caught up with its writer. Returns when all sources are over."""
+    heads = [_Head(source, deque()) for source in sources]
+    signals = _Signals()
+    async with trio.open_nursery() as nursery:
+        for head in heads:
+            nursery.start_soon(_fill, head, signals)
+        while True:
+            ready = _ready(heads)
+            for key, line in ready:
+                await deliver(key, line)
+            if ready:
+                signals.room.set()
+                signals.room = trio.Event()
+                continue
+            if all(head.is_over and not head.waiting for head in heads):
+                return
+            await signals.news.wait()
+            signals.news = trio.Event()
+
+
+class _Signals:
+    def __init__(self) -> None:
+        self.news = trio.Event()
+        self.room = trio.Event()
+
+
+async def _fill(head: _Head[T], signals: _Signals) -> None:
+    async for line in head.source.lines():
+        head.has_caught_up = line is None
+        if line is not None:
+            head.waiting.append(line)
+        if line is None or len(head.waiting) == 1 or len(head.waiting) >= QUEUE:
+            signals.news.set()
+        while len(head.waiting) >= QUEUE:
+            await signals.room.wait()
+    head.is_over = True
+    signals.news.set()
+
+
+def _ready(heads: Sequence[_Head[T]]) -> list[tuple[T, LogLine]]:
+    """Take what may go out now, in order."""
+    order = [(head.waiting[0].time_ns, index) for index, head in enumerate(heads) if head.waiting]
+    heapq.heapify(order)
+    silent = any(not head.waiting and not head.has_caught_up and not head.is_over for head in heads)
+    out: list[tuple[T, LogLine]] = []
+    while order and not silent:
+        _, index = heapq.heappop(order)
+        head = heads[index]
+        out.append((head.source.key, head.waiting.popleft()))
+        if head.waiting:
+            heapq.heappush(order, (head.waiting[0].time_ns, index))
+        elif not head.has_caught_up and not head.is_over:
+            silent = True
+    return out

@@ -1,0 +1,44 @@
+"""From the engine's state to the values that planning starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from composer.engine.containers import Container
+from composer.engine.projects.parts import Parts
+from composer.plan.observed import Observed, ObservedContainer, ObservedNetwork, ObservedVolume
+
+
+def observe_container(container: Container) -> ObservedContainer:
+    record = container.record
+    state = container.state
+    return ObservedContainer.from_labels(
+        id=container.id,
+        name=container.name,
+        labels_=container.config.labels,
+        image_id=record.image_id,
+        state=state.status,
+        exit_code=state.exit_code,
+        health=state.health.status if state.health else "",
+        networks={name: endpoint.network_id for name, endpoint in record.endpoints.items()},
+        anonymous_volumes={
+            target: name for target, name in record.volumes.items() if name in record.anonymous
+        },
+        created=record.created,
+    )
+
+
+def observe(project: str, references: Iterable[str], parts: Parts) -> Observed:
+    """What exists of ``project``, and all that it may refer to."""
+    images: dict[str, str] = {}
+    for reference in references:
+        image = parts.images.resolve(reference)
+        if image is not None:
+            images[reference] = image.id
+    return Observed(
+        containers=tuple(observe_container(c) for c in parts.of_project(project)),
+        networks={n.name: ObservedNetwork(name=n.name, id=n.id, labels=n.labels) for n in parts.networks.list()},
+        volumes={v.name: ObservedVolume(name=v.name, labels=v.labels) for v in parts.volumes.list()},
+        images=images,
+        container_names={c.name: c.id for c in parts.containers.all()},
+    )

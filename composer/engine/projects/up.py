@@ -1,0 +1,308 @@
+"""``up``: making a plan true. One task per replica; each waits for what it depends on, and only for that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from composer.engine.containers import Container
+from composer.engine.lifecycle import AlreadyStarted
+from composer.engine.projects.parts import Parts
+from composer.engine.projects.pulling import ensure_images
+from composer.engine.projects.steps import Emit, tell, warn
+from composer.engine.projects.waits import ConditionFailed, explain_failure, unwrap, wait_for_condition
+from composer.engine.requests import UpRequest
+from composer.plan.references import referenced_services, resolve_references
+from composer.plan.steps import (
+    Create,
+    Keep,
+    NetworkPlan,
+    Plan,
+    Recreate,
+    Remove,
+    ReplicaPlan,
+    Restart,
+    Start,
+    VolumePlan,
+    WaitFor,
+)
+from runtime.container.config import ContainerConfig
+from runtime.errors import ComposerError
+
+
+@dataclass
+class _Replica:
+    """A replica on its way: what is planned, and what has come of it."""
+
+    plan: ReplicaPlan
+    created: trio.Event = field(default_factory=trio.Event)
+    started: trio.Event = field(default_factory=trio.Event)
+    container: Container | None = None
+
+
+class Up:
+    """One execution of one plan."""
+
+    def __init__(self, parts: Parts, plan: Plan, request: UpRequest, emit: Emit) -> None:
+        self.parts = parts
+        self.plan = plan
+        self.request = request
+        self.emit = emit
+        self.replicas = [_Replica(r) for r in plan.replicas if not isinstance(r.action, Remove)]
+        self.by_service: dict[str, list[_Replica]] = {}
+        for replica in self.replicas:
+            self.by_service.setdefault(replica.plan.service, []).append(replica)
+        self._told_waiting: set[str] = set()
+
+    @property
+    def containers(self) -> list[tuple[ReplicaPlan, Container]]:
+        """What stands, after :meth:`apply`."""
+        return [(r.plan, r.container) for r in self.replicas if r.container is not None]
+
+    async def apply(self) -> None:
+        """Make it so. Raises the first error; what was done by then stays, for people to look at."""
+        for warning in self.plan.warnings:
+            await warn(self.emit, warning)
+        await ensure_images(self.parts, self.plan.images, self.request, self.emit)
+        for network in self.plan.networks:
+            await self._ensure_network(network)
+        for volume in self.plan.volumes:
+            await self._ensure_volume(volume)
+        try:
+            async with trio.open_nursery() as nursery:
+                for removal in (r for r in self.plan.replicas if isinstance(r.action, Remove)):
+                    nursery.start_soon(self._remove, removal)
+                for replica in self.replicas:
+                    nursery.start_soon(self._bring_up, replica)
+        except BaseExceptionGroup as group:
+            raise await self._explain(unwrap(group)) from None
+
+    async def wait_ready(self, services: Sequence[str]) -> None:
+        """``--wait``: until every container of ``services`` runs, is healthy, or has ended well."""
+        chosen = [(p, c) for p, c in self.containers if p.service in services]
+        try:
+            async with trio.open_nursery() as nursery:
+                for _, container in chosen:
+                    nursery.start_soon(self._wait_one, container)
+        except BaseExceptionGroup as group:
+            raise await self._explain(unwrap(group)) from None
+
+    async def _wait_one(self, container: Container) -> None:
+        if container.healthcheck is not None and container.state.is_alive:
+            await self._tell_waiting(container)
+        met = await wait_for_condition(container, "running_or_healthy")
+        if met.word != "Started":
+            await tell(self.emit, "Container", container.name, met.word)
+
+    async def _explain(self, error: BaseException) -> BaseException:
+        if isinstance(error, _DependencyFailed):
+            await tell(self.emit, "Container", error.cause.container.name, "Error", error.cause.message)
+            return await explain_failure(error.cause, self.parts.logs, "dependency failed to start: ")
+        if isinstance(error, ConditionFailed):
+            await tell(self.emit, "Container", error.container.name, "Error", error.message)
+            return await explain_failure(error, self.parts.logs, "")
+        return error
+
+    # Networks and volumes
+
+    async def _ensure_network(self, network: NetworkPlan) -> None:
+        if network.action == "keep":
+            return
+        if network.action == "recreate":
+            await self._recreate_network(network)
+            return
+        await tell(self.emit, "Network", network.name, "Creating")
+        await self._create_network(network)
+        await tell(self.emit, "Network", network.name, "Created")
+
+    async def _recreate_network(self, network: NetworkPlan) -> None:
+        """Remove a network whose configuration changed, with the containers on it stopped first, and make it anew."""
+        for container in self.parts.containers.all():
+            if network.name in container.endpoints and container.state.is_alive:
+                await self._stop(container)
+        old = self.parts.networks.get(network.name)
+        for container in self.parts.containers.all():
+            if network.name in container.endpoints:
+                await self.parts.networks.disconnect(old.id, container, force=True)
+        await tell(self.emit, "Network", network.name, "Recreate", network.reason)
+        await self.parts.networks.remove(old.id)
+        await self._create_network(network)
+        await tell(self.emit, "Network", network.name, "Recreated")
+
+    async def _create_network(self, network: NetworkPlan) -> None:
+        await self.parts.networks.create(
+            network.name,
+            driver=network.driver or "bridge",
+            options=dict(network.driver_opts),
+            labels=dict(network.labels),
+            internal=network.internal,
+            attachable=network.attachable,
+            enable_ipv4=network.enable_ipv4,
+            enable_ipv6=network.enable_ipv6,
+            pools=[(p.subnet, p.ip_range, p.gateway, dict(p.aux_addresses)) for p in network.pools],
+        )
+
+    async def _ensure_volume(self, volume: VolumePlan) -> None:
+        if volume.action == "keep":
+            return
+        await tell(self.emit, "Volume", volume.name, "Creating")
+        self.parts.volumes.create(
+            volume.name, volume.driver or "local", dict(volume.driver_opts), dict(volume.labels)
+        )
+        await tell(self.emit, "Volume", volume.name, "Created")
+
+    # Replicas
+
+    async def _remove(self, replica: ReplicaPlan) -> None:
+        action = replica.action
+        assert isinstance(action, Remove)
+        container = self.parts.containers.get(action.id)
+        await tell(self.emit, "Container", container.name, "Stopping", action.reason)
+        await self._stop(container)
+        await tell(self.emit, "Container", container.name, "Removing")
+        await self.parts.lifecycle.remove(container.id, force=True, volumes=True)
+        await tell(self.emit, "Container", container.name, "Removed")
+
+    async def _bring_up(self, replica: _Replica) -> None:
+        await self._stand_up(replica)
+        container = replica.container
+        assert container is not None
+        if not (self.request.start and replica.plan.start):
+            return
+        if isinstance(replica.plan.action, Keep) and container.state.status in ("running", "restarting"):
+            await tell(self.emit, "Container", container.name, "Running")
+            replica.started.set()
+            return
+        for wait in replica.plan.waits:
+            await self._wait_for(wait)
+        await self._start(replica, container)
+
+    async def _stand_up(self, replica: _Replica) -> None:
+        """Have the container exist as planned (not yet started)."""
+        action = replica.plan.action
+        match action:
+            case Keep(id=id) | Start(id=id):
+                replica.container = self.parts.containers.get(id)
+            case Restart(id=id):
+                replica.container = self.parts.containers.get(id)
+                await tell(self.emit, "Container", replica.container.name, "Restarting", action.reason)
+                await self._stop(replica.container)
+            case Create():
+                config = await self._resolved(replica)
+                await tell(self.emit, "Container", replica.plan.name, "Creating")
+                replica.container = await self.parts.create(config, replica.plan.name)
+                await tell(self.emit, "Container", replica.plan.name, "Created")
+            case Recreate():
+                replica.container = await self._recreate(replica, action)
+            case _:
+                raise AssertionError(action)
+        replica.created.set()
+
+    async def _recreate(self, replica: _Replica, action: Recreate) -> Container:
+        name = replica.plan.name
+        old = self.parts.containers.get(action.old_id)
+        config = await self._resolved(replica)
+        await tell(self.emit, "Container", name, "Recreate", action.reason)
+        await self._stop(old)
+        carried = {} if self.request.renew_anon_volumes else dict(action.anonymous_volumes)
+        if old.name == name:
+            self.parts.containers.rename(old.id, f"{old.id[:12]}_{name}"[:255])
+        try:
+            container = await self.parts.create(config, name, carried=carried)
+        except BaseException:
+            if self.parts.containers.find_name(name) is None:
+                self.parts.containers.rename(old.id, name)
+            raise
+        await self.parts.lifecycle.remove(old.id, force=True, volumes=self.request.renew_anon_volumes)
+        await tell(self.emit, "Container", name, "Recreated")
+        return container
+
+    async def _resolved(self, replica: _Replica) -> ContainerConfig:
+        """The configuration with the ids of containers that it shares something with in place of services' names."""
+        config = replica.plan.config
+        assert config is not None
+        ids: dict[str, str] = {}
+        for service in referenced_services(config):
+            ids[service] = (await self._first_container(service)).id
+        return resolve_references(config, ids)
+
+    async def _first_container(self, service: str) -> Container:
+        for other in self.by_service.get(service, []):
+            await other.created.wait()
+            assert other.container is not None
+            return other.container
+        found = self.parts.replicas_of(self.plan.project, service)
+        if not found:
+            raise ComposerError(f"service {service} has no container", hint=f"start it first: composer up -d {service}")
+        return found[0]
+
+    async def _stop(self, container: Container) -> None:
+        try:
+            await self.parts.lifecycle.stop(container.id, self.request.timeout)
+        except AlreadyStarted:
+            pass
+
+    async def _start(self, replica: _Replica, container: Container) -> None:
+        await tell(self.emit, "Container", container.name, "Starting")
+        try:
+            await self.parts.lifecycle.start(container.id)
+        except AlreadyStarted:
+            pass
+        except ComposerError as error:
+            await tell(self.emit, "Container", container.name, "Error", error.message)
+            raise error.within(f"starting {container.name} (service {replica.plan.service})")
+        await tell(self.emit, "Container", container.name, "Started")
+        replica.started.set()
+
+    async def _wait_for(self, wait: WaitFor) -> None:
+        """Until every replica of another service is in the condition that this one needs."""
+        try:
+            async with trio.open_nursery() as nursery:
+                for other in self.by_service.get(wait.service, []):
+                    nursery.start_soon(self._wait_for_replica, other, wait)
+                if wait.service not in self.by_service:
+                    for container in self.parts.replicas_of(self.plan.project, wait.service):
+                        nursery.start_soon(self._wait_for_container, container, wait)
+        except BaseExceptionGroup as group:
+            error = unwrap(group)
+            if not isinstance(error, _DependencyFailed):
+                raise
+            if wait.required:
+                raise error from None
+            await warn(self.emit, f"optional dependency {wait.service} failed to start: {error.cause.message}")
+
+    async def _wait_for_replica(self, other: _Replica, wait: WaitFor) -> None:
+        await other.created.wait()
+        if wait.condition == "service_started" and other.plan.start:
+            await other.started.wait()
+            return
+        assert other.container is not None
+        if other.plan.start and not isinstance(other.plan.action, Keep):
+            # Its last life's exit must not be taken for the one that is waited for.
+            await other.started.wait()
+        await self._wait_for_container(other.container, wait)
+
+    async def _wait_for_container(self, container: Container, wait: WaitFor) -> None:
+        if wait.condition != "service_started":
+            await self._tell_waiting(container)
+        try:
+            met = await wait_for_condition(container, wait.condition, was_started=True)
+        except ConditionFailed as error:
+            raise _DependencyFailed(error) from None
+        if wait.condition != "service_started":
+            await tell(self.emit, "Container", container.name, met.word)
+
+    async def _tell_waiting(self, container: Container) -> None:
+        if container.id not in self._told_waiting:
+            self._told_waiting.add(container.id)
+            await tell(self.emit, "Container", container.name, "Waiting")
+
+
+class _DependencyFailed(ComposerError):
+    """A condition that a dependent needs will not come true."""
+
+    def __init__(self, cause: ConditionFailed) -> None:
+        super().__init__(cause.message)
+        self.cause = cause
