@@ -1,0 +1,335 @@
+"""Links, addresses and routes (rtnetlink(7), linux/if_link.h, if_addr.h, rtnetlink.h): pure encoders and decoders.
+
+An address is text in its usual form, a prefix ``address/length``; a MAC ``02:42:ac:11:00:02``.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import NamedTuple
+
+from runtime.kernel.netlink.message import (
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    Reply,
+    Request,
+    attribute,
+    attribute_map,
+    attributes,
+    decode_text,
+    nested,
+    text,
+    u32,
+)
+
+RTM_NEWLINK = 16
+RTM_DELLINK = 17
+RTM_GETLINK = 18
+RTM_SETLINK = 19
+RTM_NEWADDR = 20
+RTM_DELADDR = 21
+RTM_GETADDR = 22
+RTM_NEWROUTE = 24
+RTM_DELROUTE = 25
+RTM_GETROUTE = 26
+
+IFF_UP = 0x1
+
+IFLA_ADDRESS = 1
+IFLA_IFNAME = 3
+IFLA_MTU = 4
+IFLA_MASTER = 10
+IFLA_LINKINFO = 18
+IFLA_NET_NS_FD = 28
+IFLA_EXT_MASK = 29
+IFLA_NUM_TX_QUEUES = 31
+IFLA_NUM_RX_QUEUES = 32
+IFLA_INFO_KIND = 1
+IFLA_INFO_DATA = 2
+VETH_INFO_PEER = 1
+IFLA_BR_FORWARD_DELAY = 1
+IFLA_BR_STP_STATE = 5
+RTEXT_FILTER_SKIP_STATS = 1 << 3
+
+IFA_ADDRESS = 1
+IFA_LOCAL = 2
+IFA_BROADCAST = 4
+IFA_FLAGS = 8
+IFA_F_NODAD = 0x02
+RT_SCOPE_UNIVERSE = 0
+RT_SCOPE_LINK = 253
+RT_SCOPE_HOST = 254
+
+RTA_DST = 1
+RTA_OIF = 4
+RTA_GATEWAY = 5
+RTA_PRIORITY = 6
+RTA_TABLE = 15
+RT_TABLE_MAIN = 254
+RTPROT_BOOT = 3
+RTN_UNICAST = 1
+
+_IFINFO = struct.Struct("=BxHiII")
+_IFADDR = struct.Struct("=BBBBi")
+_ROUTE = struct.Struct("=BBBBBBBBI")
+
+
+class Link(NamedTuple):
+    """One link as the kernel lists it. ``master`` is the index of its bridge, 0 without."""
+
+    index: int
+    name: str
+    kind: str
+    flags: int
+    mtu: int
+    master: int
+    mac: str
+
+
+class Address(NamedTuple):
+    """One address of a link: ``prefix`` is ``address/length``."""
+
+    index: int
+    prefix: str
+
+
+class Route(NamedTuple):
+    """One unicast route of the main table. ``destination`` is a prefix, ``0.0.0.0/0`` or ``::/0`` for the default."""
+
+    destination: str
+    gateway: str
+    index: int
+
+
+def pack_address(address: str) -> bytes:
+    """Four or sixteen bytes. Raises OSError for what is no address."""
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+def unpack_address(data: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET6 if len(data) == 16 else socket.AF_INET, data)
+
+
+def pack_mac(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def _family(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def create_bridge(name: str, *, mtu: int = 0, mac: str = "") -> Request:
+    """A bridge that forwards at once (no spanning tree, no delay), still down."""
+    parts = [text(IFLA_IFNAME, name)]
+    if mtu:
+        parts.append(u32(IFLA_MTU, mtu))
+    if mac:
+        parts.append(attribute(IFLA_ADDRESS, pack_mac(mac)))
+    data = nested(IFLA_INFO_DATA, u32(IFLA_BR_FORWARD_DELAY, 0), u32(IFLA_BR_STP_STATE, 0))
+    parts.append(nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "bridge"), data))
+    return Request(
+        RTM_NEWLINK,
+        NLM_F_CREATE | NLM_F_EXCL,
+        _IFINFO.pack(0, 0, 0, 0, 0) + b"".join(parts),
+        f"create bridge {name}",
+    )
+
+
+def create_veth(
+    name: str,
+    *,
+    peer: str,
+    peer_netns: int,
+    master: int = 0,
+    peer_mac: str = "",
+    mtu: int = 0,
+    mac: str = "",
+) -> Request:
+    """A veth pair in one message: ``name`` here, up and in bridge ``master``; ``peer`` in the network namespace
+    that the descriptor ``peer_netns`` stands for, down, with its final name and MAC."""
+    inner = [text(IFLA_IFNAME, peer), u32(IFLA_NET_NS_FD, peer_netns)]
+    outer = [text(IFLA_IFNAME, name), u32(IFLA_NUM_TX_QUEUES, 1), u32(IFLA_NUM_RX_QUEUES, 1)]
+    inner += outer[1:]
+    if peer_mac:
+        inner.append(attribute(IFLA_ADDRESS, pack_mac(peer_mac)))
+    if mac:
+        outer.append(attribute(IFLA_ADDRESS, pack_mac(mac)))
+    if mtu:
+        inner.append(u32(IFLA_MTU, mtu))
+        outer.append(u32(IFLA_MTU, mtu))
+    if master:
+        outer.append(u32(IFLA_MASTER, master))
+    info = attribute(VETH_INFO_PEER | 0x8000, _IFINFO.pack(0, 0, 0, 0, 0) + b"".join(inner))
+    outer.append(nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "veth"), nested(IFLA_INFO_DATA, info)))
+    return Request(
+        RTM_NEWLINK,
+        NLM_F_CREATE | NLM_F_EXCL,
+        _IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP) + b"".join(outer),
+        f"create veth {name}",
+    )
+
+
+def create_dummy(name: str) -> Request:
+    """A dummy link, still down."""
+    info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "dummy"))
+    body = _IFINFO.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name) + info
+    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"create dummy {name}")
+
+
+def set_link_up(index: int = 0, *, name: str = "") -> Request:
+    body = _IFINFO.pack(0, 0, index, IFF_UP, IFF_UP) + (text(IFLA_IFNAME, name) if name else b"")
+    return Request(RTM_SETLINK, 0, body, f"set {name or f'link {index}'} up")
+
+
+def set_link_master(index: int, master: int, *, label: str = "") -> Request:
+    """Put a link into a bridge (``master`` 0: take it out)."""
+    body = _IFINFO.pack(0, 0, index, 0, 0) + u32(IFLA_MASTER, master)
+    return Request(RTM_SETLINK, 0, body, f"set master of {label or f'link {index}'}")
+
+
+def rename_link(index: int, name: str) -> Request:
+    """The link must be down on kernels before 6.2."""
+    body = _IFINFO.pack(0, 0, index, 0, 0) + text(IFLA_IFNAME, name)
+    return Request(RTM_SETLINK, 0, body, f"rename link {index} to {name}")
+
+
+def delete_link(*, name: str = "", index: int = 0, ignore: tuple[int, ...] = ()) -> Request:
+    body = _IFINFO.pack(0, 0, index, 0, 0) + (text(IFLA_IFNAME, name) if name else b"")
+    return Request(RTM_DELLINK, 0, body, f"delete {name or f'link {index}'}", ignore)
+
+
+def add_address(index: int, prefix: str, *, ignore: tuple[int, ...] = ()) -> Request:
+    """Add ``prefix`` to a link; IPv6 without duplicate address detection, so that it is usable at once."""
+    address, _, length = prefix.partition("/")
+    packed = pack_address(address)
+    parts = [attribute(IFA_LOCAL, packed), attribute(IFA_ADDRESS, packed)]
+    bits = int(length)
+    flags = 0
+    if len(packed) == 16:
+        flags = IFA_F_NODAD
+    elif bits < 31:
+        last = int.from_bytes(packed, "big") | ((1 << (32 - bits)) - 1)
+        parts.append(attribute(IFA_BROADCAST, last.to_bytes(4, "big")))
+    scope = RT_SCOPE_UNIVERSE
+    if address.startswith(("169.254.", "fe80:")):
+        scope = RT_SCOPE_LINK
+    elif address.startswith("127.") or address == "::1":
+        scope = RT_SCOPE_HOST
+    body = _IFADDR.pack(_family(address), bits, flags, scope, index) + b"".join(parts)
+    return Request(
+        RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, f"add address {prefix} to link {index}", ignore
+    )
+
+
+def delete_address(index: int, prefix: str) -> Request:
+    address, _, length = prefix.partition("/")
+    packed = pack_address(address)
+    body = _IFADDR.pack(_family(address), int(length), 0, 0, index) + attribute(IFA_LOCAL, packed)
+    return Request(RTM_DELADDR, 0, body, f"delete address {prefix} of link {index}")
+
+
+def _route(destination: str, gateway: str, index: int) -> bytes:
+    address, _, length = destination.partition("/")
+    family = _family(address)
+    bits = int(length)
+    scope = RT_SCOPE_UNIVERSE if gateway or family == socket.AF_INET6 else RT_SCOPE_LINK
+    parts = []
+    if bits:
+        parts.append(attribute(RTA_DST, pack_address(address)))
+    if gateway:
+        parts.append(attribute(RTA_GATEWAY, pack_address(gateway)))
+    if index:
+        parts.append(u32(RTA_OIF, index))
+    header = _ROUTE.pack(family, bits, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0)
+    return header + b"".join(parts)
+
+
+def add_route(destination: str, *, gateway: str = "", index: int = 0, replace: bool = False) -> Request:
+    """A unicast route of the main table; without ``gateway`` the destination is on the link itself."""
+    flags = NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL)
+    where = f"via {gateway}" if gateway else f"on link {index}"
+    return Request(
+        RTM_NEWROUTE, flags, _route(destination, gateway, index), f"add route {destination} {where}"
+    )
+
+
+def delete_route(
+    destination: str, *, gateway: str = "", index: int = 0, ignore: tuple[int, ...] = ()
+) -> Request:
+    address, _, length = destination.partition("/")
+    body = _ROUTE.pack(_family(address), int(length), 0, 0, RT_TABLE_MAIN, 0, 255, 0, 0)
+    if int(length):
+        body += attribute(RTA_DST, pack_address(address))
+    if gateway:
+        body += attribute(RTA_GATEWAY, pack_address(gateway))
+    if index:
+        body += u32(RTA_OIF, index)
+    return Request(RTM_DELROUTE, 0, body, f"delete route {destination}", ignore)
+
+
+def dump_links() -> Request:
+    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    return Request(RTM_GETLINK, NLM_F_DUMP, body, "list links")
+
+
+def get_link(name: str, *, ignore: tuple[int, ...] = ()) -> Request:
+    body = _IFINFO.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name)
+    body += u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    return Request(RTM_GETLINK, 0, body, f"look up {name}", ignore)
+
+
+def dump_addresses() -> Request:
+    return Request(RTM_GETADDR, NLM_F_DUMP, _IFADDR.pack(0, 0, 0, 0, 0), "list addresses")
+
+
+def dump_routes(family: int) -> Request:
+    """``family`` AF_INET or AF_INET6."""
+    header = _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
+    return Request(RTM_GETROUTE, NLM_F_DUMP, header, "list routes")
+
+
+def decode_link(reply: Reply) -> Link:
+    _, _, index, flags, _ = _IFINFO.unpack_from(reply.body)
+    found = attribute_map(reply.body, _IFINFO.size)
+    info = attribute_map(found.get(IFLA_LINKINFO, b""))
+    return Link(
+        index,
+        decode_text(found.get(IFLA_IFNAME, b"")),
+        decode_text(info.get(IFLA_INFO_KIND, b"")),
+        flags,
+        _number(found.get(IFLA_MTU, b"")),
+        _number(found.get(IFLA_MASTER, b"")),
+        found.get(IFLA_ADDRESS, b"").hex(":"),
+    )
+
+
+def decode_address(reply: Reply) -> Address | None:
+    """None for families other than IPv4 and IPv6."""
+    family, bits, _, _, index = _IFADDR.unpack_from(reply.body)
+    found = attribute_map(reply.body, _IFADDR.size)
+    data = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)
+    if family not in (socket.AF_INET, socket.AF_INET6) or data is None:
+        return None
+    return Address(index, f"{unpack_address(data)}/{bits}")
+
+
+def decode_route(reply: Reply) -> Route | None:
+    """None for what is not a unicast route of the main table."""
+    family, bits, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(reply.body)
+    found = {key: data for key, data in attributes(reply.body, _ROUTE.size)}
+    if (_number(found.get(RTA_TABLE, b"")) or table) != RT_TABLE_MAIN or kind != RTN_UNICAST:
+        return None
+    data = found.get(RTA_DST, b"\0" * (16 if family == socket.AF_INET6 else 4))
+    gateway = found.get(RTA_GATEWAY)
+    return Route(
+        f"{unpack_address(data)}/{bits}",
+        unpack_address(gateway) if gateway else "",
+        _number(found.get(RTA_OIF, b"")),
+    )
+
+
+def _number(data: bytes) -> int:
+    return int(struct.unpack("=I", data)[0]) if len(data) == 4 else 0

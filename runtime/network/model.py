@@ -1,0 +1,171 @@
+"""Networks and what a container has in one: the values that the other modules decide and act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from runtime.errors import InvalidArgument
+
+BRIDGE_PREFIX = "cmp-"
+DRIVERS = ("bridge", "host", "none")
+
+_OPTION = "com.docker.network.bridge."
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
+_INTERFACE = re.compile(r"[^\s/:]{1,15}\Z")
+
+
+class Pool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One subnet of a network (Docker's IPAMConfig). All in text; "" where nothing was asked for."""
+
+    subnet: str = ""
+    ip_range: str = ""
+    gateway: str = ""
+    aux_addresses: dict[str, str] = {}
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A network with its subnets decided."""
+
+    id: str
+    """64 hex digits."""
+    name: str
+    driver: str = "bridge"
+    internal: bool = False
+    attachable: bool = False
+    enable_ipv6: bool = False
+    pools: tuple[Pool, ...] = ()
+    """Subnet and gateway filled in by ``ipam.plan_pools``; at most one of each family."""
+    options: dict[str, str] = {}
+    """Driver options as given."""
+    ipam_options: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    created: int = 0
+    """Nanoseconds since the epoch."""
+
+    @property
+    def bridge(self) -> str:
+        """Name of the bridge link."""
+        return self.options.get(f"{_OPTION}name") or BRIDGE_PREFIX + self.id[:10]
+
+    @property
+    def mtu(self) -> int:
+        """0: the kernel's default."""
+        return int(self.options.get("com.docker.network.driver.mtu", "0") or 0)
+
+    @property
+    def has_icc(self) -> bool:
+        """Containers of this network may talk to each other."""
+        return _boolean(self.options, f"{_OPTION}enable_icc", True)
+
+    @property
+    def is_masqueraded(self) -> bool:
+        """What leaves this network takes the address of the host."""
+        return not self.internal and _boolean(self.options, f"{_OPTION}enable_ip_masquerade", True)
+
+    @property
+    def host_binding(self) -> str:
+        """Host address for published ports that name none; "" means all."""
+        return self.options.get(f"{_OPTION}host_binding_ipv4", "")
+
+    @property
+    def pool4(self) -> Pool | None:
+        return next((pool for pool in self.pools if ":" not in pool.subnet), None)
+
+    @property
+    def pool6(self) -> Pool | None:
+        return next((pool for pool in self.pools if ":" in pool.subnet), None)
+
+    @property
+    def gateway4(self) -> str:
+        """The bridge's IPv4 address, without length; "" if the network has none."""
+        return self.pool4.gateway if self.pool4 else ""
+
+    @property
+    def gateway6(self) -> str:
+        return self.pool6.gateway if self.pool6 else ""
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A container's place in a network. Addresses are prefixes (``172.18.0.2/16``), "" where it has none."""
+
+    network_id: str
+    ipv4: str = ""
+    ipv6: str = ""
+    mac: str = ""
+    link_local: tuple[str, ...] = ()
+    priority: int = 0
+    gw_priority: int = 0
+    interface_name: str = ""
+    sysctls: dict[str, str] = {}
+
+    @property
+    def address4(self) -> str:
+        """Without the length."""
+        return self.ipv4.partition("/")[0]
+
+    @property
+    def address6(self) -> str:
+        return self.ipv6.partition("/")[0]
+
+
+def validate_network(network: Network) -> None:
+    """Raise InvalidArgument for a name, driver or option that cannot be served; subnets are ``ipam``'s concern."""
+    if not _NAME.match(network.name):
+        raise InvalidArgument(
+            f"invalid network name {network.name!r}",
+            hint="a name starts with a letter or digit and goes on with letters, digits, '_', '.' and '-'",
+        )
+    validate_driver(network.driver, network.name)
+    for key, value in network.options.items():
+        _validate_option(network.name, key, value)
+    if network.ipam_options:
+        raise InvalidArgument(
+            f"network {network.name}: IPAM options are not supported: {', '.join(sorted(network.ipam_options))}"
+        )
+
+
+def validate_driver(driver: str, name: str) -> None:
+    """Raise InvalidArgument for a network driver other than bridge, host and none."""
+    if driver in DRIVERS:
+        return
+    hints = {
+        "overlay": "overlay networks span several machines; on one machine use driver: bridge",
+        "macvlan": "use driver: bridge and publish ports, or network_mode: host",
+        "ipvlan": "use driver: bridge and publish ports, or network_mode: host",
+    }
+    raise InvalidArgument(
+        f"network {name}: driver {driver!r} is not supported",
+        hint=hints.get(driver, f"supported drivers: {', '.join(DRIVERS)}"),
+    )
+
+
+_BOOLEANS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
+_IGNORED = {
+    "com.docker.network.enable_ipv4",
+    f"{_OPTION}default_bridge",
+    "com.docker.network.container_iface_prefix",
+}
+
+
+def _boolean(options: Mapping[str, str], key: str, default: bool) -> bool:
+    return _BOOLEANS.get(options.get(key, "").lower(), default)
+
+
+def _validate_option(name: str, key: str, value: str) -> None:
+    if key in (f"{_OPTION}enable_icc", f"{_OPTION}enable_ip_masquerade"):
+        if value.lower() not in _BOOLEANS:
+            raise InvalidArgument(f"network {name}: option {key} must be true or false, not {value!r}")
+    elif key == "com.docker.network.driver.mtu":
+        if not value.isdecimal() or not 68 <= int(value) <= 65535:
+            raise InvalidArgument(f"network {name}: option {key} must be between 68 and 65535, not {value!r}")
+    elif key == f"{_OPTION}name":
+        if not _INTERFACE.match(value) or value in (".", ".."):
+            raise InvalidArgument(
+                f"network {name}: {value!r} is no valid name for a link",
+                hint="up to 15 characters without spaces, '/' and ':'",
+            )
+    elif key != f"{_OPTION}host_binding_ipv4" and key not in _IGNORED:
+        raise InvalidArgument(f"network {name}: driver option {key!r} is not supported")

@@ -1,0 +1,300 @@
+"""A container's network namespace: what it is to hold (a plan, plain data) and the two halves that make it so.
+
+``plan_sandbox`` decides in the core. ``attach`` runs in the shim, in the host's network namespace; ``configure`` runs
+in the container's init child, inside the new one. Both read only the plan. Standard library only, and nothing
+imported late: the two halves run in forks of the keeper.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import socket
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from runtime.kernel.netlink import nftables, rtnetlink
+from runtime.kernel.netlink.message import Request
+from runtime.kernel.netlink.transport import (
+    NETLINK_NETFILTER,
+    NETLINK_ROUTE,
+    NETLINK_SOCK_DIAG,
+    NetlinkError,
+    NetlinkSocket,
+)
+
+if TYPE_CHECKING:
+    from runtime.network.model import Endpoint, Network
+
+RESOLVER_ADDRESS = "127.0.0.11"
+"""Docker's, so that images which know it keep working."""
+RESOLVER_TABLE = "composer_resolver"
+
+DEFAULT_SYSCTLS = {
+    # Ports below 1024 and ping without capabilities, as in Docker: the namespace is the container's own.
+    "net.ipv4.ip_unprivileged_port_start": "0",
+    "net.ipv4.ping_group_range": "0 2147483647",
+}
+
+
+class SandboxEndpoint(TypedDict):
+    """One interface. Addresses and routes are prefixes, ``address/length``."""
+
+    network: str
+    bridge: str
+    host_ifname: str
+    name: str
+    mac: str
+    mtu: int
+    addresses: list[str]
+    gateways: list[str]
+    """Next hops of default routes through this interface: at most one IPv4 and one IPv6 address."""
+    routes: list[list[str]]
+    """[destination, gateway or ""]."""
+    sysctls: dict[str, str]
+
+
+class Sandbox(TypedDict):
+    """The plan as it travels in the LaunchSpec (JSON)."""
+
+    mode: str
+    """``bridge`` (own namespace), ``none`` (own, loopback only), ``host``, ``container`` (another one's)."""
+    endpoints: list[SandboxEndpoint]
+    resolver: bool
+    sysctls: dict[str, str]
+    descriptors: list[str]
+    """What ``configure`` returns, in order: of ``udp``, ``tcp``, ``sock_diag``."""
+
+
+def host_interface(container_id: str, network_id: str) -> str:
+    """Name of the host's end of a container's veth pair in a network."""
+    digest = hashlib.sha256(f"{container_id} {network_id}".encode()).hexdigest()
+    return f"cmv{digest[:11]}"
+
+
+def plan_sandbox(
+    container_id: str,
+    endpoints: Sequence[tuple[Network, Endpoint]] = (),
+    *,
+    mode: str = "bridge",
+    sysctls: Mapping[str, str] | None = None,
+    resolver: bool = True,
+) -> Sandbox:
+    """Decide a container's sandbox.
+
+    Interfaces are ``eth0`` on in the order of falling ``priority``, then as given. The default routes go through the
+    endpoint with the highest ``gw_priority`` that has a gateway of that family (then the first network by name, as
+    in Docker). ``sysctls`` are the container's own, of which those below ``net.`` are applied here.
+    """
+    own = {key: value for key, value in (sysctls or {}).items() if key.replace("/", ".").startswith("net.")}
+    if mode not in ("bridge", "none"):
+        return Sandbox(mode=mode, endpoints=[], resolver=False, sysctls={}, descriptors=["sock_diag"])
+    ordered = sorted(endpoints, key=lambda pair: -pair[1].priority) if mode == "bridge" else []
+    gateways = default_gateways(ordered)
+    taken = {endpoint.interface_name for _, endpoint in ordered if endpoint.interface_name}
+    planned = []
+    number = 0
+    for network, endpoint in ordered:
+        name = endpoint.interface_name
+        if not name:
+            while f"eth{number}" in taken:
+                number += 1
+            name = f"eth{number}"
+            taken.add(name)
+        through = [gateway for network_id, gateway in gateways if network_id == network.id]
+        planned.append(plan_endpoint(container_id, network, endpoint, name, through))
+    has_resolver = resolver and mode == "bridge" and bool(planned)
+    return Sandbox(
+        mode=mode,
+        endpoints=planned,
+        resolver=has_resolver,
+        sysctls={**DEFAULT_SYSCTLS, **own},
+        descriptors=["udp", "tcp", "sock_diag"] if has_resolver else ["sock_diag"],
+    )
+
+
+def plan_endpoint(
+    container_id: str, network: Network, endpoint: Endpoint, name: str, gateways: Sequence[str]
+) -> SandboxEndpoint:
+    """One interface of a plan, also for connecting a running container."""
+    addresses = [prefix for prefix in (endpoint.ipv4, endpoint.ipv6) if prefix]
+    addresses += [address if "/" in address else f"{address}/16" for address in endpoint.link_local]
+    base = f"net.ipv6.conf.{name.replace('.', '/')}"
+    if endpoint.ipv6:
+        # The address is ours by allocation: no duplicate detection, and no routes from whoever advertises them.
+        sysctls = {f"{base}.accept_dad": "0", f"{base}.accept_ra": "0"}
+    else:
+        sysctls = {f"{base}.disable_ipv6": "1"}
+    return SandboxEndpoint(
+        network=network.id,
+        bridge=network.bridge,
+        host_ifname=host_interface(container_id, network.id),
+        name=name,
+        mac=endpoint.mac,
+        mtu=network.mtu,
+        addresses=addresses,
+        gateways=list(gateways),
+        routes=[],
+        sysctls={**sysctls, **endpoint.sysctls},
+    )
+
+
+def default_gateways(endpoints: Iterable[tuple[Network, Endpoint]]) -> list[tuple[str, str]]:
+    """(network id, next hop) of the default routes: one IPv4, one IPv6, each if some endpoint has it."""
+    ranked = sorted(endpoints, key=lambda pair: (-pair[1].gw_priority, pair[0].name))
+    chosen = []
+    for family in ("ipv4", "ipv6"):
+        for network, endpoint in ranked:
+            has_address = endpoint.ipv4 if family == "ipv4" else endpoint.ipv6
+            gateway = network.gateway4 if family == "ipv4" else network.gateway6
+            if has_address and gateway and not network.internal:
+                chosen.append((network.id, gateway))
+                break
+    return chosen
+
+
+# Effects: the shim's half.
+
+
+def attach(sandbox: Sandbox | dict[str, Any], netns: int) -> None:
+    """Create the veth pairs of ``sandbox``, one message each: the host's end up and in its bridge, the other end in
+    the network namespace of the descriptor ``netns``. To be called in the host's network namespace.
+
+    Raises :class:`NetlinkError` or OSError naming what failed; pairs made by then go with the namespace.
+    """
+    if sandbox["endpoints"]:
+        with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+            rtnl.execute([_veth(endpoint, netns) for endpoint in sandbox["endpoints"]])
+
+
+def _veth(endpoint: SandboxEndpoint, netns: int) -> Request:
+    try:
+        bridge = socket.if_nametoindex(endpoint["bridge"])
+    except OSError as error:
+        raise OSError(errno.ENODEV, f"bridge {endpoint['bridge']} is gone") from error
+    return rtnetlink.create_veth(
+        endpoint["host_ifname"],
+        peer=endpoint["name"],
+        peer_netns=netns,
+        master=bridge,
+        peer_mac=endpoint["mac"],
+        mtu=endpoint["mtu"],
+    )
+
+
+def detach(host_ifname: str) -> None:
+    """Delete the host's end of a pair, and with it the container's. No error when it is gone."""
+    with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+        rtnl.execute([rtnetlink.delete_link(name=host_ifname, ignore=(errno.ENODEV,))])
+
+
+# Effects: the container's half.
+
+
+def configure(sandbox: Sandbox | dict[str, Any], proc: int | None = None) -> list[int]:
+    """Set up the network namespace that the caller is in: loopback, addresses, routes, sysctls, resolver sockets.
+
+    ``proc`` is a directory descriptor of the host's /proc (None: /proc is opened). Returns descriptors as
+    ``sandbox["descriptors"]`` names them: the resolver's UDP and TCP sockets, to be served by the core, and a
+    sock_diag socket of this namespace. Raises NetlinkError or OSError naming the step.
+    """
+    if sandbox["mode"] in ("bridge", "none"):
+        opened = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if proc is None else proc
+        try:
+            for endpoint in sandbox["endpoints"]:
+                write_sysctls(opened, endpoint["sysctls"])
+            with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+                requests = [rtnetlink.set_link_up(1)]  # lo is the first link of every namespace
+                for endpoint in sandbox["endpoints"]:
+                    requests += _interface(endpoint)
+                rtnl.execute(requests)
+            write_sysctls(opened, sandbox["sysctls"])
+        finally:
+            if proc is None:
+                os.close(opened)
+    descriptors = list(open_resolver()) if sandbox["resolver"] else []
+    descriptors.append(NetlinkSocket(NETLINK_SOCK_DIAG).detach())
+    return descriptors
+
+
+def _interface(endpoint: SandboxEndpoint) -> list[Request]:
+    index = socket.if_nametoindex(endpoint["name"])
+    requests = [rtnetlink.add_address(index, prefix) for prefix in endpoint["addresses"]]
+    requests.append(rtnetlink.set_link_up(index))
+    for gateway in endpoint["gateways"]:
+        default = "::/0" if ":" in gateway else "0.0.0.0/0"
+        requests.append(rtnetlink.add_route(default, gateway=gateway, index=index))
+    for destination, gateway in endpoint["routes"]:
+        requests.append(rtnetlink.add_route(destination, gateway=gateway, index=index))
+    return requests
+
+
+def write_sysctls(proc: int, values: Mapping[str, str]) -> None:
+    """Write sysctls of the caller's namespaces through the directory descriptor of a /proc.
+
+    A dot in a name separates, a slash stands for a dot (sysctl(8)). What the kernel was built without (IPv6) is
+    passed over when it only concerns IPv6; any other failure raises OSError naming the sysctl.
+    """
+    for key, value in values.items():
+        path = "sys/" + key.translate(_SWAP_DOT_AND_SLASH)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=proc)
+            try:
+                os.write(descriptor, value.encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno == errno.ENOENT and key.startswith("net.ipv6."):
+                continue
+            raise OSError(error.errno, f"sysctl {key}={value}: {error.strerror}") from error
+
+
+_SWAP_DOT_AND_SLASH = {ord("."): "/", ord("/"): "."}
+
+
+def open_resolver() -> tuple[int, int]:
+    """UDP and TCP sockets of one port on 127.0.0.11, to which port 53 of that address is redirected in this
+    namespace, so that the port itself stays free for a name server of the container's own."""
+    for _ in range(16):
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            udp.bind((RESOLVER_ADDRESS, 0))
+            port = udp.getsockname()[1]
+            tcp.bind((RESOLVER_ADDRESS, port))
+            tcp.listen(32)
+            _redirect_resolver(port)
+        except OSError as error:
+            udp.close()
+            tcp.close()
+            if error.errno == errno.EADDRINUSE and not isinstance(error, NetlinkError):
+                continue
+            raise
+        return udp.detach(), tcp.detach()
+    raise OSError(errno.EADDRINUSE, f"no free port for the resolver on {RESOLVER_ADDRESS}")
+
+
+def _redirect_resolver(port: int) -> None:
+    family, table = nftables.NFPROTO_IPV4, RESOLVER_TABLE
+    rule = [
+        nftables.payload(nftables.NFT_PAYLOAD_NETWORK_HEADER, 16, 4),
+        nftables.compare(socket.inet_aton(RESOLVER_ADDRESS)),
+        nftables.payload(nftables.NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2),
+        nftables.compare(struct.pack("!H", 53)),
+        nftables.immediate(struct.pack("!H", port)),
+        nftables.dnat(family, port=nftables.REGISTER),
+    ]
+    with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
+        netfilter.transact(
+            [
+                nftables.begin(),
+                nftables.add_table(family, table),
+                nftables.add_chain(
+                    family, table, "output", kind="nat", hook=nftables.NF_INET_LOCAL_OUT, priority=-100
+                ),
+                nftables.add_rule(family, table, "output", rule),
+                nftables.end(),
+            ]
+        )
