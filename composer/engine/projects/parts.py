@@ -15,6 +15,8 @@ from composer.plan import labels
 from runtime.container.config import ContainerConfig
 from runtime.image.store import ImageStore
 
+PullProgress = Callable[[str, str, int, int], None]
+"""Layer, status, bytes so far, bytes in all."""
 CreateContainer = Callable[[ContainerConfig, str, dict[str, str]], Awaitable[Container]]
 
 
@@ -30,6 +32,11 @@ class Parts:
     logs: ContainerLogs
     events: Events
     create_container: CreateContainer
+    pull_image: Callable[[str, str, PullProgress], Awaitable[object]]
+    """Reference, platform ("" for this machine's), progress."""
+    remove_image: Callable[[str], Awaitable[object]]
+    pulled_at: Callable[[str], int]
+    """When (ns) the reference was last pulled; 0 if never."""
 
     async def create(
         self, config: ContainerConfig, name: str, carried: dict[str, str] | None = None

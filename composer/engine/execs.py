@@ -1,0 +1,262 @@
+"""Processes started in running containers: for people (exec), for hooks, and for probes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, field
+
+import trio
+
+from composer.engine.containers import Container, Containers
+from composer.engine.events import Events
+from composer.engine.model import ExecConfig, ExecState
+from composer.engine.streams import CHUNK, Streams
+from runtime.container.client import ExecSession, ExecStreams, LaunchError, Shim, ShimGone
+from runtime.container.config import Hook
+from runtime.container.spec import ExecSpec
+from runtime.errors import Conflict, NotFound
+
+TIMED_OUT = 124
+"""Exit code of a command that took too long."""
+SIGKILL = 9
+
+
+@dataclass
+class _Running:
+    state: ExecState
+    session: ExecSession | None = None
+
+
+@dataclass
+class Execs:
+    """All execs, by id. They are forgotten with their container."""
+
+    containers: Containers
+    events: Events
+    nursery: trio.Nursery | None = None
+    _execs: dict[str, _Running] = field(default_factory=dict)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the tasks that wait for detached execs, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self.nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def create(self, ref: str, config: ExecConfig) -> str:
+        """Enter an exec; nothing runs yet."""
+        container = self.containers.get(ref)
+        _running_shim(container)
+        state = ExecState(id=secrets.token_hex(32), container_id=container.id, config=config)
+        self._execs[state.id] = _Running(state)
+        container.execs.add(state.id)
+        for old in [e for e in container.execs if e in self._execs and self._execs[e].state.exit_code is not None][:-64]:
+            container.execs.discard(old)
+            del self._execs[old]
+        return state.id
+
+    def _get(self, exec_id: str) -> _Running:
+        found = self._execs.get(exec_id)
+        if found is None:
+            raise NotFound(f"No such exec instance: {exec_id}")
+        return found
+
+    def inspect(self, exec_id: str) -> ExecState:
+        return self._get(exec_id).state
+
+    def of(self, ref: str) -> list[str]:
+        """Ids of the container's execs that run or are yet to."""
+        container = self.containers.get(ref)
+        return [e for e in container.execs if e in self._execs and self._execs[e].state.exit_code is None]
+
+    async def start(
+        self, exec_id: str, *, detach: bool = False, tty: bool | None = None, rows: int = 0, cols: int = 0
+    ) -> Streams | None:
+        """Run it. Returns its streams, which end with the process; None when ``detach``."""
+        running = self._get(exec_id)
+        if running.state.running or running.state.exit_code is not None:
+            raise Conflict(f"Error: Exec command {exec_id} has already run")
+        container = self.containers.get(running.state.container_id)
+        shim = _running_shim(container)
+        config = running.state.config
+        pipes = _Pipes(config, detach)
+        try:
+            session = await shim.exec(_spec(config, container, rows, cols), pipes.theirs)
+        except LaunchError as error:
+            pipes.close()
+            running.state.exit_code = error.exit_code
+            running.state.error = str(error)
+            raise
+        except BaseException:
+            pipes.close()
+            raise
+        pipes.close_theirs()
+        running.session = session
+        running.state.running = True
+        running.state.pid = session.pid
+        command = " ".join(config.cmd)
+        self.events.publish(
+            "container", f"exec_start: {command}", container.id, {**container.attributes, "execID": exec_id}
+        )
+        done = trio.Event()
+        if self.nursery is not None:
+            self.nursery.start_soon(self._await_end, running, container, done)
+        if session.terminal is not None and (detach or not config.tty):
+            os.close(session.terminal)
+        if detach:
+            return None
+        if config.tty and session.terminal is not None:
+            return Streams(
+                stdout=session.terminal, stdin=session.terminal, is_terminal=True, before_end=done.wait
+            )
+        return Streams(stdout=pipes.stdout, stderr=pipes.stderr, stdin=pipes.stdin, before_end=done.wait)
+
+    async def _await_end(self, running: _Running, container: Container, done: trio.Event) -> None:
+        assert running.session is not None
+        try:
+            running.state.exit_code = await running.session.wait()
+        except ShimGone:
+            running.state.exit_code = 137
+        running.state.running = False
+        running.state.pid = 0
+        done.set()
+        attributes = {**container.attributes, "execID": running.state.id, "exitCode": str(running.state.exit_code)}
+        self.events.publish("container", "exec_die", container.id, attributes)
+
+    async def resize(self, exec_id: str, rows: int, cols: int) -> None:
+        """Tell the terminal of an exec its size."""
+        running = self._get(exec_id)
+        if running.session is not None and running.state.running:
+            await running.session.resize(rows, cols)
+
+    async def run_command(
+        self, container: Container, spec: ExecSpec, timeout: float, limit: int
+    ) -> tuple[int, bytes]:
+        """Run ``spec`` for at most ``timeout`` seconds: exit code (124: killed for taking too long; 126, 127: could
+        not be started) and at most ``limit`` bytes of its output."""
+        shim = _running_shim(container)
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(reader, False)
+        output = bytearray()
+        try:
+            try:
+                session = await shim.exec(spec, ExecStreams(stdout=writer, stderr=writer))
+            except LaunchError as error:
+                return error.exit_code, str(error).encode()
+            except ShimGone:
+                return 137, b"the container ended"
+            finally:
+                os.close(writer)
+            code = TIMED_OUT
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_collect, reader, output, limit)
+                with trio.move_on_after(timeout) as scope:
+                    try:
+                        code = await session.wait()
+                    except ShimGone:
+                        code = 137
+                if scope.cancelled_caught:
+                    _kill(session)
+                    output[:] = f"exceeded its timeout of {timeout:g} s".encode()
+                _drain(reader, output, limit)
+                nursery.cancel_scope.cancel()
+            return code, bytes(output)
+        finally:
+            os.close(reader)
+
+    async def run_hook(self, container: Container, hook: Hook) -> int:
+        """Run a post_start or pre_stop hook to its end; its exit code."""
+        spec = ExecSpec(
+            args=hook.command,
+            env=hook.env,
+            user=hook.user or container.config.user or container.image.user,
+            cwd=hook.working_dir,
+            privileged=hook.privileged,
+        )
+        code, _ = await self.run_command(container, spec, float("inf"), CHUNK)
+        return code
+
+    async def run_probe(self, container: Container, command: tuple[str, ...], timeout: float) -> tuple[int, bytes]:
+        """Run a healthcheck."""
+        return await self.run_command(container, ExecSpec(args=command), timeout, 4096)
+
+
+def _running_shim(container: Container) -> Shim:
+    if container.state.status == "paused":
+        raise Conflict(f"Container {container.name} is paused, unpause the container before exec")
+    if container.shim is None or not container.state.is_alive:
+        raise Conflict(f"container {container.name} is not running")
+    return container.shim
+
+
+def _spec(config: ExecConfig, container: Container, rows: int, cols: int) -> ExecSpec:
+    return ExecSpec(
+        args=config.cmd,
+        env=config.env,
+        user=config.user,
+        cwd=config.working_dir,
+        tty=config.tty,
+        privileged=config.privileged,
+        rows=rows,
+        columns=cols,
+    )
+
+
+def _kill(session: ExecSession) -> None:
+    """Kill a probe with all that it started in its session."""
+    try:
+        os.kill(session.pid, SIGKILL)
+    except ProcessLookupError:
+        pass
+    session.close()
+
+
+async def _collect(reader: int, output: bytearray, limit: int) -> None:
+    while True:
+        await trio.lowlevel.wait_readable(reader)
+        if not _drain(reader, output, limit):
+            return
+
+
+def _drain(reader: int, output: bytearray, limit: int) -> bool:
+    """Read what is there, keeping the first ``limit`` bytes; False at end of file."""
+    while True:
+        try:
+            data = os.read(reader, CHUNK)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        output += data[: max(0, limit - len(output))]
+
+
+class _Pipes:
+    """Both ends of an exec's pipes."""
+
+    def __init__(self, config: ExecConfig, detach: bool) -> None:
+        self.stdin: int | None = None
+        self.stdout: int | None = None
+        self.stderr: int | None = None
+        self.theirs = ExecStreams()
+        if config.tty or detach:
+            return
+        stdin = stdout = stderr = None
+        if config.attach_stdin:
+            stdin, self.stdin = os.pipe2(os.O_CLOEXEC)
+        if config.attach_stdout:
+            self.stdout, stdout = os.pipe2(os.O_CLOEXEC)
+        if config.attach_stderr:
+            self.stderr, stderr = os.pipe2(os.O_CLOEXEC)
+        self.theirs = ExecStreams(stdin=stdin, stdout=stdout, stderr=stderr)
+
+    def close_theirs(self) -> None:
+        for fd in (self.theirs.stdin, self.theirs.stdout, self.theirs.stderr):
+            if fd is not None:
+                os.close(fd)
+
+    def close(self) -> None:
+        self.close_theirs()
+        for fd in (self.stdin, self.stdout, self.stderr):
+            if fd is not None:
+                os.close(fd)

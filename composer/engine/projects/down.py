@@ -1,0 +1,96 @@
+"""``down``: dependents first, everything of one layer side by side; then networks, volumes and images."""
+
+from __future__ import annotations
+
+import trio
+
+from composer.engine.containers import Container
+from composer.engine.lifecycle import AlreadyStarted
+from composer.engine.projects.parts import Parts
+from composer.engine.projects.steps import Emit, tell, warn
+from composer.engine.projects.waits import unwrap
+from composer.engine.requests import DownRequest
+from composer.plan.steps import DownPlan
+from runtime.errors import ComposerError, NotFound
+
+
+async def take_down(parts: Parts, plan: DownPlan, request: DownRequest, emit: Emit) -> None:
+    """Carry out ``plan``. What cannot be removed is told with its reason, and the rest goes on."""
+    for warning in plan.warnings:
+        await warn(emit, warning)
+    failures: list[ComposerError] = []
+    try:
+        for group in plan.containers:
+            async with trio.open_nursery() as nursery:
+                for orphan in group:
+                    nursery.start_soon(_remove, parts, orphan.id, request, emit)
+        async with trio.open_nursery() as nursery:
+            for name in plan.networks:
+                nursery.start_soon(_remove_network, parts, name, emit, failures)
+            for name in plan.volumes:
+                nursery.start_soon(_remove_volume, parts, name, emit, failures)
+        for reference in plan.images:
+            await _remove_image(parts, reference, emit)
+    except BaseExceptionGroup as group:
+        raise unwrap(group) from None
+    if failures:
+        raise failures[0]
+
+
+async def _remove(parts: Parts, id: str, request: DownRequest, emit: Emit) -> None:
+    try:
+        container = parts.containers.get(id)
+    except NotFound:
+        return
+    await stop_container(parts, container, request.timeout, emit)
+    await tell(emit, "Container", container.name, "Removing")
+    await parts.lifecycle.remove(container.id, force=True, volumes=request.volumes)
+    await tell(emit, "Container", container.name, "Removed")
+
+
+async def stop_container(parts: Parts, container: Container, timeout: float | None, emit: Emit) -> None:
+    """Stop a container and tell; nothing to do and nothing to tell when it does not run."""
+    await tell(emit, "Container", container.name, "Stopping")
+    try:
+        await parts.lifecycle.stop(container.id, timeout)
+    except AlreadyStarted:
+        pass
+    await tell(emit, "Container", container.name, "Stopped")
+
+
+async def _remove_network(parts: Parts, name: str, emit: Emit, failures: list[ComposerError]) -> None:
+    await tell(emit, "Network", name, "Removing")
+    try:
+        await parts.networks.remove(name)
+    except NotFound:
+        await tell(emit, "Network", name, "Warning", "No resource found to remove")
+    except ComposerError as error:
+        await tell(emit, "Network", name, "Error", error.message)
+        failures.append(error)
+    else:
+        await tell(emit, "Network", name, "Removed")
+
+
+async def _remove_volume(parts: Parts, name: str, emit: Emit, failures: list[ComposerError]) -> None:
+    await tell(emit, "Volume", name, "Removing")
+    try:
+        await parts.volumes.remove(name)
+    except NotFound:
+        await tell(emit, "Volume", name, "Warning", "No resource found to remove")
+    except ComposerError as error:
+        await tell(emit, "Volume", name, "Error", error.message)
+        failures.append(error)
+    else:
+        await tell(emit, "Volume", name, "Removed")
+
+
+async def _remove_image(parts: Parts, reference: str, emit: Emit) -> None:
+    await tell(emit, "Image", reference, "Removing")
+    try:
+        await parts.remove_image(reference)
+    except NotFound:
+        await tell(emit, "Image", reference, "Warning", "No resource found to remove")
+    except ComposerError as error:
+        await tell(emit, "Image", reference, "Warning", error.message)
+    else:
+        await tell(emit, "Image", reference, "Removed")

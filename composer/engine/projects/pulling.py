@@ -1,0 +1,123 @@
+"""Getting the images that a project needs, side by side, as their pull policies say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import trio
+
+from composer.engine.projects.parts import Parts
+from composer.engine.projects.steps import Emit, tell
+from composer.engine.projects.waits import unwrap
+from composer.engine.requests import StepEvent, UpRequest
+from composer.plan.steps import ImagePlan
+from runtime.errors import ComposerError
+
+AT_ONCE = 4
+"""Images pulled side by side; layers of one image have a limit of their own."""
+
+
+async def ensure_images(parts: Parts, images: Sequence[ImagePlan], request: UpRequest, emit: Emit) -> None:
+    """Pull what is missing (or what the policy wants anew). Raises when an image cannot be had."""
+    wanted = [image for image in images if _must_pull(parts, image, request.pull)]
+    await pull_all(parts, wanted, emit, is_quiet=request.quiet_pull)
+
+
+def _must_pull(parts: Parts, image: ImagePlan, asked: str) -> bool:
+    policy = asked if asked and asked != "policy" else image.policy
+    present = parts.images.resolve(image.reference)
+    if present is not None:
+        return policy == "always" or (policy.startswith(("daily", "weekly", "every_")) and _is_old(parts, image, policy))
+    users = ", ".join(image.services)
+    if image.build and policy != "always":
+        raise ComposerError(
+            f"image {image.reference} of {users} would have to be built, and composer cannot build images yet",
+            hint="build it elsewhere and bring it in with `composer image load`, or set `image:` to one that exists",
+        )
+    if policy == "never":
+        raise ComposerError(
+            f"image {image.reference} of {users} is not here and its pull policy is never",
+            hint=f"composer image pull {image.reference}",
+        )
+    return True
+
+
+def _is_old(parts: Parts, image: ImagePlan, policy: str) -> bool:
+    age = time.time_ns() - parts.pulled_at(image.reference)
+    return age > _period(policy)
+
+
+def _period(policy: str) -> int:
+    """Nanoseconds of ``daily``, ``weekly`` and ``every_<duration>`` (units w d h m s)."""
+    second = 1_000_000_000
+    units = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
+    if policy == "daily":
+        return 86400 * second
+    if policy == "weekly":
+        return 604800 * second
+    total, number = 0, ""
+    for character in policy.removeprefix("every_"):
+        if character.isdigit():
+            number += character
+        elif character in units and number:
+            total += int(number) * units[character]
+            number = ""
+    return total * second
+
+
+async def pull_all(parts: Parts, images: Sequence[ImagePlan], emit: Emit, *, is_quiet: bool = False) -> None:
+    """Pull ``images`` a few at a time. Raises the first failure after telling it."""
+    limit = trio.CapacityLimiter(AT_ONCE)
+
+    async def one(image: ImagePlan) -> None:
+        async with limit:
+            await pull(parts, image, emit, is_quiet=is_quiet)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for image in images:
+                nursery.start_soon(one, image)
+    except BaseExceptionGroup as group:
+        raise unwrap(group) from None
+
+
+async def pull(parts: Parts, image: ImagePlan, emit: Emit, *, is_quiet: bool = False) -> None:
+    """Pull one image, telling the progress of its layers."""
+    await tell(emit, "Image", image.reference, "Pulling")
+    send, receive = trio.open_memory_channel[StepEvent](256)
+
+    def progress(layer: str, status: str, current: int, total: int) -> None:
+        if is_quiet:
+            return
+        try:
+            send.send_nowait(
+                StepEvent(
+                    kind="Image",
+                    name=layer,
+                    parent=image.reference,
+                    status=status,
+                    current=current,
+                    total=total,
+                    time=time.time_ns(),
+                )
+            )
+        except trio.WouldBlock:
+            pass
+
+    async def forward() -> None:
+        async for event in receive:
+            await emit(event)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(forward)
+            with send:
+                await parts.pull_image(image.reference, image.platform, progress)
+    except BaseExceptionGroup as group:
+        error = unwrap(group)
+        if isinstance(error, ComposerError):
+            await tell(emit, "Image", image.reference, "Error", error.message)
+            raise error.within(f"pulling {image.reference} (for {', '.join(image.services)})") from None
+        raise error from None
+    await tell(emit, "Image", image.reference, "Pulled")

@@ -1,0 +1,124 @@
+"""The engine's end of a container's or an exec's streams: pipes or a terminal, read and written by descriptor."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import trio
+
+Stream = Literal["stdout", "stderr"]
+CHUNK = 64 * 1024
+
+
+class Streams:
+    """Output descriptors to read, and perhaps one to write. Owns them all. Everything is non-blocking."""
+
+    def __init__(
+        self,
+        *,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        stdin: int | None = None,
+        is_terminal: bool = False,
+        on_close: Callable[[], None] | None = None,
+        before_end: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        self._readers: dict[Stream, int] = {}
+        if stdout is not None:
+            self._readers["stdout"] = stdout
+        if stderr is not None:
+            self._readers["stderr"] = stderr
+        self._stdin = stdin
+        self._is_terminal = is_terminal
+        self._on_close = on_close
+        self._before_end = before_end
+        for fd in {fd for fd in (stdout, stderr, stdin) if fd is not None}:
+            os.set_blocking(fd, False)
+
+    async def receive(self) -> tuple[Stream, bytes] | None:
+        """The next piece of output; None when every stream has ended."""
+        while self._readers:
+            for stream, fd in list(self._readers.items()):
+                data = self._read(fd)
+                if data is None:
+                    continue
+                if data:
+                    await trio.lowlevel.checkpoint()
+                    return stream, data
+                del self._readers[stream]
+                self._close_reader(fd)
+            if self._readers:
+                await self._wait_any()
+        if self._before_end is not None:
+            await self._before_end()
+        return None
+
+    def _read(self, fd: int) -> bytes | None:
+        try:
+            return os.read(fd, CHUNK)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            # A terminal whose other end is closed reads as EIO.
+            if error.errno in (errno.EIO, errno.ECONNRESET):
+                return b""
+            raise
+
+    def _close_reader(self, fd: int) -> None:
+        if fd != self._stdin:
+            os.close(fd)
+
+    async def _wait_any(self) -> None:
+        fds = list(self._readers.values())
+        if len(fds) == 1:
+            await trio.lowlevel.wait_readable(fds[0])
+            return
+        async with trio.open_nursery() as nursery:
+
+            async def one(fd: int) -> None:
+                await trio.lowlevel.wait_readable(fd)
+                nursery.cancel_scope.cancel()
+
+            for fd in fds:
+                nursery.start_soon(one, fd)
+
+    async def send(self, data: bytes) -> None:
+        """Write all of ``data`` to standard input. Raises trio.BrokenResourceError when nobody reads any more."""
+        view = memoryview(data)
+        while view:
+            if self._stdin is None:
+                raise trio.BrokenResourceError("standard input is closed")
+            try:
+                written = os.write(self._stdin, view)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._stdin)
+                continue
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
+            view = view[written:]
+        await trio.lowlevel.checkpoint()
+
+    async def close_stdin(self) -> None:
+        """End of file for the reader; a terminal stays open (its end of file is a character)."""
+        if self._stdin is not None and not self._is_terminal:
+            os.close(self._stdin)
+            self._stdin = None
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        """Let go of everything; what runs goes on."""
+        fds = set(self._readers.values())
+        self._readers.clear()
+        if self._stdin is not None:
+            fds.add(self._stdin)
+            self._stdin = None
+        for fd in fds:
+            trio.lowlevel.notify_closing(fd)
+            os.close(fd)
+        if self._on_close is not None:
+            self._on_close()
+            self._on_close = None
+        await trio.lowlevel.checkpoint()
