@@ -10,6 +10,8 @@ import trio
 
 from composer.engine.containers import Container, Containers
 from composer.engine.events import Events
+from composer.engine.health import OUTPUT_LIMIT
+from composer.engine.launching import Launching
 from composer.engine.model import ExecConfig, ExecState
 from composer.engine.streams import CHUNK, Streams
 from runtime.container.client import ExecSession, ExecStreams, LaunchError, Shim, ShimGone
@@ -34,6 +36,7 @@ class Execs:
 
     containers: Containers
     events: Events
+    launching: Launching
     nursery: trio.Nursery | None = None
     _execs: dict[str, _Running] = field(default_factory=dict)
 
@@ -82,7 +85,18 @@ class Execs:
         config = running.state.config
         pipes = _Pipes(config, detach)
         try:
-            session = await shim.exec(_spec(config, container, rows, cols), pipes.theirs)
+            spec = self.launching.exec_spec(
+                container,
+                config.cmd,
+                env=config.env,
+                cwd=config.working_dir,
+                user=config.user,
+                tty=config.tty,
+                privileged=config.privileged,
+            )
+            session = await shim.exec(spec, pipes.theirs)
+            if config.tty and rows and cols:
+                await session.resize(rows, cols)
         except LaunchError as error:
             pipes.close()
             running.state.exit_code = error.exit_code
@@ -167,19 +181,13 @@ class Execs:
 
     async def run_hook(self, container: Container, hook: Hook) -> int:
         """Run a post_start or pre_stop hook to its end; its exit code."""
-        spec = ExecSpec(
-            args=hook.command,
-            env=hook.env,
-            user=hook.user or container.config.user or container.image.user,
-            cwd=hook.working_dir,
-            privileged=hook.privileged,
-        )
+        spec = self.launching.hook_spec(container, hook)
         code, _ = await self.run_command(container, spec, float("inf"), CHUNK)
         return code
 
     async def run_probe(self, container: Container, command: tuple[str, ...], timeout: float) -> tuple[int, bytes]:
         """Run a healthcheck."""
-        return await self.run_command(container, ExecSpec(args=command), timeout, 4096)
+        return await self.run_command(container, self.launching.exec_spec(container, command), timeout, OUTPUT_LIMIT)
 
 
 def _running_shim(container: Container) -> Shim:
@@ -188,19 +196,6 @@ def _running_shim(container: Container) -> Shim:
     if container.shim is None or not container.state.is_alive:
         raise Conflict(f"container {container.name} is not running")
     return container.shim
-
-
-def _spec(config: ExecConfig, container: Container, rows: int, cols: int) -> ExecSpec:
-    return ExecSpec(
-        args=config.cmd,
-        env=config.env,
-        user=config.user,
-        cwd=config.working_dir,
-        tty=config.tty,
-        privileged=config.privileged,
-        rows=rows,
-        columns=cols,
-    )
 
 
 def _kill(session: ExecSession) -> None:

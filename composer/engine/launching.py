@@ -1,0 +1,149 @@
+"""From a container's record to what the shim needs: gathers layers, volumes, namespaces and the sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from composer.engine.containers import Container, Containers
+from composer.engine.sandboxes import Sandboxes
+from composer.engine.volumes import Volumes
+from runtime.container.config import ContainerConfig, Hook, Mount
+from runtime.container.spec import ExecSpec, HostFacts, LaunchInputs, LaunchSpec, build_exec_spec, build_launch_spec
+from runtime.errors import ComposerError, Conflict
+from runtime.image.store import ImageStore
+from runtime.storage.paths import Paths
+from runtime.storage.volumes import Tmpfs
+
+
+@dataclass
+class Launching:
+    """Prepares starts and execs. Everything it makes on the way is undone by ``Sandboxes.release``."""
+
+    containers: Containers
+    volumes: Volumes
+    images: ImageStore
+    sandboxes: Sandboxes
+    paths: Paths
+    host: HostFacts
+    devices_of: Callable[[ContainerConfig], tuple[Sequence[tuple[str, str, int, int, int, int, int]], Sequence[str]]]
+    """Device nodes and cgroup rules for the devices that a configuration names."""
+
+    async def prepare(self, container: Container) -> LaunchSpec:
+        """Make what must be there before a start (network, files), and decide the rest. Raises ComposerError."""
+        config = self._effective(container)
+        image = self.images.resolve(container.image_id)
+        if image is None:
+            raise ComposerError(
+                f"the image of container {container.name} ({container.image_ref}) is gone",
+                hint=f"composer image pull {container.image_ref}, then up again",
+            )
+        run_dir, state_dir = self.paths.container_run(container.id), self.paths.container(container.id)
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sandbox = await self.sandboxes.prepare(container)
+        devices, rules = self.devices_of(config)
+        return build_launch_spec(
+            LaunchInputs(
+                id=container.id,
+                name=container.name,
+                config=config,
+                image=container.image,
+                layers=image.layers,
+                state_dir=state_dir,
+                run_dir=run_dir,
+                host=self.host,
+                sandbox=sandbox,
+                volumes={
+                    name: Path(self.volumes.mountpoint(name)) for name in set(container.record.volumes.values())
+                },
+                anonymous={
+                    target: Path(self.volumes.mountpoint(name))
+                    for target, name in container.record.volumes.items()
+                    if name in container.record.anonymous
+                },
+                images={
+                    mount.source: self._layers_of(mount.source) for mount in config.mounts if mount.type == "image"
+                },
+                devices=devices,
+                device_rules=rules,
+                join=self._join(config),
+            )
+        )
+
+    def _layers_of(self, reference: str) -> Sequence[Path]:
+        image = self.images.resolve(reference)
+        if image is None:
+            raise ComposerError(f"image {reference} (to be mounted) is not here", hint=f"composer image pull {reference}")
+        return image.layers
+
+    def _effective(self, container: Container) -> ContainerConfig:
+        """The configuration with inherited mounts, volumes' driver options and the host image's binds put in."""
+        from msgspec.structs import replace
+
+        config = container.config
+        inherited = self.containers.inherited_mounts(config)
+        taken = {mount.target for mount in config.mounts}
+        mounts = [self._resolve_volume(mount) for mount in config.mounts]
+        mounts += [self._resolve_volume(m) for target, m in inherited.items() if target not in taken]
+        image = self.images.resolve(container.image_id)
+        binds = [
+            Mount(type="bind", source=str(source), target=target, read_only=True, propagation="rprivate")
+            for source, target in (image.binds if image is not None else ())
+        ]
+        return replace(config, mounts=(*binds, *mounts))
+
+    def _resolve_volume(self, mount: Mount) -> Mount:
+        """A volume with driver options is not a directory of ours: mount what they say."""
+        if mount.type != "volume" or not mount.source:
+            return mount
+        source = self.volumes.source(mount.source)
+        if isinstance(source, Tmpfs):
+            return Mount(type="tmpfs", target=mount.target, read_only=mount.read_only, options=source.options)
+        return mount
+
+    def _join(self, config: ContainerConfig) -> dict[str, int]:
+        joins: dict[str, int] = {}
+        modes = {"pid": config.pid_mode, "ipc": config.ipc_mode, "uts": config.uts_mode, "net": config.network_mode}
+        for kind, mode in modes.items():
+            if mode.startswith("container:"):
+                joins[kind] = self._init_of(mode.removeprefix("container:"), kind)
+        return joins
+
+    def _init_of(self, ref: str, kind: str) -> int:
+        other = self.containers.get(ref)
+        if other.shim is None or not other.state.is_alive:
+            raise Conflict(f"cannot join the {kind} namespace of container {other.name}: it is not running")
+        return other.shim.pid
+
+    def exec_spec(
+        self,
+        container: Container,
+        argv: Sequence[str],
+        *,
+        env: Sequence[str] = (),
+        cwd: str = "",
+        user: str = "",
+        tty: bool = False,
+        privileged: bool = False,
+    ) -> ExecSpec:
+        """A process beside the container's own, confined as it is."""
+        return build_exec_spec(
+            container.config,
+            container.image,
+            self.host,
+            argv,
+            env=env,
+            cwd=cwd,
+            user=user,
+            tty=tty,
+            privileged=privileged,
+            hostname=container.config.hostname or container.id[:12],
+        )
+
+    def hook_spec(self, container: Container, hook: Hook) -> ExecSpec:
+        """A post_start or pre_stop hook."""
+        return self.exec_spec(
+            container, hook.command, env=hook.env, cwd=hook.working_dir, user=hook.user, privileged=hook.privileged
+        )
