@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from composer.plan import labels
+from composer.plan.graph import CONDITIONS, Condition
 from runtime.container.config import ContainerConfig
 
 State = Literal["created", "running", "paused", "restarting", "exited", "dead", "removing"]
@@ -78,12 +79,13 @@ class ObservedContainer:
         return self.state in ("running", "paused", "restarting")
 
     @property
-    def depends_on(self) -> dict[str, tuple[str, bool]]:
+    def depends_on(self) -> dict[str, tuple[Condition, bool]]:
         """Service -> (condition, restart), as recorded in the label when the container was made."""
-        found: dict[str, tuple[str, bool]] = {}
+        found: dict[str, tuple[Condition, bool]] = {}
         for item in filter(None, self.labels.get(labels.DEPENDS_ON, "").split(",")):
             name, condition, restart = [*item.split(":"), "", ""][:3]
-            found[name] = (condition or "service_started", restart == "true")
+            known: Condition = next((c for c in CONDITIONS if c == condition), "service_started")
+            found[name] = (known, restart == "true")
         return found
 
 

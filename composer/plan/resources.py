@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import msgspec
 
@@ -59,9 +60,9 @@ def _plan_network(
                 f"network {spec.name} declared as external, but could not be found",
                 hint=f"make it: composer network create {spec.name}",
             )
-        return NetworkPlan(spec, "keep")
+        return _network(spec, "keep")
     if found is None:
-        return NetworkPlan(spec, "create", "does not exist")
+        return _network(spec, "create", "does not exist")
     owner = found.labels.get(labels.PROJECT)
     if owner != project:
         made = "by compose" if owner is None else f'for project "{project}"'
@@ -69,10 +70,10 @@ def _plan_network(
             f"a network with name {spec.name} exists but was not created {made}.\n"
             "Set `external: true` to use an existing network"
         )
-        return NetworkPlan(spec, "keep")
+        return _network(spec, "keep")
     if found.config_hash and found.config_hash != spec.labels[labels.CONFIG_HASH]:
-        return NetworkPlan(spec, "recreate", "configuration changed")
-    return NetworkPlan(spec, "keep")
+        return _network(spec, "recreate", "configuration changed")
+    return _network(spec, "keep")
 
 
 def plan_volumes(
@@ -97,9 +98,9 @@ def _plan_volume(
                 f'external volume "{spec.name}" not found',
                 hint=f"make it: composer volume create {spec.name}",
             )
-        return VolumePlan(spec, "keep")
+        return _volume(spec, "keep")
     if found is None:
-        return VolumePlan(spec, "create", "does not exist")
+        return _volume(spec, "create", "does not exist")
     owner = found.labels.get(labels.PROJECT)
     use = "Use `external: true` to use an existing volume"
     if owner is None:
@@ -114,4 +115,14 @@ def _plan_volume(
             f'Volume "{spec.name}" exists but doesn\'t match configuration in compose file. It is kept; '
             f"to have it made anew (its data will be lost): composer volume rm {spec.name}"
         )
-    return VolumePlan(spec, "keep")
+    return _volume(spec, "keep")
+
+
+def _network(
+    spec: NetworkSpec, action: Literal["keep", "create", "recreate"], reason: str = ""
+) -> NetworkPlan:
+    return NetworkPlan(**msgspec.structs.asdict(spec), action=action, reason=reason)
+
+
+def _volume(spec: VolumeSpec, action: Literal["keep", "create"], reason: str = "") -> VolumePlan:
+    return VolumePlan(**msgspec.structs.asdict(spec), action=action, reason=reason)

@@ -132,17 +132,11 @@ class NetworkSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     """Compose's own included."""
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkPlan:
+class NetworkPlan(NetworkSpec, frozen=True, kw_only=True):
     """``recreate``: it exists with another configuration; the containers on it are recreated as well."""
 
-    spec: NetworkSpec
     action: Literal["keep", "create", "recreate"]
     reason: str = ""
-
-    @property
-    def name(self) -> str:
-        return self.spec.name
 
 
 class VolumeSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -157,15 +151,11 @@ class VolumeSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Compose's own included."""
 
 
-@dataclass(frozen=True, slots=True)
-class VolumePlan:
-    spec: VolumeSpec
+class VolumePlan(VolumeSpec, frozen=True, kw_only=True):
+    """What to do about a volume. None is ever made anew: that would lose its data."""
+
     action: Literal["keep", "create"]
     reason: str = ""
-
-    @property
-    def name(self) -> str:
-        return self.spec.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +231,8 @@ class DownPlan:
 
     containers: tuple[tuple[Orphan, ...], ...] = ()
     networks: tuple[str, ...] = ()
+    busy_networks: tuple[str, ...] = ()
+    """Networks that stay because containers that stay are on them."""
     volumes: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     orphans: tuple[Orphan, ...] = ()
