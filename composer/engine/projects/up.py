@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ import trio
 
 from composer.engine.containers import Container
 from composer.engine.lifecycle import AlreadyStarted
+from composer.engine.projects.operations import side_by_side
 from composer.engine.projects.parts import Parts
 from composer.engine.projects.pulling import ensure_images
 from composer.engine.projects.steps import Emit, tell, warn
@@ -70,6 +72,8 @@ class Up:
             await self._ensure_network(network)
         for volume in self.plan.volumes:
             await self._ensure_volume(volume)
+        for group in self.plan.stop_first:
+            await side_by_side([functools.partial(self._stop_first, replica) for replica in group])
         try:
             async with trio.open_nursery() as nursery:
                 for removal in (r for r in self.plan.replicas if isinstance(r.action, Remove)):
@@ -154,6 +158,15 @@ class Up:
         await tell(self.emit, "Volume", volume.name, "Created")
 
     # Replicas
+
+    async def _stop_first(self, replica: ReplicaPlan) -> None:
+        """Stop a dependent before what it depends on is replaced (``depends_on.restart``)."""
+        action = replica.action
+        assert isinstance(action, Restart | Recreate)
+        container = self.parts.containers.get(action.id if isinstance(action, Restart) else action.old_id)
+        await tell(self.emit, "Container", container.name, "Stopping", action.reason)
+        await self._stop(container)
+        await tell(self.emit, "Container", container.name, "Stopped")
 
     async def _remove(self, replica: ReplicaPlan) -> None:
         action = replica.action

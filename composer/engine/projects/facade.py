@@ -1,0 +1,416 @@
+"""What the API asks about projects: load the file, plan, act, answer. One operation at a time on each project."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from composer.compose.model import Project
+from composer.engine.containers import Container
+from composer.engine.logs import Source, merge
+from composer.engine.model import LogLine
+from composer.engine.projects import operations
+from composer.engine.projects.attached import Attached, log_event
+from composer.engine.projects.down import take_down
+from composer.engine.projects.listing import container_summary, project_summaries
+from composer.engine.projects.observe import observe
+from composer.engine.projects.oneoff import make_oneoff
+from composer.engine.projects.parts import Parts, number_of, service_of
+from composer.engine.projects.pulling import pull_all
+from composer.engine.projects.sources import ProjectLoader
+from composer.engine.projects.steps import Emit, tell
+from composer.engine.projects.up import Up
+from composer.engine.requests import (
+    DownRequest,
+    ExitEvent,
+    KillRequest,
+    LogsRequest,
+    ProjectRequest,
+    ProjectSource,
+    PullRequest,
+    RemoveRequest,
+    ResultEvent,
+    RunRequest,
+    ScaleRequest,
+    StartRequest,
+    StopRequest,
+    UpRequest,
+)
+from composer.plan import labels
+from composer.plan.graph import Dependencies, Dependency, restarted_with
+from composer.plan.plan import DownOptions, UpOptions, dependencies_of, images_of, plan_down, plan_up
+from composer.plan.steps import Keep
+from runtime.errors import ComposerError, NotFound
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known about a project: its file when there is one, else what its containers' labels say."""
+
+    name: str
+    project: Project | None
+    containers: Sequence[Container]
+
+    @property
+    def dependencies(self) -> Dependencies:
+        """From the file, else from the labels that the containers were made with."""
+        if self.project is not None:
+            return dependencies_of(self.project)
+        found: dict[str, tuple[Dependency, ...]] = {}
+        for container in self.containers:
+            found[service_of(container)] = dependencies_in_labels(container)
+        return found
+
+
+def dependencies_in_labels(container: Container) -> tuple[Dependency, ...]:
+    """Read ``com.docker.compose.depends_on``: ``service:condition:restart`` separated by commas."""
+    needs = []
+    for item in filter(None, container.config.labels.get(labels.DEPENDS_ON, "").split(",")):
+        service, condition, restart = [*item.split(":"), "", ""][:3]
+        needs.append(Dependency(service, condition or "service_started", restart=restart == "true"))
+    return tuple(needs)
+
+
+@dataclass
+class Projects:
+    """Every method takes a request, emits what happens, and returns the last event or raises ComposerError."""
+
+    parts: Parts
+    loader: ProjectLoader
+    _locks: dict[str, trio.Lock] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def _alone(self, name: str) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(name, trio.Lock())
+        async with lock:
+            yield
+
+    def _load(self, source: ProjectSource, services: Sequence[str] = ()) -> Project:
+        return self.loader.load(source, services)
+
+    def _know(self, source: ProjectSource, services: Sequence[str] = ()) -> Known:
+        """The project of ``source``. With a name and no file to be found the containers' labels have to do."""
+        project: Project | None = None
+        name = source.project_name or source.env.get("COMPOSE_PROJECT_NAME", "")
+        try:
+            project = self._load(source, services)
+            name = project.name
+        except NotFound:
+            if not name or source.files:
+                raise
+        containers = self.parts.of_project(name)
+        if project is None and not containers:
+            raise NotFound(f'no configuration file provided and no containers of project "{name}": not found')
+        return Known(name, project, containers)
+
+    def _chosen(self, known: Known, services: Sequence[str], *, with_oneoffs: bool = False) -> list[Container]:
+        """The project's containers, of ``services`` if any are named."""
+        present = {service_of(c) for c in known.containers}
+        defined = set(known.project.services) | set(known.project.disabled_services) if known.project else set()
+        for service in services:
+            if service not in present | defined:
+                raise NotFound(f"no such service: {service}", hint=_nearest(service, sorted(present | defined)))
+        wanted = set(services) or (present & defined if known.project else present)
+        return [
+            c
+            for c in known.containers
+            if service_of(c) in wanted
+            and (with_oneoffs or c.config.labels.get(labels.ONEOFF, "").lower() != "true")
+        ]
+
+    # Verbs
+
+    async def up(self, request: UpRequest, emit: Emit) -> ResultEvent:
+        begun = time.time_ns()
+        project = self._load(request.project, request.services)
+        async with self._alone(project.name):
+            up = Up(self.parts, self._plan(project, request), request, emit)
+            was_running = {c.id for c in self.parts.of_project(project.name) if c.state.is_alive}
+            if not request.attach:
+                await up.apply()
+                if request.wait:
+                    await self._wait_ready(up, request, project)
+                return ResultEvent()
+            attached, since = await self._apply_attached(up, request, project, emit, begun, was_running)
+        return ResultEvent(exit_status=await attached.run(since))
+
+    async def _apply_attached(
+        self, up: Up, request: UpRequest, project: Project, emit: Emit, begun: int, was_running: set[str]
+    ) -> tuple[Attached, dict[str, int]]:
+        await up.apply()
+        chosen = set(request.attach_services or request.services or up.plan.services)
+        if request.attach_dependencies:
+            chosen = set(up.plan.services)
+        chosen -= set(request.no_attach)
+        chosen -= {name for name, service in project.services.items() if service.attach is False}
+        everyone = [container for _, container in up.containers]
+        shown = [c for c in everyone if service_of(c) in chosen]
+        since = {c.id: begun for c in everyone}
+        if request.exit_code_from and request.exit_code_from not in {service_of(c) for c in everyone}:
+            raise NotFound(f"no such service: {request.exit_code_from}")
+        return Attached(self.parts, shown, everyone, request, emit), since
+
+    def _plan(self, project: Project, request: UpRequest) -> Any:
+        observed = observe(project.name, images_of(project), self.parts)
+        return plan_up(
+            project,
+            observed,
+            UpOptions(
+                services=request.services,
+                scale=request.scale,
+                start=request.start,
+                no_deps=request.no_deps,
+                always_recreate_deps=request.always_recreate_deps,
+                force_recreate=request.force_recreate,
+                no_recreate=request.no_recreate,
+                renew_anon_volumes=request.renew_anon_volumes,
+                remove_orphans=request.remove_orphans,
+                pull=request.pull,
+            ),
+        )
+
+    async def _wait_ready(self, up: Up, request: UpRequest, project: Project) -> None:
+        services = request.services or tuple(up.plan.services)
+        with trio.move_on_after(request.wait_timeout or float("inf")) as scope:
+            await up.wait_ready(services)
+        if scope.cancelled_caught:
+            waiting = [c.name for p, c in up.containers if p.service in services and not _is_ready(c)]
+            raise ComposerError(
+                f"application not healthy after {request.wait_timeout:g}s: still waiting for {', '.join(waiting)}"
+            )
+
+    async def create(self, request: UpRequest, emit: Emit) -> ResultEvent:
+        from msgspec.structs import replace
+
+        return await self.up(replace(request, start=False, attach=False, wait=False), emit)
+
+    async def scale(self, request: ScaleRequest, emit: Emit) -> ResultEvent:
+        return await self.up(
+            UpRequest(
+                project=request.project,
+                services=tuple(request.scale),
+                scale=request.scale,
+                no_deps=request.no_deps,
+            ),
+            emit,
+        )
+
+    async def down(self, request: DownRequest, emit: Emit) -> ResultEvent:
+        known = self._know(request.project)
+        async with self._alone(known.name):
+            observed = observe(known.name, images_of(known.project) if known.project else (), self.parts)
+            plan = plan_down(
+                known.project,
+                observed,
+                DownOptions(
+                    project_name=known.name,
+                    services=request.services,
+                    volumes=request.volumes,
+                    remove_orphans=request.remove_orphans or known.project is None,
+                    rmi=request.rmi,
+                ),
+            )
+            await take_down(self.parts, plan, request, emit)
+        return ResultEvent()
+
+    async def start(self, request: StartRequest, emit: Emit) -> ResultEvent:
+        known = self._know(request.project, request.services)
+        async with self._alone(known.name):
+            chosen = self._chosen(known, request.services)
+            self._demand_containers(known, chosen, request.services)
+            await operations.start(self.parts, chosen, known.dependencies, emit)
+        return ResultEvent()
+
+    def _demand_containers(self, known: Known, chosen: Sequence[Container], services: Sequence[str]) -> None:
+        missing = [s for s in services if s not in {service_of(c) for c in chosen}]
+        if missing:
+            raise NotFound(f'service "{missing[0]}" has no container to start', hint="composer up -d makes them")
+
+    async def stop(self, request: StopRequest, emit: Emit) -> ResultEvent:
+        known = self._know(request.project, request.services)
+        async with self._alone(known.name):
+            chosen = self._chosen(known, request.services)
+            await operations.stop(self.parts, chosen, known.dependencies, request.timeout, emit)
+        return ResultEvent()
+
+    async def restart(self, request: StopRequest, emit: Emit) -> ResultEvent:
+        known = self._know(request.project, request.services)
+        async with self._alone(known.name):
+            services = set(request.services)
+            if services and not request.no_deps:
+                services |= restarted_with(known.dependencies, services)
+            chosen = self._chosen(known, sorted(services))
+            await operations.restart(self.parts, chosen, known.dependencies, request, emit)
+        return ResultEvent()
+
+    async def kill(self, request: KillRequest, emit: Emit) -> ResultEvent:
+        known = self._know(request.project, request.services)
+        chosen = self._chosen(known, request.services, with_oneoffs=True)
+        if request.remove_orphans:
+            orphans = [c for c in known.containers if c not in chosen and not request.services]
+            for orphan in orphans:
+                await tell(emit, "Container", orphan.name, "Removing")
+                await self.parts.lifecycle.remove(orphan.id, force=True)
+                await tell(emit, "Container", orphan.name, "Removed")
+        if not any(c.state.is_alive for c in chosen):
+            raise ComposerError("no container to kill")
+        await operations.kill(self.parts, chosen, request, emit)
+        return ResultEvent()
+
+    async def rm(self, request: RemoveRequest, emit: Emit) -> ResultEvent:
+        known = self._know(request.project, request.services)
+        async with self._alone(known.name):
+            chosen = self._chosen(known, request.services)
+            await operations.remove(self.parts, chosen, request, emit)
+        return ResultEvent()
+
+    async def pause(self, request: ProjectRequest, emit: Emit) -> ResultEvent:
+        known = self._know(request.project, request.services)
+        async with self._alone(known.name):
+            await operations.pause(self.parts, self._chosen(known, request.services), emit)
+        return ResultEvent()
+
+    async def unpause(self, request: ProjectRequest, emit: Emit) -> ResultEvent:
+        known = self._know(request.project, request.services)
+        async with self._alone(known.name):
+            await operations.unpause(self.parts, self._chosen(known, request.services), emit)
+        return ResultEvent()
+
+    async def pull(self, request: PullRequest, emit: Emit) -> ResultEvent:
+        project = self._load(request.project, request.services)
+        observed = observe(project.name, images_of(project), self.parts)
+        plan = plan_up(
+            project, observed, UpOptions(services=request.services, no_deps=not request.include_deps, pull="always")
+        )
+        wanted = [i for i in plan.images if not i.build]
+        if request.policy == "missing":
+            wanted = [i for i in wanted if self.parts.images.resolve(i.reference) is None]
+        if not request.ignore_pull_failures:
+            await pull_all(self.parts, wanted, emit, is_quiet=request.quiet)
+            return ResultEvent()
+        for image in wanted:
+            try:
+                await pull_all(self.parts, [image], emit, is_quiet=request.quiet)
+            except ComposerError as error:
+                await tell(emit, "Image", image.reference, "Warning", error.message)
+        return ResultEvent()
+
+    async def run(self, request: RunRequest, emit: Emit) -> ResultEvent:
+        """Bring up what the service depends on, then make (not start) a one-off container of it."""
+        project = self._load(request.project, (request.service,))
+        if request.service not in project.services:
+            raise NotFound(
+                f"no such service: {request.service}", hint=_nearest(request.service, sorted(project.services))
+            )
+        async with self._alone(project.name):
+            needs = dependencies_of(project).get(request.service, ())
+            if needs and not request.no_deps:
+                up = UpRequest(
+                    project=request.project, services=tuple(n.service for n in needs), pull="", quiet_pull=request.quiet_pull
+                )
+                work = Up(self.parts, self._plan(project, up), up, emit)
+                await work.apply()
+            container = await make_oneoff(self.parts, project, request, emit)
+        return ResultEvent(data={"Id": container.id, "Name": container.name})
+
+    async def logs(self, request: LogsRequest, emit: Emit) -> ResultEvent:
+        known = self._know(request.project, request.services)
+        chosen = self._chosen(known, request.services, with_oneoffs=not known.project)
+        if request.index:
+            chosen = [c for c in chosen if number_of(c) == request.index]
+        chosen = [c for c in chosen if c.config.log.driver != "none"]
+        if not request.follow:
+            await self._merge_logs(chosen, request, emit)
+            return ResultEvent()
+        async with trio.open_nursery() as nursery:
+            for container in chosen:
+                nursery.start_soon(self._tell_exits, container, emit)
+            await self._merge_logs(chosen, request, emit)
+            nursery.cancel_scope.cancel()
+        return ResultEvent()
+
+    async def _merge_logs(self, chosen: Sequence[Container], request: LogsRequest, emit: Emit) -> None:
+        def source(container: Container) -> Source[Container]:
+            def lines() -> AsyncIterator[LogLine | None]:
+                return self.parts.logs.read_marked(
+                    container,
+                    follow=request.follow,
+                    since=request.since,
+                    until=request.until,
+                    tail=request.tail,
+                )
+
+            return Source(container, lines)
+
+        async def deliver(container: Container, line: LogLine) -> None:
+            await emit(log_event(container, line))
+
+        await merge([source(c) for c in chosen], deliver)
+
+    async def _tell_exits(self, container: Container, emit: Emit) -> None:
+        seen = container.state.finished_at
+        async for status in container.status.values():
+            if status.finished_at > seen:
+                seen = status.finished_at
+                await emit(
+                    ExitEvent(
+                        service=service_of(container),
+                        container=container.name,
+                        number=number_of(container),
+                        exit_code=status.exit_code,
+                        restarting=status.status == "restarting",
+                    )
+                )
+            if container.is_removed.is_set():
+                return
+
+    # Questions
+
+    async def resolve(self, request: ProjectRequest) -> dict[str, Any]:
+        """The project of a directory, and its containers."""
+        known = self._know(request.project, request.services)
+        project = known.project
+        services: list[dict[str, Any]] = []
+        if project is not None:
+            services = [
+                {"Name": name, "Image": service.image, "Profiles": list(service.profiles)}
+                for name, service in project.services.items()
+            ]
+            for service in request.services:
+                if service not in project.services and service not in {service_of(c) for c in known.containers}:
+                    raise NotFound(
+                        f"no such service: {service}", hint=_nearest(service, sorted(project.services))
+                    )
+        return {
+            "Name": known.name,
+            "WorkingDir": project.working_dir if project else "",
+            "ConfigFiles": list(project.compose_files) if project else [],
+            "Services": services,
+            "Volumes": [v.name for v in project.volumes.values()] if project else [],
+            "Containers": [container_summary(c) for c in known.containers],
+        }
+
+    def list_projects(self, all: bool = False) -> list[dict[str, Any]]:
+        return project_summaries(self.parts.containers.all(), everything=all)
+
+
+def _is_ready(container: Container) -> bool:
+    state = container.state
+    if state.status == "exited":
+        return state.exit_code == 0
+    return state.is_alive and (state.health is None or state.health.status == "healthy")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {close[0]}?" if close else f"services: {', '.join(known)}" if known else ""
+
+
+__all__ = ["Keep", "Known", "Projects", "dependencies_in_labels"]
