@@ -32,7 +32,7 @@ def remove_tree(path: str | os.PathLike[str]) -> None:
     except OSError as error:
         raise storage_error(error, "remove", path) from error
     try:
-        _remove_at(parent, os.path.basename(os.path.abspath(path)))
+        remove_at(parent, os.path.basename(os.path.abspath(path)))
     except OSError as error:
         raise storage_error(error, "remove", path) from error
     finally:
@@ -43,7 +43,8 @@ def _open_directory(name: str, parent: int) -> int:
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
 
 
-def _remove_at(parent: int, name: str) -> None:
+def remove_at(parent: int, name: str) -> None:
+    """:func:`remove_tree` of an entry of the directory behind a descriptor. Raises OSError."""
     try:
         os.unlink(name, dir_fd=parent)
         return

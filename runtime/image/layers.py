@@ -1,0 +1,166 @@
+"""Unpacked layers: ``layers/<chain id>/diff``, each a lower layer of overlayfs, appearing whole by rename.
+
+A chain id names a layer together with those below it, which matters where a tar has files without the
+directories they are in: those take their owner, mode and time from the layers below.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from runtime.image.compression import Readable
+from runtime.image.digest import Digest
+from runtime.image.manifest import InvalidImage
+from runtime.image.unpack import LAYER_LIMIT, Unpacked, unpack
+from runtime.kernel.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from runtime.storage.files import TEMPORARY_PREFIX, storage_error, sync_directory
+from runtime.storage.removal import TRASH, discard, empty_trash
+
+_PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
+_RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+
+
+class LayerStore:
+    """The unpacked layers of one engine."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def diff(self, chain_id: Digest) -> Path:
+        """The directory that overlayfs gets."""
+        return self.root / chain_id.hex / "diff"
+
+    def has(self, chain_id: Digest) -> bool:
+        return self.diff(chain_id).is_dir()
+
+    def stage(
+        self,
+        source: Readable,
+        diff_id: Digest,
+        on_progress: Callable[[int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        limit: int = LAYER_LIMIT,
+    ) -> StagedLayer:
+        """Unpack into a place where nobody looks. Blocking. Raises as ``unpack``, and when it is another
+        layer."""
+        directory = self.root / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700)
+            (directory / "diff").mkdir()
+            os.chmod(directory / "diff", 0o755)
+        except OSError as error:
+            raise storage_error(error, "create", directory) from error
+        staged = StagedLayer(self, directory)
+        try:
+            staged.unpacked = unpack(
+                source, directory / "diff", limit=limit, on_progress=on_progress, cancelled=cancelled
+            )
+            if staged.unpacked.diff_id != diff_id:
+                raise InvalidImage(f"the layer unpacks to {staged.unpacked.diff_id} instead of {diff_id}")
+        except BaseException:
+            staged.discard()
+            raise
+        return staged
+
+    def remove(self, chain_id: Digest) -> None:
+        """Make it disappear at once; :meth:`sweep` gives the space back."""
+        discard(self.root / chain_id.hex, self.root / TRASH)
+
+    def all(self) -> list[Digest]:
+        found: list[Digest] = []
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self.root):
+                with contextlib.suppress(Exception):
+                    found.append(Digest.parse(f"sha256:{name}"))
+        return found
+
+    def sweep(self) -> list[str]:
+        """Delete what was removed. Blocking. Returns what failed."""
+        return empty_trash(self.root / TRASH)
+
+    def discard_interrupted(self) -> None:
+        """Put aside what an earlier engine was unpacking when it ended. Only before any :meth:`stage`."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self.root):
+                if name.startswith(TEMPORARY_PREFIX):
+                    discard(self.root / name, self.root / TRASH)
+
+
+class StagedLayer:
+    """A layer unpacked but not visible yet."""
+
+    def __init__(self, store: LayerStore, directory: Path) -> None:
+        self._store = store
+        self._directory = directory
+        self.unpacked: Unpacked | None = None
+
+    @property
+    def size(self) -> int:
+        return self.unpacked.size if self.unpacked is not None else 0
+
+    def commit(self, chain_id: Digest, below: Sequence[Digest]) -> None:
+        """Make it visible as ``chain_id`` on top of the layers ``below`` (topmost first), which must be
+        there."""
+        if self.unpacked is not None and self.unpacked.implied:
+            _inherit(
+                self._directory / "diff", self.unpacked.implied, [self._store.diff(item) for item in below]
+            )
+        target = self._store.root / chain_id.hex
+        try:
+            if target.exists():
+                self._store.remove(chain_id)
+            os.rename(self._directory, target)
+            sync_directory(self._store.root)
+        except OSError as error:
+            raise storage_error(error, "unpack the image in", target) from error
+
+    def discard(self) -> None:
+        with contextlib.suppress(Exception):
+            discard(self._directory, self._store.root / TRASH)
+
+
+def _inherit(diff: Path, implied: Iterable[str], below: Sequence[Path]) -> None:
+    """Give directories that were only implied the attributes that they have in the layers below."""
+    roots = []
+    try:
+        for path in (diff, *below):
+            roots.append(os.open(path, _PATH_FLAGS | os.O_DIRECTORY))
+        for name in implied:
+            found = _find_directory(roots[1:], os.fsencode(name))
+            if found is None:
+                continue
+            moment = found.st_mtime_ns
+            with contextlib.suppress(OSError):
+                fd = openat2(
+                    roots[0], os.fsencode(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, _RESOLVE
+                )
+                try:
+                    if os.geteuid() == 0:
+                        os.fchown(fd, found.st_uid, found.st_gid)
+                    os.fchmod(fd, stat.S_IMODE(found.st_mode))
+                    os.utime(fd, ns=(moment, moment))
+                finally:
+                    os.close(fd)
+    finally:
+        for fd in roots:
+            os.close(fd)
+
+
+def _find_directory(roots: Sequence[int], name: bytes) -> os.stat_result | None:
+    for root in roots:
+        try:
+            fd = openat2(root, name, _PATH_FLAGS | os.O_NOFOLLOW, _RESOLVE)
+        except OSError:
+            continue
+        try:
+            info = os.fstat(fd)
+        finally:
+            os.close(fd)
+        return info if stat.S_ISDIR(info.st_mode) else None
+    return None
