@@ -44,9 +44,10 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()
 
 
-def config_hash(config: ContainerConfig) -> str:
-    """The hash of a container's configuration, without what Compose's labels add to it."""
-    return digest_of(_bare(config))
+def config_hash(config: ContainerConfig, container_name: str = "") -> str:
+    """The hash of a container's configuration, without what Compose's labels add to it. ``container_name``: a
+    fixed one."""
+    return digest_of((_bare(config), container_name))
 
 
 def _bare(config: ContainerConfig) -> ContainerConfig:
