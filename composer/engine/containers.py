@@ -18,6 +18,7 @@ from composer.engine.records import Records
 from composer.engine.volumes import Volumes
 from runtime.container.client import Shim
 from runtime.container.config import ContainerConfig, Healthcheck, ImageConfig, Mount
+from runtime.container.spec import effective_command
 from runtime.errors import Conflict, InvalidArgument, NotFound
 from runtime.storage.paths import Paths
 from runtime.storage.state import StateDatabase
@@ -89,6 +90,26 @@ class Container:
     def healthcheck(self) -> Healthcheck | None:
         """The check that holds, from the configuration and the image."""
         return merge_healthcheck(self.config.healthcheck, self.image.healthcheck)
+
+    @property
+    def command_line(self) -> str:
+        """What runs, as one line for people."""
+        try:
+            return " ".join(effective_command(self.config, self.image))
+        except InvalidArgument:
+            return ""
+
+    @property
+    def exposed_ports(self) -> list[tuple[int, str]]:
+        """Ports that the image or the configuration names without publishing them."""
+        found: dict[tuple[int, str], None] = {}
+        for text in (*self.image.exposed_ports, *self.config.expose):
+            number, _, protocol = text.partition("/")
+            first, _, last = number.partition("-")
+            if first.isdecimal() and (not last or last.isdecimal()):
+                for port in range(int(first), int(last or first) + 1):
+                    found[port, protocol or "tcp"] = None
+        return list(found)
 
     @property
     def attributes(self) -> dict[str, str]:

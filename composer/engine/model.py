@@ -68,6 +68,7 @@ class Endpoint(Frozen, frozen=True):
     gw_priority: int = 0
     priority: int = 0
     interface_name: str = ""
+    link_local: tuple[str, ...] = ()
     is_static: bool = False
 
 

@@ -7,11 +7,10 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from runtime.container.config import Frozen
 from runtime.storage.state import StateDatabase
 
 log = logging.getLogger(__name__)
-R = TypeVar("R", bound=Frozen)
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 class Records(Generic[R]):

@@ -1,0 +1,331 @@
+"""Networks: records, address leases, bridges and who is connected."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import trio
+from msgspec.structs import replace
+
+from composer.engine.containers import Container, Containers
+from composer.engine.events import Events
+from composer.engine.model import Endpoint, NetworkAttachment
+from composer.engine.records import Records
+from runtime.container.config import ContainerConfig, EndpointConfig
+from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound
+from runtime.network import bridge, ipam
+from runtime.network.firewall import Firewall
+from runtime.network.host import host_routes
+from runtime.network.model import Endpoint as RuntimeEndpoint
+from runtime.network.model import Network, Pool, validate_network
+from runtime.storage.state import StateDatabase
+
+BUILT_IN = {"bridge": "bridge", "host": "host", "none": "none"}
+"""Networks that always are there: name -> driver."""
+
+
+class Networks:
+    """The engine's networks. Bridges are made when the first container needs them."""
+
+    def __init__(
+        self, database: StateDatabase, containers: Containers, events: Events, firewall: Firewall, tag: str
+    ) -> None:
+        self._records = Records(database, "network", Network)
+        self._containers = containers
+        self._events = events
+        self._firewall = firewall
+        self._tag = tag
+        for name, driver in BUILT_IN.items():
+            if not any(n.name == name for n in self._records.values()):
+                self._records.put(_built_in_id(name), Network(id=_built_in_id(name), name=name, driver=driver, created=time.time_ns()))
+
+    async def create(
+        self,
+        name: str,
+        driver: str = "bridge",
+        *,
+        options: Mapping[str, str],
+        labels: Mapping[str, str],
+        internal: bool = False,
+        attachable: bool = False,
+        enable_ipv4: bool = True,
+        enable_ipv6: bool = False,
+        pools: Sequence[Mapping[str, Any]] = (),
+    ) -> Network:
+        """Make a network; each of ``pools`` may have subnet, ip_range, gateway and aux_addresses."""
+        if self.find(name) is not None:
+            raise Conflict(f"network with name {name} already exists")
+        if not enable_ipv4:
+            raise InvalidArgument(f"network {name}: networks without IPv4 are not supported")
+        network_id = secrets.token_hex(32)
+        asked = [
+            Pool(
+                subnet=pool.get("subnet", ""),
+                ip_range=pool.get("ip_range", ""),
+                gateway=pool.get("gateway", ""),
+                aux_addresses=dict(pool.get("aux_addresses") or {}),
+            )
+            for pool in pools
+        ]
+        network = Network(
+            id=network_id,
+            name=name,
+            driver=driver,
+            internal=internal,
+            attachable=attachable,
+            enable_ipv6=enable_ipv6,
+            options=dict(options),
+            labels=dict(labels),
+            created=time.time_ns(),
+        )
+        validate_network(network)
+        if driver == "bridge":
+            network = replace(network, pools=self._plan_pools(network, asked))
+        self._records.put(network_id, network)
+        self._events.publish("network", "create", network_id, {"name": name, "type": driver})
+        return network
+
+    def _plan_pools(self, network: Network, asked: Sequence[Pool]) -> tuple[Pool, ...]:
+        others = {n.name: [p.subnet for p in n.pools] for n in self._records.values() if n.pools}
+        return ipam.plan_pools(
+            network.id,
+            network.name,
+            asked,
+            enable_ipv6=network.enable_ipv6,
+            networks=others,
+            host_routes=host_routes(),
+        )
+
+    def list(self) -> list[Network]:
+        return sorted(self._records.values(), key=lambda network: network.name)
+
+    def find(self, name: str) -> Network | None:
+        return next((n for n in self._records.values() if n.name == name), None)
+
+    def get(self, ref: str) -> Network:
+        """By name, id, or an unambiguous beginning of the id."""
+        if found := self._records.get(ref) or self.find(ref):
+            return found
+        matches = [n for n in self._records.values() if ref and n.id.startswith(ref)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise InvalidArgument(f"network {ref} is ambiguous ({len(matches)} matches found on name)")
+        raise NotFound(f"network {ref} not found")
+
+    def attachments(self, ref: str) -> Iterable[NetworkAttachment]:
+        """The running containers on a network."""
+        network = self.get(ref)
+        for container in self._containers.all():
+            endpoint = container.endpoints.get(network.name)
+            if endpoint is not None and container.state.is_alive:
+                yield NetworkAttachment(container_id=container.id, name=container.name, endpoint=endpoint)
+
+    async def remove(self, ref: str) -> None:
+        """Remove a network nobody uses, with its bridge."""
+        network = self.get(ref)
+        if network.name in BUILT_IN:
+            raise InvalidArgument(f"{network.name} is a pre-defined network and cannot be removed", status=403)
+        users = [c for c in self._containers.all() if network.name in c.endpoints]
+        active = [c for c in users if c.state.status in ("running", "paused", "restarting")]
+        if active:
+            names = " ".join(f'name:"{c.name}"' for c in active)
+            raise Conflict(
+                f"error while removing network: network {network.name} has active endpoints ({names})", status=403
+            )
+        if network.driver == "bridge":
+            await trio.to_thread.run_sync(self._dismantle, network)
+        self._records.delete(network.id)
+        self._events.publish("network", "destroy", network.id, {"name": network.name, "type": network.driver})
+
+    def _dismantle(self, network: Network) -> None:
+        self._firewall.remove_network(network.bridge)
+        bridge.remove_bridge(network.bridge, self._tag)
+
+    async def prune(self) -> list[str]:
+        """Remove the networks that no container uses; their names."""
+        removed = []
+        for network in self.list():
+            in_use = any(network.name in c.endpoints for c in self._containers.all())
+            if network.name not in BUILT_IN and not in_use:
+                await self.remove(network.id)
+                removed.append(network.name)
+        return removed
+
+    # What containers need
+
+    def ensure(self, network: Network) -> None:
+        """Have the bridge and its rules. Quick when they are there."""
+        if network.driver != "bridge":
+            return
+        if network.name in BUILT_IN and not network.pools:
+            network = self._records.put(network.id, replace(network, pools=self._plan_pools(network, ())))
+        try:
+            socket.if_nametoindex(network.bridge)
+        except OSError:
+            bridge.ensure_bridge(network, self._tag)
+            self._firewall.add_network(network)
+
+    def used_addresses(self, network: Network, *, besides: str = "") -> dict[str, str]:
+        """Addresses of a network that are taken -> name of the container."""
+        used: dict[str, str] = {}
+        for container in self._containers.all():
+            endpoint = container.endpoints.get(network.name)
+            if endpoint is None or endpoint.network_id != network.id or container.id == besides:
+                continue
+            for address in (endpoint.ipv4, endpoint.ipv6):
+                if address:
+                    used[address] = container.name
+        return used
+
+    def plan_endpoints(self, config: ContainerConfig, container_id: str, name: str) -> dict[str, Endpoint]:
+        """A new container's endpoints: network name -> addresses. Raises NotFound, Conflict, InvalidArgument."""
+        asked = config.endpoints
+        if config.network_mode not in ("bridge", "default", ""):
+            return {}
+        if not asked:
+            asked = (EndpointConfig(network="bridge", mac_address=config.mac_address),)
+        return {e.network: self.plan_endpoint(e, container_id, name, config) for e in map(self._canonical, asked)}
+
+    def _canonical(self, endpoint: EndpointConfig) -> EndpointConfig:
+        return replace(endpoint, network=self.get(endpoint.network).name)
+
+    def plan_endpoint(
+        self, asked: EndpointConfig, container_id: str, name: str, config: ContainerConfig
+    ) -> Endpoint:
+        """One endpoint: a lease of addresses, and the names it answers to."""
+        network = self.get(asked.network)
+        if network.driver != "bridge":
+            raise InvalidArgument(
+                f"network {network.name} has driver {network.driver}: use network_mode: {network.driver} alone"
+            )
+        if network.name in BUILT_IN:
+            self.ensure(network)
+            network = self.get(network.name)
+        planned = ipam.allocate_endpoint(
+            network,
+            container_id,
+            self.used_addresses(network, besides=container_id),
+            ipv4=asked.ipv4_address,
+            ipv6=asked.ipv6_address,
+            mac=asked.mac_address or config.mac_address,
+            link_local=asked.link_local_ips,
+            priority=asked.priority,
+            gw_priority=asked.gw_priority,
+            interface_name=asked.interface_name,
+        )
+        names = [name, *asked.aliases, container_id[:12]]
+        if config.hostname:
+            names.append(config.hostname)
+        ipv4, _, prefix = planned.ipv4.partition("/")
+        ipv6, _, prefix6 = planned.ipv6.partition("/")
+        return Endpoint(
+            network_id=network.id,
+            ipv4=ipv4,
+            prefix=int(prefix or 0),
+            ipv6=ipv6,
+            prefix6=int(prefix6 or 0),
+            gateway="" if network.internal else network.gateway4,
+            gateway6="" if network.internal else network.gateway6,
+            mac=planned.mac,
+            aliases=tuple(dict.fromkeys((*asked.aliases, container_id[:12]))),
+            dns_names=tuple(dict.fromkeys(names)),
+            gw_priority=asked.gw_priority,
+            priority=asked.priority,
+            interface_name=asked.interface_name,
+            link_local=asked.link_local_ips,
+            is_static=bool(asked.ipv4_address or asked.ipv6_address),
+        )
+
+    def refresh_endpoints(self, container: Container) -> None:
+        """Before a start: a network that was made anew has other ids and subnets, so lease again."""
+        changed = dict(container.endpoints)
+        for asked in container.config.endpoints or (EndpointConfig(network="bridge"),):
+            if asked.network not in changed:
+                continue
+            network = self.find(asked.network)
+            if network is None:
+                raise NotFound(f"network {asked.network} not found", hint="composer up makes it again")
+            if changed[asked.network].network_id != network.id:
+                changed[asked.network] = self.plan_endpoint(asked, container.id, container.name, container.config)
+        if changed != container.endpoints:
+            container.update(endpoints=changed)
+
+    async def connect(self, ref: str, container_ref: str, asked: EndpointConfig) -> None:
+        """Connect a container; a running one gets the interface at once."""
+        network = self.get(ref)
+        container = self._containers.get(container_ref)
+        if network.name in container.endpoints:
+            raise Conflict(
+                f"endpoint with name {container.name} already exists in network {network.name}", status=403
+            )
+        if not container.endpoints and container.config.network_mode not in ("bridge", "default", "", "none"):
+            raise Conflict(
+                f"container sharing network namespace with another container or host cannot be connected to any "
+                f"other network ({container.config.network_mode})"
+            )
+        async with container.busy:
+            endpoint = self.plan_endpoint(
+                replace(asked, network=network.name), container.id, container.name, container.config
+            )
+            container.update(endpoints={**container.endpoints, network.name: endpoint})
+            self.ensure(network)
+            if container.shim is not None and container.state.is_alive:
+                await self.sandboxes.connect(container, network, endpoint)
+        self._events.publish(
+            "network", "connect", network.id, {"container": container.id, "name": network.name, "type": "bridge"}
+        )
+
+    async def disconnect(self, ref: str, container: Container | str, force: bool = False) -> None:
+        """Take a container off a network."""
+        network = self.get(ref)
+        if isinstance(container, str):
+            container = self._containers.get(container)
+        endpoint = container.endpoints.get(network.name)
+        if endpoint is None:
+            if force:
+                return
+            raise NotFound(f"container {container.id} is not connected to network {network.name}")
+        async with container.busy:
+            if container.shim is not None and container.state.is_alive:
+                await self.sandboxes.disconnect(container, network)
+            container.update(endpoints={n: e for n, e in container.endpoints.items() if n != network.name})
+        self._events.publish(
+            "network", "disconnect", network.id, {"container": container.id, "name": network.name, "type": "bridge"}
+        )
+
+    @property
+    def sandboxes(self) -> Any:
+        if self._sandboxes is None:
+            raise ComposerError("the engine is not running")
+        return self._sandboxes
+
+    @sandboxes.setter
+    def sandboxes(self, value: Any) -> None:
+        self._sandboxes = value
+
+    _sandboxes: Any = None
+
+
+def runtime_endpoint(endpoint: Endpoint) -> RuntimeEndpoint:
+    """An endpoint as the runtime wants it: addresses as prefixes."""
+    return RuntimeEndpoint(
+        network_id=endpoint.network_id,
+        ipv4=f"{endpoint.ipv4}/{endpoint.prefix}" if endpoint.ipv4 else "",
+        ipv6=f"{endpoint.ipv6}/{endpoint.prefix6}" if endpoint.ipv6 else "",
+        mac=endpoint.mac,
+        link_local=endpoint.link_local,
+        priority=endpoint.priority,
+        gw_priority=endpoint.gw_priority,
+        interface_name=endpoint.interface_name,
+    )
+
+
+def _built_in_id(name: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(f"composer built-in network {name}".encode()).hexdigest()
