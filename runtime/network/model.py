@@ -112,7 +112,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def validate_network(network: Network) -> None:
-    """Raise InvalidArgument for a name, driver or option that cannot be served; subnets are ``ipam``'s concern."""
+    """Raise InvalidArgument for a name, driver or option that cannot be served; subnets are ``ipam``'s
+    concern."""
     if not _NAME.match(network.name):
         raise InvalidArgument(
             f"invalid network name {network.name!r}",
@@ -123,7 +124,8 @@ def validate_network(network: Network) -> None:
         _validate_option(network.name, key, value)
     if network.ipam_options:
         raise InvalidArgument(
-            f"network {network.name}: IPAM options are not supported: {', '.join(sorted(network.ipam_options))}"
+            f"network {network.name}: IPAM options are not supported: "
+            + ", ".join(sorted(network.ipam_options))
         )
 
 

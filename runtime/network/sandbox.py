@@ -1,8 +1,9 @@
-"""A container's network namespace: what it is to hold (a plan, plain data) and the two halves that make it so.
+"""A container's network namespace: what it is to hold (a plan, plain data) and the two halves that make it
+so.
 
-``plan_sandbox`` decides in the core. ``attach`` runs in the shim, in the host's network namespace; ``configure`` runs
-in the container's init child, inside the new one. Both read only the plan. Standard library only, and nothing
-imported late: the two halves run in forks of the keeper.
+``plan_sandbox`` decides in the core. ``attach`` runs in the shim, in the host's network namespace;
+``configure`` runs in the container's init child, inside the new one. Both read only the plan. Standard
+library only, and nothing imported late: the two halves run in forks of the keeper.
 """
 
 from __future__ import annotations
@@ -84,9 +85,10 @@ def plan_sandbox(
 ) -> Sandbox:
     """Decide a container's sandbox.
 
-    Interfaces are ``eth0`` on in the order of falling ``priority``, then as given. The default routes go through the
-    endpoint with the highest ``gw_priority`` that has a gateway of that family (then the first network by name, as
-    in Docker). ``sysctls`` are the container's own, of which those below ``net.`` are applied here.
+    Interfaces are ``eth0`` on in the order of falling ``priority``, then as given. The default routes go
+    through the endpoint with the highest ``gw_priority`` that has a gateway of that family (then the first
+    network by name, as in Docker). ``sysctls`` are the container's own, of which those below ``net.`` are
+    applied here.
     """
     own = {key: value for key, value in (sysctls or {}).items() if key.replace("/", ".").startswith("net.")}
     if mode not in ("bridge", "none"):
@@ -123,7 +125,8 @@ def plan_endpoint(
     addresses += [address if "/" in address else f"{address}/16" for address in endpoint.link_local]
     base = f"net.ipv6.conf.{name.replace('.', '/')}"
     if endpoint.ipv6:
-        # The address is ours by allocation: no duplicate detection, and no routes from whoever advertises them.
+        # The address is ours by allocation: no duplicate detection, and no routes from whoever advertises
+        # them.
         sysctls = {f"{base}.accept_dad": "0", f"{base}.accept_ra": "0"}
     else:
         sysctls = {f"{base}.disable_ipv6": "1"}
@@ -159,8 +162,9 @@ def default_gateways(endpoints: Iterable[tuple[Network, Endpoint]]) -> list[tupl
 
 
 def attach(sandbox: Sandbox | dict[str, Any], netns: int) -> None:
-    """Create the veth pairs of ``sandbox``, one message each: the host's end up and in its bridge, the other end in
-    the network namespace of the descriptor ``netns``. To be called in the host's network namespace.
+    """Create the veth pairs of ``sandbox``, one message each: the host's end up and in its bridge, the
+    other end in the network namespace of the descriptor ``netns``. To be called in the host's network
+    namespace.
 
     Raises :class:`NetlinkError` or OSError naming what failed; pairs made by then go with the namespace.
     """
@@ -194,7 +198,8 @@ def detach(host_ifname: str) -> None:
 
 
 def configure(sandbox: Sandbox | dict[str, Any], proc: int | None = None) -> list[int]:
-    """Set up the network namespace that the caller is in: loopback, addresses, routes, sysctls, resolver sockets.
+    """Set up the network namespace that the caller is in: loopback, addresses, routes, sysctls, resolver
+    sockets.
 
     ``proc`` is a directory descriptor of the host's /proc (None: /proc is opened). Returns descriptors as
     ``sandbox["descriptors"]`` names them: the resolver's UDP and TCP sockets, to be served by the core, and a
@@ -234,8 +239,8 @@ def _interface(endpoint: SandboxEndpoint) -> list[Request]:
 def write_sysctls(proc: int, values: Mapping[str, str]) -> None:
     """Write sysctls of the caller's namespaces through the directory descriptor of a /proc.
 
-    A dot in a name separates, a slash stands for a dot (sysctl(8)). What the kernel was built without (IPv6) is
-    passed over when it only concerns IPv6; any other failure raises OSError naming the sysctl.
+    A dot in a name separates, a slash stands for a dot (sysctl(8)). What the kernel was built without
+    (IPv6) is passed over when it only concerns IPv6; any other failure raises OSError naming the sysctl.
     """
     for key, value in values.items():
         path = "sys/" + key.translate(_SWAP_DOT_AND_SLASH)

@@ -1,4 +1,5 @@
-"""Framing: headers, attributes, and what the kernel answers (linux/netlink.h). Bytes in, values out; no I/O."""
+"""Framing: headers, attributes, and what the kernel answers (linux/netlink.h). Bytes in, values out; no
+I/O."""
 
 from __future__ import annotations
 
@@ -38,8 +39,8 @@ _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
 class Request(NamedTuple):
-    """One message to send. ``label`` says in words what it does, for errors; ``ignore`` lists errno values that
-    count as success (EEXIST of something that may be there already)."""
+    """One message to send. ``label`` says in words what it does, for errors; ``ignore`` lists errno values
+    that count as success (EEXIST of something that may be there already)."""
 
     type: int
     flags: int
@@ -58,7 +59,8 @@ class Reply(NamedTuple):
 
 
 class Acknowledgement(NamedTuple):
-    """What an NLMSG_ERROR says: ``error`` 0 is success; ``text`` is the kernel's own explanation, often empty."""
+    """What an NLMSG_ERROR says: ``error`` 0 is success; ``text`` is the kernel's own explanation, often
+    empty."""
 
     error: int
     text: str

@@ -1,7 +1,9 @@
-"""nf_tables: tables, chains, rules, sets and maps as pure encoders and decoders (linux/netfilter/nf_tables.h).
+"""nf_tables: tables, chains, rules, sets and maps as pure encoders and decoders
+(linux/netfilter/nf_tables.h).
 
-Changes go between :func:`begin` and :func:`end` in one :meth:`NetlinkSocket.transact`: the kernel takes all or none.
-A rule is the concatenation of expressions; registers are the 32-bit ones, :data:`REGISTER` being the first.
+Changes go between :func:`begin` and :func:`end` in one :meth:`NetlinkSocket.transact`: the kernel takes all
+or none. A rule is the concatenation of expressions; registers are the 32-bit ones, :data:`REGISTER` being
+the first.
 """
 
 from __future__ import annotations
@@ -90,6 +92,7 @@ NFTA_SET_KEY_LEN = 5
 NFTA_SET_DATA_TYPE = 6
 NFTA_SET_DATA_LEN = 7
 NFTA_SET_ID = 10
+NFTA_SET_USERDATA = 13
 NFT_SET_MAP = 0x8
 NFTA_SET_ELEM_LIST_TABLE = 1
 NFTA_SET_ELEM_LIST_SET = 2
@@ -145,7 +148,8 @@ def concatenated(*types: int) -> int:
 
 
 class Chain(NamedTuple):
-    """A chain as listed. ``hook`` is -1 for a chain that is only jumped to; ``policy`` NF_DROP or NF_ACCEPT."""
+    """A chain as listed. ``hook`` is -1 for a chain that is only jumped to; ``policy`` NF_DROP or
+    NF_ACCEPT."""
 
     family: int
     table: str
@@ -249,6 +253,10 @@ def add_set(
     if data_type:
         body += be32(NFTA_SET_FLAGS, NFT_SET_MAP)
         body += be32(NFTA_SET_DATA_TYPE, data_type) + be32(NFTA_SET_DATA_LEN, data_length)
+    if key_type == TYPE_IFNAME:
+        # Only for nft(8): the key is in host byte order, that is, text (libnftnl,
+        # NFTNL_UDATA_SET_KEYBYTEORDER).
+        body += attribute(NFTA_SET_USERDATA, bytes([0, 4]) + struct.pack("=I", 1))
     body += be32(NFTA_SET_ID, set_id)
     return _request(NFT_MSG_NEWSET, NLM_F_CREATE, family, body, f"add nft set {table} {name}")
 

@@ -1,4 +1,5 @@
-"""Links, addresses and routes (rtnetlink(7), linux/if_link.h, if_addr.h, rtnetlink.h): pure encoders and decoders.
+"""Links, addresses and routes (rtnetlink(7), linux/if_link.h, if_addr.h, rtnetlink.h): pure encoders and
+decoders.
 
 An address is text in its usual form, a prefix ``address/length``; a MAC ``02:42:ac:11:00:02``.
 """
@@ -18,10 +19,10 @@ from runtime.kernel.netlink.message import (
     Request,
     attribute,
     attribute_map,
-    attributes,
     decode_text,
     nested,
     text,
+    u8,
     u32,
 )
 
@@ -43,6 +44,8 @@ IFLA_IFNAME = 3
 IFLA_MTU = 4
 IFLA_MASTER = 10
 IFLA_LINKINFO = 18
+IFLA_PROTINFO = 12
+IFLA_GROUP = 27
 IFLA_NET_NS_FD = 28
 IFLA_EXT_MASK = 29
 IFLA_NUM_TX_QUEUES = 31
@@ -52,6 +55,7 @@ IFLA_INFO_DATA = 2
 VETH_INFO_PEER = 1
 IFLA_BR_FORWARD_DELAY = 1
 IFLA_BR_STP_STATE = 5
+IFLA_BRPORT_ISOLATED = 33
 RTEXT_FILTER_SKIP_STATS = 1 << 3
 
 IFA_ADDRESS = 1
@@ -72,6 +76,8 @@ RT_TABLE_MAIN = 254
 RTPROT_BOOT = 3
 RTN_UNICAST = 1
 
+_AF_BRIDGE = 7
+
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBi")
 _ROUTE = struct.Struct("=BBBBBBBBI")
@@ -80,28 +86,30 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 class Link(NamedTuple):
     """One link as the kernel lists it. ``master`` is the index of its bridge, 0 without."""
 
-    index: int
+    ifindex: int
     name: str
     kind: str
     flags: int
     mtu: int
     master: int
     mac: str
+    group: int
 
 
 class Address(NamedTuple):
     """One address of a link: ``prefix`` is ``address/length``."""
 
-    index: int
+    ifindex: int
     prefix: str
 
 
 class Route(NamedTuple):
-    """One unicast route of the main table. ``destination`` is a prefix, ``0.0.0.0/0`` or ``::/0`` for the default."""
+    """One unicast route of the main table. ``destination`` is a prefix, ``0.0.0.0/0`` or ``::/0`` for the
+    default."""
 
     destination: str
     gateway: str
-    index: int
+    ifindex: int
 
 
 def pack_address(address: str) -> bytes:
@@ -121,13 +129,15 @@ def _family(address: str) -> int:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def create_bridge(name: str, *, mtu: int = 0, mac: str = "") -> Request:
-    """A bridge that forwards at once (no spanning tree, no delay), still down."""
+def create_bridge(name: str, *, mtu: int = 0, mac: str = "", group: int = 0) -> Request:
+    """A bridge that forwards at once (no spanning tree, no delay), still down, in link group ``group``."""
     parts = [text(IFLA_IFNAME, name)]
     if mtu:
         parts.append(u32(IFLA_MTU, mtu))
     if mac:
         parts.append(attribute(IFLA_ADDRESS, pack_mac(mac)))
+    if group:
+        parts.append(u32(IFLA_GROUP, group))
     data = nested(IFLA_INFO_DATA, u32(IFLA_BR_FORWARD_DELAY, 0), u32(IFLA_BR_STP_STATE, 0))
     parts.append(nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "bridge"), data))
     return Request(
@@ -148,8 +158,8 @@ def create_veth(
     mtu: int = 0,
     mac: str = "",
 ) -> Request:
-    """A veth pair in one message: ``name`` here, up and in bridge ``master``; ``peer`` in the network namespace
-    that the descriptor ``peer_netns`` stands for, down, with its final name and MAC."""
+    """A veth pair in one message: ``name`` here, up and in bridge ``master``; ``peer`` in the network
+    namespace that the descriptor ``peer_netns`` stands for, down, with its final name and MAC."""
     inner = [text(IFLA_IFNAME, peer), u32(IFLA_NET_NS_FD, peer_netns)]
     outer = [text(IFLA_IFNAME, name), u32(IFLA_NUM_TX_QUEUES, 1), u32(IFLA_NUM_RX_QUEUES, 1)]
     inner += outer[1:]
@@ -188,6 +198,12 @@ def set_link_master(index: int, master: int, *, label: str = "") -> Request:
     """Put a link into a bridge (``master`` 0: take it out)."""
     body = _IFINFO.pack(0, 0, index, 0, 0) + u32(IFLA_MASTER, master)
     return Request(RTM_SETLINK, 0, body, f"set master of {label or f'link {index}'}")
+
+
+def isolate_port(index: int) -> Request:
+    """Let a port of a bridge talk to the bridge itself, but to no other isolated port of it."""
+    body = _IFINFO.pack(_AF_BRIDGE, 0, index, 0, 0) + nested(IFLA_PROTINFO, u8(IFLA_BRPORT_ISOLATED, 1))
+    return Request(RTM_SETLINK, 0, body, f"isolate port {index}")
 
 
 def rename_link(index: int, name: str) -> Request:
@@ -303,6 +319,7 @@ def decode_link(reply: Reply) -> Link:
         _number(found.get(IFLA_MTU, b"")),
         _number(found.get(IFLA_MASTER, b"")),
         found.get(IFLA_ADDRESS, b"").hex(":"),
+        _number(found.get(IFLA_GROUP, b"")),
     )
 
 
@@ -319,7 +336,7 @@ def decode_address(reply: Reply) -> Address | None:
 def decode_route(reply: Reply) -> Route | None:
     """None for what is not a unicast route of the main table."""
     family, bits, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(reply.body)
-    found = {key: data for key, data in attributes(reply.body, _ROUTE.size)}
+    found = attribute_map(reply.body, _ROUTE.size)
     if (_number(found.get(RTA_TABLE, b"")) or table) != RT_TABLE_MAIN or kind != RTN_UNICAST:
         return None
     data = found.get(RTA_DST, b"\0" * (16 if family == socket.AF_INET6 else 4))

@@ -34,7 +34,8 @@ _DUMP_ATTEMPTS = 10
 
 
 class NetlinkError(OSError):
-    """The kernel refused a request. ``strerror`` has the request in words, the reason and the kernel's own text."""
+    """The kernel refused a request. ``strerror`` has the request in words, the reason and the kernel's own
+    text."""
 
 
 def netlink_error(error: int, label: str, text: str) -> NetlinkError:
@@ -50,8 +51,8 @@ class NetlinkSocket:
     """
 
     def __init__(self, protocol: int, *, descriptor: int | None = None, strict: bool = True) -> None:
-        """``descriptor`` adopts an open socket (and closes it at the end). ``strict`` asks for filtered dumps,
-        which only some protocols know."""
+        """``descriptor`` adopts an open socket (and closes it at the end). ``strict`` asks for filtered
+        dumps, which only some protocols know."""
         if descriptor is not None:
             self._socket = socket.socket(fileno=descriptor)
         else:
@@ -111,10 +112,12 @@ class NetlinkSocket:
             raise failure
 
     def transact(self, requests: Sequence[Request]) -> None:
-        """Send a batch that the kernel takes as a whole or not at all (nf_tables between BATCH_BEGIN and BATCH_END).
+        """Send a batch that the kernel takes as a whole or not at all (nf_tables between BATCH_BEGIN and
+        BATCH_END).
 
-        Netlink handles a request before ``send`` returns, so whatever there is to complain about is there to be read
-        then: without a complaint all went well. Raises :class:`NetlinkError` with the cause that is most specific.
+        Netlink handles a request before ``send`` returns, so whatever there is to complain about is there
+        to be read then: without a complaint all went well. Raises :class:`NetlinkError` with the cause that
+        is most specific.
         """
         first = self._sequence + 1
         self._sequence += len(requests)

@@ -1,0 +1,90 @@
+"""The bridge of a network: made, verified and removed over rtnetlink, and listed for the sweep.
+
+A bridge of ours is told from another engine's by its link group, which the kernel stores in the same step
+that creates the link, so there is no moment at which a bridge has no owner.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import socket
+
+from runtime.errors import ComposerError, Conflict
+from runtime.kernel.netlink import rtnetlink
+from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkError, NetlinkSocket
+from runtime.network.model import Network
+from runtime.network.sandbox import write_sysctls
+
+
+def link_group(tag: str) -> int:
+    """The number that marks the links of the engine with ``tag`` ("" for the one at the default root)."""
+    return int.from_bytes(hashlib.sha256(f"composer {tag}".encode()).digest()[:4], "big") & 0x7FFFFFFF | 1
+
+
+def ensure_bridge(network: Network, tag: str = "") -> bool:
+    """Make the network's bridge, or repair what is missing of it. True if it was not there.
+
+    Raises Conflict when a link of its name belongs to somebody else, ComposerError when the kernel refuses.
+    """
+    name, group = network.bridge, link_group(tag)
+    prefixes = [f"{pool.gateway}/{pool.subnet.partition('/')[2]}" for pool in network.pools if pool.gateway]
+    try:
+        with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+            mac = (b"\x02\x42" + hashlib.sha256(network.id.encode()).digest()[:4]).hex(":")
+            try:
+                rtnl.execute([rtnetlink.create_bridge(name, mtu=network.mtu, mac=mac, group=group)])
+                created = True
+            except NetlinkError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+                created = False
+                link = rtnetlink.decode_link(rtnl.query(rtnetlink.get_link(name))[0])
+                if link.kind != "bridge" or link.group != group:
+                    raise Conflict(
+                        f"network {network.name}: a link named {name} exists and is not ours",
+                        hint="remove it, or choose another com.docker.network.bridge.name",
+                    ) from None
+            index = socket.if_nametoindex(name)
+            _write_sysctls(network)
+            requests = [rtnetlink.add_address(index, prefix, ignore=(errno.EEXIST,)) for prefix in prefixes]
+            rtnl.execute([*requests, rtnetlink.set_link_up(index)])
+    except OSError as error:
+        raise ComposerError(f"network {network.name}: {error.strerror or error}") from error
+    return created
+
+
+def _write_sysctls(network: Network) -> None:
+    name = network.bridge.replace(".", "/")
+    # Connections of the host to 127.0.0.1 that are sent to a container come back through this link.
+    values = {f"net.ipv4.conf.{name}.route_localnet": "1"}
+    if network.pool6:
+        values |= {
+            f"net.ipv6.conf.{name}.disable_ipv6": "0",
+            f"net.ipv6.conf.{name}.accept_dad": "0",
+            f"net.ipv6.conf.{name}.accept_ra": "0",
+        }
+    else:
+        values[f"net.ipv6.conf.{name}.disable_ipv6"] = "1"
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        write_sysctls(proc, values)
+    finally:
+        os.close(proc)
+
+
+def remove_bridge(name: str, tag: str = "") -> None:
+    """Delete a bridge of ours. No error when there is none; another's is left alone."""
+    if name not in list_bridges(tag):
+        return
+    with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+        rtnl.execute([rtnetlink.delete_link(name=name, ignore=(errno.ENODEV,))])
+
+
+def list_bridges(tag: str = "") -> frozenset[str]:
+    """Names of the bridges that the engine with ``tag`` has made."""
+    group = link_group(tag)
+    with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+        links = map(rtnetlink.decode_link, rtnl.query(rtnetlink.dump_links()))
+        return frozenset(link.name for link in links if link.kind == "bridge" and link.group == group)

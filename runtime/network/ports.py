@@ -1,0 +1,241 @@
+"""Published ports: chosen and reserved by binding the real socket, so that no one else can have them.
+
+The socket stays open as long as the port is published. Connections do not normally reach it, since the
+firewall sends them to the container before; ``proxy`` serves those that do.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from runtime.errors import ComposerError, Conflict, InvalidArgument
+from runtime.network.diag import find_listener, socket_owner
+from runtime.network.model import Endpoint
+from runtime.network.ruleset import Forward
+
+IPPROTO_SCTP = 132
+_ATTEMPTS = 64
+_BACKLOG = 512
+
+
+class Binding(Protocol):
+    """What is asked for (``PortBinding`` of the container's configuration)."""
+
+    @property
+    def container_port(self) -> int: ...
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def host_ip(self) -> str: ...
+    @property
+    def host_port(self) -> int: ...
+    @property
+    def host_port_end(self) -> int: ...
+
+
+class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
+    """What is published: one port on one address. ``host_ip`` is "0.0.0.0" or "::" for all of a family."""
+
+    container_port: int
+    protocol: str
+    host_ip: str
+    host_port: int
+
+    @property
+    def key(self) -> str:
+        """A name for the reserving socket, also good as a file name part: ``tcp-0.0.0.0-8080``."""
+        return f"{self.protocol}-{self.host_ip}-{self.host_port}"
+
+    def __str__(self) -> str:
+        host = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip
+        return f"{host}:{self.host_port}->{self.container_port}/{self.protocol}"
+
+
+class Reservation(NamedTuple):
+    """A published port and the socket that holds it; None for SCTP where the kernel has no sockets for it."""
+
+    port: PublishedPort
+    socket: socket.socket | None
+
+
+Owner = Callable[[str, str, int], str]
+"""(protocol, host address, port) -> which container of ours has it published, in words; "" for none."""
+
+
+def _nobody(protocol: str, host_ip: str, port: int) -> str:
+    return ""
+
+
+def reserve_ports(
+    bindings: Iterable[Binding], *, default_host_ip: str = "", owner: Owner = _nobody
+) -> list[Reservation]:
+    """Reserve all of ``bindings``, or none.
+
+    A binding without host address gets IPv4 and IPv6 (where the host has it) under one number.
+    ``default_host_ip`` is the network's own default for those. Fixed ports come first, so that ephemeral
+    ones do not take them. Raises Conflict naming who holds a port, InvalidArgument for an address that is
+    not the host's.
+    """
+    reservations: list[Reservation] = []
+    try:
+        for binding in sorted(bindings, key=lambda b: (not b.host_port, b.host_port_end > b.host_port)):
+            reservations += _reserve(binding, binding.host_ip or default_host_ip, owner)
+    except BaseException:
+        release(reservations)
+        raise
+    return reservations
+
+
+def release(reservations: Iterable[Reservation]) -> None:
+    for reservation in reservations:
+        if reservation.socket:
+            reservation.socket.close()
+
+
+def _reserve(binding: Binding, host_ip: str, owner: Owner) -> list[Reservation]:
+    addresses = [host_ip.strip("[]")] if host_ip else ["0.0.0.0", "::"] if _has_ipv6() else ["0.0.0.0"]
+    last = max(binding.host_port, binding.host_port_end)
+    if not binding.host_port:
+        for _ in range(_ATTEMPTS):
+            try:
+                return _bind(binding, addresses, 0, owner)
+            except Conflict as error:
+                failure = error
+        raise failure
+    for port in range(binding.host_port, last + 1):
+        try:
+            return _bind(binding, addresses, port, owner)
+        except Conflict as error:
+            if port == last == binding.host_port:
+                raise
+            failure = error
+    raise Conflict(
+        f"Bind for {addresses[0]}:{binding.host_port}-{last} failed: no port of the range is free "
+        f"({failure.message})"
+    )
+
+
+def _bind(binding: Binding, addresses: Sequence[str], port: int, owner: Owner) -> list[Reservation]:
+    made: list[Reservation] = []
+    number = port
+    try:
+        for address in addresses:
+            bound = bind_socket(binding.protocol, address, number, owner)
+            number = bound.getsockname()[1] if bound else number
+            if not number:
+                raise InvalidArgument(
+                    "an SCTP port can only be published under a fixed number on this kernel",
+                    hint="it has no SCTP sockets, which choosing a free port needs",
+                )
+            published = PublishedPort(
+                container_port=binding.container_port,
+                protocol=binding.protocol,
+                host_ip=address,
+                host_port=number,
+            )
+            made.append(Reservation(published, bound))
+    except BaseException:
+        release(made)
+        raise
+    return made
+
+
+def bind_socket(protocol: str, address: str, port: int, owner: Owner = _nobody) -> socket.socket | None:
+    """The socket that reserves ``address:port`` (0: any free one), listening if it is TCP or SCTP.
+
+    None if the kernel has no SCTP sockets. Raises Conflict or InvalidArgument.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+    number = IPPROTO_SCTP if protocol == "sctp" else 0
+    shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    try:
+        made = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, number)
+    except OSError as error:
+        if protocol == "sctp" and error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
+            return None
+        raise ComposerError(f"Bind for {shown} failed: {error.strerror}") from error
+    try:
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if kind == socket.SOCK_STREAM:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((address, port))
+        if kind == socket.SOCK_STREAM:
+            made.listen(_BACKLOG)
+    except OSError as error:
+        made.close()
+        if error.errno == errno.EADDRINUSE:
+            holder = owner(protocol, address, port) or _holder(protocol, address, port)
+            raise Conflict(
+                f"Bind for {shown} failed: port is already allocated"
+                + (f" (held by {holder})" if holder else ""),
+                hint="publish another host port, or stop what holds this one",
+            ) from None
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise InvalidArgument(
+                f"Bind for {shown} failed: {address} is not an address of this host",
+                hint="publish on an address that the host has, or leave the address out",
+            ) from None
+        raise ComposerError(f"Bind for {shown} failed: {error.strerror or error}") from error
+    return made
+
+
+def _holder(protocol: str, address: str, port: int) -> str:
+    try:
+        listener = find_listener(protocol, address, port)
+        found = socket_owner(listener.inode) if listener and listener.inode else None
+    except OSError:
+        return ""
+    if found:
+        return f"{found[0]}, pid {found[1]}"
+    return f"a process of uid {listener.uid}" if listener else ""
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
+def plan_forwards(ports: Iterable[PublishedPort], endpoint: Endpoint) -> list[Forward]:
+    """What the firewall has to send where. IPv6 to a container without is left to the proxy."""
+    forwards = []
+    for port in ports:
+        address = endpoint.address6 if ":" in port.host_ip else endpoint.address4
+        if address:
+            forwards.append(
+                Forward(port.protocol, port.host_ip, port.host_port, address, port.container_port)
+            )
+    return forwards
+
+
+def proxy_target(port: PublishedPort, endpoint: Endpoint) -> tuple[str, int]:
+    """(address, port) that connections reaching the listener itself go to."""
+    preferred = (endpoint.address6, endpoint.address4) if ":" in port.host_ip else (endpoint.address4, "")
+    return next((address for address in preferred if address), endpoint.address6), port.container_port
+
+
+_EXPOSED = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?\Z")
+
+
+def parse_exposed(text: str) -> list[tuple[int, str]]:
+    """(port, protocol) of an ``expose`` entry: ``80``, ``80/udp``, ``3000-3005/tcp``. Raises
+    InvalidArgument."""
+    match = _EXPOSED.match(text)
+    first = int(match[1]) if match else 0
+    last = int(match[2] or match[1]) if match else 0
+    if match is None or not 0 < first <= last < 65536:
+        raise InvalidArgument(
+            f"{text!r} is no valid port to expose", hint="write it as 80, 80/udp or 3000-3005"
+        )
+    return [(port, match[3] or "tcp") for port in range(first, last + 1)]

@@ -1,0 +1,146 @@
+"""Connections that reach a published port's own socket: those to ``::1``, IPv6 for containers that only
+have IPv4, and all of them where the kernel's way cannot be had. Bytes are passed on as they come."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+UDP_IDLE = 90.0
+"""Seconds after which a silent UDP exchange is forgotten."""
+UDP_CLIENTS = 1024
+_CHUNK = 65536
+_CONNECT_TIMEOUT = 10.0
+
+_ABORT = struct.pack("ii", 1, 0)
+
+Target = tuple[str, int]
+
+
+async def serve_listener(listener: socket.socket, target: Target) -> None:
+    """Pass on whatever reaches ``listener`` (TCP listening or UDP bound) to ``target``, until cancelled.
+
+    Owns and closes ``listener``.
+    """
+    ours = trio.socket.from_stdlib_socket(listener)
+    with ours:
+        if listener.type == socket.SOCK_DGRAM:
+            await _serve_udp(ours, target)
+        else:
+            await _serve_tcp(ours, target)
+
+
+async def _serve_tcp(listener: trio.socket.SocketType, target: Target) -> None:
+    async with trio.open_nursery() as nursery:
+        while True:
+            try:
+                client, _ = await listener.accept()
+            except OSError:
+                # The client has gone again, or descriptors are short: the next one may do better.
+                await trio.sleep(0.05)
+                continue
+            nursery.start_soon(_pass_on, client, target)
+
+
+async def _pass_on(client: trio.socket.SocketType, target: Target) -> None:
+    family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+    with client, trio.socket.socket(family, socket.SOCK_STREAM) as server:
+        try:
+            with trio.fail_after(_CONNECT_TIMEOUT):
+                await server.connect(target)
+        except (OSError, trio.TooSlowError):
+            # The client sees what it would have seen without us: a reset.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+            return
+        for one in (client, server):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_copy, client, server, nursery.cancel_scope)
+            nursery.start_soon(_copy, server, client, nursery.cancel_scope)
+
+
+async def _copy(
+    source: trio.socket.SocketType, sink: trio.socket.SocketType, exchange: trio.CancelScope
+) -> None:
+    """One direction, until its end is passed on too. A broken connection ends the whole exchange."""
+    try:
+        while data := await source.recv(_CHUNK):
+            view = memoryview(data)
+            while view:
+                view = view[await sink.send(view) :]
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        exchange.cancel()
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """One UDP client's."""
+
+    server: trio.socket.SocketType
+    deadline: trio.CancelScope
+
+
+async def _serve_udp(listener: trio.socket.SocketType, target: Target) -> None:
+    if listener.family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        level, kind = int(socket.IPPROTO_IPV6), socket.IPV6_PKTINFO
+    else:
+        listener.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        level, kind = int(socket.IPPROTO_IP), _IP_PKTINFO
+    exchanges: dict[tuple[Any, ...], _Exchange] = {}
+    async with trio.open_nursery() as nursery:
+        while True:
+            try:
+                data, ancillary, _, client = await listener.recvmsg(_CHUNK, 128)
+            except OSError:
+                continue  # an ICMP error about an earlier answer
+            # Answers leave from the address that was asked.
+            own = [item for item in ancillary if (item[0], item[1]) == (level, kind)]
+            exchange = exchanges.get(client)
+            if exchange is None:
+                if len(exchanges) >= UDP_CLIENTS:
+                    continue
+                family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+                server = trio.socket.socket(family, socket.SOCK_DGRAM)
+                try:
+                    await server.connect(target)
+                except OSError:
+                    server.close()
+                    continue
+                exchange = exchanges[client] = _Exchange(server, trio.CancelScope())
+                nursery.start_soon(_answer, listener, client, own, exchange, exchanges)
+            exchange.deadline.deadline = trio.current_time() + UDP_IDLE
+            try:
+                await exchange.server.send(data)
+            except OSError:
+                continue
+
+
+async def _answer(
+    listener: trio.socket.SocketType,
+    client: tuple[Any, ...],
+    own: list[tuple[int, int, bytes]],
+    exchange: _Exchange,
+    exchanges: dict[tuple[Any, ...], _Exchange],
+) -> None:
+    try:
+        with exchange.server, exchange.deadline:
+            while True:
+                try:
+                    data = await exchange.server.recv(_CHUNK)
+                    exchange.deadline.deadline = trio.current_time() + UDP_IDLE
+                    await listener.sendmsg([data], own, 0, client)
+                except ConnectionRefusedError:
+                    continue  # nobody listens in the container yet
+                except OSError:
+                    return
+    finally:
+        exchanges.pop(client, None)
+
+
+_IP_PKTINFO = 8  # linux/in.h; the socket module has it from 3.12 on
