@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from composer.plan import labels
-from composer.plan.graph import Dependencies, Dependency, layers
+from composer.plan.graph import Dependencies, Dependency, layers, stop_layers
 from composer.plan.observed import Observed, ObservedContainer
 from composer.plan.steps import DownPlan, NetworkSpec, Orphan, VolumeSpec
 
@@ -107,17 +107,28 @@ def stop_groups(
 ) -> tuple[tuple[ObservedContainer, ...], ...]:
     """Containers in the order of stopping: dependents first, the members of a group side by side. Those of
     services that ``dependencies`` does not have come first."""
-    return tuple(reversed(start_groups(dependencies, containers)))
+    return _in_groups((), stop_layers(dependencies), containers)
 
 
 def start_groups(
     dependencies: Dependencies, containers: Iterable[ObservedContainer]
 ) -> tuple[tuple[ObservedContainer, ...], ...]:
-    """Containers in the order of starting: what is needed first, the members of a group side by side."""
-    rank = {service: n for n, layer in enumerate(layers(dependencies)) for service in layer}
+    """Containers in the order of starting: what is needed first, the members of a group side by side. Those
+    of services that ``dependencies`` does not have come last."""
+    return _in_groups(layers(dependencies), (), containers)
+
+
+def _in_groups(
+    before: tuple[tuple[str, ...], ...],
+    after: tuple[tuple[str, ...], ...],
+    containers: Iterable[ObservedContainer],
+) -> tuple[tuple[ObservedContainer, ...], ...]:
+    """Group by layer, with services that are in none between ``before`` and ``after``."""
+    rank = {service: n for n, layer in enumerate(before) for service in layer}
+    rank |= {service: len(before) + 1 + n for n, layer in enumerate(after) for service in layer}
     groups: dict[int, list[ObservedContainer]] = {}
     for container in containers:
-        groups.setdefault(rank.get(container.service, len(rank)), []).append(container)
+        groups.setdefault(rank.get(container.service, len(before)), []).append(container)
     return tuple(tuple(sorted(groups[n], key=lambda c: c.name)) for n in sorted(groups))
 
 

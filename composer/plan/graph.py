@@ -99,6 +99,15 @@ def layers(dependencies: Dependencies) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(sorted(layer)) for layer in nx.topological_generations(graph.reverse(copy=False)))
 
 
+def stop_layers(dependencies: Dependencies) -> tuple[tuple[str, ...], ...]:
+    """Services in the order of stopping: nothing in a layer is needed by what is in later ones; each stops as
+    early as it can."""
+    import networkx as nx
+
+    graph = service_graph(dependencies)
+    return tuple(tuple(sorted(layer)) for layer in nx.topological_generations(graph))
+
+
 def start_order(dependencies: Dependencies) -> tuple[str, ...]:
     """All services, dependencies first."""
     return tuple(service for layer in layers(dependencies) for service in layer)
@@ -106,7 +115,7 @@ def start_order(dependencies: Dependencies) -> tuple[str, ...]:
 
 def stop_order(dependencies: Dependencies) -> tuple[str, ...]:
     """All services, dependents first."""
-    return tuple(reversed(start_order(dependencies)))
+    return tuple(service for layer in stop_layers(dependencies) for service in layer)
 
 
 def with_dependencies(dependencies: Dependencies, selected: Iterable[str]) -> frozenset[str]:

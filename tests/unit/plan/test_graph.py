@@ -11,6 +11,7 @@ from composer.plan.graph import (
     layers,
     restarted_with,
     start_order,
+    stop_layers,
     stop_order,
     with_dependencies,
 )
@@ -31,17 +32,17 @@ def test_layers_start_what_is_needed_first() -> None:
     assert layers(SHOP) == (("cache", "db", "mail"), ("migrate",), ("api",), ("top", "web"))
 
 
-def test_stop_order_is_the_reverse() -> None:
-    assert stop_order(SHOP) == tuple(reversed(start_order(SHOP)))
+def test_what_nothing_needs_stops_at_once() -> None:
+    assert stop_layers(SHOP) == (("mail", "top", "web"), ("api", "cache"), ("migrate",), ("db",))
 
 
 @pytest.mark.parametrize(
     ("edges", "path"),
     [
-        (dict(a="b", b="a"), "a -> b -> a"),
-        (dict(a="a"), "a -> a"),
-        (dict(a="b", b="c", c="b"), "b -> c -> b"),
-        (dict(a="b", b="c", c="a d", d="c"), "c -> d -> c"),
+        ({"a": "b", "b": "a"}, "a -> b -> a"),
+        ({"a": "a"}, "a -> a"),
+        ({"a": "b", "b": "c", "c": "b"}, "b -> c -> b"),
+        ({"a": "b", "b": "c", "c": "a d", "d": "c"}, "c -> d -> c"),
     ],
 )
 def test_a_cycle_is_named(edges: dict[str, str], path: str) -> None:
@@ -93,6 +94,10 @@ def test_orders_respect_every_dependency(graph: dict[str, tuple[Dependency, ...]
     assert sorted(order) == sorted(NAMES)
     for service, dependencies in graph.items():
         assert all(order.index(d.service) < order.index(service) for d in dependencies)
+    stopping = stop_order(graph)
+    assert sorted(stopping) == sorted(NAMES)
+    for service, dependencies in graph.items():
+        assert all(stopping.index(d.service) > stopping.index(service) for d in dependencies)
 
 
 @given(acyclic(), st.sets(st.sampled_from(NAMES)))

@@ -295,8 +295,9 @@ def test_orphans_stay_with_a_warning_or_go() -> None:
     now = project(service("web"), known=frozenset({"web", "tool"}))
     plan = plan_desired(now, state, UpOptions())
     assert plan.warnings == (
-        "Found orphan containers ([shop-web-run-1 shop-old-1]) for this project. If you removed or renamed this "
-        "service in your compose file, you can run this command with the --remove-orphans flag to clean it up.",
+        "Found orphan containers ([shop-web-run-1 shop-old-1]) for this project. If you removed or renamed "
+        "this service in your compose file, you can run this command with the --remove-orphans flag to clean "
+        "it up.",
     )
     assert plan.is_empty
     plan = plan_desired(now, state, UpOptions(remove_orphans=True))
@@ -380,9 +381,10 @@ def test_ports_that_will_clash_are_told() -> None:
         service("c", ports=ranged, replicas=9),
     )
     assert plan_desired(desired, Observed(), UpOptions()).warnings == (
-        'The "a" service specifies a port on the host. If multiple containers for this service are created on a '
-        "single host, the port will clash.",
-        'The services "a" and "b" both publish port 8080/tcp of the host: only one of them can run at a time.',
+        'The "a" service specifies a port on the host. If multiple containers for this service are created '
+        "on a single host, the port will clash.",
+        'The services "a" and "b" both publish port 8080/tcp of the host: '
+        "only one of them can run at a time.",
     )
 
 
