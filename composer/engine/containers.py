@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import time
@@ -16,7 +17,7 @@ from composer.engine.health import merge_healthcheck
 from composer.engine.model import ContainerRecord, Endpoint, MountPoint, PublishedPort, Status
 from composer.engine.records import Records
 from composer.engine.volumes import Volumes
-from runtime.container.client import Shim
+from runtime.container.client import AttachStreams, Shim
 from runtime.container.config import ContainerConfig, Healthcheck, ImageConfig, Mount
 from runtime.container.spec import effective_command
 from runtime.errors import Conflict, InvalidArgument, NotFound
@@ -24,6 +25,19 @@ from runtime.storage.paths import Paths
 from runtime.storage.state import StateDatabase
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+
+
+@dataclass
+class PendingAttach:
+    """Streams waiting for a container that is yet to be started, so that nothing it writes first is missed."""
+
+    streams: AttachStreams
+
+    def close(self) -> None:
+        """Close our duplicates, once the shim has its own or will never have."""
+        for fd in (self.streams.stdin, self.streams.stdout, self.streams.stderr):
+            if fd is not None:
+                os.close(fd)
 
 
 class Container:
@@ -44,6 +58,8 @@ class Container:
         """How many wait for this container to become ready; while any does, probes come early."""
         self.wanted_news = trio.Event()
         self.execs: set[str] = set()
+        self.pending_attach: list[PendingAttach] = []
+        """Streams to be connected before the first byte is written."""
         self.is_removed = trio.Event()
 
     @property

@@ -24,6 +24,7 @@ from composer.engine.sandboxes import Sandboxes
 from composer.engine.volumes import Volumes
 from runtime.container.client import ExitStatus, KeeperClient, LaunchError, Shim
 from runtime.container.config import Hook
+from runtime.container.spec import LaunchSpec
 from runtime.errors import ComposerError, Conflict
 from runtime.kernel.signals import parse_signal
 from runtime.storage.paths import Paths
@@ -57,7 +58,7 @@ class Lifecycle:
     prober: Prober
     run_hook: Callable[[Container, Hook], Awaitable[int]]
     boot_id: str
-    prepare: Callable[[Container], Awaitable[object]]
+    prepare: Callable[[Container], Awaitable[LaunchSpec]]
     """Everything that a launch needs, as a LaunchSpec (composer.engine.launching)."""
     nursery: trio.Nursery | None = None
     is_closing: bool = False
@@ -102,8 +103,11 @@ class Lifecycle:
     async def _launch(self, container: Container, *, restart_count: int) -> Shim:
         try:
             spec = await self.prepare(container)
-            shim = await self.keeper.launch(spec)  # type: ignore[arg-type]
+            shim = await self.keeper.launch(spec, container.pending_attach[0].streams if container.pending_attach else None)
+            for pending in container.pending_attach[1:]:
+                await shim.attach(pending.streams)
         except BaseException as error:
+            self._drop_attached(container)
             with trio.CancelScope(shield=True):
                 await self.sandboxes.release(container)
             code = error.exit_code if isinstance(error, LaunchError) else 128
@@ -120,6 +124,7 @@ class Lifecycle:
                     )
                 )
             raise
+        self._drop_attached(container)
         container.shim = shim
         health = Health() if container.healthcheck else None
         container.set_status(
@@ -133,6 +138,12 @@ class Lifecycle:
         )
         self.events.publish("container", "start", container.id, container.attributes)
         return shim
+
+    def _drop_attached(self, container: Container) -> None:
+        """The shim has duplicates of the streams, or there is no shim: ours are done with."""
+        for pending in container.pending_attach:
+            pending.close()
+        container.pending_attach.clear()
 
     def adopt(self, container: Container, shim: Shim) -> None:
         """Take up a container that ran on while there was no engine."""

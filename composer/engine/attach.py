@@ -1,0 +1,180 @@
+"""Attaching to a container's own process, and what is read off its processes: top, stats."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from composer.engine.containers import Container, Containers, PendingAttach
+from composer.engine.logs import ContainerLogs
+from composer.engine.model import LogLine
+from composer.engine.streams import Stream, Streams
+from runtime.container import stats as container_stats
+from runtime.container.client import AttachStreams
+from runtime.errors import ComposerError, Conflict, InvalidArgument
+from runtime.kernel.cgroups import Cgroups
+
+
+class LoggedStreams(Streams):
+    """Streams that first give what was written before."""
+
+    def __init__(self, before: list[tuple[Stream, bytes]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._before = before
+
+    async def receive(self) -> tuple[Stream, bytes] | None:
+        if self._before:
+            return self._before.pop(0)
+        return await super().receive()
+
+
+@dataclass
+class Attaching:
+    """Attach sessions of containers."""
+
+    containers: Containers
+    logs: ContainerLogs
+
+    async def attach(
+        self, ref: str, *, stdin: bool, stdout: bool, stderr: bool, logs: bool = False
+    ) -> Streams:
+        """Connect to the streams of a container that runs or is yet to be started."""
+        container = self.containers.get(ref)
+        if container.state.status == "paused":
+            raise Conflict(f"container {container.id} is paused, unpause the container before attach")
+        before: list[tuple[Stream, bytes]] = []
+        if logs:
+            before = [(line.stream, _with_end(line)) async for line in self.logs.read(container)]
+        theirs, ours = _pipes(container, stdin=stdin, stdout=stdout, stderr=stderr)
+        streams = LoggedStreams(before, **ours)
+        pending = PendingAttach(theirs)
+        try:
+            if container.shim is not None and container.state.is_alive:
+                await container.shim.attach(theirs)
+                pending.close()
+            else:
+                container.pending_attach.append(pending)
+        except BaseException:
+            pending.close()
+            await streams.aclose()
+            raise
+        return streams
+
+    async def resize(self, ref: str, rows: int, cols: int) -> None:
+        """Tell a container's terminal its size."""
+        container = self.containers.get(ref)
+        if container.shim is None:
+            raise Conflict(f"container {container.id} is not running")
+        await container.shim.resize(rows, cols)
+
+
+def _with_end(line: LogLine) -> bytes:
+    return line.data if line.partial else line.data + b"\n"
+
+
+def _pipes(container: Container, *, stdin: bool, stdout: bool, stderr: bool) -> tuple[AttachStreams, dict[str, Any]]:
+    has_stdin = stdin and container.config.stdin_open
+    is_terminal = container.config.tty
+    in_reader, in_writer = os.pipe2(os.O_CLOEXEC) if has_stdin else (None, None)
+    out_reader, out_writer = os.pipe2(os.O_CLOEXEC) if stdout or is_terminal else (None, None)
+    err_reader, err_writer = os.pipe2(os.O_CLOEXEC) if stderr and not is_terminal else (None, None)
+    theirs = AttachStreams(stdin=in_reader, stdout=out_writer, stderr=err_writer, lossless=True)
+    return theirs, {"stdin": in_writer, "stdout": out_reader, "stderr": err_reader}
+
+
+@dataclass
+class Observation:
+    """What can be seen of a container's processes."""
+
+    containers: Containers
+    cgroups: Cgroups
+
+    async def top(self, ref: str, ps_args: str = "") -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """The processes as ``ps -ef`` shows them. Other ``ps`` options are refused: there is no ps to pass them to."""
+        container = self.containers.get(ref)
+        if container.shim is None or not container.state.is_alive:
+            raise Conflict(f"container {container.id} is not running")
+        if ps_args not in ("", "-ef"):
+            raise InvalidArgument(f"top: ps options {ps_args!r} are not supported", hint="use no options, or -ef")
+        pids = self.cgroups.pids(container.id)
+        titles = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
+        rows = [row for pid in sorted(pids) if (row := _process_row(pid))]
+        await trio.lowlevel.checkpoint()
+        return titles, rows
+
+    async def stats(self, ref: str, stream: bool = True, one_shot: bool = False) -> AsyncIterator[dict[str, Any]]:
+        """Docker's statistics documents, one a second."""
+        container = self.containers.get(ref)
+        previous: dict[str, Any] = {}
+        if not one_shot and container.state.is_alive:
+            previous = self._sample(container, {})
+            await trio.sleep(1.0 if stream else 0.25)
+        while True:
+            document = self._sample(container, previous)
+            yield document
+            if not stream:
+                return
+            previous = document
+            with trio.move_on_after(1.0):
+                await container.is_removed.wait()
+                return
+
+    def _sample(self, container: Container, previous: dict[str, Any]) -> dict[str, Any]:
+        shim = container.shim
+        reading = self.cgroups.read_stats(container.id) if shim is not None else None
+        networks = container_stats.read_networks(Path(f"/proc/{shim.pid}/net/dev")) if shim is not None else {}
+        return container_stats.document(
+            container_id=container.id,
+            name=container.name,
+            reading=reading,
+            networks=networks,
+            previous=previous,
+            now_ns=time.time_ns(),
+        )
+
+
+def _process_row(pid: int) -> tuple[str, ...] | None:
+    """One line of ``ps -ef`` from /proc (proc(5)); None when the process has ended."""
+    try:
+        directory = Path(f"/proc/{pid}")
+        stat = (directory / "stat").read_text()
+        name, rest = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()
+        uid = os.stat(directory).st_uid
+        command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    except OSError:
+        return None
+    ticks = os.sysconf("SC_CLK_TCK")
+    seconds = (int(rest[11]) + int(rest[12])) // ticks
+    uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+    begun = time.time() - uptime + int(rest[19]) / ticks
+    alive = max(1.0, time.time() - begun)
+    return (
+        _user_name(uid),
+        str(pid),
+        rest[1],
+        str(min(99, int(100 * seconds / alive))),
+        time.strftime("%H:%M", time.localtime(begun)),
+        "?" if rest[4] == "0" else f"pts/{int(rest[4]) & 0xFF}",
+        f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}",
+        command or f"[{name}]",
+    )
+
+
+def _user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def not_supported(what: str) -> ComposerError:
+    """The answer to a request that the engine cannot serve."""
+    return ComposerError(f"{what} is not supported by this engine", status=501)

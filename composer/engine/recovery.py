@@ -1,0 +1,170 @@
+"""Taking up what is there: the same path after a start, a crash and a reboot.
+
+Containers whose shim lives are adopted; those that ended meanwhile get their exit status and their restart policy;
+after a reboot the policies decide what is started, in the order of dependencies. What belongs to nobody is removed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass
+
+import trio
+
+from composer.engine.containers import Container, Containers
+from composer.engine.lifecycle import AlreadyStarted, Lifecycle
+from composer.engine.model import Status
+from composer.engine.networks import Networks
+from composer.engine.projects.facade import dependencies_in_labels
+from composer.engine.projects.parts import Parts
+from composer.engine.projects.waits import ConditionFailed, wait_for_condition
+from composer.engine.restart import is_started_with_engine
+from composer.engine.sandboxes import Sandboxes
+from runtime.container.client import ExitStatus, Shim, adopt
+from runtime.errors import ComposerError
+from runtime.kernel import cgroups
+from runtime.network import bridge
+from runtime.network.firewall import Firewall
+from runtime.network.ruleset import BridgeRules, Forward
+from runtime.storage.paths import Paths
+from runtime.storage.removal import remove_tree
+from runtime.storage.volumes import VolumeDirectories
+
+log = logging.getLogger(__name__)
+LONGEST_WAIT = 300.0
+"""Seconds that a container waits for its dependencies after a reboot before it is started anyway."""
+
+
+@dataclass
+class Recovery:
+    """One engine's start."""
+
+    containers: Containers
+    lifecycle: Lifecycle
+    networks: Networks
+    sandboxes: Sandboxes
+    firewall: Firewall
+    cgroups: cgroups.Cgroups
+    parts: Parts
+    paths: Paths
+    volume_directories: VolumeDirectories
+    tag: str
+    boot_id: str
+
+    async def run(self) -> list[Container]:
+        """Adopt, settle and sweep; returns the containers that policies want started (:meth:`start_wanted`)."""
+        wanted: list[Container] = []
+        forwards: list[Forward] = []
+        for container in self.containers.all():
+            if await self._take_up(container, forwards):
+                wanted.append(container)
+        self._restore_firewall(forwards)
+        self._sweep()
+        return wanted
+
+    async def _take_up(self, container: Container, forwards: list[Forward]) -> bool:
+        """Find out what became of one container. True when its policy wants it started."""
+        record = container.record
+        if record.status.status == "removing":
+            await self.lifecycle.remove(container.id, force=True)
+            return False
+        was_running = record.is_wanted
+        found = await adopt(self.paths.container_run(container.id), self.paths.container(container.id))
+        if isinstance(found, Shim):
+            forwards += await self.sandboxes.adopt(container)
+            self.lifecycle.adopt(container, found)
+            return False
+        if not was_running and not record.status.is_alive and record.status.status != "restarting":
+            return False
+        if found is None and record.status.status == "created":
+            return False
+        is_new_boot = record.boot_id != self.boot_id or found is None
+        if is_new_boot:
+            self._mark_interrupted(container, found)
+            return is_started_with_engine(
+                container.config.restart,
+                was_running=was_running,
+                is_manually_stopped=record.is_manually_stopped,
+            )
+        assert found is not None
+        self.cgroups.kill(container.id)
+        if record.status.is_alive:
+            self.lifecycle.settle(container, found)
+            return False
+        return was_running
+
+    def _mark_interrupted(self, container: Container, found: ExitStatus | None) -> None:
+        """What ran when the machine went down has ended with it (255, as Docker says)."""
+        old = container.state
+        container.set_status(
+            Status(
+                status="exited",
+                exit_code=found.exit_code if found else 255,
+                error=found.error if found else "the machine was restarted",
+                started_at=old.started_at,
+                finished_at=found.finished_at if found else time.time_ns(),
+                restart_count=0,
+            )
+        )
+
+    def _restore_firewall(self, forwards: list[Forward]) -> None:
+        from runtime.network.ruleset import FirewallState
+
+        existing = bridge.list_bridges(self.tag)
+        rules = frozenset(
+            BridgeRules(n.bridge, n.internal, n.has_icc, n.is_masqueraded, n.pool6 is not None)
+            for n in self.networks.list()
+            if n.bridge in existing
+        )
+        if rules or forwards:
+            self.firewall.apply(FirewallState(networks=rules, forwards=frozenset(forwards)))
+
+    def _sweep(self) -> None:
+        """Remove what belongs to nobody: bridges, cgroups, directories."""
+        known = {n.bridge for n in self.networks.list()}
+        for name in bridge.list_bridges(self.tag) - known:
+            log.info("removing bridge %s of no network", name)
+            bridge.remove_bridge(name, self.tag)
+        ids = {c.id for c in self.containers.all()}
+        self.cgroups.sweep(ids)
+        for parent in (self.paths.lib / "containers", self.paths.run / "containers"):
+            for name in os.listdir(parent) if parent.is_dir() else ():
+                if name not in ids:
+                    log.info("removing %s of no container", parent / name)
+                    remove_tree(parent / name)
+        for problem in self.volume_directories.sweep():
+            log.warning("%s", problem)
+
+    async def start_wanted(self, wanted: list[Container]) -> None:
+        """Start containers side by side, each when what it depends on is ready."""
+        async with trio.open_nursery() as nursery:
+            for container in wanted:
+                nursery.start_soon(self._start_one, container)
+
+    async def _start_one(self, container: Container) -> None:
+        with trio.move_on_after(LONGEST_WAIT):
+            await self._wait_for_dependencies(container)
+        try:
+            await self.lifecycle.start(container.id)
+            log.info("started %s, as its restart policy asks", container.name)
+        except AlreadyStarted:
+            pass
+        except ComposerError as error:
+            log.warning("container %s could not be started: %s", container.name, error)
+
+    async def _wait_for_dependencies(self, container: Container) -> None:
+        project = container.config.labels.get("com.docker.compose.project", "")
+        for need in dependencies_in_labels(container):
+            for other in self.parts.replicas_of(project, need.service):
+                condition = need.condition
+                if condition == "service_completed_successfully" and other.state.exit_code == 0:
+                    continue
+                try:
+                    if condition == "service_started":
+                        await other.status.wait_for(lambda status: status.is_alive or status.status == "dead")
+                    else:
+                        await wait_for_condition(other, condition)  # type: ignore[arg-type]
+                except ConditionFailed as error:
+                    log.warning("container %s: %s", container.name, error)
