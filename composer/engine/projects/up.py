@@ -68,10 +68,7 @@ class Up:
         for warning in self.plan.warnings:
             await warn(self.emit, warning)
         await ensure_images(self.parts, self.plan.images, self.request, self.emit)
-        for network in self.plan.networks:
-            await self._ensure_network(network)
-        for volume in self.plan.volumes:
-            await self._ensure_volume(volume)
+        await self.ensure_surroundings()
         for group in self.plan.stop_first:
             await side_by_side([functools.partial(self._stop_first, replica) for replica in group])
         try:
@@ -82,6 +79,13 @@ class Up:
                     nursery.start_soon(self._bring_up, replica)
         except BaseExceptionGroup as group:
             raise await self._explain(unwrap(group)) from None
+
+    async def ensure_surroundings(self) -> None:
+        """Have the networks and volumes."""
+        for network in self.plan.networks:
+            await self._ensure_network(network)
+        for volume in self.plan.volumes:
+            await self._ensure_volume(volume)
 
     async def wait_ready(self, services: Sequence[str]) -> None:
         """``--wait``: until every container of ``services`` runs, is healthy, or has ended well."""

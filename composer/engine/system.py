@@ -1,0 +1,195 @@
+"""The engine about itself and its machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from composer.engine.containers import Containers
+from composer.engine.images import Images
+from composer.engine.networks import Networks
+from composer.engine.volumes import Volumes
+from runtime.container.spec import HostFacts
+from runtime.storage.files import directory_size
+from runtime.storage.paths import Paths
+
+VERSION = "0.1.0"
+
+
+@dataclass
+class System:
+    """Answers in their final form."""
+
+    containers: Containers
+    images: Images
+    networks: Networks
+    volumes: Volumes
+    paths: Paths
+    host: HostFacts
+    started_at: int
+    end: Callable[[], None]
+    """Make the core end on purpose."""
+    keeper_pid: int
+    warnings: Callable[[], tuple[str, ...]]
+
+    def info(self) -> dict[str, Any]:
+        """Docker's ``/info``, as far as it has a meaning here."""
+        states = [c.state.status for c in self.containers.all()]
+        return {
+            "ID": str(self.paths.lib),
+            "Name": platform.node(),
+            "ServerVersion": VERSION,
+            "Containers": len(states),
+            "ContainersRunning": states.count("running"),
+            "ContainersPaused": states.count("paused"),
+            "ContainersStopped": len(states) - states.count("running") - states.count("paused"),
+            "Images": len(list(self.images.list())),
+            "Driver": "overlay2",
+            "DriverStatus": [["Backing", "overlayfs"]],
+            "DockerRootDir": str(self.paths.lib),
+            "Plugins": {
+                "Volume": ["local"],
+                "Network": ["bridge", "host", "none"],
+                "Authorization": None,
+                "Log": ["json-file", "local", "none"],
+            },
+            "MemoryLimit": True,
+            "SwapLimit": True,
+            "CpuCfsPeriod": True,
+            "CpuCfsQuota": True,
+            "CPUShares": True,
+            "CPUSet": True,
+            "PidsLimit": True,
+            "OomKillDisable": self.host.cgroup_version == 1,
+            "IPv4Forwarding": True,
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": str(self.host.cgroup_version),
+            "LoggingDriver": "json-file",
+            "DefaultRuntime": "composer",
+            "Runtimes": {"composer": {"path": "composer"}},
+            "KernelVersion": platform.release(),
+            "OperatingSystem": _operating_system(),
+            "OSType": "linux",
+            "Architecture": platform.machine(),
+            "NCPU": os.cpu_count() or 1,
+            "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "SecurityOptions": ["name=seccomp,profile=builtin"],
+            "SystemTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "Warnings": list(self.warnings()),
+            "LiveRestoreEnabled": True,
+            "Swarm": {"LocalNodeState": "inactive"},
+            "HttpProxy": "",
+            "HttpsProxy": "",
+            "NoProxy": "",
+            "Labels": [],
+            "ExperimentalBuild": False,
+            "InitBinary": "composer",
+            "NFd": len(os.listdir("/proc/self/fd")),
+        }
+
+    def version(self) -> dict[str, Any]:
+        """Docker's ``/version``."""
+        return {
+            "Platform": {"Name": "composer"},
+            "Version": VERSION,
+            "Os": "linux",
+            "Arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+            "KernelVersion": platform.release(),
+            "Components": [{"Name": "Engine", "Version": VERSION, "Details": {"Python": platform.python_version()}}],
+        }
+
+    async def df(self) -> dict[str, Any]:
+        """Bytes by id: images, containers (their writable layer), volumes; all layers once."""
+
+        def measure() -> dict[str, Any]:
+            return {
+                "images": {image.id: image.size for image in self.images.list()},
+                "containers": {
+                    c.id: directory_size(self.paths.container(c.id) / "upper") for c in self.containers.all()
+                },
+                "volumes": {v.name: directory_size(self.volumes.mountpoint(v.name)) for v in self.volumes.list()},
+                "layers": directory_size(self.paths.images),
+            }
+
+        return await trio.to_thread.run_sync(measure)
+
+    def status(self) -> dict[str, Any]:
+        """What ``composer engine status`` shows."""
+        states = [c.state.status for c in self.containers.all()]
+        return {
+            "Version": VERSION,
+            "Pid": os.getpid(),
+            "KeeperPid": self.keeper_pid,
+            "StartedAt": self.started_at,
+            "Root": str(self.paths.lib),
+            "Run": str(self.paths.run),
+            "Socket": str(self.paths.socket),
+            "Log": str(self.paths.engine_log),
+            "CgroupVersion": self.host.cgroup_version,
+            "Containers": {status: states.count(status) for status in sorted(set(states))},
+            "Warnings": list(self.warnings()),
+            "Rss": _resident(),
+        }
+
+    def dump(self) -> dict[str, Any]:
+        """The whole state, for bug reports."""
+        from msgspec import to_builtins
+
+        return {
+            "status": self.status(),
+            "host": to_builtins(
+                {"capabilities": f"{self.host.capabilities:#x}", "kernel": self.host.kernel, "machine": self.host.machine}
+            ),
+            "containers": [
+                {
+                    "record": to_builtins(c.record),
+                    "state": to_builtins(c.state),
+                    "shim": None if c.shim is None else {"pid": c.shim.pid, "shim_pid": c.shim.shim_pid},
+                    "waiters": c.waiters,
+                }
+                for c in self.containers.all()
+            ],
+            "networks": [to_builtins(n) for n in self.networks.list()],
+            "volumes": [to_builtins(v) for v in self.volumes.list()],
+            "images": [{"id": i.id, "tags": list(i.tags)} for i in self.images.list()],
+            "tasks": _task_tree(),
+        }
+
+    async def stop(self) -> None:
+        """End the engine on purpose. Containers go on, watched by nobody but their shims until the next command."""
+        self.end()
+        await trio.lowlevel.checkpoint()
+
+
+def _operating_system() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:
+        return "Linux"
+
+
+def _resident() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _task_tree() -> list[str]:
+    """The tasks of the core as an indented tree."""
+    lines: list[str] = []
+
+    def walk(task: trio.lowlevel.Task, depth: int) -> None:
+        lines.append("  " * depth + task.name)
+        for nursery in task.child_nurseries:
+            for child in sorted(nursery.child_tasks, key=lambda t: t.name):
+                walk(child, depth + 1)
+
+    root = trio.lowlevel.current_root_task()
+    if root is not None:
+        walk(root, 0)
+    return lines
