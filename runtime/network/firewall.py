@@ -24,7 +24,6 @@ from runtime.network.ruleset import (
     table_name,
 )
 
-
 _MODULES = "the kernel needs nf_tables with NAT (modules nf_tables, nft_nat, nft_masq, nft_fib_inet)"
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import trio
 
@@ -96,9 +96,11 @@ async def _serve_udp(listener: trio.socket.SocketType, target: Target) -> None:
     async with trio.open_nursery() as nursery:
         while True:
             try:
-                data, ancillary, _, client = await listener.recvmsg(_CHUNK, 128)
+                data, ancillary, _, address = await listener.recvmsg(_CHUNK, 128)
             except OSError:
-                continue  # an ICMP error about an earlier answer
+                await trio.sleep(0.01)  # an ICMP error about an earlier answer
+                continue
+            client = cast("tuple[Any, ...]", address)
             # Answers leave from the address that was asked.
             own = [item for item in ancillary if (item[0], item[1]) == (level, kind)]
             exchange = exchanges.get(client)
