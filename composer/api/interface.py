@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, BinaryIO, Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from composer.engine.model import (
     ContainerRecord,
@@ -47,6 +48,8 @@ from runtime.container.config import (
     Resources,
     RestartPolicy,
 )
+from runtime.image.model import Image
+from runtime.network.model import Network
 
 Emit = Callable[[Event], Awaitable[None]]
 """Takes what a project request says while it runs; waits while the client is slow to read."""
@@ -165,9 +168,9 @@ class Containers(Protocol):
         """A tar of the path."""
 
     async def archive_put(
-        self, ref: str, path: str, source: BinaryIO, *, no_overwrite_dir_non_dir: bool = False
+        self, ref: str, path: str, archive: Path, *, no_overwrite_dir_non_dir: bool = False
     ) -> None:
-        """Unpack the (possibly compressed) tar ``source`` at ``path``."""
+        """Unpack a (possibly compressed) tar at ``path``."""
 
     def export(self, ref: str) -> AsyncIterator[bytes]:
         """A tar of the whole root file system."""
@@ -185,56 +188,6 @@ class Execs(Protocol):
     async def resize(self, exec_id: str, rows: int, cols: int) -> None: ...
 
 
-class HistoryEntry(Protocol):
-    @property
-    def created(self) -> int: ...
-    @property
-    def created_by(self) -> str: ...
-    @property
-    def comment(self) -> str: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def empty_layer(self) -> bool: ...
-
-
-class Image(Protocol):
-    """An image as the API reads it."""
-
-    @property
-    def id(self) -> str:
-        """``sha256:...`` of the configuration."""
-
-    @property
-    def tags(self) -> Sequence[str]:
-        """Familiar references (``busybox:latest``)."""
-
-    @property
-    def digests(self) -> Sequence[str]:
-        """``busybox@sha256:...``."""
-
-    @property
-    def created(self) -> int: ...
-    @property
-    def size(self) -> int:
-        """Bytes of the unpacked layers."""
-
-    @property
-    def config(self) -> ImageConfig: ...
-    @property
-    def os(self) -> str: ...
-    @property
-    def architecture(self) -> str: ...
-    @property
-    def variant(self) -> str: ...
-    @property
-    def author(self) -> str: ...
-    @property
-    def comment(self) -> str: ...
-    @property
-    def diff_ids(self) -> Sequence[str]: ...
-
-
 class Images(Protocol):
     async def pull(self, reference: str, platform: str, emit: Progress) -> object: ...
     def list(self) -> Iterable[Image]: ...
@@ -245,58 +198,16 @@ class Images(Protocol):
         """Docker's answer: ``{"Untagged": ...}`` and ``{"Deleted": ...}`` in order."""
 
     async def tag(self, ref: str, target: str) -> None: ...
-    async def load(self, source: BinaryIO, emit: Progress) -> object: ...
-    async def import_(
-        self, source: BinaryIO, reference: str, changes: Sequence[str], message: str = ""
-    ) -> str:
+    async def load(self, archive: Path, emit: Progress) -> object: ...
+    async def import_(self, archive: Path, reference: str, changes: Sequence[str], message: str = "") -> str:
         """The new image's id."""
 
     def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
         """A docker-archive (tar) of the images."""
 
     async def prune(self, *, everything: bool = False) -> tuple[builtins.list[dict[str, str]], int]:
-        """Remove what no container uses (untagged images only unless ``everything``); bytes given back."""
-
-    def history(self, ref: str) -> Sequence[HistoryEntry]:
-        """Newest first."""
-
-
-class IpamPool(Protocol):
-    @property
-    def subnet(self) -> str: ...
-    @property
-    def ip_range(self) -> str: ...
-    @property
-    def gateway(self) -> str: ...
-    @property
-    def aux_addresses(self) -> Mapping[str, str]: ...
-
-
-class Network(Protocol):
-    """A network as the API reads it."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def created(self) -> int: ...
-    @property
-    def driver(self) -> str: ...
-    @property
-    def internal(self) -> bool: ...
-    @property
-    def attachable(self) -> bool: ...
-    @property
-    def enable_ipv4(self) -> bool: ...
-    @property
-    def enable_ipv6(self) -> bool: ...
-    @property
-    def pools(self) -> Sequence[IpamPool]: ...
-    @property
-    def options(self) -> Mapping[str, str]: ...
-    @property
-    def labels(self) -> Mapping[str, str]: ...
+        """Remove what no container uses (untagged images only unless ``everything``): as ``remove``, and the
+        bytes that were given back."""
 
 
 class Networks(Protocol):
@@ -391,6 +302,10 @@ class System(Protocol):
 
 
 class Engine(Protocol):
+    @property
+    def spool(self) -> Path:
+        """A directory for uploads while they arrive, on the file system that images are on."""
+
     @property
     def containers(self) -> Containers: ...
     @property

@@ -1,0 +1,454 @@
+"""The body of ``POST /containers/create`` to a ``ContainerConfig``. Pure.
+
+Field names and meanings: Docker Engine API v1.47, ContainerCreate. Absent and null are the same, as in Go.
+What is asked for and cannot be given is refused by the field's name, never ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from composer.api.wire import (
+    CreateBody,
+    DeviceBody,
+    EndpointBody,
+    HealthcheckBody,
+    HostConfigBody,
+    MountBody,
+    PortBindingBody,
+    ResourcesBody,
+    RestartPolicyBody,
+    ThrottleDeviceBody,
+    unsupported,
+)
+from runtime.container.config import (
+    ContainerConfig,
+    Device,
+    EndpointConfig,
+    Healthcheck,
+    LogConfig,
+    Mount,
+    PortBinding,
+    Resources,
+    RestartPolicy,
+    ThrottleDevice,
+    Ulimit,
+    WeightDevice,
+)
+from runtime.errors import InvalidArgument
+
+_REFUSED_HOST_FIELDS = (
+    ("device_requests", "DeviceRequests"),
+    ("kernel_memory", "KernelMemory"),
+    ("kernel_memory_tcp", "KernelMemoryTCP"),
+    ("cgroup", "Cgroup"),
+    ("cpu_count", "CpuCount"),
+    ("cpu_percent", "CpuPercent"),
+    ("io_maximum_iops", "IOMaximumIOps"),
+    ("io_maximum_bandwidth", "IOMaximumBandwidth"),
+)
+RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
+PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+
+
+def container_config(body: CreateBody, platform: str = "") -> ContainerConfig:
+    """What the body asks for. Networks and volumes are named as the client did."""
+    host = body.host_config
+    _refuse_unsupported(body, host)
+    network_mode, endpoints = _networks(body, host)
+    return ContainerConfig(
+        image=body.image,
+        platform=platform,
+        entrypoint=_words(body.entrypoint),
+        command=_words(body.cmd),
+        env=tuple(body.env),
+        working_dir=body.working_dir,
+        user=body.user,
+        group_add=tuple(host.group_add),
+        hostname=body.hostname,
+        domainname=body.domainname,
+        labels=body.labels,
+        annotations=host.annotations,
+        tty=body.tty,
+        stdin_open=body.open_stdin,
+        stdin_once=body.stdin_once,
+        init=bool(host.init),
+        read_only=host.readonly_rootfs,
+        stop_signal=body.stop_signal,
+        stop_timeout=body.stop_timeout,
+        restart=restart_policy(host.restart_policy, auto_remove=host.auto_remove),
+        healthcheck=_healthcheck(body.healthcheck),
+        auto_remove=host.auto_remove,
+        mounts=_mounts(body, host),
+        volumes_from=tuple(host.volumes_from),
+        devices=tuple(_device(device) for device in host.devices),
+        device_cgroup_rules=tuple(host.device_cgroup_rules),
+        shm_size=host.shm_size,
+        storage_opt=host.storage_opt,
+        network_mode=network_mode,
+        endpoints=endpoints,
+        ports=_port_bindings(host),
+        expose=tuple(_expose(port) for port in body.exposed_ports),
+        publish_all=host.publish_all_ports,
+        extra_hosts=tuple(_extra_host(entry) for entry in host.extra_hosts),
+        dns=tuple(host.dns),
+        dns_search=tuple(host.dns_search),
+        dns_opt=tuple(host.dns_options),
+        links=tuple(host.links),
+        mac_address=body.mac_address,
+        pid_mode=host.pid_mode,
+        ipc_mode=host.ipc_mode,
+        uts_mode=host.uts_mode,
+        userns_mode=host.userns_mode,
+        cgroupns_mode=_cgroupns_mode(host.cgroupns_mode),
+        cgroup_parent=host.cgroup_parent,
+        privileged=host.privileged,
+        cap_add=tuple(host.cap_add),
+        cap_drop=tuple(host.cap_drop),
+        security_opt=_security_opt(host),
+        sysctls=host.sysctls,
+        ulimits=tuple(Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in host.ulimits),
+        oom_score_adj=host.oom_score_adj,
+        resources=resources(host),
+        log=LogConfig(driver=host.log_config.type or "json-file", options=host.log_config.config),
+    )
+
+
+def _refuse_unsupported(body: CreateBody, host: HostConfigBody) -> None:
+    if not body.image:
+        raise InvalidArgument("No image was specified", hint='Give "Image".')
+    for field, name in _REFUSED_HOST_FIELDS:
+        if getattr(host, field):
+            raise unsupported(f"HostConfig.{name}")
+    if host.runtime not in ("", "runc", "composer"):
+        raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
+    if host.isolation not in ("", "default"):
+        raise unsupported("HostConfig.Isolation", host.isolation)
+    if host.volume_driver not in ("", "local"):
+        raise unsupported("HostConfig.VolumeDriver", host.volume_driver)
+
+
+def _words(value: list[str] | str | None) -> tuple[str, ...] | None:
+    """Docker's client sends ``[""]`` for an entrypoint to be emptied, and older ones a plain string."""
+    if value is None:
+        return None
+    words = (value,) if isinstance(value, str) else tuple(value)
+    return () if words == ("",) else words
+
+
+def restart_policy(body: RestartPolicyBody, *, auto_remove: bool = False) -> RestartPolicy:
+    name = body.name or "no"
+    if name not in RESTART_POLICIES:
+        raise InvalidArgument(
+            f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or "
+            "'unless-stopped'"
+        )
+    if body.maximum_retry_count < 0:
+        raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
+    if body.maximum_retry_count and name != "on-failure":
+        raise InvalidArgument(
+            f"invalid restart policy: maximum retry count can only be used with 'on-failure', not '{name}'"
+        )
+    if auto_remove and name != "no":
+        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
+    return RestartPolicy(
+        name=cast('Literal["no", "always", "on-failure", "unless-stopped"]', name),
+        maximum_retry_count=body.maximum_retry_count,
+    )
+
+
+def _healthcheck(body: HealthcheckBody | None) -> Healthcheck | None:
+    if body is None:
+        return None
+    for name in ("interval", "timeout", "start_period", "start_interval"):
+        value = getattr(body, name)
+        if value and value < 1_000_000:
+            raise InvalidArgument(f"Healthcheck.{name}: cannot be less than 1ms")
+    if body.retries < 0:
+        raise InvalidArgument("Healthcheck.Retries cannot be negative")
+    if body.test and body.test[0] not in ("NONE", "CMD", "CMD-SHELL"):
+        raise InvalidArgument(
+            f'Unknown healthcheck type "{body.test[0]}"', hint="Use NONE, CMD or CMD-SHELL."
+        )
+    return Healthcheck(
+        test=tuple(body.test),
+        interval=body.interval,
+        timeout=body.timeout,
+        start_period=body.start_period,
+        start_interval=body.start_interval,
+        retries=body.retries,
+    )
+
+
+def _mounts(body: CreateBody, host: HostConfigBody) -> tuple[Mount, ...]:
+    found = [parse_bind(text) for text in host.binds]
+    found += [_mount(mount) for mount in host.mounts]
+    found += [
+        Mount(type="tmpfs", target=target, options=tuple(filter(None, options.split(","))))
+        for target, options in host.tmpfs.items()
+    ]
+    taken = {mount.target.rstrip("/") for mount in found}
+    found += [Mount(type="volume", target=path) for path in body.volumes if path.rstrip("/") not in taken]
+    seen: set[str] = set()
+    for mount in found:
+        if not mount.target.startswith("/"):
+            raise InvalidArgument(f"invalid mount path: '{mount.target}' mount path must be absolute")
+        if mount.target.rstrip("/") in seen:
+            raise InvalidArgument(f"Duplicate mount point: {mount.target}")
+        seen.add(mount.target.rstrip("/"))
+    return tuple(found)
+
+
+def parse_bind(text: str) -> Mount:
+    """``source:target[:options]`` of ``Binds``. Raises InvalidArgument with Docker's sentences."""
+    parts = text.split(":")
+    if len(parts) not in (2, 3) or not all(parts):
+        if len(parts) == 1 and text.startswith("/"):
+            return Mount(type="volume", target=text)
+        raise InvalidArgument(f"invalid volume specification: '{text}'")
+    source, target = parts[:2]
+    read_only, nocopy, propagation = False, False, ""
+    for option in parts[2].split(",") if len(parts) == 3 else ():
+        if option in ("ro", "rw"):
+            read_only = option == "ro"
+        elif option == "nocopy":
+            nocopy = True
+        elif option in PROPAGATIONS:
+            propagation = option
+        elif option not in ("z", "Z", "cached", "delegated", "consistent", "default"):
+            raise InvalidArgument(f'invalid mode: {parts[2]} in volume specification "{text}"')
+    if source.startswith("/"):
+        return Mount(
+            type="bind",
+            source=source,
+            target=target,
+            read_only=read_only,
+            propagation=propagation,
+            create_host_path=True,
+        )
+    return Mount(type="volume", source=source, target=target, read_only=read_only, nocopy=nocopy)
+
+
+def _mount(body: MountBody) -> Mount:
+    match body.type:
+        case "bind":
+            return _bind_mount(body)
+        case "volume":
+            driver = body.volume_options.driver_config
+            if driver is not None and driver.options and not body.source:
+                raise unsupported("Mounts.VolumeOptions.DriverConfig.Options of an anonymous volume")
+            return Mount(
+                type="volume",
+                source=body.source,
+                target=body.target,
+                read_only=body.read_only,
+                nocopy=body.volume_options.no_copy,
+                subpath=body.volume_options.subpath,
+                labels=body.volume_options.labels,
+            )
+        case "tmpfs":
+            if body.source:
+                raise InvalidArgument(
+                    'invalid mount config for type "tmpfs": field Source must not be specified'
+                )
+            return Mount(
+                type="tmpfs",
+                target=body.target,
+                read_only=body.read_only,
+                size=body.tmpfs_options.size_bytes,
+                mode=body.tmpfs_options.mode,
+                options=tuple("=".join(option) for option in body.tmpfs_options.options),
+            )
+        case "image":
+            return Mount(
+                type="image",
+                source=body.source,
+                target=body.target,
+                read_only=True,
+                subpath=body.image_options.subpath,
+            )
+        case other:
+            raise InvalidArgument(
+                f'mount type "{other}" is not supported', hint="Use bind, volume, tmpfs or image."
+            )
+
+
+def _bind_mount(body: MountBody) -> Mount:
+    options = body.bind_options
+    if not body.source.startswith("/"):
+        raise InvalidArgument(
+            f"invalid mount config for type 'bind': invalid mount path: '{body.source}' "
+            "mount path must be absolute"
+        )
+    if options.propagation and options.propagation not in PROPAGATIONS:
+        raise InvalidArgument(f'invalid mount config for type "bind": propagation "{options.propagation}"')
+    recursive: Literal["", "disabled", "writable", "readonly"] = ""
+    if options.non_recursive:
+        recursive = "disabled"
+    elif options.read_only_non_recursive:
+        recursive = "writable"
+    elif options.read_only_force_recursive:
+        recursive = "readonly"
+    return Mount(
+        type="bind",
+        source=body.source,
+        target=body.target,
+        read_only=body.read_only,
+        propagation=options.propagation,
+        recursive=recursive,
+        create_host_path=options.create_mountpoint,
+    )
+
+
+def _device(body: DeviceBody) -> Device:
+    return Device(
+        source=body.path_on_host,
+        target=body.path_in_container or body.path_on_host,
+        permissions=body.cgroup_permissions or "rwm",
+    )
+
+
+def _networks(body: CreateBody, host: HostConfigBody) -> tuple[str, tuple[EndpointConfig, ...]]:
+    """The network mode, and the endpoints with the network that the mode names first."""
+    mode = host.network_mode
+    if mode in ("", "default"):
+        mode = "bridge"
+    if body.network_disabled:
+        mode = "none"
+    asked = {
+        "bridge" if name == "default" else name: endpoint
+        for name, endpoint in body.networking_config.endpoints_config.items()
+    }
+    if mode in ("none", "host") or mode.startswith("container:"):
+        others = [name for name in asked if name != mode]
+        if others:
+            raise InvalidArgument(
+                f"conflicting options: cannot attach both user-defined and non-user-defined network-modes: "
+                f"{mode} and {others[0]}"
+            )
+        return mode, ()
+    primary = EndpointBody()
+    if mode in asked:
+        primary = asked.pop(mode)
+    endpoints = [endpoint_config(mode, primary)]
+    endpoints += [endpoint_config(name, endpoint) for name, endpoint in asked.items()]
+    return "bridge", tuple(endpoints)
+
+
+def endpoint_config(network: str, body: EndpointBody) -> EndpointConfig:
+    return EndpointConfig(
+        network=network,
+        aliases=tuple(body.aliases),
+        ipv4_address=body.ipam_config.ipv4_address,
+        ipv6_address=body.ipam_config.ipv6_address,
+        link_local_ips=tuple(body.ipam_config.link_local_ips),
+        mac_address=body.mac_address,
+        gw_priority=body.gw_priority,
+        driver_opts=body.driver_opts,
+    )
+
+
+def parse_port(text: str) -> tuple[int, Literal["tcp", "udp", "sctp"]]:
+    """``80/tcp`` (tcp when it says nothing)."""
+    number, _, protocol = text.partition("/")
+    protocol = (protocol or "tcp").lower()
+    if not number.isdecimal() or not 0 < int(number) < 65536:
+        raise InvalidArgument(f"invalid port specification: {text!r}")
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise InvalidArgument(f"invalid protocol in port specification: {text!r}")
+    return int(number), cast('Literal["tcp", "udp", "sctp"]', protocol)
+
+
+def _expose(text: str) -> str:
+    port, protocol = parse_port(text)
+    return f"{port}/{protocol}"
+
+
+def _port_bindings(host: HostConfigBody) -> tuple[PortBinding, ...]:
+    found = []
+    for text, bindings in host.port_bindings.items():
+        port, protocol = parse_port(text)
+        for binding in bindings or [PortBindingBody()]:
+            first, _, last = binding.host_port.partition("-")
+            if not all(not part or (part.isdecimal() and int(part) < 65536) for part in (first, last)):
+                raise InvalidArgument(f"invalid port specification: {binding.host_port!r}")
+            found.append(
+                PortBinding(
+                    container_port=port,
+                    protocol=protocol,
+                    host_ip=binding.host_ip,
+                    host_port=int(first or 0),
+                    host_port_end=int(last or 0),
+                )
+            )
+    return tuple(found)
+
+
+def _extra_host(text: str) -> str:
+    """Docker's ``host:address`` (the address may have colons) in our ``host=address``."""
+    name, separator, address = text.partition("=" if "=" in text else ":")
+    if not separator or not name or not address:
+        raise InvalidArgument(f'bad format for add-host: "{text}"')
+    return f"{name}={address.removeprefix('[').removesuffix(']')}"
+
+
+def _cgroupns_mode(text: str) -> Literal["", "private", "host"]:
+    if text not in ("", "private", "host"):
+        raise InvalidArgument(f"invalid cgroup namespace mode: {text}", hint="Use private or host.")
+    return cast('Literal["", "private", "host"]', text)
+
+
+def _security_opt(host: HostConfigBody) -> tuple[str, ...]:
+    """Docker's client turns ``systempaths=unconfined`` into empty lists of paths; here it is an option
+    again."""
+    options = tuple(host.security_opt)
+    if host.masked_paths is None and host.readonly_paths is None:
+        return options
+    if host.masked_paths or host.readonly_paths:
+        field = "HostConfig.MaskedPaths" if host.masked_paths else "HostConfig.ReadonlyPaths"
+        raise InvalidArgument(f"{field}: only an empty list is supported", hint="Use systempaths=unconfined.")
+    return (*options, "systempaths=unconfined")
+
+
+def resources(body: ResourcesBody) -> Resources:
+    """The limits; in our terms 0 is no limit."""
+    if body.memory and body.memory < 6 << 20:
+        raise InvalidArgument("Minimum memory limit allowed is 6MB")
+    if body.memory_swap > 0 and not body.memory:
+        raise InvalidArgument("You should always set the Memory limit when using Memoryswap limit, see usage")
+    if 0 < body.memory_swap < body.memory:
+        raise InvalidArgument("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if body.nano_cpus and (body.cpu_period or body.cpu_quota):
+        raise InvalidArgument("Conflicting options: Nano CPUs and CPU Period or Quota cannot both be set.")
+    if body.memory_swappiness is not None and not -1 <= body.memory_swappiness <= 100:
+        raise InvalidArgument(
+            f"Invalid value: {body.memory_swappiness}, valid memory swappiness range is 0-100"
+        )
+    return Resources(
+        memory=body.memory,
+        memory_swap=body.memory_swap,
+        memory_reservation=body.memory_reservation,
+        memory_swappiness=None if body.memory_swappiness == -1 else body.memory_swappiness,
+        oom_kill_disable=body.oom_kill_disable,
+        nano_cpus=body.nano_cpus,
+        cpu_shares=body.cpu_shares,
+        cpu_period=body.cpu_period,
+        cpu_quota=body.cpu_quota,
+        cpu_rt_period=body.cpu_realtime_period,
+        cpu_rt_runtime=body.cpu_realtime_runtime,
+        cpuset_cpus=body.cpuset_cpus,
+        cpuset_mems=body.cpuset_mems,
+        pids_limit=max(body.pids_limit or 0, 0),
+        blkio_weight=body.blkio_weight,
+        blkio_weight_device=tuple(
+            WeightDevice(path=d.path, weight=d.weight) for d in body.blkio_weight_device
+        ),
+        device_read_bps=_throttles(body.blkio_device_read_bps),
+        device_write_bps=_throttles(body.blkio_device_write_bps),
+        device_read_iops=_throttles(body.blkio_device_read_iops),
+        device_write_iops=_throttles(body.blkio_device_write_iops),
+    )
+
+
+def _throttles(devices: list[ThrottleDeviceBody]) -> tuple[ThrottleDevice, ...]:
+    return tuple(ThrottleDevice(path=device.path, rate=device.rate) for device in devices)

@@ -1,0 +1,101 @@
+"""Execs: commands in running containers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from composer.api import streams
+from composer.api.interface import Engine
+from composer.api.messages import Answer, Request, json_response
+from composer.api.routes_containers import detach_keys, terminal_size
+from composer.api.routing import Route
+from composer.api.wire import ExecBody, ExecStartBody, decode_body
+from composer.engine.model import ExecConfig
+from runtime.errors import InvalidArgument
+
+
+def routes(engine: Engine) -> list[Route]:
+    own = ExecRoutes(engine)
+    return [
+        Route("POST", "/containers/{id}/exec", own.create),
+        Route("POST", "/exec/{id}/start", own.start),
+        Route("POST", "/exec/{id}/resize", own.resize),
+        Route("GET", "/exec/{id}/json", own.inspect),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecRoutes:
+    engine: Engine
+
+    async def create(self, request: Request) -> Answer:
+        body = decode_body(await request.json(dict), ExecBody)
+        if not body.cmd:
+            raise InvalidArgument("No exec command specified", hint='Give "Cmd".')
+        detach_keys(body.detach_keys)
+        config = ExecConfig(
+            cmd=tuple(body.cmd),
+            env=tuple(body.env),
+            user=body.user,
+            working_dir=body.working_dir,
+            tty=body.tty,
+            attach_stdin=body.attach_stdin,
+            attach_stdout=body.attach_stdout,
+            attach_stderr=body.attach_stderr,
+            privileged=body.privileged,
+            detach_keys=body.detach_keys,
+        )
+        return json_response({"Id": await self.engine.execs.create(request.params["id"], config)}, 201)
+
+    async def start(self, request: Request) -> Answer:
+        body = decode_body(await request.json(dict), ExecStartBody)
+        exec_id = request.params["id"]
+        config = self.engine.execs.inspect(exec_id).config
+        rows, cols = _console_size(body.console_size)
+        session = await self.engine.execs.start(
+            exec_id, detach=body.detach, tty=body.tty, rows=rows, cols=cols
+        )
+        if session is None:
+            return json_response(None)
+        return streams.converse(
+            session,
+            tty=config.tty,
+            stdin=config.attach_stdin,
+            detach_keys=detach_keys(config.detach_keys),
+            version=request.version,
+        )
+
+    async def resize(self, request: Request) -> Answer:
+        rows, cols = terminal_size(request)
+        await self.engine.execs.resize(request.params["id"], rows, cols)
+        return json_response(None)
+
+    async def inspect(self, request: Request) -> Answer:
+        state = self.engine.execs.inspect(request.params["id"])
+        config = state.config
+        return json_response(
+            {
+                "ID": state.id,
+                "Running": state.running,
+                "ExitCode": state.exit_code,
+                "ProcessConfig": {
+                    "tty": config.tty,
+                    "entrypoint": config.cmd[0],
+                    "arguments": list(config.cmd[1:]),
+                    "privileged": config.privileged,
+                    "user": config.user,
+                },
+                "OpenStdin": config.attach_stdin,
+                "OpenStderr": config.attach_stderr,
+                "OpenStdout": config.attach_stdout,
+                "CanRemove": state.exit_code is not None,
+                "ContainerID": state.container_id,
+                "DetachKeys": config.detach_keys,
+                "Pid": state.pid,
+            }
+        )
+
+
+def _console_size(size: list[int]) -> tuple[int, int]:
+    """``[rows, columns]``; zeros when the client does not say."""
+    return (size[0], size[1]) if len(size) == 2 else (0, 0)

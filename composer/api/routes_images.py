@@ -1,0 +1,206 @@
+"""Images: ``/images/...`` of the Docker Engine API."""
+
+from __future__ import annotations
+
+import fnmatch
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from composer.api import image_json
+from composer.api.container_filters import has_labels
+from composer.api.http import find_composer_error
+from composer.api.interface import Engine, Progress
+from composer.api.messages import (
+    TAR,
+    Answer,
+    Request,
+    Sink,
+    Streaming,
+    encode_json,
+    error_fields,
+    json_response,
+)
+from composer.api.routes_containers import until_bound
+from composer.api.routing import Route
+from composer.api.spool import spooled
+from runtime.errors import ComposerError, InvalidArgument
+from runtime.image.model import Image
+
+_LIST_FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
+_PRUNE_FILTERS = frozenset({"dangling", "label", "label!", "until"})
+
+
+def routes(engine: Engine) -> list[Route]:
+    own = ImageRoutes(engine)
+    return [
+        Route("GET", "/images/json", own.list_images),
+        Route("POST", "/images/create", own.create),
+        Route("POST", "/images/load", own.load),
+        Route("POST", "/images/prune", own.prune),
+        Route("GET", "/images/get", own.save_many),
+        Route("GET", "/images/search", _refuse("searching registries")),
+        Route("GET", "/images/{name*}/json", own.inspect),
+        Route("GET", "/images/{name*}/history", own.history),
+        Route("GET", "/images/{name*}/get", own.save),
+        Route("POST", "/images/{name*}/tag", own.tag),
+        Route("POST", "/images/{name*}/push", _refuse("pushing images")),
+        Route("DELETE", "/images/{name*}", own.remove),
+    ]
+
+
+def _refuse(what: str) -> Callable[[Request], Coroutine[Any, Any, Answer]]:
+    async def refuse(request: Request) -> Answer:
+        raise ComposerError(f"{what} is not supported", status=501)
+
+    return refuse
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRoutes:
+    engine: Engine
+
+    async def list_images(self, request: Request) -> Answer:
+        filters = request.query.filters(_LIST_FILTERS)
+        images = [image for image in self.engine.images.list() if self._is_listed(image, filters)]
+        counts = image_json.count_users(c.image_id for c in self.engine.containers.list(True))
+        return json_response([image_json.summary(image, counts.get(image.id, 0)) for image in images])
+
+    def _is_listed(self, image: Image, filters: dict[str, list[str]]) -> bool:
+        if "dangling" in filters and (not image.tags) != (filters["dangling"][0].lower() in ("1", "true")):
+            return False
+        if not has_labels(image.config.labels, filters.get("label", ())):
+            return False
+        if "reference" in filters and not any(
+            matches_reference(tag, pattern) for tag in image.tags for pattern in filters["reference"]
+        ):
+            return False
+        if "until" in filters and image.created > until_bound(filters["until"], time.time_ns()):
+            return False
+        if "before" in filters and image.created >= self.engine.images.get(filters["before"][0]).created:
+            return False
+        return not (
+            "since" in filters and image.created <= self.engine.images.get(filters["since"][0]).created
+        )
+
+    def _get(self, request: Request) -> Image:
+        return self.engine.images.get(request.params["name"])
+
+    async def inspect(self, request: Request) -> Answer:
+        return json_response(image_json.inspect(self._get(request)))
+
+    async def history(self, request: Request) -> Answer:
+        return json_response(image_json.history(self._get(request)))
+
+    async def create(self, request: Request) -> Answer:
+        """Pull (``fromImage``) or import (``fromSrc``)."""
+        query = request.query
+        if query.text("fromSrc"):
+            return await self._import(request)
+        name, tag = query.text("fromImage"), query.text("tag")
+        if not name:
+            raise InvalidArgument("fromImage or fromSrc expected")
+        reference = f"{name}{'@' if tag.startswith('sha256:') else ':'}{tag}" if tag else name
+        platform = query.text("platform")
+
+        async def work(emit: Progress) -> None:
+            await self.engine.images.pull(reference, platform, emit)
+
+        return _progress(work)
+
+    async def _import(self, request: Request) -> Answer:
+        query = request.query
+        if query.text("fromSrc") != "-":
+            raise InvalidArgument(
+                "importing from a URL is not supported", hint="Download it and use `import -`."
+            )
+        repo, tag = query.text("repo"), query.text("tag")
+        reference = f"{repo}:{tag}" if repo and tag else repo
+        async with spooled(request.body, self.engine.spool) as archive:
+            image_id = await self.engine.images.import_(
+                archive, reference, query.all("changes"), query.text("message")
+            )
+
+        async def work(emit: Progress) -> None:
+            await emit({"status": image_id})
+
+        return _progress(work)
+
+    async def load(self, request: Request) -> Answer:
+        async def work(emit: Progress) -> None:
+            async with spooled(request.body, self.engine.spool) as archive:
+                await self.engine.images.load(archive, emit)
+
+        return _progress(work)
+
+    async def save(self, request: Request) -> Answer:
+        self._get(request)
+        return _archive(self.engine.images.save([request.params["name"]]))
+
+    async def save_many(self, request: Request) -> Answer:
+        names = [name for text in request.query.all("names") for name in text.split(",") if name]
+        if not names:
+            raise InvalidArgument("names: at least one image expected")
+        for name in names:
+            self.engine.images.get(name)
+        return _archive(self.engine.images.save(names))
+
+    async def tag(self, request: Request) -> Answer:
+        repo, tag = request.query.text("repo"), request.query.text("tag")
+        await self.engine.images.tag(self._get(request).id, f"{repo}:{tag}" if tag else repo)
+        return json_response(None, 201)
+
+    async def remove(self, request: Request) -> Answer:
+        query = request.query
+        removed = await self.engine.images.remove(
+            request.params["name"], force=query.flag("force"), prune=not query.flag("noprune")
+        )
+        return json_response(removed)
+
+    async def prune(self, request: Request) -> Answer:
+        filters = request.query.filters(_PRUNE_FILTERS)
+        for key in ("label", "label!", "until"):
+            if key in filters:
+                raise InvalidArgument(f"the filter {key} is not supported for pruning images")
+        everything = filters.get("dangling", ["true"])[0].lower() in ("0", "false")
+        removed, reclaimed = await self.engine.images.prune(everything=everything)
+        return json_response({"ImagesDeleted": removed or None, "SpaceReclaimed": reclaimed})
+
+
+def matches_reference(tag: str, pattern: str) -> bool:
+    """Docker's ``reference`` filter: a glob for the whole tag, or for the name without it."""
+    name = tag.rpartition(":")[0]
+    return fnmatch.fnmatchcase(tag, pattern) or fnmatch.fnmatchcase(name, pattern)
+
+
+def _archive(pieces: AsyncIterator[bytes]) -> Streaming:
+    async def produce(sink: Sink) -> None:
+        async for piece in pieces:
+            await sink.send(piece)
+
+    return Streaming(produce, TAR)
+
+
+def _progress(work: Callable[[Progress], Coroutine[Any, Any, None]]) -> Streaming:
+    """A stream of Docker's progress messages. An error before the first becomes the answer's status, a later
+    one the last message."""
+
+    async def produce(sink: Sink) -> None:
+        has_begun = False
+
+        async def emit(message: dict[str, Any]) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await sink.send(encode_json(message) + b"\r\n")
+
+        try:
+            await work(emit)
+        except Exception as error:
+            known = find_composer_error(error)
+            if known is None or not has_begun:
+                raise
+            detail = {"error": known.message, "errorDetail": error_fields(known)}
+            await sink.send(encode_json(detail) + b"\r\n")
+
+    return Streaming(produce)

@@ -1,0 +1,135 @@
+"""Docker's framing of output streams, and the conversation between an attached client and a process.
+
+Without a terminal each piece of output has a header of 8 bytes: the stream (1 standard output, 2 standard
+error), three zeros, and the length as a big-endian 32-bit number (Engine API, "Attach to a container"). With
+one, bytes go as they are.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import trio
+
+from composer.api.interface import AttachSession
+from composer.api.messages import MULTIPLEXED_STREAM, RAW_STREAM, Duplex, Hijack
+
+_HEADER = struct.Struct(">BxxxL")
+STREAM_NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
+ENGINE_ERROR = 3
+"""The stream number with which an engine reports its own error."""
+
+DETACH_LIMIT = 16
+"""Keys of a detach sequence."""
+
+
+def frame(stream: str, data: bytes) -> bytes:
+    return _HEADER.pack(STREAM_NUMBERS[stream], len(data)) + data
+
+
+def stream_content_type(*, tty: bool, version: tuple[int, int]) -> str:
+    """What Docker calls the stream since API 1.42 (before, both kinds had one name)."""
+    return MULTIPLEXED_STREAM if not tty and version >= (1, 42) else RAW_STREAM
+
+
+class DetachKeys:
+    """Finds the key sequence that detaches (``ctrl-p,ctrl-q``) in what a client types.
+
+    ``feed`` returns what is to be passed on, and whether the sequence is complete; keys of a sequence that
+    has begun are held back until it is clear that it is none.
+    """
+
+    def __init__(self, sequence: bytes) -> None:
+        self._sequence = sequence
+        self._matched = 0
+
+    def feed(self, data: bytes) -> tuple[bytes, bool]:
+        if not self._sequence:
+            return data, False
+        passed = bytearray()
+        for byte in data:
+            if byte != self._sequence[self._matched]:
+                passed += self._sequence[: self._matched]
+                self._matched = 0
+            if byte == self._sequence[self._matched]:
+                self._matched += 1
+                if self._matched == len(self._sequence):
+                    return bytes(passed), True
+            else:
+                passed.append(byte)
+        return bytes(passed), False
+
+
+def parse_detach_keys(text: str) -> bytes:
+    """``ctrl-<a-z or @ [ \\ ] ^ _>`` and single characters, separated by commas. Raises ValueError."""
+    keys = bytearray()
+    for key in filter(None, text.split(",")):
+        if len(key) == 1 and key.isascii():
+            keys += key.encode()
+        elif key.startswith("ctrl-") and len(key) == 6 and (key[5].isalpha() or key[5] in "@[\\]^_"):
+            keys.append(ord(key[5].upper()) & 0x1F)
+        else:
+            raise ValueError(f"invalid key in detach keys: {key}")
+    if len(keys) > DETACH_LIMIT:
+        raise ValueError(f"more than {DETACH_LIMIT} detach keys")
+    return bytes(keys)
+
+
+DEFAULT_DETACH_KEYS = parse_detach_keys("ctrl-p,ctrl-q")
+
+
+def converse(
+    session: AttachSession, *, tty: bool, stdin: bool, detach_keys: bytes, version: tuple[int, int]
+) -> Hijack:
+    """The answer that connects the client with ``session`` until the process has ended, the client has gone
+    or typed the detach keys. Closes the session."""
+    return Hijack(
+        lambda duplex: _converse(session, duplex, tty=tty, stdin=stdin, detach_keys=detach_keys),
+        stream_content_type(tty=tty, version=version),
+    )
+
+
+async def _converse(
+    session: AttachSession, duplex: Duplex, *, tty: bool, stdin: bool, detach_keys: bytes
+) -> None:
+    async def read_client() -> None:
+        await _pass_input(session, duplex, stdin=stdin, keys=DetachKeys(detach_keys if tty else b""))
+        nursery.cancel_scope.cancel()
+
+    try:
+        await duplex.accept()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_client)
+            try:
+                while (piece := await session.receive()) is not None:
+                    stream, data = piece
+                    await duplex.send(data if tty else frame(stream, data))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+            await session.aclose()
+
+
+async def _pass_input(session: AttachSession, duplex: Duplex, *, stdin: bool, keys: DetachKeys) -> None:
+    """Pass on what the client types; return when it is gone or wants to detach."""
+    is_read = stdin
+    try:
+        while data := await duplex.receive():
+            passed, is_detached = keys.feed(data)
+            if passed and is_read:
+                try:
+                    await session.send(passed)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    is_read = False  # the process closed its input; output may still come
+            if is_detached:
+                return
+        if stdin:
+            try:
+                await session.close_stdin()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+        await duplex.wait_gone()
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        return
