@@ -14,8 +14,10 @@ from composer.plan.steps import DownPlan, NetworkSpec, Orphan, VolumeSpec
 
 @dataclass(frozen=True, slots=True)
 class DownOptions:
-    """Flags of ``down`` (see ``composer.engine.requests.DownRequest``)."""
+    """Flags of ``down`` (see ``composer.engine.requests.DownRequest``). ``project_name`` counts when there is
+    no project (file)."""
 
+    project_name: str = ""
     services: tuple[str, ...] = ()
     volumes: bool = False
     remove_orphans: bool = False

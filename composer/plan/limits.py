@@ -1,0 +1,153 @@
+"""Limits, restart policy, health check, logging and hooks of a service, in the runtime's terms."""
+
+from __future__ import annotations
+
+from composer.compose import model
+from composer.compose.model import Service
+from runtime.container.config import (
+    Device,
+    Healthcheck,
+    Hook,
+    LogConfig,
+    Resources,
+    RestartPolicy,
+    ThrottleDevice,
+    Ulimit,
+    WeightDevice,
+)
+from runtime.errors import InvalidArgument
+
+LOG_DRIVERS = ("json-file", "local", "none")
+
+
+def restart_policy(service: Service) -> RestartPolicy:
+    """``deploy.restart_policy`` where given, else ``restart``. Docker Compose's words: ``any`` is
+    ``always``."""
+    given = service.deploy.restart_policy if service.deploy else None
+    path = f"services.{service.name}"
+    if given is not None:
+        path = f"{path}.deploy.restart_policy"
+        policy = _policy(f"{path}.condition", given.condition or "any", given.max_attempts or 0)
+        return RestartPolicy(
+            name=policy.name,
+            maximum_retry_count=policy.maximum_retry_count,
+            delay=_whole(given.delay),
+            window=_whole(given.window),
+        )
+    name, _, retries = service.restart.partition(":")
+    if retries and not retries.isdecimal():
+        raise InvalidArgument(f'{path}.restart: "{retries}" is not a number of retries')
+    return _policy(f"{path}.restart", name, int(retries or 0))
+
+
+def _policy(path: str, name: str, retries: int) -> RestartPolicy:
+    match name:
+        case "" | "no" | "none":
+            return RestartPolicy()
+        case "any" | "always":
+            return RestartPolicy(name="always", maximum_retry_count=retries)
+        case "on-failure":
+            return RestartPolicy(name="on-failure", maximum_retry_count=retries)
+        case "unless-stopped":
+            return RestartPolicy(name="unless-stopped", maximum_retry_count=retries)
+        case _:
+            raise InvalidArgument(
+                f'{path}: invalid restart policy "{name}"',
+                hint="use no, always, on-failure[:n] or unless-stopped",
+            )
+
+
+def _whole(duration: int | None) -> int | None:
+    return None if duration is None else int(duration)
+
+
+def resources(service: Service) -> Resources:
+    """Limits of the service's own attributes, overruled by ``deploy.resources``, as in Docker Compose."""
+    deploy = service.deploy or model.Deploy()
+    limits, reserved = deploy.limits, deploy.reservations
+    blkio = service.blkio_config or model.BlkioConfig()
+    return Resources(
+        memory=int(limits.memory or service.mem_limit),
+        memory_swap=int(service.memswap_limit),
+        memory_reservation=int(reserved.memory or service.mem_reservation),
+        memory_swappiness=service.mem_swappiness,
+        oom_kill_disable=service.oom_kill_disable,
+        nano_cpus=round((limits.cpus or service.cpus) * 1e9),
+        cpu_shares=service.cpu_shares,
+        cpu_period=service.cpu_period,
+        cpu_quota=service.cpu_quota,
+        cpu_rt_period=service.cpu_rt_period,
+        cpu_rt_runtime=service.cpu_rt_runtime,
+        cpuset_cpus=service.cpuset,
+        pids_limit=limits.pids or service.pids_limit,
+        blkio_weight=blkio.weight,
+        blkio_weight_device=tuple(WeightDevice(path=d.path, weight=d.weight) for d in blkio.weight_device),
+        device_read_bps=_throttles(blkio.device_read_bps),
+        device_write_bps=_throttles(blkio.device_write_bps),
+        device_read_iops=_throttles(blkio.device_read_iops),
+        device_write_iops=_throttles(blkio.device_write_iops),
+    )
+
+
+def _throttles(given: tuple[model.ThrottleDevice, ...]) -> tuple[ThrottleDevice, ...]:
+    return tuple(ThrottleDevice(path=d.path, rate=int(d.rate)) for d in given)
+
+
+def ulimits(service: Service) -> tuple[Ulimit, ...]:
+    return tuple(Ulimit(name=n, soft=u.soft, hard=u.hard) for n, u in sorted(service.ulimits.items()))
+
+
+def healthcheck(service: Service) -> Healthcheck | None:
+    """None: as the image says."""
+    given = service.healthcheck
+    if given is None:
+        return None
+    if given.disable or given.test[:1] == ("NONE",):
+        return Healthcheck(test=("NONE",))
+    return Healthcheck(
+        test=given.test,
+        interval=int(given.interval or 0),
+        timeout=int(given.timeout or 0),
+        start_period=int(given.start_period or 0),
+        start_interval=int(given.start_interval or 0),
+        retries=given.retries or 0,
+    )
+
+
+def log_config(service: Service) -> LogConfig:
+    """Raises :class:`InvalidArgument` for a driver that is not there."""
+    given = service.logging
+    if given is None:
+        return LogConfig()
+    if given.driver not in ("", *LOG_DRIVERS):
+        raise InvalidArgument(
+            f"services.{service.name}.logging.driver: there is no log driver {given.driver}",
+            hint=f"use {', '.join(LOG_DRIVERS[:-1])} or {LOG_DRIVERS[-1]}",
+        )
+    options = {key: value for key, value in given.options.items() if value is not None}
+    return LogConfig(driver=given.driver or "json-file", options=options)
+
+
+def devices(service: Service) -> tuple[Device, ...]:
+    return tuple(
+        Device(source=d.source, target=d.target or d.source, permissions=d.permissions or "rwm")
+        for d in service.devices
+    )
+
+
+def hooks(given: tuple[model.Hook, ...]) -> tuple[Hook, ...]:
+    return tuple(
+        Hook(
+            command=hook.command,
+            user=hook.user,
+            privileged=hook.privileged,
+            working_dir=hook.working_dir,
+            env=environment(hook.environment),
+        )
+        for hook in given
+    )
+
+
+def environment(given: dict[str, str | None]) -> tuple[str, ...]:
+    """``NAME=value``, or ``NAME`` alone for what is to be unset; by name."""
+    return tuple(name if value is None else f"{name}={value}" for name, value in sorted(given.items()))
