@@ -51,15 +51,18 @@ class EngineClient:
 
     ``address`` is the path of the socket or a socket that is already connected. Connecting happens with the
     first request and raises ``FileNotFoundError`` or ``ConnectionRefusedError`` when no engine listens.
-    ``timeout`` bounds (in seconds) each wait for the engine; None waits as long as it takes.
+    ``connection`` is a socket that is connected to ``address`` already. ``timeout`` bounds (in seconds) each wait for
+    the engine; None waits as long as it takes.
 
     All requests raise ``ComposerError`` with the engine's message, hint and exit status when it answers with
     an error. Not for use by several threads at once.
     """
 
-    def __init__(self, address: str | socket, *, timeout: float | None = None) -> None:
+    def __init__(
+        self, address: str | socket, *, connection: socket | None = None, timeout: float | None = None
+    ) -> None:
         self._path = address if isinstance(address, str) else ""
-        self._socket = None if isinstance(address, str) else address
+        self._socket = connection if isinstance(address, str) else address
         self._timeout = timeout
         self._buffer = b""
         self._is_idle = True
