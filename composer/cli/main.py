@@ -1,0 +1,196 @@
+"""``composer``: read the global options, find the command, run it, and print what went wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from time import time
+
+from composer.cli.arguments import Arguments, Command, HelpAsked, UsageError, parse
+from composer.cli.commands import COMMANDS, DRY_RUN, FAMILIES, GLOBAL_FLAGS
+from composer.cli.session import Session
+
+INTERRUPTED = 130
+"""128 + SIGINT, what shells expect."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line and return its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    started = time()
+    try:
+        status = _run(words, started)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # Who reads is gone: say nothing, also not when the interpreter flushes at its end.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        status = 128 + 13
+    except Exception as error:
+        status = _report(error, "--debug" in words or "-D" in words)
+    if argv is None:
+        _end(status)
+    return status
+
+
+def _end(status: int) -> None:
+    """End the process without tearing the interpreter down: there is nothing left to do, and it takes a while."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        pass
+    os._exit(status)
+
+
+def _run(words: list[str], started: float) -> int:
+    python = sys.version_info
+    if python < (3, 11):
+        return _fail(f"composer needs Python 3.11 or newer; this is {python[0]}.{python[1]}")
+    try:
+        options = parse(words, GLOBAL_FLAGS, is_interspersed=False)
+    except HelpAsked:
+        return _print_root_help()
+    if options.is_on("version"):
+        options.words = ["version"]
+    if not options.words or options.words == ["help"]:
+        return _print_root_help()
+    name, *rest = options.words
+    if name == "help":
+        name, rest = rest[0], [*rest[1:], "--help"]
+    if name == "compose" and rest:  # a habit of Docker's users
+        name, *rest = rest
+    if name in COMMANDS:
+        from composer.cli.commands import command
+
+        return _run_command(command(name), rest, options, started)
+    if name in FAMILIES:
+        return _run_family(name, rest, options, started)
+    return _unknown(name, [*COMMANDS, *FAMILIES])
+
+
+def _run_family(name: str, words: list[str], options: Arguments, started: float) -> int:
+    from composer.cli.commands import family
+
+    table = family(name)
+    if words and words[0] in table:
+        return _run_command(table[words[0]], words[1:], options, started, flag_error=125)
+    if not words or words[0] in ("-h", "--help", "help"):
+        from composer.cli.help import group_help
+
+        rows = [(key, entry.summary) for key, entry in table.items() if not _is_alias(key, entry)]
+        sys.stdout.write(group_help(f"{name} COMMAND", FAMILIES[name][1], (), [("Commands", rows)]))
+        return 0
+    if words[0].startswith("-"):
+        return _fail(f"unknown flag: {words[0]}", f"see `composer {name} --help`", 125)
+    return _unknown(words[0], list(table), name)
+
+
+def _is_alias(name: str, entry: Command) -> bool:
+    return entry.usage.split()[1] != name
+
+
+def _run_command(
+    command: Command, words: list[str], options: Arguments, started: float, flag_error: int = 1
+) -> int:
+    from composer.cli.arguments import parse_command
+
+    try:
+        if command.refusal and not ("--help" in words or "-h" in words):
+            return _fail(f"{command.usage.split(' [')[0]} is not available in composer: {command.refusal}")
+        command.flags = (*command.flags, DRY_RUN)
+        arguments = parse_command(command, words)
+    except HelpAsked:
+        from composer.cli.help import command_help
+
+        sys.stdout.write(command_help(command))
+        return 0
+    except UsageError as error:
+        return _fail(error.message, error.hint, flag_error if error.is_flag else 1)
+    session = Session(options, os.environ, started)
+    if command.needs_root:
+        _check_machine()
+    _check_options(options)
+    assert command.run is not None
+    return command.run(session, arguments)
+
+
+def _check_machine() -> None:
+    """Say plainly what is missing, before anything is tried."""
+    if sys.platform != "linux":
+        raise UsageError(
+            f"composer needs Linux: it is a container runtime of its own, and this is {sys.platform}"
+        )
+    if os.geteuid() != 0:
+        raise UsageError(
+            "composer needs root: it makes namespaces, mounts and networks",
+            hint="run it with sudo, or as root in a machine or container of your own",
+        )
+
+
+def _check_options(options: Arguments) -> None:
+    """Refuse global options with values that cannot be honoured."""
+    if (limit := options.number("parallel")) is not None and limit not in (-1, 0):
+        raise UsageError(
+            "--parallel is not available in composer: the engine sets its own limits", is_flag=True
+        )
+    ansi = options.text("ansi")
+    if ansi not in ("never", "always", "auto"):
+        raise UsageError(f'invalid value for --ansi: "{ansi}"', hint="never, always or auto", is_flag=True)
+    if ansi == "always" and options.text("progress") == "plain":
+        raise UsageError("can't use --progress plain while ANSI support is forced", is_flag=True)
+
+
+def _print_root_help() -> int:
+    from composer.cli.commands import HIDDEN, SUMMARY, USAGE
+    from composer.cli.help import group_help
+
+    sections = [
+        ("Management Commands", [(name, text) for name, (_, text) in FAMILIES.items()]),
+        ("Commands", [(name, text) for name, (_, text) in COMMANDS.items() if name not in HIDDEN]),
+    ]
+    sys.stdout.write(group_help(USAGE, SUMMARY, GLOBAL_FLAGS, sections))
+    return 0
+
+
+def _unknown(name: str, known: list[str], family: str = "") -> int:
+    from composer.cli.spelling import nearest
+
+    close = nearest(name, known)
+    hint = f"did you mean {close}?" if close else f"see `composer {family + ' ' if family else ''}--help`"
+    return _fail(f'unknown command: "{family + " " if family else ""}{name}"', hint)
+
+
+def _fail(message: str, hint: str = "", status: int = 1) -> int:
+    sys.stdout.flush()
+    sys.stderr.write(message + "\n" + (f"  {hint}\n" if hint else ""))
+    return status
+
+
+def _report(error: Exception, is_debug: bool) -> int:
+    """Print an error once, at the edge."""
+    if isinstance(error, UsageError):
+        return _fail(error.message, error.hint)
+    from runtime.errors import ComposerError
+
+    if is_debug:
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, ComposerError):
+        from composer.cli.faults import describe
+
+        return _fail(describe(error), status=error.exit_status)
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}")
+    return _fail(
+        f"composer itself failed: {type(error).__name__}: {error}",
+        "this is a mistake in composer; run it with --debug to see where",
+    )
+
+
+if __name__ == "__main__":
+    main()

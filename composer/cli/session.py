@@ -1,0 +1,245 @@
+"""One run of the command: global options, environment, output, and the way to the engine."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from composer.api.client import EngineClient
+    from composer.cli.arguments import Arguments
+    from composer.cli.progress import Renderer
+
+PROJECTS = "/composer/v1/projects"
+
+
+class Session:
+    """What every command has at hand. ``options`` are the global ones, ``started`` is in seconds since the epoch."""
+
+    def __init__(self, options: Arguments, env: Mapping[str, str], started: float) -> None:
+        self.options = options
+        self.env = env
+        self.started = started
+        self.is_debug = options.is_on("debug")
+        self.ansi = options.text("ansi") or env.get("COMPOSE_ANSI") or "auto"
+        self._client: EngineClient | None = None
+
+    # Output
+
+    def write(self, text: str) -> None:
+        """To stdout, at once."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def write_status(self, text: str) -> None:
+        """Progress: to stderr, or to stdout with COMPOSE_STATUS_STDOUT."""
+        stream = sys.stdout if self._status_fd == 1 else sys.stderr
+        stream.write(text)
+        stream.flush()
+
+    @property
+    def _status_fd(self) -> int:
+        return 1 if is_set(self.env, "COMPOSE_STATUS_STDOUT") else 2
+
+    def colours(self, fd: int) -> bool:
+        """Whether what goes to ``fd`` is coloured."""
+        from composer.cli.terminal import wants_colour
+
+        return wants_colour(fd, self.ansi, self.env)
+
+    def warn(self, message: str) -> None:
+        from composer.cli.progress import warning_line
+
+        self.write_status(warning_line(message, colour=self.colours(self._status_fd), started=self.started))
+
+    def renderer(self, title: str = "Running", *, quiet: bool = False, live: bool = True) -> Renderer:
+        """What shows the steps of a request, as ``--progress`` or COMPOSE_PROGRESS says. ``live`` false: lines that
+        can stand between other output."""
+        from composer.cli import progress
+        from composer.cli.terminal import is_terminal, size
+
+        fd = self._status_fd
+        mode = self.options.text("progress") or self.env.get("COMPOSE_PROGRESS") or "auto"
+        if quiet or mode == "quiet":
+            mode = "quiet"
+        elif mode == "auto":
+            can_redraw = self.ansi != "never" and self.env.get("TERM") != "dumb"
+            mode = "tty" if can_redraw and (self.ansi == "always" or is_terminal(fd)) else "plain"
+        colour = self.colours(fd)
+        if mode == "json":
+            return progress.JsonRenderer(self.write_status)
+        if mode == "quiet":
+            return progress.Renderer(self.write_status, colour=colour, started=self.started)
+        if mode == "plain" or not live:
+            is_coloured = colour and not live
+            return progress.PlainRenderer(self.write_status, colour=is_coloured, started=self.started)
+        if mode != "tty":
+            from composer.cli.arguments import UsageError
+
+            raise UsageError(f'unsupported --progress value "{mode}"', hint="auto, tty, plain, json or quiet")
+        return progress.LiveRenderer(
+            self.write_status, lambda: size(fd), title=title, colour=colour, started=self.started
+        )
+
+    def trace(self, text: str) -> None:
+        """``--debug``: one line with the milliseconds since the start."""
+        if self.is_debug:
+            from time import time
+
+            sys.stderr.write(f"[{(time() - self.started) * 1000:9.2f} ms] {text}\n")
+            sys.stderr.flush()
+
+    # The engine
+
+    @property
+    def client(self) -> EngineClient:
+        """The connection to the engine, which is started when nobody listens."""
+        if self._client is None:
+            self._client = self.connect()
+        return self._client
+
+    def connect(self) -> EngineClient:
+        """Another connection, for what happens at the same time."""
+        from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
+
+        from composer.api.client import EngineClient
+
+        path = socket_path(self.env, os.geteuid())
+        connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+        try:
+            connection.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            self.trace("starting the engine")
+            connection = self._start_engine()
+        self.trace(f"connected to {path}")
+        if self.is_debug:
+            from composer.cli.tracing import TracedClient
+
+            return TracedClient(path, connection, self.trace)
+        return EngineClient(path, connection=connection)
+
+    def _start_engine(self) -> Any:
+        from runtime.container.bootstrap import ensure_engine
+        from runtime.storage.paths import Paths
+
+        paths = Paths.from_environment(self.env, os.geteuid())
+        return ensure_engine(paths, [sys.executable, "-m", "composer.core"])
+
+    # The project
+
+    def source(self) -> dict[str, Any]:
+        """``ProjectSource``: which project the command is about."""
+        options = self.options
+        files = options.list("file")
+        source: dict[str, Any] = {"cwd": os.getcwd(), "env": dict(self.env)}
+        if files:
+            source["files"] = files
+        if "-" in files:
+            source["stdin"] = sys.stdin.read()
+        for field, value in (
+            ("project_name", options.text("project-name")),
+            ("project_directory", options.text("project-directory")),
+            ("profiles", options.list("profile")),
+            ("env_files", options.list("env-file")),
+            ("compatibility", options.is_on("compatibility") or is_set(self.env, "COMPOSE_COMPATIBILITY")),
+        ):
+            if value:
+                source[field] = value
+        return source
+
+    def events(
+        self, verb: str, body: dict[str, Any], client: EngineClient | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Post a request about the project (``project`` is filled in), and return what the engine says."""
+        body.setdefault("project", self.source())
+        return (client or self.client).stream("POST", f"{PROJECTS}/{verb}", body=body)
+
+    def resolve(self, services: list[str] | tuple[str, ...] = ()) -> dict[str, Any]:
+        """The project's name, services and containers."""
+        body = {"project": self.source(), "services": list(services)}
+        answer: dict[str, Any] = self.client.request("POST", f"{PROJECTS}/resolve", body=body).json()
+        return answer
+
+    def perform(
+        self,
+        verb: str,
+        body: dict[str, Any],
+        *,
+        title: str = "Running",
+        quiet: bool = False,
+        live: bool = True,
+    ) -> int:
+        """Post a request, render its steps, and return the exit status that it ends with. Raises ComposerError when
+        it fails."""
+        status, _ = self.perform_for(verb, body, title=title, quiet=quiet, live=live)
+        return status
+
+    def perform_for(
+        self,
+        verb: str,
+        body: dict[str, Any],
+        *,
+        title: str = "Running",
+        quiet: bool = False,
+        live: bool = True,
+    ) -> tuple[int, Any]:
+        """As :meth:`perform`, with the data of the result."""
+        renderer = self.renderer(title, quiet=quiet, live=live)
+        try:
+            for event in self.events(verb, body):
+                kind = event["type"]
+                if kind == "step":
+                    renderer.step(event)
+                elif kind == "warning":
+                    if not self.ignores(event["message"]):
+                        renderer.warning(event["message"])
+                elif kind == "result":
+                    return event.get("exit_status", 0), event.get("data")
+                elif kind == "error":
+                    raise error_of(event)
+        finally:
+            renderer.close()
+        raise _unfinished()
+
+    def ignores(self, warning: str) -> bool:
+        """Orphans are not mentioned with COMPOSE_IGNORE_ORPHANS."""
+        return "orphan" in warning and is_set(self.env, "COMPOSE_IGNORE_ORPHANS")
+
+
+def is_set(env: Mapping[str, str], name: str) -> bool:
+    """A variable that switches something on (1, true, yes ...)."""
+    return env.get(name, "").lower() in ("1", "t", "true", "y", "yes", "on")
+
+
+def socket_path(env: Mapping[str, str], uid: int) -> str:
+    """Where the engine listens: what ``runtime.storage.paths.Paths`` says, without its imports."""
+    if root := env.get("COMPOSER_ROOT"):
+        return os.path.join(os.path.abspath(root), "run", "engine.sock")
+    if uid == 0:
+        return "/run/composer/engine.sock"
+    return os.path.join(env.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}", "composer", "engine.sock")
+
+
+def error_of(event: dict[str, Any]) -> Exception:
+    """The ComposerError of an ErrorEvent."""
+    from runtime.errors import ComposerError, Location
+
+    return ComposerError(
+        event["message"],
+        hint=event.get("hint", ""),
+        exit_status=event.get("exit_status", 1),
+        locations=tuple(Location(**fields) for fields in event.get("locations", ())),
+    )
+
+
+def _unfinished() -> Exception:
+    from runtime.errors import ComposerError
+
+    return ComposerError(
+        "the engine ended the request without a result", hint="`composer engine logs` tells what happened"
+    )

@@ -1,0 +1,47 @@
+"""What the other end of stdout and stderr is, and colours for it."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN = "31", "32", "33", "34", "35", "36"
+
+LOG_COLOURS = (
+    CYAN, YELLOW, GREEN, MAGENTA, BLUE,
+    f"{CYAN};1", f"{YELLOW};1", f"{GREEN};1", f"{MAGENTA};1", f"{BLUE};1",
+)  # fmt: skip
+"""In the order in which Docker Compose gives them to containers."""
+
+
+def paint(text: str, colour: str) -> str:
+    """``text`` in a colour (parameters of SGR, ECMA-48); "" leaves it as it is."""
+    return f"\x1b[{colour}m{text}\x1b[0m" if colour else text
+
+
+def is_terminal(fd: int) -> bool:
+    from os import isatty
+
+    return isatty(fd)
+
+
+def wants_colour(fd: int, ansi: str, env: Mapping[str, str]) -> bool:
+    """Whether output on ``fd`` is coloured: ``--ansi`` decides (never, always), else NO_COLOR (no-color.org), TERM
+    and whether it is a terminal."""
+    if ansi == "never":
+        return False
+    if ansi == "always":
+        return True
+    return not env.get("NO_COLOR") and env.get("TERM") != "dumb" and is_terminal(fd)
+
+
+def size(fd: int) -> tuple[int, int]:
+    """Columns and rows; 80 and 24 when it is no terminal."""
+    from os import get_terminal_size
+
+    try:
+        columns, rows = get_terminal_size(fd)
+    except OSError:
+        return 80, 24
+    return columns or 80, rows or 24

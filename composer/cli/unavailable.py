@@ -1,0 +1,37 @@
+"""Commands of Docker Compose that composer does not have: they say so, and what to do instead."""
+
+from __future__ import annotations
+
+from composer.cli.arguments import Command
+
+_BUILD = "images cannot be built yet; build elsewhere and bring the image in with `composer image load`"
+_PUSH = "nothing can be sent to a registry; `composer image save` writes an archive"
+
+COMMANDS = {
+    "build": Command("build [OPTIONS] [SERVICE...]", "Build or rebuild services", None, refusal=_BUILD),
+    "commit": Command(
+        "commit [OPTIONS] SERVICE [REPOSITORY[:TAG]]",
+        "Make an image of a service container's changes",
+        None,
+        refusal="`composer export` with `composer image import` does the same for its files",
+    ),
+    "publish": Command(
+        "publish [OPTIONS] REPOSITORY[:TAG]", "Publish the application to a registry", None, refusal=_PUSH
+    ),
+    "push": Command("push [OPTIONS] [SERVICE...]", "Push the images of services", None, refusal=_PUSH),
+    "watch": Command(
+        "watch [SERVICE...]",
+        "Update containers when files change",
+        None,
+        refusal="files are not watched yet; `composer up -d` applies what has changed",
+    ),
+    "convert": Command(
+        "bridge convert",
+        "Convert Compose files into another model",
+        None,
+        refusal="there is no such converter",
+    ),
+    "transformations": Command(
+        "bridge transformations", "List converters", None, refusal="there is no such converter"
+    ),
+}
