@@ -1,0 +1,28 @@
+"""Resource limits by Docker's names (getrlimit(2))."""
+
+from __future__ import annotations
+
+import resource
+
+from runtime.errors import InvalidArgument
+
+NAMES = {
+    "as": 9, "core": 4, "cpu": 0, "data": 2, "fsize": 1, "locks": 10, "memlock": 8, "msgqueue": 12, "nice": 13,
+    "nofile": 7, "nproc": 6, "rss": 5, "rtprio": 14, "rttime": 15, "sigpending": 11, "stack": 3,
+}  # fmt: skip
+"""asm-generic/resource.h"""
+
+
+def resolve(name: str, soft: int, hard: int) -> tuple[int, int, int]:
+    """(number, soft, hard); -1 is no limit. Raises InvalidArgument for an unknown name or soft above hard."""
+    plain = name.lower().removeprefix("rlimit_")
+    if plain not in NAMES:
+        import difflib
+
+        close = difflib.get_close_matches(plain, NAMES, 1)
+        hint = f"did you mean {close[0]}?" if close else f"one of {', '.join(NAMES)}"
+        raise InvalidArgument(f"invalid ulimit type: {name}", hint=hint)
+    if hard != -1 and (soft == -1 or soft > hard):
+        raise InvalidArgument(f"ulimit {name}: soft limit must be less than or equal to hard limit: {soft} > {hard}")
+    infinity = resource.RLIM_INFINITY
+    return NAMES[plain], infinity if soft == -1 else soft, infinity if hard == -1 else hard
