@@ -51,8 +51,8 @@ class EngineClient:
 
     ``address`` is the path of the socket or a socket that is already connected. Connecting happens with the
     first request and raises ``FileNotFoundError`` or ``ConnectionRefusedError`` when no engine listens.
-    ``connection`` is a socket that is connected to ``address`` already. ``timeout`` bounds (in seconds) each wait for
-    the engine; None waits as long as it takes.
+    ``connection`` is a socket that is connected to ``address`` already. ``timeout`` bounds (in seconds) each
+    wait for the engine; None waits as long as it takes.
 
     All requests raise ``ComposerError`` with the engine's message, hint and exit status when it answers with
     an error. Not for use by several threads at once.

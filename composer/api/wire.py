@@ -12,11 +12,11 @@ import msgspec
 from runtime.errors import InvalidArgument
 
 
-class Wire(msgspec.Struct, rename="pascal", kw_only=True):
+class Wire(msgspec.Struct, frozen=True, rename="pascal", kw_only=True):
     """Base: fields are Docker's names in snake case."""
 
 
-class HealthcheckBody(Wire):
+class HealthcheckBody(Wire, frozen=True):
     test: list[str] = []
     interval: int = 0
     timeout: int = 0
@@ -25,22 +25,22 @@ class HealthcheckBody(Wire):
     retries: int = 0
 
 
-class LogConfigBody(Wire):
+class LogConfigBody(Wire, frozen=True):
     type: str = ""
     config: dict[str, str] = {}
 
 
-class RestartPolicyBody(Wire):
+class RestartPolicyBody(Wire, frozen=True):
     name: str = ""
     maximum_retry_count: int = 0
 
 
-class PortBindingBody(Wire):
+class PortBindingBody(Wire, frozen=True):
     host_ip: str = ""
     host_port: str = ""
 
 
-class BindOptions(Wire):
+class BindOptions(Wire, frozen=True):
     propagation: str = ""
     non_recursive: bool = False
     create_mountpoint: bool = False
@@ -48,29 +48,29 @@ class BindOptions(Wire):
     read_only_force_recursive: bool = False
 
 
-class DriverConfig(Wire):
+class DriverConfig(Wire, frozen=True):
     name: str = ""
     options: dict[str, str] = {}
 
 
-class VolumeOptions(Wire):
+class VolumeOptions(Wire, frozen=True):
     no_copy: bool = False
     labels: dict[str, str] = {}
     driver_config: DriverConfig | None = None
     subpath: str = ""
 
 
-class TmpfsOptions(Wire):
+class TmpfsOptions(Wire, frozen=True):
     size_bytes: int = 0
     mode: int | None = None
     options: list[list[str]] = []
 
 
-class ImageOptions(Wire):
+class ImageOptions(Wire, frozen=True):
     subpath: str = ""
 
 
-class MountBody(Wire):
+class MountBody(Wire, frozen=True):
     type: str = ""
     source: str = ""
     target: str = ""
@@ -82,29 +82,29 @@ class MountBody(Wire):
     image_options: ImageOptions = ImageOptions()
 
 
-class DeviceBody(Wire):
+class DeviceBody(Wire, frozen=True):
     path_on_host: str = ""
     path_in_container: str = ""
     cgroup_permissions: str = ""
 
 
-class UlimitBody(Wire):
+class UlimitBody(Wire, frozen=True):
     name: str = ""
     soft: int = 0
     hard: int = 0
 
 
-class WeightDeviceBody(Wire):
+class WeightDeviceBody(Wire, frozen=True):
     path: str
     weight: int = 0
 
 
-class ThrottleDeviceBody(Wire):
+class ThrottleDeviceBody(Wire, frozen=True):
     path: str
     rate: int = 0
 
 
-class ResourcesBody(Wire):
+class ResourcesBody(Wire, frozen=True):
     """The part of HostConfig that ``POST /containers/{id}/update`` takes too."""
 
     cpu_shares: int = 0
@@ -135,7 +135,7 @@ class ResourcesBody(Wire):
     restart_policy: RestartPolicyBody = RestartPolicyBody()
 
 
-class HostConfigBody(ResourcesBody):
+class HostConfigBody(ResourcesBody, frozen=True):
     binds: list[str] = []
     container_id_file: str = msgspec.field(name="ContainerIDFile", default="")
     log_config: LogConfigBody = LogConfigBody()
@@ -183,13 +183,13 @@ class HostConfigBody(ResourcesBody):
     io_maximum_bandwidth: int = msgspec.field(name="IOMaximumBandwidth", default=0)
 
 
-class IpamConfigBody(Wire):
+class IpamConfigBody(Wire, frozen=True):
     ipv4_address: str = msgspec.field(name="IPv4Address", default="")
     ipv6_address: str = msgspec.field(name="IPv6Address", default="")
     link_local_ips: list[str] = msgspec.field(name="LinkLocalIPs", default=[])
 
 
-class EndpointBody(Wire):
+class EndpointBody(Wire, frozen=True):
     """An endpoint as clients send it; what only the engine knows (NetworkID, Gateway ...) is not looked
     at."""
 
@@ -201,11 +201,11 @@ class EndpointBody(Wire):
     gw_priority: int = 0
 
 
-class NetworkingBody(Wire):
+class NetworkingBody(Wire, frozen=True):
     endpoints_config: dict[str, EndpointBody] = {}
 
 
-class CreateBody(Wire):
+class CreateBody(Wire, frozen=True):
     hostname: str = ""
     domainname: str = ""
     user: str = ""
@@ -235,7 +235,7 @@ class CreateBody(Wire):
     networking_config: NetworkingBody = NetworkingBody()
 
 
-class ExecBody(Wire):
+class ExecBody(Wire, frozen=True):
     """``POST /containers/{id}/exec``."""
 
     user: str = ""
@@ -252,7 +252,7 @@ class ExecBody(Wire):
     cmd: list[str] = []
 
 
-class ExecStartBody(Wire):
+class ExecStartBody(Wire, frozen=True):
     """``POST /exec/{id}/start``."""
 
     detach: bool = False
@@ -260,7 +260,7 @@ class ExecStartBody(Wire):
     console_size: list[int] = []
 
 
-class VolumeBody(Wire):
+class VolumeBody(Wire, frozen=True):
     """``POST /volumes/create``."""
 
     name: str = ""
@@ -270,20 +270,20 @@ class VolumeBody(Wire):
     cluster_volume_spec: dict[str, Any] = {}
 
 
-class IpamPoolBody(Wire):
+class IpamPoolBody(Wire, frozen=True):
     subnet: str = ""
     ip_range: str = msgspec.field(name="IPRange", default="")
     gateway: str = ""
     auxiliary_addresses: dict[str, str] = {}
 
 
-class IpamBody(Wire):
+class IpamBody(Wire, frozen=True):
     driver: str = ""
     options: dict[str, str] = {}
     config: list[IpamPoolBody] = []
 
 
-class NetworkBody(Wire):
+class NetworkBody(Wire, frozen=True):
     """``POST /networks/create``."""
 
     name: str = ""
@@ -302,12 +302,12 @@ class NetworkBody(Wire):
     labels: dict[str, str] = {}
 
 
-class ConnectBody(Wire):
+class ConnectBody(Wire, frozen=True):
     container: str = ""
     endpoint_config: EndpointBody = EndpointBody()
 
 
-class DisconnectBody(Wire):
+class DisconnectBody(Wire, frozen=True):
     container: str = ""
     force: bool = False
 

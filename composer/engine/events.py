@@ -53,16 +53,20 @@ class Events:
                     listener.offer(event)
         self._listeners.add(listener)
         try:
-            remaining = float("inf") if until is None else max(0.0, (until - time.time_ns()) / 1e9)
-            with trio.move_on_after(remaining):
-                while True:
+            while True:
+                # The scope may not be open across the yield: it would cancel what the reader does with the event.
+                with trio.move_on_after(_seconds_until(until)) as scope:
                     event = await listener.next()
-                    if until is not None and event.time_ns > until:
-                        return
-                    if matches(event, filters or {}):
-                        yield event
+                if scope.cancelled_caught or (until is not None and event.time_ns > until):
+                    return
+                if matches(event, filters or {}):
+                    yield event
         finally:
             self._listeners.discard(listener)
+
+
+def _seconds_until(time_ns: int | None) -> float:
+    return float("inf") if time_ns is None else max(0.0, (time_ns - time.time_ns()) / 1e9)
 
 
 class _Listener:
