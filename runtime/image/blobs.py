@@ -7,11 +7,14 @@ resumed.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from runtime.image.compression import Readable
 from runtime.image.digest import Digest
 from runtime.image.manifest import Descriptor, InvalidImage
 from runtime.storage.files import storage_error, sync_directory, write_atomically
@@ -26,6 +29,7 @@ class BlobStore:
     def __init__(self, root: Path) -> None:
         self.blobs = root / "blobs"
         self.ingest = root / "ingest"
+        self._writing: set[str] = set()
 
     def path(self, digest: Digest) -> Path:
         return self.blobs / digest.algorithm / digest.hex
@@ -116,6 +120,41 @@ class BlobStore:
                         found.append(Digest.parse(f"{algorithm}:{name}"))
         return found
 
+    def discard_partial(self) -> None:
+        """Forget what interrupted downloads left; those that are going on are not touched."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in set(os.listdir(self.ingest)) - self._writing:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.ingest / name)
+
+    def spool(self, source: Readable) -> Descriptor:
+        """Keep a stream of unknown length and digest, as it is. Blocking."""
+        self._make(self.ingest)
+        path = self.ingest / f"spool-{secrets.token_hex(8)}"
+        self._writing.add(path.name)
+        hasher = hashlib.sha256(usedforsecurity=False)
+        size = 0
+        try:
+            with open(path, "xb") as file:
+                while chunk := source.read(_CHUNK):
+                    file.write(chunk)
+                    hasher.update(chunk)
+                    size += len(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            digest = Digest.parse("sha256:" + hasher.hexdigest())
+            target = self.path(digest)
+            self._make(target.parent)
+            os.rename(path, target)
+            sync_directory(target.parent)
+        except OSError as error:
+            raise storage_error(error, "write", path) from error
+        finally:
+            self._writing.discard(path.name)
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        return Descriptor("", digest, size)
+
     def _make(self, directory: Path) -> None:
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -132,6 +171,7 @@ class Ingest:
         self.path = store.ingest / f"{descriptor.digest.algorithm}-{descriptor.digest.hex}"
         self._hasher = descriptor.digest.hasher()
         self.offset = 0
+        store._writing.add(self.path.name)
         try:
             self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 - closed by close()
         except OSError as error:
@@ -190,12 +230,13 @@ class Ingest:
 
     def close(self) -> None:
         """Keep what there is for the next time."""
+        self._store._writing.discard(self.path.name)
         self._file.close()
 
 
-def copy(source: BinaryIO, ingest: Ingest, on_progress: Callable[[int], None] | None = None) -> None:
-    """Write all of ``source`` (from the ingest's offset on) and commit. Blocking."""
-    source.seek(ingest.offset)
+def copy(source: Readable, ingest: Ingest, on_progress: Callable[[int], None] | None = None) -> None:
+    """Write all of ``source`` and commit. Blocking."""
+    ingest.restart()
     while chunk := source.read(_CHUNK):
         ingest.write(chunk)
         if on_progress is not None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,12 +22,16 @@ KIND = "image"
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 
 
+Lowers = Callable[[Sequence[Digest]], tuple[Path, ...]]
+"""From chain ids, lowest first, to the directories for overlayfs."""
+
+
 class Catalogue:
     """All images by id and by name, kept in memory and in the database alike."""
 
-    def __init__(self, database: StateDatabase, layer_path: Callable[[Digest], Path]) -> None:
+    def __init__(self, database: StateDatabase, lowers: Lowers) -> None:
         self._database = database
-        self._layer_path = layer_path
+        self._lowers = lowers
         self._records: dict[str, ImageRecord] = {}
         self._images: dict[str, Image] = {}
         self._names: dict[str, str] = {}
@@ -44,7 +48,7 @@ class Catalogue:
                 self.notices.append(f"the record of image {key} was damaged and is set aside: {error}")
 
     def _enter(self, record: ImageRecord) -> None:
-        image = _image(record, self._layer_path)
+        image = _image(record, self._lowers)
         self._forget(record.id)
         self._records[record.id] = record
         self._images[record.id] = image
@@ -191,7 +195,7 @@ class Catalogue:
         return None
 
 
-def _image(record: ImageRecord, layer_path: Callable[[Digest], Path]) -> Image:
+def _image(record: ImageRecord, lowers: Lowers) -> Image:
     document = parse_config(record.config.encode())
     sizes = iter([layer.size for layer in record.layers])
     history = tuple(
@@ -208,7 +212,7 @@ def _image(record: ImageRecord, layer_path: Callable[[Digest], Path]) -> Image:
     return Image(
         id=record.id,
         config=document.config,
-        layers=tuple(layer_path(chain_id) for chain_id in reversed(record.chain_ids)),
+        layers=lowers(record.chain_ids),
         tags=tuple(sorted(parse_reference(tag).familiar for tag in record.tags)),
         digests=tuple(sorted(parse_reference(name).familiar for name in record.digests)),
         created=parse_time(document.created),

@@ -18,9 +18,10 @@ from runtime.image.digest import Digest
 from runtime.image.manifest import InvalidImage
 from runtime.image.unpack import LAYER_LIMIT, Unpacked, unpack
 from runtime.kernel.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
-from runtime.storage.files import TEMPORARY_PREFIX, storage_error, sync_directory
+from runtime.storage.files import TEMPORARY_PREFIX, directory_size, storage_error, sync_directory
 from runtime.storage.removal import TRASH, discard, empty_trash
 
+_EMPTY = "empty"
 _PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 _RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 
@@ -35,13 +36,31 @@ class LayerStore:
         """The directory that overlayfs gets."""
         return self.root / chain_id.hex / "diff"
 
+    def lowers(self, chain: Sequence[Digest]) -> tuple[Path, ...]:
+        """The directories of an image whose layers are ``chain``, topmost first; one empty one when it has
+        none."""
+        return tuple(self.diff(chain_id) for chain_id in reversed(chain)) or (self.root / _EMPTY,)
+
     def has(self, chain_id: Digest) -> bool:
         return self.diff(chain_id).is_dir()
+
+    def size(self, chain_id: Digest) -> int:
+        """Bytes of a layer's files, counted anew."""
+        return directory_size(self.diff(chain_id))
+
+    def prepare(self) -> None:
+        """Make the directory (which nobody else may enter: layers hold set-uid files) and the empty layer in
+        it."""
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.root / _EMPTY).mkdir(mode=0o755, exist_ok=True)
+        except OSError as error:
+            raise storage_error(error, "create", self.root / _EMPTY) from error
 
     def stage(
         self,
         source: Readable,
-        diff_id: Digest,
+        diff_id: Digest | None,
         on_progress: Callable[[int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
         limit: int = LAYER_LIMIT,
@@ -50,7 +69,6 @@ class LayerStore:
         layer."""
         directory = self.root / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
         try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory.mkdir(mode=0o700)
             (directory / "diff").mkdir()
             os.chmod(directory / "diff", 0o755)
@@ -61,7 +79,7 @@ class LayerStore:
             staged.unpacked = unpack(
                 source, directory / "diff", limit=limit, on_progress=on_progress, cancelled=cancelled
             )
-            if staged.unpacked.diff_id != diff_id:
+            if diff_id is not None and staged.unpacked.diff_id != diff_id:
                 raise InvalidImage(f"the layer unpacks to {staged.unpacked.diff_id} instead of {diff_id}")
         except BaseException:
             staged.discard()
@@ -103,6 +121,11 @@ class StagedLayer:
     @property
     def size(self) -> int:
         return self.unpacked.size if self.unpacked is not None else 0
+
+    @property
+    def diff_id(self) -> Digest:
+        assert self.unpacked is not None
+        return self.unpacked.diff_id
 
     def commit(self, chain_id: Digest, below: Sequence[Digest]) -> None:
         """Make it visible as ``chain_id`` on top of the layers ``below`` (topmost first), which must be

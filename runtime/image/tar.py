@@ -35,7 +35,8 @@ class Source(Protocol):
     """What a tar is read from."""
 
     def read(self, size: int, /) -> bytes:
-        """Up to ``size`` bytes, b"" at the end."""
+        """Up to ``size`` bytes, b"" at the end. A source may also have ``skip(count)``, as cheap as a
+        seek."""
 
 
 @dataclass(slots=True)
@@ -70,6 +71,17 @@ class TarReader:
         self._position = 0
         self._left = 0
         self._padding = 0
+        self._taken = 0
+
+    @property
+    def offset(self) -> int:
+        """Where in the stream the reader is: after a header, where the entry's data begins."""
+        return self._taken - len(self._buffer) + self._position
+
+    def _more(self) -> bytes:
+        chunk = self._source.read(1 << 20)
+        self._taken += len(chunk)
+        return chunk
 
     def _exactly(self, count: int) -> bytes:
         end = self._position + count
@@ -81,7 +93,7 @@ class TarReader:
         missing = count - len(parts[0])
         self._buffer, self._position = b"", 0
         while missing > 0:
-            chunk = self._source.read(1 << 20)
+            chunk = self._more()
             if not chunk:
                 raise InvalidImage("the archive is truncated")
             if len(chunk) > missing:
@@ -92,6 +104,13 @@ class TarReader:
         return b"".join(parts)
 
     def _skip(self, count: int) -> None:
+        jump = getattr(self._source, "skip", None)
+        buffered = len(self._buffer) - self._position
+        if jump is not None and count > buffered:
+            self._buffer, self._position = b"", 0
+            self._taken += count - buffered
+            jump(count - buffered)
+            return
         while count > 0:
             step = min(count, 1 << 20)
             self._exactly(step)
@@ -102,7 +121,7 @@ class TarReader:
         while self._left:
             available = len(self._buffer) - self._position
             if available == 0:
-                self._buffer, self._position = self._source.read(1 << 20), 0
+                self._buffer, self._position = self._more(), 0
                 if not self._buffer:
                     raise InvalidImage("the archive is truncated")
                 continue
@@ -182,7 +201,7 @@ class TarReader:
         self._skip(self._left + self._padding)
         self._left = self._padding = 0
         if self._position >= len(self._buffer):
-            self._buffer, self._position = self._source.read(1 << 20), 0
+            self._buffer, self._position = self._more(), 0
             if not self._buffer:
                 return None
         block = self._exactly(BLOCK)

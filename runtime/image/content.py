@@ -1,0 +1,290 @@
+"""Blobs, layers and the catalogue of one engine, and what ties them: an image's layers are unpacked below
+each other, what is in use is not collected, and one layer is fetched and unpacked once for everybody who
+wants it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import trio
+
+from runtime.image.blobs import BlobStore
+from runtime.image.catalogue import Catalogue
+from runtime.image.compression import Readable, detect
+from runtime.image.digest import Digest, chain_ids
+from runtime.image.flight import KeyedLocks
+from runtime.image.layers import LayerStore, StagedLayer
+from runtime.image.manifest import OCI_LAYER, Descriptor, InvalidImage, Manifest, parse_config
+from runtime.image.model import Image, LayerRecord, Progress, PullProgress
+from runtime.storage.state import StateDatabase
+
+_REPORT_EVERY = 0.1
+"""Seconds between two progress events of one layer."""
+
+MEDIA_SUFFIX = {"": "", "gzip": "+gzip", "zstd": "+zstd", "xz": "+xz", "bzip2": "+bzip2"}
+Fetch = Callable[[Descriptor], Awaitable[None]]
+"""Brings a blob into the store; returns when it is there."""
+
+
+class Throttle:
+    """Passes on at most one progress event in ``_REPORT_EVERY`` seconds."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._next = 0.0
+
+    def __call__(self, event: PullProgress) -> None:
+        now = trio.current_time()
+        if now >= self._next:
+            self._next = now + _REPORT_EVERY
+            self._progress(event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    descriptor: Descriptor
+    diff_id: Digest | None
+    """None: whatever comes of it."""
+    chain_id: Digest
+    below: tuple[Digest, ...]
+    """Topmost first."""
+
+
+class Content:
+    """Everything on the disk below ``root`` that belongs to images. Methods are for the trio thread."""
+
+    def __init__(self, root: Path, database: StateDatabase) -> None:
+        self.blobs = BlobStore(root)
+        self.layers = LayerStore(root / "layers")
+        self.catalogue = Catalogue(database, self.layers.lowers)
+        self._locks = KeyedLocks()
+        self._busy = 0
+        self._pins: Counter[Digest] = Counter()
+        self._unpackers = trio.CapacityLimiter(max(2, os.cpu_count() or 2))
+
+    @staticmethod
+    def chain(config: bytes) -> tuple[Digest, ...]:
+        """The chain ids of the image with a configuration, lowest first."""
+        return chain_ids(parse_config(config).diff_ids)
+
+    def is_complete(self, image: Image) -> bool:
+        """Whether all its layers are on the disk."""
+        return all(path.is_dir() for path in image.layers)
+
+    @contextlib.contextmanager
+    def collecting_stopped(self) -> Iterator[None]:
+        """Collect nothing meanwhile: for content whose digest is not known before it is there."""
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+
+    @contextlib.contextmanager
+    def pinned(self, digests: Sequence[Digest]) -> Iterator[None]:
+        """Keep blobs and layers from being collected while an image is on its way."""
+        self._pins.update(digests)
+        try:
+            yield
+        finally:
+            self._pins.subtract(digests)
+            self._pins = +self._pins
+
+    async def assemble(
+        self, config: bytes, manifest: Manifest, fetch: Fetch, progress: Progress
+    ) -> list[LayerRecord]:
+        """Get and unpack all layers of an image, several at a time, and return their records, lowest first.
+
+        ``fetch`` is asked for the blobs that are needed and not there. Raises InvalidImage, or what ``fetch``
+        raises; layers that were complete by then stay until the next collection.
+        """
+        diff_ids = parse_config(config).diff_ids
+        if len(diff_ids) != len(manifest.layers):
+            raise InvalidImage(
+                f"the image has {len(manifest.layers)} layers but its configuration names {len(diff_ids)}"
+            )
+        chain = chain_ids(diff_ids)
+        layers = [
+            _Layer(descriptor, diff_id, chain[n], tuple(reversed(chain[:n])))
+            for n, (descriptor, diff_id) in enumerate(zip(manifest.layers, diff_ids, strict=True))
+        ]
+        records: list[LayerRecord | None] = [None] * len(layers)
+        done = [trio.Event() for _ in layers]
+        failures: list[Exception] = []
+
+        async def one(number: int, scope: trio.CancelScope) -> None:
+            try:
+                records[number] = await self._layer(
+                    layers[number], fetch, progress, done[number - 1] if number else None
+                )
+                done[number].set()
+            except Exception as error:
+                failures.append(error)
+                scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for number in range(len(layers)):
+                nursery.start_soon(one, number, nursery.cancel_scope)
+        if failures:
+            raise failures[0]
+        return [record for record in records if record is not None]
+
+    async def _layer(
+        self, layer: _Layer, fetch: Fetch, progress: Progress, below: trio.Event | None
+    ) -> LayerRecord:
+        short = layer.descriptor.digest.short
+        progress(PullProgress(short, "Pulling fs layer"))
+        async with self._locks.hold(layer.chain_id):
+            known = self.catalogue.layer(layer.chain_id)
+            if self.layers.has(layer.chain_id):
+                if known is None and not self.blobs.has(layer.descriptor.digest, layer.descriptor.size):
+                    await self._fetch(layer.descriptor, fetch)
+                progress(PullProgress(short, "Already exists"))
+                if below is not None:
+                    await below.wait()
+                return known or _record(layer, self.layers.size(layer.chain_id))
+            if not self.blobs.has(layer.descriptor.digest, layer.descriptor.size):
+                await self._fetch(layer.descriptor, fetch)
+            try:
+                staged = await self._stage(layer, progress)
+            except InvalidImage:
+                if await trio.to_thread.run_sync(self.blobs.verify, layer.descriptor.digest):
+                    raise
+                # The disk has spoilt what was verified when it came: once more from where it came from.
+                self.blobs.remove(layer.descriptor.digest)
+                await self._fetch(layer.descriptor, fetch)
+                staged = await self._stage(layer, progress)
+            try:
+                if below is not None:
+                    await below.wait()
+                await trio.to_thread.run_sync(staged.commit, layer.chain_id, layer.below)
+            except BaseException:
+                staged.discard()
+                raise
+        progress(PullProgress(short, "Pull complete"))
+        return _record(layer, staged.size)
+
+    async def add_layer(self, source: Readable, below: Sequence[Digest], progress: Progress) -> LayerRecord:
+        """Keep and unpack a layer that nobody has described yet, on top of ``below`` (topmost first).
+
+        Hold :meth:`collecting_stopped` until an image with it is registered.
+        """
+        descriptor = await trio.to_thread.run_sync(self.blobs.spool, source)
+        layer = _Layer(descriptor, None, descriptor.digest, tuple(below))
+        staged = await self._stage(layer, progress)
+        diff_id = staged.diff_id
+        chain_id = Digest.of(f"{below[0]} {diff_id}".encode()) if below else diff_id
+        async with self._locks.hold(chain_id):
+            if self.layers.has(chain_id):
+                staged.discard()
+            else:
+                await trio.to_thread.run_sync(staged.commit, chain_id, below)
+        with self.blobs.open(descriptor.digest) as blob:
+            media_type = f"{OCI_LAYER}{MEDIA_SUFFIX[detect(blob.read(6))]}"
+        return LayerRecord(diff_id, chain_id, staged.size, descriptor.digest, descriptor.size, media_type)
+
+    async def _fetch(self, descriptor: Descriptor, fetch: Fetch) -> None:
+        async with self._locks.hold(descriptor.digest):
+            if not self.blobs.has(descriptor.digest, descriptor.size):
+                await fetch(descriptor)
+
+    async def _stage(self, layer: _Layer, progress: Progress) -> StagedLayer:
+        """Unpack in a thread; when this is cancelled, the thread sees it and ends first."""
+        short, total = layer.descriptor.digest.short, layer.descriptor.size
+        token = trio.lowlevel.current_trio_token()
+        throttle = Throttle(progress)
+        progress(PullProgress(short, "Extracting", 0, total))
+
+        def report(current: int) -> None:
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(
+                    throttle, PullProgress(short, "Extracting", current, total), idempotent=True
+                )
+
+        def work() -> StagedLayer:
+            with self.blobs.open(layer.descriptor.digest) as blob:
+                return self.layers.stage(_Counted(blob, report), layer.diff_id, cancelled=_is_cancelled)
+
+        return await trio.to_thread.run_sync(work, limiter=self._unpackers)
+
+    # Collection
+
+    def collect(self) -> int:
+        """Remove the blobs and layers that no image has and nobody is bringing in; bytes of blobs given back.
+
+        Unpacked layers are only renamed away: :meth:`sweep` deletes them.
+        """
+        if self._busy:
+            return 0
+        used: set[Digest] = set(self._pins)
+        for record in self.catalogue.records():
+            for layer in record.layers:
+                used.add(Digest(layer.chain_id))
+                used.add(Digest(layer.blob))
+        for chain_id in self.layers.all():
+            if chain_id not in used:
+                self.layers.remove(chain_id)
+        return sum(self.blobs.remove(digest) for digest in self.blobs.all() if digest not in used)
+
+    def disk_usage(self) -> int:
+        """Bytes of the blobs and of the files in the layers of all images, each once."""
+        blobs: dict[str, int] = {}
+        layers: dict[str, int] = {}
+        for record in self.catalogue.records():
+            for layer in record.layers:
+                blobs[layer.blob] = layer.blob_size
+                layers[layer.chain_id] = layer.size
+        return sum(blobs.values()) + sum(layers.values())
+
+    def shared_size(self, image: Image) -> int:
+        """Bytes of the layers that other images have, too."""
+        others = {
+            layer.chain_id
+            for record in self.catalogue.records()
+            if record.id != image.id
+            for layer in record.layers
+        }
+        record = self.catalogue.record(image.id)
+        return sum(layer.size for layer in (record.layers if record else ()) if layer.chain_id in others)
+
+    async def sweep(self) -> list[str]:
+        """Delete what was put aside, in a thread. Returns what could not be deleted."""
+        return await trio.to_thread.run_sync(self.layers.sweep)
+
+
+class _Counted:
+    """Reports how many compressed bytes have been read."""
+
+    def __init__(self, source: BinaryIO, report: Callable[[int], None]) -> None:
+        self._source = source
+        self._report = report
+        self._count = 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._source.read(max(size, 1 << 18))
+        self._count += len(data)
+        self._report(self._count)
+        return data
+
+
+def _is_cancelled() -> bool:
+    """In a thread of ``trio.to_thread``: raises Cancelled when the task that waits for it was cancelled."""
+    trio.from_thread.check_cancelled()
+    return False
+
+
+def _record(layer: _Layer, size: int) -> LayerRecord:
+    return LayerRecord(
+        diff_id=layer.diff_id or "",
+        chain_id=layer.chain_id,
+        size=size,
+        blob=layer.descriptor.digest,
+        blob_size=layer.descriptor.size,
+        media_type=layer.descriptor.media_type,
+    )

@@ -1,0 +1,317 @@
+"""The images of one engine: the interface of this package.
+
+``<root>/blobs`` has what registries and archives gave, ``<root>/layers`` the same unpacked, the state
+database the names. Nothing is visible before it is complete, and one pull or layer is worked on once however
+many ask for it.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from runtime.errors import ComposerError, Conflict, InvalidArgument
+from runtime.image import archive
+from runtime.image.changes import apply_changes
+from runtime.image.configuration import Credentials, RegistryConfiguration
+from runtime.image.content import Content
+from runtime.image.flight import KeyedLocks
+from runtime.image.host import host_image
+from runtime.image.model import HistoryEntry, Image, ImageUse, Progress, PullProgress, Removal
+from runtime.image.platform import Platform, parse_platform
+from runtime.image.pull import Puller
+from runtime.image.reference import parse_reference
+from runtime.storage.state import StateDatabase
+
+
+class ImageStore:
+    """All methods are for the trio thread; the ``async`` ones take as long as networks and disks do.
+
+    ``users`` answers which containers were made from the image with an id.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        database: StateDatabase,
+        configuration: RegistryConfiguration | None = None,
+        *,
+        users: Callable[[str], Sequence[ImageUse]] = lambda _: (),
+        env: Mapping[str, str] = os.environ,
+        platform: Platform | None = None,
+    ) -> None:
+        self.users = users
+        self._content = Content(root, database)
+        self._catalogue = self._content.catalogue
+        self._platform = platform or Platform.host()
+        self._puller = Puller(self._content, configuration or RegistryConfiguration(), env)
+        self._pulls = KeyedLocks()
+        self._watchers: dict[object, list[Progress]] = {}
+        self._results: dict[object, Image | ComposerError] = {}
+        self._content.layers.prepare()
+        self._content.layers.discard_interrupted()
+        self._host_root = root / "host"
+        self._host = host_image(self._host_root, self._platform)
+        self._catalogue.embed(self._host)
+
+    @property
+    def notices(self) -> list[str]:
+        """Sentences for the engine's log: records that had to be set aside."""
+        return self._catalogue.notices
+
+    # Finding
+
+    def resolve(self, text: str) -> Image | None:
+        """The image for a reference, an id or the beginning of one; None when there is none here.
+
+        Raises InvalidArgument for what is neither, or is the beginning of several ids.
+        """
+        return self._catalogue.resolve(text)
+
+    def get(self, text: str) -> Image:
+        """As :meth:`resolve`; raises NotFound (``No such image: x:latest``)."""
+        return self._catalogue.get(text)
+
+    def image(self, image_id: str) -> Image | None:
+        """By full id."""
+        return self._catalogue.image(image_id)
+
+    def list(self) -> Sequence[Image]:
+        """Newest first, the embedded image last."""
+        return self._catalogue.images()
+
+    def history(self, text: str) -> Sequence[HistoryEntry]:
+        """Newest first. Raises NotFound."""
+        return tuple(reversed(self.get(text).history))
+
+    def config_json(self, text: str) -> bytes:
+        """The configuration as it was pulled, loaded or built; b"" for the embedded image. Raises
+        NotFound."""
+        record = self._catalogue.record(self.get(text).id)
+        return record.config.encode() if record is not None else b""
+
+    def platform_of(self, text: str) -> Platform:
+        """What ``--platform`` says, or this machine's. Raises InvalidArgument."""
+        return parse_platform(text, self._platform) if text else self._platform
+
+    # Pulling
+
+    async def pull(
+        self,
+        text: str,
+        platform: str = "",
+        progress: Progress | None = None,
+        credentials: Credentials | None = None,
+    ) -> Image:
+        """Bring an image here, or find that it is here unchanged.
+
+        Several calls for the same image share one pull; each gets the progress from when it came. Raises
+        NotFound (``manifest for x not found``), AccessDenied, Unreachable, InvalidImage, InvalidArgument.
+        """
+        reference = parse_reference(text).with_default_tag()
+        embedded = self._catalogue.by_name(reference)
+        if embedded is not None and embedded.is_embedded:
+            return embedded
+        wanted = self.platform_of(platform)
+        key = (str(reference), wanted, platform != "")
+        watchers = self._watchers.setdefault(key, [])
+        watchers.append(progress or _ignore)
+
+        def tell(event: PullProgress) -> None:
+            for watcher in tuple(watchers):
+                watcher(event)
+
+        try:
+            async with self._pulls.hold(key) as waited:
+                if not waited:
+                    self._results.pop(key, None)
+                result = self._results.get(key)
+                if result is None:
+                    try:
+                        result = await self._puller.pull(
+                            reference, wanted, tell, exact=platform != "", credentials=credentials
+                        )
+                    except ComposerError as error:
+                        result = error
+                    self._results[key] = result
+        finally:
+            watchers.remove(progress or _ignore)
+            if not watchers:
+                self._watchers.pop(key, None)
+                self._results.pop(key, None)
+        if isinstance(result, ComposerError):
+            raise copy.copy(result)
+        return self._catalogue.image(result.id) or result
+
+    # Archives
+
+    async def load(self, source: Path, progress: Progress | None = None) -> Sequence[Image]:
+        """Register all images of a docker-archive or OCI layout (a tar, compressed or not, or a directory).
+
+        Raises InvalidImage, or ComposerError when the file cannot be read.
+        """
+        return await archive.load(self._content, source, self._platform, progress or _ignore)
+
+    async def import_(
+        self,
+        source: BinaryIO,
+        reference: str = "",
+        changes: Sequence[str] = (),
+        message: str = "",
+        platform: str = "",
+        progress: Progress | None = None,
+    ) -> Image:
+        """Make an image of a root file system's tar (plain, gzip, zstd, xz or bzip2), ``changes`` being
+        Dockerfile instructions (CMD, ENV ...). ``source`` is read in a thread."""
+        name = parse_reference(reference).with_default_tag() if reference else None
+        if name is not None and name.digest is not None:
+            raise InvalidArgument("cannot import digest reference")
+        config = apply_changes(changes)
+        return await archive.import_(
+            self._content, source, name, config, message, self.platform_of(platform), progress or _ignore
+        )
+
+    def save(self, texts: Sequence[str]) -> AsyncIterator[bytes]:
+        """The pieces of a tar that is a docker-archive and an OCI layout in one, with the images and the tags
+        that were named. Raises NotFound, and InvalidArgument for the embedded image, before the first
+        piece."""
+        chosen: list[tuple[Image, Sequence[str]]] = []
+        for text in texts:
+            image = self.get(text)
+            if image.is_embedded:
+                raise InvalidArgument(f"{image.tags[0]} is this machine itself and cannot be saved")
+            chosen.append((image, self._tags_meant(image, text)))
+        return archive.save(self._content, chosen)
+
+    def _tags_meant(self, image: Image, text: str) -> Sequence[str]:
+        """The tags that a text names: one for a tag, all for a bare name, none for an id."""
+        with suppress(InvalidArgument):
+            reference = parse_reference(text)
+            if reference.digest is None and reference.with_default_tag().familiar in image.tags:
+                return (str(reference.with_default_tag()),)
+        return ()
+
+    # Naming and removing
+
+    def tag(self, text: str, target: str) -> Image:
+        """Give an image another name. Raises NotFound, InvalidArgument."""
+        image = self.get(text)
+        reference = parse_reference(target).with_default_tag()
+        if reference.digest is not None:
+            raise InvalidArgument("refusing to create a tag with a digest reference")
+        if image.is_embedded:
+            raise InvalidArgument(f"{image.tags[0]} is this machine itself and keeps its name")
+        self._catalogue.add_tag(image.id, reference)
+        return self.get(image.id)
+
+    def remove(self, text: str, *, force: bool = False) -> Removal:
+        """Take a name away, and with the last one the image (``docker image rm``).
+
+        Raises NotFound, and Conflict when containers use it or (by id) several repositories name it;
+        ``force`` takes the names away all the same, but keeps an image that containers use. Call
+        :meth:`sweep` afterwards.
+        """
+        image = self.get(text)
+        if image.is_embedded:
+            raise Conflict(f"{image.tags[0]} is part of composer and cannot be removed")
+        record = self._catalogue.record(image.id)
+        assert record is not None
+        names = [*record.tags, *record.digests]
+        is_id = not any(parse_reference(name).familiar == _familiar(text) for name in names)
+        users = self.users(image.id)
+        if is_id:
+            self._refuse_id(image, record.tags, users, force)
+            gone = names
+        else:
+            name = next(name for name in names if parse_reference(name).familiar == _familiar(text))
+            others = [tag for tag in record.tags if tag != name]
+            if users and not others and not force:
+                raise Conflict(
+                    f'conflict: unable to remove repository reference "{text}" (must force) - container'
+                    f" {users[0].container} is using its referenced image {image.short_id}"
+                )
+            gone = [name] if others else [name, *(n for n in names if n != name)]
+        changes: list[dict[str, str]] = []
+        for name in gone:
+            self._catalogue.remove_name(image.id, name)
+            changes.append({"Untagged": parse_reference(name).familiar})
+        left = self._catalogue.record(image.id)
+        if left is None or left.tags or users:
+            return Removal(tuple(changes))
+        self._catalogue.delete(image.id)
+        changes.append({"Deleted": image.id})
+        return Removal(tuple(changes), self._content.collect())
+
+    def _refuse_id(self, image: Image, tags: Sequence[str], users: Sequence[ImageUse], force: bool) -> None:
+        unable = f"conflict: unable to delete {image.short_id}"
+        running = [use for use in users if use.running]
+        if running:
+            raise Conflict(
+                f"{unable} (cannot be forced) - image is being used by running container"
+                f" {running[0].container}"
+            )
+        if users and not force:
+            raise Conflict(
+                f"{unable} (must be forced) - image is being used by stopped container {users[0].container}"
+            )
+        if len({parse_reference(tag).name for tag in tags}) > 1 and not force:
+            raise Conflict(f"{unable} (must be forced) - image is referenced in multiple repositories")
+
+    async def prune(self, *, everything: bool = False) -> Removal:
+        """Remove the images without a tag that no container uses; with ``everything`` those with tags as
+        well.
+
+        Also what interrupted pulls left behind. Gives the space back before it returns.
+        """
+        changes: list[dict[str, str]] = []
+        before = self._content.disk_usage()
+        for record in list(self._catalogue.records()):
+            if (record.tags and not everything) or self.users(record.id):
+                continue
+            changes += ({"Untagged": parse_reference(n).familiar} for n in (*record.tags, *record.digests))
+            changes.append({"Deleted": record.id})
+            self._catalogue.delete(record.id)
+        self._content.collect()
+        self._content.blobs.discard_partial()
+        await self._content.sweep()
+        return Removal(tuple(changes), max(0, before - self._content.disk_usage()))
+
+    def disk_usage(self) -> int:
+        """Bytes of all blobs and layers, shared ones once (what ``system df`` shows)."""
+        return self._content.disk_usage()
+
+    def shared_size(self, image: Image) -> int:
+        """Bytes of an image's layers that other images have, too."""
+        return self._content.shared_size(image)
+
+    async def sweep(self) -> Sequence[str]:
+        """Delete, in a thread, what was removed and what interrupted work left. Returns what could not be
+        deleted."""
+        return await self._content.sweep()
+
+    def collect(self) -> int:
+        """Remove content that no image has (after a crash in the middle of a pull); bytes given back."""
+        return self._content.collect()
+
+    @property
+    def content(self) -> Content:
+        """For the builder: blobs, layers and catalogue."""
+        return self._content
+
+
+def _familiar(text: str) -> str:
+    try:
+        reference = parse_reference(text).with_default_tag()
+    except InvalidArgument:
+        return text
+    if reference.digest is not None:
+        reference = reference.with_digest(reference.digest)
+    return reference.familiar
+
+
+def _ignore(_: PullProgress) -> None:
+    pass
