@@ -64,27 +64,26 @@ async def serve(
     engine: Engine,
     listener_socket: socket.socket,
     *,
-    connections: Connections | None = None,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[Connections] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve ``listener_socket`` (bound and listening) until cancelled. One task a connection; whatever fails
     in one is answered and logged there."""
     router = build_router(engine)
-    counter = connections or Connections()
+    connections = Connections()
     server_name = f"composer/{version()} (linux)"
     listener_socket.setblocking(False)
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(listener_socket))
 
     async def serve_connection(stream: trio.SocketStream) -> None:
-        counter.add(1)
+        connections.add(1)
         try:
             await Connection(stream, router, server_name).run()
         except Exception:
             log.exception("a connection broke off")
         finally:
-            counter.add(-1)
+            connections.add(-1)
 
-    task_status.started()
+    task_status.started(connections)
     await trio.serve_listeners(serve_connection, [listener])
 
 
