@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import socket
 from pathlib import Path
 
 _IPV4 = Path("/proc/sys/net/ipv4/ip_forward")
@@ -14,7 +14,7 @@ def enable() -> frozenset[str]:
     that were there before, or none when forwarding was on already."""
     if _IPV4.read_text().strip() == "1":
         return frozenset()
-    present = frozenset(name for name in os.listdir("/sys/class/net") if name != "lo")
+    present = frozenset(name for _, name in socket.if_nameindex() if name != "lo")
     _IPV4.write_text("1")
     return present
 

@@ -304,6 +304,8 @@ def elements(state: FirewallState) -> dict[str, frozenset[Element]]:
         key = interface_key(network.bridge)
         found["bridges"].add((key, b""))
         found["same"].add((key + key, b""))
+        # Bridged packets (br_netfilter) leave without a trace of where they came in.
+        found["same"].add((bytes(16) + key, b""))
         if network.icc:
             found["icc"].add((key + key, b""))
         if network.internal:

@@ -55,6 +55,8 @@ class SandboxEndpoint(TypedDict):
     routes: list[list[str]]
     """[destination, gateway or ""]."""
     sysctls: dict[str, str]
+    isolated: bool
+    """Not to be reached from other containers of the network (``enable_icc: false``)."""
 
 
 class Sandbox(TypedDict):
@@ -97,14 +99,9 @@ def plan_sandbox(
     gateways = default_gateways(ordered)
     taken = {endpoint.interface_name for _, endpoint in ordered if endpoint.interface_name}
     planned = []
-    number = 0
     for network, endpoint in ordered:
-        name = endpoint.interface_name
-        if not name:
-            while f"eth{number}" in taken:
-                number += 1
-            name = f"eth{number}"
-            taken.add(name)
+        name = endpoint.interface_name or next_interface_name(taken)
+        taken.add(name)
         through = [gateway for network_id, gateway in gateways if network_id == network.id]
         planned.append(plan_endpoint(container_id, network, endpoint, name, through))
     has_resolver = resolver and mode == "bridge" and bool(planned)
@@ -141,7 +138,17 @@ def plan_endpoint(
         gateways=list(gateways),
         routes=[],
         sysctls={**sysctls, **endpoint.sysctls},
+        isolated=not network.has_icc,
     )
+
+
+def next_interface_name(taken: Iterable[str]) -> str:
+    """The first of ``eth0``, ``eth1`` ... that is not taken."""
+    names = set(taken)
+    number = 0
+    while f"eth{number}" in names:
+        number += 1
+    return f"eth{number}"
 
 
 def default_gateways(endpoints: Iterable[tuple[Network, Endpoint]]) -> list[tuple[str, str]]:
@@ -170,7 +177,29 @@ def attach(sandbox: Sandbox | dict[str, Any], netns: int) -> None:
     """
     if sandbox["endpoints"]:
         with NetlinkSocket(NETLINK_ROUTE) as rtnl:
-            rtnl.execute([_veth(endpoint, netns) for endpoint in sandbox["endpoints"]])
+            rtnl.execute(_ports(sandbox["endpoints"], netns))
+
+
+def _ports(endpoints: Sequence[SandboxEndpoint], netns: int) -> list[Request]:
+    """Pairs and, where the defaults will not do, the flags of their ports.
+
+    Where bridged packets pass the firewall, the kernel bridges what was sent to a port published by the
+    same network instead of routing it: then a container that calls itself needs its port to be a hairpin, and
+    isolated ports would lose calls of a neighbour (there the rules keep containers apart).
+    """
+    is_filtered = _is_bridge_filtered()
+    requests = []
+    for endpoint in endpoints:
+        requests.append(_veth(endpoint, netns))
+        if is_filtered or endpoint["isolated"]:
+            requests.append(
+                rtnetlink.set_bridge_port(
+                    endpoint["host_ifname"],
+                    hairpin=is_filtered,
+                    isolated=endpoint["isolated"] and not is_filtered,
+                )
+            )
+    return requests
 
 
 def _veth(endpoint: SandboxEndpoint, netns: int) -> Request:
@@ -186,6 +215,18 @@ def _veth(endpoint: SandboxEndpoint, netns: int) -> Request:
         peer_mac=endpoint["mac"],
         mtu=endpoint["mtu"],
     )
+
+
+def _is_bridge_filtered() -> bool:
+    """Whether packets that are only bridged pass the firewall too (br_netfilter)."""
+    try:
+        descriptor = os.open("/proc/sys/net/bridge/bridge-nf-call-iptables", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.read(descriptor, 8).strip() == b"1"
+    finally:
+        os.close(descriptor)
 
 
 def detach(host_ifname: str) -> None:
@@ -215,7 +256,7 @@ def configure(sandbox: Sandbox | dict[str, Any], proc: int | None = None) -> lis
                 for endpoint in sandbox["endpoints"]:
                     requests += _interface(endpoint)
                 rtnl.execute(requests)
-            write_sysctls(opened, sandbox["sysctls"])
+            write_sysctls(opened, sandbox.get("sysctls") or {})
         finally:
             if proc is None:
                 os.close(opened)

@@ -44,7 +44,6 @@ IFLA_IFNAME = 3
 IFLA_MTU = 4
 IFLA_MASTER = 10
 IFLA_LINKINFO = 18
-IFLA_PROTINFO = 12
 IFLA_GROUP = 27
 IFLA_NET_NS_FD = 28
 IFLA_EXT_MASK = 29
@@ -52,9 +51,12 @@ IFLA_NUM_TX_QUEUES = 31
 IFLA_NUM_RX_QUEUES = 32
 IFLA_INFO_KIND = 1
 IFLA_INFO_DATA = 2
+IFLA_INFO_SLAVE_KIND = 4
+IFLA_INFO_SLAVE_DATA = 5
 VETH_INFO_PEER = 1
 IFLA_BR_FORWARD_DELAY = 1
 IFLA_BR_STP_STATE = 5
+IFLA_BRPORT_MODE = 4
 IFLA_BRPORT_ISOLATED = 33
 RTEXT_FILTER_SKIP_STATS = 1 << 3
 
@@ -75,8 +77,6 @@ RTA_TABLE = 15
 RT_TABLE_MAIN = 254
 RTPROT_BOOT = 3
 RTN_UNICAST = 1
-
-_AF_BRIDGE = 7
 
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBi")
@@ -200,10 +200,13 @@ def set_link_master(index: int, master: int, *, label: str = "") -> Request:
     return Request(RTM_SETLINK, 0, body, f"set master of {label or f'link {index}'}")
 
 
-def isolate_port(index: int) -> Request:
-    """Let a port of a bridge talk to the bridge itself, but to no other isolated port of it."""
-    body = _IFINFO.pack(_AF_BRIDGE, 0, index, 0, 0) + nested(IFLA_PROTINFO, u8(IFLA_BRPORT_ISOLATED, 1))
-    return Request(RTM_SETLINK, 0, body, f"isolate port {index}")
+def set_bridge_port(name: str, *, hairpin: bool = False, isolated: bool = False) -> Request:
+    """Flags of a bridge's port: ``hairpin`` lets frames leave where they came in, ``isolated`` keeps the port from
+    other isolated ones (not from the bridge itself)."""
+    data = nested(IFLA_INFO_SLAVE_DATA, u8(IFLA_BRPORT_MODE, hairpin), u8(IFLA_BRPORT_ISOLATED, isolated))
+    info = nested(IFLA_LINKINFO, text(IFLA_INFO_SLAVE_KIND, "bridge"), data)
+    body = _IFINFO.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name) + info
+    return Request(RTM_NEWLINK, 0, body, f"set bridge port {name}")
 
 
 def rename_link(index: int, name: str) -> Request:

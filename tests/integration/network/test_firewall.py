@@ -1,0 +1,353 @@
+"""Packets through real bridges and a real ruleset."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from runtime.kernel.netlink import nftables
+from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NetlinkSocket
+from runtime.network.firewall import Firewall
+from runtime.network.ruleset import Forward
+
+Lab = Any
+QUICK = 0.3
+
+
+@pytest.fixture
+def firewall(lab: Lab) -> Iterator[Firewall]:
+    made = lab.host.run(lambda: Firewall("lab"))
+    yield made
+    lab.host.run(made.remove)
+    made.close()
+
+
+def apply(lab: Lab, firewall: Firewall, *networks: Any) -> None:
+    lab.host.run(lambda: firewall.add_networks(networks))
+
+
+def publish(lab: Lab, firewall: Firewall, *forwards: Forward) -> None:
+    lab.host.run(lambda: firewall.publish(forwards))
+
+
+def test_containers_of_one_network_talk(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("front")
+    apply(lab, firewall, network)
+    one, two = lab.container("one", network), lab.container("two", network)
+    listener = two.listen(80)
+    assert one.reaches((two.address, 80), listener) == one.address
+    assert lab.host.reaches((two.address, 80), listener) == network.gateway4
+
+
+def test_networks_are_apart(lab: Lab, firewall: Firewall) -> None:
+    front, back = lab.network("front"), lab.network("back")
+    apply(lab, firewall, front, back)
+    one, two = lab.container("one", front), lab.container("two", back)
+    assert one.reaches((two.address, 80), two.listen(80), timeout=QUICK) is None
+    both = lab.container("both", front, back)
+    addresses = [endpoint.address4 for _, endpoint in both.endpoints]
+    listener = both.listen(80)
+    assert one.reaches((addresses[0], 80), listener) == one.address
+    assert two.reaches((addresses[1], 80), listener) == two.address
+
+
+def test_outbound_is_masqueraded(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("front", enable_ipv6=True)
+    apply(lab, firewall, network)
+    one = lab.container("one", network)
+    assert one.reaches((lab.machine.address, 80), lab.machine.listen(80)) == lab.host.address
+    assert one.reaches((lab.machine.address6, 81), lab.machine.listen(81, "::")) == lab.host.address6
+
+
+def test_internal_reaches_only_itself(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("inner", internal=True)
+    apply(lab, firewall, network, lab.network("front"))
+    one, two = lab.container("one", network), lab.container("two", network)
+    assert one.reaches((two.address, 80), two.listen(80)) == one.address
+    assert one.reaches((lab.machine.address, 80), lab.machine.listen(80), timeout=QUICK) is None
+    # Even with a route of its own making.
+    from runtime.kernel.netlink import rtnetlink
+    from runtime.kernel.netlink.transport import NETLINK_ROUTE
+
+    def add_default() -> None:
+        with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+            rtnl.execute([rtnetlink.add_route("0.0.0.0/0", gateway=network.gateway4)])
+
+    one.run(add_default)
+    assert one.reaches((lab.machine.address, 81), lab.machine.listen(81), timeout=QUICK) is None
+
+
+def test_containers_kept_apart(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("apart", options={"com.docker.network.bridge.enable_icc": "false"})
+    apply(lab, firewall, network)
+    one, two = lab.container("one", network), lab.container("two", network)
+    listener = two.listen(80)
+    assert one.reaches((two.address, 80), listener, timeout=QUICK) is None
+    assert lab.host.reaches((two.address, 80), listener) == network.gateway4
+    publish(lab, firewall, Forward("tcp", "0.0.0.0", 8080, two.address, 80))
+    assert one.reaches((network.gateway4, 8080), listener) == network.gateway4
+
+
+def test_published_port(lab: Lab, firewall: Firewall) -> None:
+    front, back = lab.network("front"), lab.network("back")
+    apply(lab, firewall, front, back)
+    web, other, far = lab.container("web", front), lab.container("other", front), lab.container("far", back)
+    listener = web.listen(80)
+    assert lab.host.reaches(("127.0.0.1", 8080), listener) is None
+    publish(lab, firewall, Forward("tcp", "0.0.0.0", 8080, web.address, 80))
+    assert lab.host.reaches(("127.0.0.1", 8080), listener) == front.gateway4
+    assert lab.host.reaches((lab.host.address, 8080), listener) == front.gateway4
+    assert lab.machine.reaches((lab.host.address, 8080), listener) == lab.machine.address
+    # From containers: a neighbour, itself, and another network, by any of the host's addresses.
+    for client in (other, web, far):
+        for address in (lab.host.address, front.gateway4):
+            assert client.reaches((address, 8080), listener), (client.address, address)
+    # Nothing else of it.
+    web.listen(81)
+    assert lab.machine.reaches((web.address, 81), listener, timeout=QUICK) is None
+    assert lab.machine.reaches((web.address, 80), listener, timeout=QUICK) is None
+    lab.host.run(lambda: firewall.unpublish(firewall.state.forwards))
+    assert lab.machine.reaches((lab.host.address, 8080), listener, timeout=QUICK) is None
+
+
+def test_port_on_loopback_stays_there(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("front")
+    apply(lab, firewall, network)
+    web = lab.container("web", network)
+    listener = web.listen(80)
+    publish(lab, firewall, Forward("tcp", "127.0.0.1", 8080, web.address, 80))
+    assert lab.host.reaches(("127.0.0.1", 8080), listener) == network.gateway4
+    assert lab.host.reaches((lab.host.address, 8080), listener, timeout=QUICK) is None
+    assert lab.machine.reaches((lab.host.address, 8080), listener, timeout=QUICK) is None
+
+    # A neighbour that sends packets for 127.0.0.1 (or the container) down the wire.
+    from runtime.kernel.netlink import rtnetlink
+    from runtime.kernel.netlink.transport import NETLINK_ROUTE
+
+    def leave_loopback(gateway: str, interface: str) -> None:
+        from pathlib import Path
+
+        Path(f"/proc/sys/net/ipv4/conf/{interface}/route_localnet").write_text("1")
+        with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+            rtnl.execute([rtnetlink.delete_address(1, "127.0.0.1/8")])
+            rtnl.execute([rtnetlink.add_route("127.0.0.0/8", gateway=gateway)])
+
+    lab.machine.run(lambda: leave_loopback(lab.host.address, "wire"))
+    assert lab.machine.reaches(("127.0.0.1", 8080), listener, timeout=QUICK) is None
+    assert lab.machine.reaches((web.address, 80), listener, timeout=QUICK) is None
+    # A container that does the same must not get at the host's own services either.
+    service = lab.host.listen(9000, "127.0.0.1")
+    web.run(lambda: leave_loopback(network.gateway4, "eth0"))
+    assert web.reaches(("127.0.0.1", 9000), service, timeout=QUICK) is None
+    assert web.reaches(("127.0.0.1", 8080), listener, timeout=QUICK) is None
+
+
+def test_published_udp(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("front")
+    apply(lab, firewall, network)
+    web = lab.container("web", network)
+    server = web.socket(socket.SOCK_DGRAM)
+    server.bind(("0.0.0.0", 53))
+    publish(lab, firewall, Forward("udp", "0.0.0.0", 5353, web.address, 53))
+    for place, address in ((lab.host, "127.0.0.1"), (lab.machine, lab.host.address), (web, network.gateway4)):
+        client = place.socket(socket.SOCK_DGRAM)
+        client.connect((address, 5353))
+        client.send(b"ping")
+        data, peer = server.recvfrom(16)
+        server.sendto(data, peer)
+        assert client.recv(16) == b"ping"
+
+
+def test_published_ipv6(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("front", enable_ipv6=True)
+    apply(lab, firewall, network)
+    web = lab.container("web", network)
+    listener = web.listen(80, "::")
+    publish(lab, firewall, Forward("tcp", "::", 8080, web.address6, 80))
+    assert lab.machine.reaches((lab.host.address6, 8080), listener) == lab.machine.address6
+    assert lab.host.reaches((lab.host.address6, 8080), listener) == network.gateway6
+    assert lab.machine.reaches((web.address6, 80), listener, timeout=QUICK) is None
+
+
+def test_flushed_ruleset_is_repaired(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("front")
+    apply(lab, firewall, network)
+    web = lab.container("web", network)
+    listener = web.listen(80)
+    publish(lab, firewall, Forward("tcp", "0.0.0.0", 8080, web.address, 80))
+    assert not lab.host.run(firewall.ensure)
+
+    def delete_table() -> None:
+        with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
+            netfilter.transact(
+                [
+                    nftables.begin(),
+                    nftables.delete_table(nftables.NFPROTO_INET, firewall.table),
+                    nftables.end(),
+                ]
+            )
+
+    def delete_element() -> None:
+        key = b"\x06\0\0\0" + (8080).to_bytes(2, "big") + b"\0\0"
+        with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
+            netfilter.transact(
+                [
+                    nftables.begin(),
+                    *nftables.delete_elements(
+                        nftables.NFPROTO_INET, firewall.table, "publish4_any", [(key, b"")]
+                    ),
+                    nftables.end(),
+                ]
+            )
+
+    for damage in (delete_table, delete_element):
+        lab.host.run(damage)
+        assert lab.machine.reaches((lab.host.address, 8080), listener, timeout=QUICK) is None
+        assert lab.host.run(firewall.ensure)
+        assert lab.machine.reaches((lab.host.address, 8080), listener) == lab.machine.address
+        assert not lab.host.run(firewall.ensure)
+    # A change that does not look first notices as well.
+    lab.host.run(delete_table)
+    publish(lab, firewall, Forward("tcp", "0.0.0.0", 8081, web.address, 80))
+    assert lab.machine.reaches((lab.host.address, 8080), listener) == lab.machine.address
+
+
+def test_next_engine_carries_on(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("front")
+    apply(lab, firewall, network)
+    publish(lab, firewall, Forward("tcp", "0.0.0.0", 8080, "172.30.0.9", 80))
+    successor = lab.host.run(lambda: Firewall("lab"))
+    generation = firewall._generation
+    lab.host.run(lambda: successor.apply(firewall.state))
+    assert successor._generation == generation, "nothing had to be changed"
+    assert successor.state == firewall.state
+    successor.close()
+
+
+def docker_rules() -> None:
+    """What dockerd puts into ``ip filter``."""
+    family = nftables.NFPROTO_IPV4
+    with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
+        netfilter.transact(
+            [
+                nftables.begin(),
+                nftables.add_table(family, "filter"),
+                nftables.add_chain(
+                    family,
+                    "filter",
+                    "FORWARD",
+                    kind="filter",
+                    hook=nftables.NF_INET_FORWARD,
+                    policy=nftables.NF_DROP,
+                ),
+                nftables.add_chain(family, "filter", "DOCKER-USER"),
+                nftables.add_rule(
+                    family, "filter", "FORWARD", [nftables.verdict(nftables.NFT_JUMP, "DOCKER-USER")]
+                ),
+                nftables.add_rule(
+                    family,
+                    "filter",
+                    "DOCKER-USER",
+                    [nftables.counter(), nftables.verdict(nftables.NFT_RETURN)],
+                ),
+                nftables.end(),
+            ]
+        )
+
+
+def rules_of(chain: str) -> list[nftables.Rule]:
+    with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
+        replies = netfilter.query(nftables.dump_rules(nftables.NFPROTO_IPV4, "filter", chain))
+        return [nftables.decode_rule(reply) for reply in replies]
+
+
+def test_beside_docker(lab: Lab, firewall: Firewall) -> None:
+    lab.host.run(docker_rules)
+    network = lab.network("front")
+    apply(lab, firewall, network)
+    one, web = lab.container("one", network), lab.container("web", network)
+    listener = web.listen(80)
+    publish(lab, firewall, Forward("tcp", "0.0.0.0", 8080, web.address, 80))
+    assert one.reaches((web.address, 80), listener) == one.address
+    assert one.reaches((lab.machine.address, 80), lab.machine.listen(80)) == lab.host.address
+    assert lab.machine.reaches((lab.host.address, 8080), listener) == lab.machine.address
+    assert lab.machine.reaches((web.address, 80), listener, timeout=QUICK) is None
+    assert len(lab.host.run(lambda: rules_of("DOCKER-USER"))) == 5
+    apply(lab, firewall, network)
+    lab.host.run(firewall.ensure)
+    assert len(lab.host.run(lambda: rules_of("DOCKER-USER"))) == 5
+    lab.host.run(firewall.remove)
+    assert len(lab.host.run(lambda: rules_of("DOCKER-USER"))) == 1
+    assert len(lab.host.run(lambda: rules_of("FORWARD"))) == 1
+
+
+def test_docker_that_starts_later(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("front")
+    apply(lab, firewall, network)
+    one = lab.container("one", network)
+    lab.host.run(docker_rules)
+    listener = lab.machine.listen(80)
+    assert one.reaches((lab.machine.address, 80), listener, timeout=QUICK) is None
+    assert lab.host.run(firewall.ensure)
+    assert one.reaches((lab.machine.address, 80), listener) == lab.host.address
+
+
+def test_host_does_not_become_a_router(lab: Lab, firewall: Firewall) -> None:
+    from pathlib import Path
+
+    from runtime.kernel.netlink import rtnetlink
+    from runtime.kernel.netlink.transport import NETLINK_ROUTE
+
+    forwarding = Path("/proc/sys/net/ipv4/ip_forward")
+    lab.host.run(lambda: forwarding.write_text("0"))
+    # A second cable, to a machine that the first one must not be able to reach through the host.
+    from tests.integration.network.conftest import new_namespace
+
+    beyond = new_namespace()
+
+    def plug() -> None:
+        with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+            rtnl.execute([rtnetlink.create_veth("second", peer="wire", peer_netns=beyond)])
+            rtnl.execute([rtnetlink.add_address(socket.if_nametoindex("second"), "203.0.113.1/24")])
+
+    lab.host.run(plug)
+
+    def far_end() -> socket.socket:
+        with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+            index = socket.if_nametoindex("wire")
+            rtnl.execute(
+                [
+                    rtnetlink.set_link_up(index),
+                    rtnetlink.add_address(index, "203.0.113.2/24"),
+                    rtnetlink.add_route("0.0.0.0/0", gateway="203.0.113.1"),
+                ]
+            )
+        listener = socket.socket()
+        listener.bind(("0.0.0.0", 80))
+        listener.listen()
+        listener.settimeout(1)
+        return listener
+
+    from runtime.network.connect import in_network_namespace
+
+    listener = in_network_namespace(beyond, far_end)
+
+    def route() -> None:
+        with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+            rtnl.execute([rtnetlink.add_route("203.0.113.0/24", gateway=lab.host.address)])
+
+    lab.machine.run(route)
+    network = lab.network("front")
+    apply(lab, firewall, network)
+    assert lab.host.run(forwarding.read_text).strip() == "1"
+    assert lab.machine.reaches(("203.0.113.2", 80), listener, timeout=QUICK) is None
+    one = lab.container("one", network)
+    assert one.reaches(("203.0.113.2", 80), listener) == "203.0.113.1"
+    lab.host.run(firewall.remove)
+    assert lab.host.run(forwarding.read_text).strip() == "0"
+    listener.close()
+    os.close(beyond)
