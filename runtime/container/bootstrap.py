@@ -1,0 +1,174 @@
+"""Reaching the engine, starting it when it is not there. Standard library only: the CLI's first steps.
+
+The keeper is started detached (double fork, session of its own, output to the engine's log) and says through a pipe
+when it listens, so that nobody has to ask again and again. Two commands at once start one engine: the keeper's lock
+decides, and the loser waits for the winner's socket.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from runtime.container import keeper
+from runtime.errors import ComposerError
+from runtime.kernel import sockets
+from runtime.storage.paths import Paths
+
+TIMEOUT = 20.0
+"""Seconds an engine may take until it listens."""
+NOTIFY_ENVIRONMENT = keeper.NOTIFY_ENVIRONMENT
+
+
+def connect(paths: Paths) -> socket.socket | None:
+    """A stream to a running engine, or None."""
+    try:
+        return sockets.connect(paths.socket, socket.SOCK_STREAM)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    except PermissionError:
+        raise ComposerError(
+            f"permission denied while connecting to {paths.socket}",
+            hint="the engine belongs to root: use sudo",
+        ) from None
+
+
+def check_host() -> None:
+    """Raises ComposerError when this cannot work here: not Linux, not root, an old kernel."""
+    if not sys.platform.startswith("linux"):
+        raise ComposerError("composer runs containers with the Linux kernel; this is not Linux")
+    if os.uname().machine not in ("x86_64", "aarch64"):
+        raise ComposerError(f"composer runs on x86_64 and aarch64, not on {os.uname().machine}")
+    release = os.uname().release
+    numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
+    if numbers < (5, 10):
+        raise ComposerError(f"composer needs Linux 5.10 or newer; this is {release}")
+    if os.geteuid() != 0:
+        raise ComposerError("starting the engine needs root", hint="run the command with sudo")
+
+
+def ensure_engine(paths: Paths, core_argv: list[str]) -> socket.socket:
+    """A stream connected to the engine, which is started when it does not run.
+
+    ``core_argv`` is the core's command line, the interpreter's absolute path first. Raises ComposerError."""
+    if (connection := connect(paths)) is not None:
+        return connection
+    check_host()
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        start_keeper(paths, core_argv, deadline)
+        if (connection := connect(paths)) is not None:
+            return connection
+        # Another command's keeper has the lock and does not listen yet, or an engine is just ending.
+        if time.monotonic() > deadline:
+            raise ComposerError("the engine does not start", hint=f"its log is {paths.engine_log}")
+        time.sleep(0.01)
+
+
+def start_keeper(paths: Paths, core_argv: list[str], deadline: float) -> None:
+    """Start a keeper; returns when it listens, or has found that another one has the lock.
+
+    Raises ComposerError with the end of the engine's log when it dies for another reason."""
+    for directory, mode in ((paths.lib, 0o711), (paths.run, 0o711)):
+        os.makedirs(directory, mode, exist_ok=True)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _detach(paths, core_argv, writer)
+    os.close(writer)
+    os.waitpid(child, 0)
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    try:
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise ComposerError("the engine does not start", hint=f"its log is {paths.engine_log}")
+        word = os.read(reader, 64)
+    finally:
+        os.close(reader)
+    if word not in (keeper.LISTENING, keeper.LOCKED):
+        raise ComposerError("the engine could not be started", hint=_last_lines(paths.engine_log))
+
+
+def _detach(paths: Paths, core_argv: list[str], writer: int) -> NoReturn:
+    """In the child: leave the terminal and the command's process tree, then be the keeper."""
+    try:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        os.chdir("/")
+        null = os.open(os.devnull, os.O_RDWR)
+        log = os.open(paths.engine_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for target, fd in ((0, null), (1, log), (2, log)):
+            os.dup2(fd, target)
+        os.set_inheritable(writer, True)
+        environment = clean_environment()
+        environment[NOTIFY_ENVIRONMENT] = str(writer)
+        argv = keeper_argv(paths, core_argv)
+        os.execve(argv[0], argv, environment)
+    finally:
+        os._exit(127)
+
+
+def keeper_argv(paths: Paths, core_argv: list[str]) -> list[str]:
+    """The keeper's command line: no site-packages, nothing but the standard library and this package."""
+    root = str(Path(__file__).resolve().parents[2])
+    start = f"import sys; sys.path.insert(0, {root!r}); from runtime.container.keeper import main; main()"
+    return [sys.executable, "-S", "-E", "-P", "-c", start, str(paths.run), *core_argv]
+
+
+def clean_environment() -> dict[str, str]:
+    """What the engine keeps of the environment of the command that happened to start it."""
+    kept = ("PATH", "HOME", "USER", "LANG", "TMPDIR", "COMPOSER_ROOT", "SSL_CERT_FILE", "SSL_CERT_DIR")
+    proxies = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in kept or name in proxies or name.startswith(("COMPOSER_", "XDG_"))
+    }
+
+
+def replace_keeper(paths: Paths, core_argv: list[str], listener: int, lock: int) -> tuple[socket.socket, int]:
+    """For a core whose keeper was killed: start another one that goes on in its place.
+
+    ``listener`` and ``lock`` are the descriptors that the core inherited. Returns the core's end of the connection and
+    the new keeper's process id; the old connection is of no more use."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    core = os.getpid()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()
+            if grandchild := os.fork():
+                os.write(writer, str(grandchild).encode())
+                os._exit(0)
+            for fd in (theirs.fileno(), listener, lock):
+                os.set_inheritable(fd, True)
+            environment = {
+                **os.environ,
+                keeper.REPLACEMENT_ENVIRONMENT: f"{theirs.fileno()},{listener},{lock},{core}",
+            }
+            environment.pop(keeper.CORE_ENVIRONMENT, None)
+            argv = keeper_argv(paths, core_argv)
+            os.execve(argv[0], argv, environment)
+        finally:
+            os._exit(127)
+    os.close(writer)
+    os.waitpid(child, 0)
+    pid = int(os.read(reader, 32))
+    os.close(reader)
+    theirs.close()
+    return ours, pid
+
+
+def _last_lines(log: Path) -> str:
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return f"its log is {log}"
+    return "\n".join(["the end of its log:", *lines[-8:]])

@@ -1,0 +1,190 @@
+"""A process beside init: joins the running container, then becomes what was asked for.
+
+Two forks. The first (A) is on the host, takes the container's cgroup and all of its namespaces but the one of pids, and
+has closed nothing that could not be seen anyway: nobody in the container can see it. The second (B) is born in the
+pid namespace with everything else in place (CVE-2016-9962), and is ours when A ends (the shim is a subreaper).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any, NoReturn, Protocol
+
+from runtime.container import launch, process
+from runtime.container.failure import Failure, step
+from runtime.container.loop import Loop
+from runtime.kernel import cgroups, mounts, namespaces, sockets, syscalls
+from runtime.kernel.sockets import Message
+
+
+class Owner(Protocol):
+    """What an exec needs of its shim."""
+
+    def register(self, pid: int, session: Exec) -> None:
+        """``session.ended`` is to be called when ``pid`` is reaped, at once if that has happened."""
+
+    def started(self) -> None:
+        """The exec has got its process, or none."""
+
+
+class Exec:
+    """One exec, in the shim: from the request to the exit status, all on the connection that asked for it."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        connection: socket.socket,
+        spec: dict[str, Any],
+        init: int,
+        owner: Owner,
+    ) -> None:
+        self._loop = loop
+        self._connection: socket.socket | None = connection
+        self._spec = spec
+        self._init = init
+        self._owner = owner
+        self._pid = -1
+        self._terminal = -1
+        self._failure: dict[str, Any] | None = None
+        self._exit_code: int | None = None
+        self._is_reported = False
+
+    def start(self, program: dict[str, Any], numbers: list[int], descriptors: list[int]) -> None:
+        """Fork A. ``descriptors`` become the standard streams ``numbers``; the caller closes them."""
+        channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        helper = os.fork()
+        if helper == 0:
+            channel.close()
+            by_number = dict(zip(numbers, descriptors, strict=True))
+            streams = launch.Streams(by_number.get(0, -1), by_number.get(1, -1), by_number.get(2, -1))
+            run(self._spec, program, self._init, theirs, streams)
+        theirs.close()
+        channel.setblocking(False)
+        self._loop.watch(channel.fileno(), lambda _: self._hear(channel))
+
+    def _hear(self, channel: socket.socket) -> None:
+        try:
+            packet = sockets.receive_packet(channel)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):
+            packet = None
+        if packet is None:
+            self._loop.forget(channel.fileno())
+            channel.close()
+            self._report_start()
+            return
+        message, descriptors = packet
+        if "pid" in message:
+            self._pid = int(message["pid"])
+            self._owner.register(self._pid, self)
+        elif message.get("terminal"):
+            self._terminal = descriptors[0]
+        elif "failed" in message:
+            self._failure = message["failed"]
+
+    def _report_start(self) -> None:
+        """The channel is closed: by execve, or because it failed."""
+        if self._failure is None and self._pid < 0:
+            self._failure = Failure("exec", 0, "the process was killed before it could start").as_message()
+        if self._failure is not None:
+            self._send({"failed": self._failure})
+        elif self._terminal >= 0:
+            self._send({"pid": self._pid}, [self._terminal])
+        else:
+            self._send({"pid": self._pid})
+        self._is_reported = True
+        self._owner.started()
+        if self._exit_code is not None:
+            self._report_end()
+
+    def ended(self, wait_status: int) -> None:
+        """Its process was reaped."""
+        code = os.waitstatus_to_exitcode(wait_status)
+        self._exit_code = 128 - code if code < 0 else code
+        if self._is_reported:
+            self._report_end()
+
+    def _report_end(self) -> None:
+        self._send({"event": "exited", "exit_code": self._exit_code})
+        if self._terminal >= 0:
+            os.close(self._terminal)
+            self._terminal = -1
+
+    def _send(self, message: Message, descriptors: list[int] | None = None) -> None:
+        if self._connection is not None:
+            try:
+                sockets.send_packet(self._connection, message, descriptors or ())
+            except OSError:
+                self._connection = None
+
+    def forget_connection(self) -> None:
+        """Who asked is gone; the process runs on."""
+        self._connection = None
+
+    def resize(self, rows: int, columns: int) -> None:
+        if self._terminal >= 0:
+            process.set_window_size(self._terminal, rows, columns)
+
+    def signal(self, number: int) -> None:
+        if self._exit_code is None and self._pid > 0:
+            os.kill(self._pid, number)
+
+
+def run(
+    spec: dict[str, Any], program: dict[str, Any], init: int, channel: socket.socket, streams: launch.Streams
+) -> NoReturn:
+    """In A and B. Never returns; failures go to ``channel``."""
+    try:
+        join(spec, program, init, channel, streams)
+    except Failure as failure:
+        launch.report(channel, failure)
+        os._exit(failure.exit_code)
+    except BaseException as error:
+        launch.report(channel, Failure("exec", 0, f"{type(error).__name__}: {error}"))
+        os._exit(125)
+    os._exit(125)
+
+
+def join(
+    spec: dict[str, Any], program: dict[str, Any], init: int, channel: socket.socket, streams: launch.Streams
+) -> None:
+    """Enter the container of ``init`` (a pidfd) and execute ``program`` there; returns only by raising."""
+    with step("cgroup"):
+        cgroups.join(spec["cgroup"])
+    with step("oom_score_adj"):
+        launch.set_oom_score(program["confinement"]["oom_score_adj"])
+    kinds = syscalls.CLONE_NEWNS
+    for kind in ("net", "ipc", "uts", "cgroup"):
+        if spec["namespaces"][kind] != "host":
+            kinds |= namespaces.FLAGS[kind]
+    with step("namespaces"):
+        syscalls.setns(init, kinds)
+        if spec["namespaces"]["pid"] != "host":
+            syscalls.setns(init, syscalls.CLONE_NEWPID)
+    inside = os.fork()
+    if inside:
+        sockets.send_packet(channel, {"pid": inside})
+        os._exit(0)
+    os.setsid()
+    with step("keyring"):
+        launch.join_keyring(spec["id"])
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    terminal = -1
+    with step("terminal"):
+        if program["tty"]:
+            devpts = mounts.open_in_root(root, "/dev/pts", os.O_RDONLY | os.O_DIRECTORY)
+            master, terminal = process.open_terminal(devpts)
+            sockets.send_packet(channel, {"terminal": True}, [master])
+            os.close(master)
+    null = open_null(root)
+    launch.take_stdio(streams, null, terminal)
+    process.become(program, channel=channel.fileno(), root=root, dies_with_parent=False)
+    process.execute(program["argv"], program["env"])
+
+
+def open_null(root: int) -> int:
+    """The container's /dev/null; what is there instead is the container's own affair, as long as it is a device."""
+    with step("/dev/null"):
+        return mounts.open_in_root(root, "/dev/null", os.O_RDWR | os.O_NONBLOCK)

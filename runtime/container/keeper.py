@@ -1,0 +1,297 @@
+"""The root of the process tree: small, standard library only, one thread; started by the first command.
+
+Holds the engine's lock and listening socket, starts the core (and starts it again when it dies), forks a shim for
+each container, and holds descriptors for cores to come. It is not dumpable and runs from a read-only view of the
+interpreter: what it forks is, until execve, this interpreter inside a container, and ``/proc/<pid>/exe`` must not
+lead a container to a file of the host that can be written (CVE-2019-5736).
+
+Command line: ``<run directory> <core's argv ...>``; a keeper that replaces one that was killed gets its inheritance
+from the core in the environment (see ``bootstrap.replace_keeper``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from typing import NoReturn
+
+from runtime.container import shim
+from runtime.container.loop import Loop
+from runtime.kernel import sockets, syscalls
+from runtime.kernel.sockets import Message
+
+CORE_ENVIRONMENT = "COMPOSER_KEEPER"
+"""For the core: ``socket,listener,lock,keeper's pid``."""
+REPLACEMENT_ENVIRONMENT = "COMPOSER_REPLACED_KEEPER"
+"""For a keeper that a core starts: ``socket,listener,lock,core's pid``."""
+READ_ONLY_ENVIRONMENT = "COMPOSER_KEEPER_IS_READ_ONLY"
+NOTIFY_ENVIRONMENT = "COMPOSER_KEEPER_NOTIFY"
+"""Descriptor of a pipe to which :data:`LISTENING` or :data:`LOCKED` is written."""
+LISTENING, LOCKED = b"listening", b"locked"
+
+FIRST_DELAY, LAST_DELAY = 0.05, 10.0
+"""Seconds before a core that died is started again: doubled each time, from the start after a minute's run."""
+LONG_ENOUGH = 60.0
+
+
+def main() -> NoReturn:
+    """Run as ``python -c``'s target with ``sys.argv`` as told above."""
+    run_dir, core_argv = sys.argv[1], sys.argv[2:]
+    if READ_ONLY_ENVIRONMENT not in os.environ:
+        execute_read_only()
+    del os.environ[READ_ONLY_ENVIRONMENT]
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    syscalls.prctl(syscalls.PR_SET_NAME, b"composer-keeper")
+    os.umask(0o077)
+    inherited = os.environ.pop(REPLACEMENT_ENVIRONMENT, "")
+    keeper = Keeper(run_dir, core_argv)
+    if inherited:
+        connection, listener, lock, core = map(int, inherited.split(","))
+        keeper.take_over(connection, listener, lock, core)
+    else:
+        keeper.open()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    keeper.serve()
+    os._exit(0)
+
+
+def execute_read_only() -> None:
+    """Execute this interpreter again through a view of it that cannot be written, whoever has it open.
+
+    A read-only clone of its mount costs nothing; where that is not possible, a sealed copy in memory."""
+    program = os.path.realpath(sys.executable)
+    argv = [os.fsencode(word) for word in (sys.executable, *sys.orig_argv[1:])]
+    os.environ[READ_ONLY_ENVIRONMENT] = "1"
+    env = [os.fsencode(f"{name}={value}") for name, value in os.environ.items()]
+    try:
+        view = syscalls.open_tree(syscalls.AT_FDCWD, os.fsencode(program), syscalls.OPEN_TREE_CLONE)
+        syscalls.mount_setattr(view, b"", syscalls.AT_EMPTY_PATH, syscalls.MOUNT_ATTR_RDONLY, 0)
+    except OSError:
+        view = sealed_copy(program)
+    syscalls.execveat(view, argv, env)
+
+
+def sealed_copy(path: str) -> int:
+    """A memfd with the content of ``path`` that nobody can change."""
+    memory = os.memfd_create("composer-keeper", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(path, "rb") as file:
+        while os.sendfile(memory, file.fileno(), None, 1 << 30):  # type: ignore[arg-type]
+            pass
+    os.fchmod(memory, 0o500)
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
+    return memory
+
+
+class Keeper:
+    """State: the lock, the listener, the core, the store."""
+
+    def __init__(self, run_dir: str, core_argv: list[str]) -> None:
+        self._run_dir = run_dir
+        self._core_argv = core_argv
+        self._loop = Loop()
+        self._lock = -1
+        self._listener = -1
+        self._core = -1
+        self._core_pidfd = -1
+        self._core_started = 0.0
+        self._delay = 0.0
+        self._connection: socket.socket | None = None
+        self._store: dict[str, list[int]] = {}
+        self._is_ending = False
+
+    # Beginning
+
+    def open(self) -> None:
+        """Take the lock and listen; ends when another engine has it."""
+        os.makedirs(self._run_dir, 0o711, exist_ok=True)
+        os.chmod(self._run_dir, 0o711)
+        path = os.path.join(self._run_dir, "engine.lock")
+        self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _notify(LOCKED)
+            os._exit(0)
+        path = os.path.join(self._run_dir, "engine.sock")
+        self._listener = sockets.listen(path, socket.SOCK_STREAM, mode=0o660).detach()
+        _notify(LISTENING)
+        self._loop.on_children(self._child_ended)
+        self._start_core()
+
+    def take_over(self, connection: int, listener: int, lock: int, core: int) -> None:
+        """Go on where a killed keeper stopped, beside the core that started this one."""
+        for fd in (connection, listener, lock):
+            os.set_inheritable(fd, False)
+        self._lock, self._listener, self._core = lock, listener, core
+        self._loop.on_children(self._child_ended)
+        self._core_started = time.monotonic()
+        self._watch_core(socket.socket(fileno=connection))
+        try:
+            self._core_pidfd = os.pidfd_open(core)
+        except ProcessLookupError:
+            self._core_gone(False)
+            return
+        self._loop.watch(self._core_pidfd, lambda _: self._core_gone(False))
+
+    def _start_core(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._core_started = time.monotonic()
+        self._core = os.fork()
+        if self._core == 0:
+            self._execute_core(theirs)
+        theirs.close()
+        self._watch_core(ours)
+
+    def _execute_core(self, connection: socket.socket) -> NoReturn:
+        try:
+            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            descriptors = (connection.fileno(), self._listener, self._lock)
+            for fd in descriptors:
+                os.set_inheritable(fd, True)
+            environment = dict(os.environ)
+            environment[CORE_ENVIRONMENT] = ",".join(map(str, (*descriptors, os.getppid())))
+            os.umask(0o022)
+            os.execve(self._core_argv[0], self._core_argv, environment)
+        except BaseException as error:
+            _complain(f"cannot start the core: {error}")
+        os._exit(127)
+
+    def _watch_core(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._connection = connection
+        self._loop.watch(connection.fileno(), lambda _: None if self._hear(connection) else None)
+
+    # Serving
+
+    def serve(self) -> None:
+        """Until the core has ended on purpose."""
+        self._loop.run()
+
+    def _hear(self, connection: socket.socket) -> bool:
+        """Answer one request; False when there is none."""
+        try:
+            packet = sockets.receive_packet(connection)
+        except BlockingIOError:
+            return False
+        except (OSError, ValueError) as error:
+            _complain(f"core: {error}")
+            packet = None
+        if packet is None:
+            self._loop.forget(connection.fileno())
+            connection.close()
+            self._connection = None
+            return False
+        message, descriptors = packet
+        try:
+            reply, attached = self._answer(message, descriptors)
+        except Exception as error:
+            reply, attached = {"error": f"{message.get('op')}: {error}"}, []
+        finally:
+            if message.get("op") != "store":
+                sockets.close_all(descriptors)
+        with contextlib.suppress(OSError):
+            sockets.send_packet(connection, reply, attached)
+        return True
+
+    def _answer(self, message: Message, descriptors: list[int]) -> tuple[Message, list[int]]:
+        match message.get("op"):
+            case "launch":
+                return {"pid": self._fork_shim(message, descriptors)}, []
+            case "store":
+                sockets.close_all(self._store.pop(message["name"], []))
+                self._store[message["name"]] = descriptors
+                return {"stored": len(descriptors)}, []
+            case "fetch":
+                found = self._store.get(message["name"], [])
+                return {"found": len(found)}, found
+            case "drop":
+                sockets.close_all(self._store.pop(message["name"], []))
+                return {"dropped": True}, []
+            case "names":
+                return {"names": list(self._store)}, []
+            case "end":
+                self._is_ending = True
+                return {"ending": True}, []
+            case unknown:
+                raise ValueError(f"unknown request {unknown!r}")
+
+    def _fork_shim(self, message: Message, descriptors: list[int]) -> int:
+        """The shim's first moments: a session of its own, and no descriptor but those it was sent."""
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            os.setsid()
+            # 3 and up, in order, closed before anything else happens: lock, listener and store are not the shim's.
+            moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3 + len(descriptors)) for fd in descriptors]
+            for number, fd in enumerate(moved, 3):
+                os.dup2(fd, number, inheritable=False)
+            signal.set_wakeup_fd(-1)
+            syscalls.close_range(3 + len(moved))
+            connection = socket.socket(fileno=3)
+            shim.run(message["run_dir"], connection, message.get("attach"), list(range(4, 3 + len(moved))))
+        except BaseException as error:
+            _complain(f"shim {message.get('run_dir')}: {type(error).__name__}: {error}")
+        os._exit(1)
+
+    # The core's end
+
+    def _child_ended(self, pid: int, wait_status: int) -> None:
+        if pid == self._core and self._core_pidfd < 0:
+            self._core_gone(os.waitstatus_to_exitcode(wait_status) == 0)
+
+    def _core_gone(self, on_purpose: bool) -> None:
+        """Start it again, unless it ended on purpose; a core that keeps dying is given more and more time."""
+        if self._core_pidfd >= 0:
+            self._loop.forget(self._core_pidfd)
+            os.close(self._core_pidfd)
+            self._core_pidfd = -1
+        self._core = -1
+        if self._connection is not None:
+            # What it sent before it died still counts: above all that it ends on purpose.
+            while self._hear(self._connection):
+                pass
+            if self._connection is not None:
+                self._loop.forget(self._connection.fileno())
+                self._connection.close()
+                self._connection = None
+        if on_purpose or self._is_ending:
+            self._end()
+            return
+        ran = time.monotonic() - self._core_started
+        self._delay = (
+            FIRST_DELAY if ran > LONG_ENOUGH or not self._delay else min(self._delay * 2, LAST_DELAY)
+        )
+        _complain(f"the core died; starting it again in {self._delay:g} s")
+        time.sleep(self._delay)
+        self._start_core()
+
+    def _end(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self._run_dir, "engine.sock"))
+        self._loop.stop()
+
+
+def _notify(word: bytes) -> None:
+    """Tell the command that started this keeper, which waits for it."""
+    if text := os.environ.pop(NOTIFY_ENVIRONMENT, ""):
+        with contextlib.suppress(OSError):
+            os.write(int(text), word)
+        os.close(int(text))
+
+
+def _complain(text: str) -> None:
+    """One line to the engine's log, which is where standard error goes."""
+    line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} keeper: {text}\n"
+    with contextlib.suppress(OSError):
+        os.write(2, line.encode(errors="replace"))

@@ -1,0 +1,176 @@
+"""A container's first process, from fork to execve: namespaces, root, network, identity, program.
+
+Runs in a fork of the shim. Talks with it over a SEQPACKET pair: sends what it has reached (``netns``, descriptors) or
+why it failed; that the pair is closed by a successful execve tells the shim that the container has started.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from runtime.container import init, process
+from runtime.container.failure import NOT_FOUND, Failure, step
+from runtime.container.rootfs import Root
+from runtime.kernel import cgroups, namespaces, sockets, syscalls
+from runtime.network import sandbox
+
+JOINABLE = ("ipc", "uts", "net")
+NEW_FIRST = ("net",)
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The container's ends of its standard streams; -1 is /dev/null. Unused with a terminal."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+
+
+def run(spec: dict[str, Any], channel: socket.socket, streams: Streams) -> NoReturn:
+    """Become the container. Never returns: what fails is reported on ``channel``."""
+    try:
+        launch(spec, channel, streams)
+    except Failure as failure:
+        report(channel, failure)
+        os._exit(failure.exit_code)
+    except BaseException as error:
+        report(channel, Failure("launch", 0, f"{type(error).__name__}: {error}"))
+        os._exit(125)
+    os._exit(125)
+
+
+def report(channel: socket.socket, failure: Failure) -> None:
+    """Tell the shim; if it is gone there is nobody to tell."""
+    try:
+        sockets.send_packet(channel, {"failed": failure.as_message()})
+    except OSError:
+        pass
+
+
+def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams) -> None:
+    """All steps in order; returns only by raising."""
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.setsid()
+    program = spec["process"]
+    with step("cgroup"):
+        cgroups.join(spec["cgroup"])
+    with step("oom_score_adj"):
+        set_oom_score(program["confinement"]["oom_score_adj"])
+    own_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    enter_namespaces(spec["namespaces"], channel)
+
+    def wait_for_network() -> None:
+        answer = sockets.receive_packet(channel)
+        if answer is None or answer[0].get("network") != "ready":
+            raise OSError(0, "the shim is gone")
+        inside = sandbox.configure(spec["sandbox"], own_proc)
+        sockets.send_packet(channel, {"descriptors": spec["sandbox"].get("descriptors", [])}, inside)
+        sockets.close_all(inside)
+
+    root = Root(spec["state_dir"], wait_for_network)
+    root.execute(spec["operations"])
+    with step("keyring"):
+        join_keyring(spec["id"])
+    terminal = -1
+    with step("terminal"):
+        if program["tty"]:
+            master, terminal = process.open_terminal(root.devpts)
+            root.bind_console(terminal)
+            sockets.send_packet(channel, {"terminal": True}, [master])
+            os.close(master)
+        null = root.open_null()
+    memory = init.make_memory() if spec["init"] else -1
+    with step("pivot_root"):
+        root.enter()
+    if memory >= 0:
+        run_under_init(program, channel, root.root, memory, streams, null, terminal)
+    take_stdio(streams, null, terminal)
+    process.become(program, channel=channel.fileno(), root=root.root)
+    process.execute(program["argv"], program["env"])
+
+
+def take_stdio(streams: Streams, null: int, terminal: int) -> None:
+    """Terminal, pipes or /dev/null as 0, 1 and 2."""
+    with step("stdio"):
+        if terminal >= 0:
+            process.take_terminal(terminal)
+        else:
+            stdin, stdout, stderr = (
+                null if fd < 0 else fd for fd in (streams.stdin, streams.stdout, streams.stderr)
+            )
+            process.take_streams((stdin, stdout, stderr))
+
+
+def run_under_init(
+    program: dict[str, Any],
+    channel: socket.socket,
+    root: int,
+    memory: int,
+    streams: Streams,
+    null: int,
+    terminal: int,
+) -> NoReturn:
+    """Fork: the child goes on to be the program, this process executes the init that waits for it as PID 1.
+
+    Signals are blocked when it begins, as it expects; what came before, it finds pending or as a child to reap."""
+    init.prepare()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        take_stdio(streams, null, terminal)
+        process.become(program, channel=channel.fileno(), root=root)
+        process.execute(program["argv"], program["env"])
+    init.fill(memory, child)
+    if terminal < 0:
+        take_stdio(streams, null, terminal)
+    else:
+        process.take_streams((terminal, terminal, terminal))
+    program = {**program, "cwd": "/"}
+    process.become(program, channel=channel.fileno(), root=root, keep=memory)
+    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
+    with step("init"):
+        syscalls.execveat(process.CHANNEL + 1, [b"composer-init"], [])
+    raise Failure("init", 0, "init: not executed", NOT_FOUND)
+
+
+def set_oom_score(value: int) -> None:
+    """Written through the host's /proc, before the container's is there to be trusted."""
+    if value:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(str(value))
+
+
+def enter_namespaces(wanted: dict[str, Any], channel: socket.socket) -> None:
+    """Join what is shared, make what is new. The network comes first and is sent to the shim, which connects it
+    while the root is made here."""
+    for kind in JOINABLE:
+        if isinstance(wanted[kind], int):
+            with step(f"join {kind} namespace of {wanted[kind]}"):
+                fd = namespaces.open_namespace(wanted[kind], kind)
+                syscalls.setns(fd, namespaces.FLAGS[kind])
+                os.close(fd)
+    with step("namespaces"):
+        if wanted["net"] == "new":
+            syscalls.unshare(syscalls.CLONE_NEWNET)
+        netns = namespaces.open_namespace("self", "net")
+        sockets.send_packet(channel, {"netns": True}, [netns])
+        os.close(netns)
+        flags = syscalls.CLONE_NEWNS
+        for kind in ("ipc", "uts", "cgroup"):
+            if wanted[kind] == "new":
+                flags |= namespaces.FLAGS[kind]
+        syscalls.unshare(flags)
+
+
+def join_keyring(container_id: str) -> None:
+    """Kernels without keyrings have none that could leak."""
+    try:
+        syscalls.join_session_keyring(b"_ses." + container_id.encode())
+    except OSError as error:
+        if error.errno not in (38, 1, 13):
+            raise

@@ -1,0 +1,219 @@
+"""Reading a container's log back: parsing lines, the last lines of a large log, following it over rotations.
+
+The format and the file names are those of ``runtime.container.logfile``. A reader holds the file that it is in, so
+nothing is lost when that is rotated away while it reads.
+"""
+
+from __future__ import annotations
+
+import calendar
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import trio
+
+from runtime.container.logfile import list_files
+from runtime.kernel import inotify
+
+BLOCK = 256 * 1024
+_TIME_LENGTH = len("2006-01-02T15:04:05.000000000Z")
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line, or a part of one."""
+
+    time_ns: int
+    """Nanoseconds since the epoch."""
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+    """Without the line end."""
+    partial: bool = False
+    """The line goes on in the stream's next entry, or was never ended."""
+
+
+_seconds: dict[bytes, int] = {}
+
+
+def parse_line(line: bytes) -> LogEntry | None:
+    """One line of a log file without its end; None when it is none (cut off by a crash of the machine)."""
+    try:
+        second = line[:19]
+        epoch = _seconds.get(second)
+        if epoch is None:
+            if len(_seconds) > 100_000:
+                _seconds.clear()
+            epoch = calendar.timegm(time.strptime(second.decode("ascii"), "%Y-%m-%dT%H:%M:%S"))
+            _seconds[second] = epoch
+        nanoseconds = int(line[20:29])
+        rest = line[_TIME_LENGTH + 1 :]
+        stream: Literal["stdout", "stderr"] = "stdout" if rest.startswith(b"stdout ") else "stderr"
+        if (
+            not rest.startswith((b"stdout ", b"stderr "))
+            or line[29:31] != b"Z "
+            or rest[7:9] not in (b"F ", b"P ")
+        ):
+            return None
+    except (ValueError, UnicodeDecodeError):
+        return None
+    return LogEntry(epoch * 1_000_000_000 + nanoseconds, stream, rest[9:], rest[7:8] == b"P")
+
+
+def format_time(nanoseconds: int) -> bytes:
+    """As at the beginning of lines, so that times can be compared without parsing them."""
+    second, rest = divmod(max(0, nanoseconds), 1_000_000_000)
+    return b"%04d-%02d-%02dT%02d:%02d:%02d" % time.gmtime(second)[:6] + b".%09dZ" % rest
+
+
+def read_log(
+    directory: Path, *, since: int | None = None, until: int | None = None, tail: int | None = None
+) -> Iterator[LogEntry]:
+    """What is in the log now; see :meth:`LogReader.history`."""
+    reader = LogReader(directory)
+    try:
+        yield from reader.history(since=since, until=until, tail=tail)
+    finally:
+        reader.close()
+
+
+class LogReader:
+    """Reads one log, first what is there (:meth:`history`), then what is added (:meth:`read_new`)."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._number = -1
+        """The file that is read; -1: none yet."""
+        self._fd = -1
+        self._offset = 0
+        self._inotify = -1
+
+    def close(self) -> None:
+        for fd in (self._fd, self._inotify):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._inotify = -1
+
+    def history(
+        self, *, since: int | None = None, until: int | None = None, tail: int | None = None
+    ) -> Iterator[LogEntry]:
+        """Entries written up to now: from ``since`` to ``until`` (ns, both included), the last ``tail`` of them all.
+
+        With ``tail`` the log is read from its end. Afterwards :meth:`read_new` goes on behind the last one."""
+        if tail is not None:
+            self._seek_tail(tail)
+        yield from self._read(since, until)
+
+    def read_new(self) -> Iterator[LogEntry]:
+        """Entries written since the last call, none twice, none left out (but by rotation while nobody read)."""
+        yield from self._read(None, None)
+
+    async def wait_for_news(self) -> None:
+        """Return when something may have been written since the last :meth:`read_new`; the first call at once."""
+        if self._inotify < 0:
+            self._inotify = inotify.open_inotify()
+            mask = inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_DELETE_SELF
+            try:
+                inotify.add_watch(self._inotify, self._directory, mask)
+            except FileNotFoundError:
+                # The container has not been started yet: wait for the directory itself.
+                inotify.add_watch(
+                    self._inotify, self._existing_parent(), inotify.IN_CREATE | inotify.IN_MOVED_TO
+                )
+            await trio.lowlevel.checkpoint()
+            return
+        await trio.lowlevel.wait_readable(self._inotify)
+        inotify.discard_events(self._inotify)
+        if self._directory.exists():
+            mask = inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_DELETE_SELF
+            inotify.add_watch(self._inotify, self._directory, mask)
+
+    def _existing_parent(self) -> Path:
+        return next(path for path in self._directory.parents if path.exists())
+
+    def _open(self, number: int, offset: int = 0) -> bool:
+        try:
+            fd = os.open(self._directory / f"{number}.log", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._number, self._fd, self._offset = number, fd, offset
+        return True
+
+    def _advance(self) -> bool:
+        """Go on to the next file there is."""
+        return any(number > self._number and self._open(number) for number in list_files(self._directory))
+
+    def _seek_tail(self, tail: int) -> None:
+        """Set the position to before the last ``tail`` lines."""
+        numbers = list_files(self._directory)
+        missing = max(0, tail)
+        for number in reversed(numbers):
+            if not self._open(number):
+                continue
+            end = os.fstat(self._fd).st_size
+            position, found = _find_lines_back(self._fd, end, missing)
+            self._offset = position
+            missing -= found
+            if missing <= 0:
+                return
+
+    def _read(self, since: int | None, until: int | None) -> Iterator[LogEntry]:
+        lower = None if since is None else format_time(since)
+        upper = None if until is None else format_time(until)
+        if self._fd < 0 and not self._advance():
+            return
+        while True:
+            # Asked before the last read: when there is a next file, this one is complete.
+            has_next = any(number > self._number for number in list_files(self._directory))
+            for line in self._lines():
+                if (lower is not None and line[:_TIME_LENGTH] < lower) or (
+                    upper is not None and line[:_TIME_LENGTH] > upper
+                ):
+                    continue
+                if (entry := parse_line(line)) is not None:
+                    yield entry
+            if not has_next or not self._advance():
+                return
+
+    def _lines(self) -> Iterator[bytes]:
+        """Complete lines from the position on; the position follows as they are taken."""
+        while True:
+            block = os.pread(self._fd, BLOCK, self._offset)
+            end = block.rfind(b"\n") + 1
+            if not end:
+                return
+            start = self._offset
+            for line in block[: end - 1].split(b"\n"):
+                start += len(line) + 1
+                self._offset = start
+                yield line
+
+
+def _find_lines_back(fd: int, end: int, count: int) -> tuple[int, int]:
+    """Offset of the ``count``-th last complete line before ``end``, and how many were found."""
+    if count == 0:
+        last = end
+        while last > 0:
+            start = max(0, last - BLOCK)
+            at = os.pread(fd, last - start, start).rfind(b"\n")
+            if at >= 0:
+                return start + at + 1, 0
+            last = start
+        return 0, 0
+    found = -1  # the end of the last line is not the beginning of one
+    position = end
+    while position > 0:
+        start = max(0, position - BLOCK)
+        block = os.pread(fd, position - start, start)
+        at = len(block)
+        while (at := block.rfind(b"\n", 0, at)) >= 0:
+            found += 1
+            if found == count:
+                return start + at + 1, count
+        position = start
+    return 0, found + 1 if end else 0

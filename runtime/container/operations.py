@@ -1,0 +1,140 @@
+"""What is done to make a container's root: small operations as data, in the order in which they are executed.
+
+``runtime.container.launch`` executes them in the container's first process. They travel as JSON, tagged ``op``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="op"):
+    """Base of all operations."""
+
+
+class Overlay(Operation, tag="overlay"):
+    """The root: ``layers`` (host directories, topmost first) under the writable ``upper``."""
+
+    layers: tuple[str, ...]
+    upper: str
+    work: str
+    propagation: str = "rslave"
+    """Of everything in the mount namespace before the root is made."""
+
+
+class Filesystem(Operation, tag="filesystem"):
+    """A new kernel filesystem (proc, sysfs, devpts, mqueue, tmpfs ...)."""
+
+    kind: str
+    target: str
+    options: tuple[tuple[str, str | None], ...] = ()
+    attributes: tuple[str, ...] = ()
+    follow: bool = True
+    """Whether links on the way to ``target`` are followed (inside the root)."""
+    inherit_mode: bool = False
+    """tmpfs: take the permission bits of the directory that is there already."""
+
+
+class Devices(Operation, tag="devices"):
+    """/dev: a tmpfs with device nodes ``(path below /dev, type, major, minor, mode, uid, gid)`` and links."""
+
+    nodes: tuple[tuple[str, str, int, int, int, int, int], ...]
+    links: tuple[tuple[str, str], ...]
+    size: int = 65536 * 1024
+
+
+class Bind(Operation, tag="bind"):
+    """A host file or directory, or (``subpath``) what is inside of it, links resolved within ``source``."""
+
+    source: str
+    target: str
+    read_only: bool = False
+    recursive: bool = True
+    read_only_recursive: bool = False
+    propagation: str = "rprivate"
+    create: bool = False
+    """Make ``source`` (a directory) on the host when it is not there."""
+    subpath: str = ""
+
+
+class ImageMount(Operation, tag="image"):
+    """The content of an image, read-only: an overlay of ``layers`` without an upper directory."""
+
+    layers: tuple[str, ...]
+    target: str
+    subpath: str = ""
+
+
+class CopyUp(Operation, tag="copy_up"):
+    """Fill the empty volume directory ``volume`` with what the image has at ``target``."""
+
+    target: str
+    volume: str
+
+
+class File(Operation, tag="file"):
+    """A read-only file from ``content`` (base64) or from the host file ``source``, on a tmpfs of its own."""
+
+    target: str
+    content: str = ""
+    source: str = ""
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o444
+
+
+class Links(Operation, tag="links"):
+    """Symbolic links to make, ``(path, text)``."""
+
+    links: tuple[tuple[str, str], ...]
+
+
+class Network(Operation, tag="network"):
+    """Wait for the host's end of the network, then configure the container's."""
+
+
+class Hostname(Operation, tag="hostname"):
+    name: str
+    domain: str = ""
+
+
+class Sysctls(Operation, tag="sysctls"):
+    """Kernel settings of the container's namespaces, by dotted name, written through its own /proc."""
+
+    values: dict[str, str]
+    optional: bool = False
+    """Skip those that this kernel does not have."""
+
+
+class ReadOnly(Operation, tag="read_only"):
+    """Make what is at ``paths`` read-only, where it exists."""
+
+    paths: tuple[str, ...]
+
+
+class Mask(Operation, tag="mask"):
+    """Hide what is at ``paths``, where it exists: files under /dev/null, directories under an empty tmpfs."""
+
+    paths: tuple[str, ...]
+
+
+class ReadOnlyRoot(Operation, tag="read_only_root"):
+    """Make the root itself read-only; mounts below it stay as they are."""
+
+
+AnyOperation = (
+    Overlay
+    | Filesystem
+    | Devices
+    | Bind
+    | ImageMount
+    | CopyUp
+    | File
+    | Links
+    | Network
+    | Hostname
+    | Sysctls
+    | ReadOnly
+    | Mask
+    | ReadOnlyRoot
+)

@@ -1,0 +1,195 @@
+"""The last steps of a process into a container: limits, identity, confinement, working directory, execve.
+
+Used by a container's first process and by every exec, both already inside the container's namespaces and root.
+Nothing here may import, load or look up anything by name through libraries: the files around are the container's.
+Order matters throughout; each step says why it stands where it stands.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import fcntl
+import os
+import resource
+import signal
+import stat
+import struct
+import termios
+from typing import Any
+
+from runtime.container.failure import CANNOT_EXECUTE, NOT_FOUND, Failure, step
+from runtime.kernel import capabilities, mounts, seccomp, syscalls, users
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CHANNEL = 3
+"""Where the descriptor on which failures are reported ends up; it is closed by execve."""
+
+
+def become(
+    process: dict[str, Any], *, channel: int, root: int, keep: int = -1, dies_with_parent: bool = True
+) -> int:
+    """Turn into ``process`` up to, not including, execve. 0, 1 and 2 are in place.
+
+    All other descriptors are closed but ``channel``, which moves to :data:`CHANNEL`, and ``keep``, which moves to
+    ``CHANNEL + 1``. Returns the first descriptor that is not in use. Raises Failure."""
+    confinement = process["confinement"]
+    with step("user"):
+        identity = users.resolve(root, process["user"], process["groups"])
+    with step("limits"):
+        for number, soft, hard in confinement["rlimits"]:
+            resource.setrlimit(number, (soft, hard))
+    with step("stdio"):
+        _own_streams(identity.uid)
+    if not any(item.startswith("HOME=") for item in process["env"]):
+        process["env"] = [*process["env"], f"HOME={identity.home}"]
+    # The directory is made with all rights, and entered when no descriptor of the host is left that a path of the
+    # image (/proc/self/fd/7) could name: CVE-2024-21626.
+    with step("working directory"):
+        os.close(mounts.make_directories(root, process["cwd"]))
+    free = _close_descriptors(channel, keep)
+    with step(f'working directory "{process["cwd"]}"'):
+        os.chdir(process["cwd"])
+        if not os.getcwdb().startswith(b"/"):
+            raise OSError(errno.ENOENT, "it is outside of the container's root")
+    os.umask(process["umask"])
+    restore_signals()
+    program = base64.b64decode(confinement["seccomp"])
+    with step("confinement"):
+        # Without no_new_privs a filter can only be installed with CAP_SYS_ADMIN, so before capabilities go.
+        if program and not confinement["no_new_privs"]:
+            seccomp.install(program)
+        capabilities.limit_bounding(confinement["bounding"])
+        os.setgroups(identity.groups)
+        capabilities.become(identity.uid, identity.gid, confinement["effective"])
+        if confinement["no_new_privs"]:
+            syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+            if program:
+                seccomp.install(program)
+    if dies_with_parent:
+        # Again: the change of credentials has cleared it.
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    return free
+
+
+def _close_descriptors(channel: int, keep: int) -> int:
+    if keep >= 0:
+        # Out of the way first: CHANNEL may be its number.
+        keep = fcntl.fcntl(keep, fcntl.F_DUPFD_CLOEXEC, 16)
+    if channel != CHANNEL:
+        os.dup2(channel, CHANNEL, inheritable=False)
+    free = CHANNEL + 1
+    if keep >= 0:
+        os.dup2(keep, free, inheritable=False)
+        free += 1
+    syscalls.close_range(free)
+    return free
+
+
+def _own_streams(uid: int) -> None:
+    """Let the user reopen its standard streams (``/dev/stdout``): pipes and terminals belong to who made them."""
+    for fd in (0, 1, 2):
+        state = os.fstat(fd)
+        is_null = stat.S_ISCHR(state.st_mode) and state.st_rdev == os.makedev(1, 3)
+        if not is_null and state.st_uid != uid and not stat.S_ISREG(state.st_mode):
+            try:
+                os.fchown(fd, uid, -1)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EROFS, errno.EINVAL):
+                    raise
+
+
+def restore_signals() -> None:
+    """Default dispositions and an empty mask: Python ignores SIGPIPE and SIGXFSZ, the shim some more."""
+    for number in range(1, signal.NSIG):
+        if number in (signal.SIGKILL, signal.SIGSTOP) or number in (32, 33):
+            continue
+        try:
+            if signal.getsignal(number) != signal.SIG_DFL:
+                signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            continue
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def execute(argv: list[str], env: list[str]) -> None:
+    """execve with a search of PATH. Raises Failure with Docker's texts and exit statuses."""
+    program = find_program(argv[0], env)
+    words = [os.fsencode(word) for word in argv]
+    variables = {}
+    for item in env:
+        name, _, value = os.fsencode(item).partition(b"=")
+        variables[name] = value
+    try:
+        os.execve(os.fsencode(program), words, variables)
+    except OSError as error:
+        text = os.strerror(error.errno or 0).lower()
+        code = NOT_FOUND if error.errno == errno.ENOENT else CANNOT_EXECUTE
+        raise Failure("exec", error.errno or 0, f"exec {program}: {text}", code) from None
+
+
+def find_program(name: str, env: list[str]) -> str:
+    """What ``name`` means: itself with a slash in it, else the first executable file on PATH. Raises Failure."""
+    if "/" in name:
+        try:
+            state = os.stat(name)
+        except OSError as error:
+            text = os.strerror(error.errno or 0).lower()
+            code = CANNOT_EXECUTE if error.errno == errno.EACCES else NOT_FOUND
+            raise Failure("exec", error.errno or 0, f'exec: "{name}": stat {name}: {text}', code) from None
+        if stat.S_ISDIR(state.st_mode):
+            raise Failure("exec", errno.EACCES, f'exec: "{name}": is a directory', CANNOT_EXECUTE)
+        if not state.st_mode & 0o111:
+            raise Failure("exec", errno.EACCES, f'exec: "{name}": permission denied', CANNOT_EXECUTE)
+        return name
+    search = next((item[5:] for item in reversed(env) if item.startswith("PATH=")), DEFAULT_PATH)
+    found_unusable = False
+    for directory in search.split(":"):
+        candidate = f"{directory or '.'}/{name}"
+        try:
+            state = os.stat(candidate)
+        except OSError as error:
+            found_unusable = found_unusable or error.errno == errno.EACCES
+            continue
+        if stat.S_ISREG(state.st_mode) and state.st_mode & 0o111:
+            return candidate
+    if not name:
+        raise Failure("exec", errno.ENOENT, 'exec: "": no command specified', NOT_FOUND)
+    if found_unusable:
+        raise Failure("exec", errno.EACCES, f'exec: "{name}": permission denied', CANNOT_EXECUTE)
+    raise Failure("exec", errno.ENOENT, f'exec: "{name}": executable file not found in $PATH', NOT_FOUND)
+
+
+def open_terminal(devpts: int) -> tuple[int, int]:
+    """A new pseudo terminal of the devpts whose root ``devpts`` is: (master, slave), both close-on-exec. pts(4)"""
+    master = os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=devpts)
+    try:
+        fcntl.ioctl(master, TIOCSPTLCK, b"\0\0\0\0")
+        # The peer by descriptor: /dev/pts/N is a name that the container controls.
+        slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except BaseException:
+        os.close(master)
+        raise
+    return master, slave
+
+
+TIOCSPTLCK = 0x40045431
+TIOCGPTPEER = 0x5441
+
+
+def take_terminal(slave: int) -> None:
+    """Make ``slave`` the controlling terminal and 0, 1 and 2 of a session leader."""
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    for fd in (0, 1, 2):
+        os.dup2(slave, fd)
+
+
+def take_streams(streams: tuple[int, int, int]) -> None:
+    """Put three descriptors, none of which is 0, 1 or 2, in the place of the standard streams."""
+    for target, fd in enumerate(streams):
+        os.dup2(fd, target)
+
+
+def set_window_size(terminal: int, rows: int, columns: int) -> None:
+    """TIOCSWINSZ; the foreground process group gets SIGWINCH."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

@@ -1,0 +1,343 @@
+"""Make a container's root: executes the operations of a LaunchSpec in the container's first process.
+
+Runs in a mount namespace of its own, still with the host's root, so that host paths can be opened; whatever is
+inside the new root is reached by descriptors resolved within it (see ``runtime.kernel.mounts``). Standard library
+only; nothing is imported late.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable
+from typing import Any
+
+from runtime.container import copyup
+from runtime.container.failure import step
+from runtime.kernel import mounts, syscalls
+
+Operation = dict[str, Any]
+
+EMPTY_DIRECTORY = (("mode", "0555"), ("size", "4k"), ("nr_inodes", "2"))
+
+
+class Root:
+    """The root being made. ``wait_for_network`` is called at the place where the operations ask for it."""
+
+    def __init__(self, mount_on: str, wait_for_network: Callable[[], None]) -> None:
+        self._mount_on = mount_on
+        self._wait_for_network = wait_for_network
+        self.root = -1
+        """Descriptor of the root directory, once there is an overlay."""
+        self.proc = -1
+        """Root of the container's procfs: mounted by us, so what is written through it goes to the kernel."""
+        self.dev = -1
+        self.devpts = -1
+        self._host_null = -1
+        self._empty = -1
+        self._files = -1
+        self._files_made = 0
+        self._scratch = -1
+        """The overlay's work directory: covered in this namespace by mounts that others are cloned from."""
+        self._ends_read_only = False
+
+    def execute(self, operations: list[Operation]) -> None:
+        """Execute in order. Raises Failure naming the operation that failed."""
+        for operation in operations:
+            name = operation["op"]
+            subject = operation.get("target") or operation.get("name") or ""
+            with step(f"{name} {subject}".rstrip()):
+                getattr(self, f"_{name}")(operation)
+
+    def enter(self) -> None:
+        """Make the root this process's root and forget the host's. pivot_root(2), "pivot_root(".", ".")"."""
+        os.fchdir(self.root)
+        syscalls.pivot_root(b".", b".")
+        # The old root is stacked on the new one; as a slave its unmounting does not reach the host.
+        syscalls.umount2(b".", syscalls.MNT_DETACH)
+        os.chdir("/")
+        if self._ends_read_only:
+            mounts.make_read_only(self.root)
+
+    # Operations, by tag
+
+    def _overlay(self, operation: Operation) -> None:
+        flag, _ = mounts.PROPAGATION[operation.get("propagation", "rslave")]
+        syscalls.mount(None, b"/", None, flag | syscalls.MS_REC)
+        layers = [os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in operation["layers"]]
+        directories = []
+        for path in (operation["upper"], operation["work"]):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o755)
+            directories.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        mounts.overlay(layers, *directories, os.fsencode(self._mount_on))
+        for fd in (*layers, directories[0]):
+            os.close(fd)
+        self._scratch = directories[1]
+        self.root = os.open(self._mount_on, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def _filesystem(self, operation: Operation) -> None:
+        kind, target = operation["kind"], operation["target"]
+        options = [(key, value) for key, value in operation.get("options", ())]
+        attributes = mounts.attribute_flags(operation.get("attributes", ()))
+        resolve = mounts.IN_ROOT
+        if not operation.get("follow", True):
+            resolve |= syscalls.RESOLVE_NO_SYMLINKS
+        where = self._directory(target, resolve)
+        try:
+            if operation.get("inherit_mode"):
+                options.append(("mode", f"{stat.S_IMODE(os.fstat(where).st_mode):o}"))
+            mount = mounts.new_filesystem(kind, options, attributes)
+            syscalls.move_mount(mount, where, target)
+        finally:
+            os.close(where)
+        if kind == "proc":
+            self.proc = mount
+        elif kind == "devpts":
+            self.devpts = mount
+        else:
+            os.close(mount)
+
+    def _directory(self, target: str, resolve: int) -> int:
+        """A directory to mount on, made when missing; a tmpfs made where nothing was is open to all (1777)."""
+        try:
+            return mounts.open_in_root(self.root, target, os.O_PATH | os.O_DIRECTORY, resolve)
+        except FileNotFoundError:
+            return mounts.make_directories(self.root, target)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise OSError(error.errno, f"{target} of the image is not a real directory") from None
+            raise
+
+    def _devices(self, operation: Operation) -> None:
+        """Everything is made in the detached tmpfs: no link of the image can lead anywhere else."""
+        options = [("mode", "755"), ("size", str(operation.get("size", 65536 * 1024)))]
+        flags = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_STRICTATIME
+        dev = mounts.new_filesystem("tmpfs", options, flags)
+        before = os.umask(0)
+        try:
+            for path, kind, major, minor, mode, uid, gid in operation["nodes"]:
+                self._device(dev, path, kind, os.makedev(major, minor), mode, uid, gid)
+        finally:
+            os.umask(before)
+        for name, text in operation["links"]:
+            os.symlink(text, name, dir_fd=dev)
+        for name in ("pts", "shm", "mqueue"):
+            os.mkdir(name, 0o755, dir_fd=dev)
+        where = self._directory("/dev", mounts.IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS)
+        syscalls.move_mount(dev, where, "/dev")
+        os.close(where)
+        self.dev = dev
+
+    @staticmethod
+    def _device(dev: int, path: str, kind: str, device: int, mode: int, uid: int, gid: int) -> None:
+        types = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+        directory, _, name = path.rpartition("/")
+        parent = mounts.make_directories(dev, directory) if directory else os.dup(dev)
+        try:
+            os.mknod(name, types[kind] | mode, device, dir_fd=parent)
+            if uid or gid:
+                os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+        finally:
+            os.close(parent)
+
+    def _bind(self, operation: Operation) -> None:
+        source, target = operation["source"], operation["target"]
+        if operation.get("create"):
+            os.makedirs(source, exist_ok=True)
+        tree = self._source_tree(source, operation.get("subpath", ""), operation.get("recursive", True))
+        self._attach(
+            tree,
+            target,
+            attributes=syscalls.MOUNT_ATTR_RDONLY if operation.get("read_only") else 0,
+            recursive=operation.get("read_only_recursive", False),
+            propagation=operation.get("propagation", "rprivate"),
+        )
+
+    @staticmethod
+    def _source_tree(source: str, subpath: str, recursive: bool) -> int:
+        if not subpath:
+            return mounts.clone_tree(os.fsencode(source), recursive=recursive)
+        base = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            inside = mounts.open_in_root(base, subpath)
+        finally:
+            os.close(base)
+        try:
+            return mounts.clone_tree(b"", directory=inside, recursive=recursive)
+        finally:
+            os.close(inside)
+
+    def _attach(
+        self, tree: int, target: str, *, attributes: int = 0, recursive: bool = False, propagation: str = ""
+    ) -> None:
+        is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+        where = mounts.make_mount_point(self.root, target, directory=is_directory)
+        try:
+            mounts.attach(
+                tree, where, attributes=attributes, recursive=recursive, propagation=propagation, what=target
+            )
+        finally:
+            os.close(where)
+            os.close(tree)
+
+    def _image(self, operation: Operation) -> None:
+        layers = [os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in operation["layers"]]
+        if len(layers) == 1:
+            tree = mounts.clone_tree(b"", directory=layers[0], recursive=False)
+        else:
+            # Mounted over the directory that the root was mounted on, then taken from there.
+            mounts.overlay(layers, None, None, os.fsencode(self._mount_on))
+            tree = mounts.clone_tree(os.fsencode(self._mount_on), recursive=False)
+            syscalls.umount2(os.fsencode(self._mount_on), syscalls.MNT_DETACH)
+        for fd in layers:
+            os.close(fd)
+        if operation.get("subpath"):
+            inside = mounts.open_in_root(tree, operation["subpath"])
+            os.close(tree)
+            tree = mounts.clone_tree(b"", directory=inside, recursive=False)
+            os.close(inside)
+        self._attach(tree, operation["target"], attributes=syscalls.MOUNT_ATTR_RDONLY, propagation="private")
+
+    def _copy_up(self, operation: Operation) -> None:
+        copyup.fill_volume(self.root, operation["target"], operation["volume"])
+
+    def _file(self, operation: Operation) -> None:
+        """Configs and secrets live on one tmpfs that nothing else is mounted from: never on a disk."""
+        if self._files < 0:
+            flags = mounts.attribute_flags(["nosuid", "nodev"])
+            self._files = mounts.new_filesystem("tmpfs", [("mode", "700")], flags)
+            syscalls.move_mount(self._files, self._scratch, "files")
+        if operation.get("source"):
+            source = os.open(operation["source"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if not stat.S_ISREG(os.fstat(source).st_mode):
+                    raise OSError(errno.EINVAL, f"{operation['source']}: not a regular file")
+                with open(source, "rb", closefd=False) as file:
+                    content = file.read()
+            finally:
+                os.close(source)
+        else:
+            content = base64.b64decode(operation.get("content", ""))
+        self._files_made += 1
+        name = str(self._files_made)
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._files)
+        with open(fd, "wb") as file:
+            file.write(content)
+            os.fchown(fd, operation.get("uid", 0), operation.get("gid", 0))
+            os.fchmod(fd, operation.get("mode", 0o444))
+        made = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=self._files)
+        tree = mounts.clone_tree(b"", directory=made, recursive=False)
+        os.close(made)
+        self._attach(tree, operation["target"], attributes=syscalls.MOUNT_ATTR_RDONLY, propagation="private")
+
+    def _links(self, operation: Operation) -> None:
+        for path, text in operation["links"]:
+            parent = mounts.open_in_root(self.root, os.path.dirname(path), os.O_PATH | os.O_DIRECTORY)
+            with contextlib.suppress(FileExistsError):
+                os.symlink(text, os.path.basename(path), dir_fd=parent)
+            os.close(parent)
+
+    def _network(self, operation: Operation) -> None:
+        self._wait_for_network()
+
+    @staticmethod
+    def _hostname(operation: Operation) -> None:
+        syscalls.sethostname(operation["name"].encode())
+        if operation.get("domain"):
+            syscalls.setdomainname(operation["domain"].encode())
+
+    def _sysctls(self, operation: Operation) -> None:
+        for key, value in operation["values"].items():
+            path = "sys/" + (key if "/" in key else key.replace(".", "/"))
+            try:
+                fd = syscalls.openat2(
+                    self.proc,
+                    path.encode(),
+                    os.O_WRONLY,
+                    syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS,
+                )
+            except FileNotFoundError:
+                raise OSError(errno.ENOENT, f"sysctl {key} is not known to this kernel") from None
+            try:
+                os.write(fd, value.encode())
+            except OSError as error:
+                raise OSError(error.errno, f"sysctl {key}={value}: {error.strerror}") from None
+            finally:
+                os.close(fd)
+
+    def _read_only(self, operation: Operation) -> None:
+        for path in operation["paths"]:
+            self._make_path_read_only(path)
+
+    def _make_path_read_only(self, path: str) -> None:
+        try:
+            where = mounts.open_in_root(self.root, path)
+        except FileNotFoundError:
+            return
+        try:
+            mounts.make_read_only(where)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # Not the root of a mount: put a read-only copy of it over itself.
+            tree = mounts.clone_tree(b"", directory=where, recursive=True)
+            mounts.attach(tree, where, attributes=syscalls.MOUNT_ATTR_RDONLY, recursive=True, what=path)
+            os.close(tree)
+        finally:
+            os.close(where)
+
+    def _mask(self, operation: Operation) -> None:
+        for path in operation["paths"]:
+            try:
+                where = mounts.open_in_root(self.root, path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            try:
+                source = self._empty_directory() if stat.S_ISDIR(os.fstat(where).st_mode) else self.null()
+                tree = mounts.clone_tree(b"", directory=source, recursive=False)
+                syscalls.move_mount(tree, where, path)
+                os.close(tree)
+            finally:
+                os.close(where)
+
+    def _read_only_root(self, operation: Operation) -> None:
+        self._ends_read_only = True
+
+    def bind_console(self, terminal: int) -> None:
+        """/dev/console is the container's terminal, by descriptor: CVE-2025-52565."""
+        if self.dev < 0:
+            return
+        os.close(
+            os.open("console", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self.dev)
+        )
+        where = os.open("console", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.dev)
+        tree = mounts.clone_tree(b"", directory=terminal, recursive=False)
+        syscalls.move_mount(tree, where, "/dev/console")
+        os.close(where)
+        os.close(tree)
+
+    def open_null(self) -> int:
+        """/dev/null for reading and writing: the container's own when we made it, else the host's."""
+        if self.dev >= 0:
+            return os.open("null", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.dev)
+        return os.open(f"/proc/self/fd/{self.null()}", os.O_RDWR | os.O_CLOEXEC)
+
+    def null(self) -> int:
+        """The host's /dev/null, proven to be it."""
+        if self._host_null < 0:
+            fd = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            state = os.fstat(fd)
+            if not stat.S_ISCHR(state.st_mode) or state.st_rdev != os.makedev(1, 3):
+                raise OSError(errno.EINVAL, "/dev/null of the host is not the null device")
+            self._host_null = fd
+        return self._host_null
+
+    def _empty_directory(self) -> int:
+        if self._empty < 0:
+            self._empty = mounts.new_filesystem("tmpfs", EMPTY_DIRECTORY, syscalls.MOUNT_ATTR_RDONLY)
+            syscalls.move_mount(self._empty, self._scratch, "empty directory")
+        return self._empty

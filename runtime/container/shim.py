@@ -1,0 +1,425 @@
+"""The parent of one running container: a fork of the keeper that outlives keeper and core.
+
+Makes the cgroup, forks the container's first process (``runtime.container.launch``), connects its network, then owns
+its output, terminal and log, serves ``shim.sock``, and writes the exit status before it ends. One thread, no
+imports after the fork, standard library only. If it is killed, the kernel kills the container (parent-death signal).
+
+Every connection (the one that came with the launch, and those to ``shim.sock``) speaks JSON packets:
+``subscribe``, ``state``, ``attach``, ``resize``, ``close_stdin``, ``signal``, ``exec``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import socket
+import time
+from typing import Any, NoReturn
+
+from runtime.container import execute, launch, process, status
+from runtime.container.failure import Failure, step
+from runtime.container.logfile import LogWriter
+from runtime.container.loop import GONE, Loop
+from runtime.container.status import ExitStatus
+from runtime.container.streams import Input, Output
+from runtime.kernel import cgroups, namespaces, sockets, syscalls
+from runtime.kernel.sockets import Message
+from runtime.network import sandbox
+
+FLUSH_SECONDS = 10.0
+"""How long readers that are behind may take, after the container has ended, to read the rest."""
+
+
+def run(run_dir: str, connection: socket.socket, attach: Message | None, descriptors: list[int]) -> NoReturn:
+    """The shim's whole life."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    syscalls.prctl(syscalls.PR_SET_NAME, b"composer-shim")
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        with step("read launch.json"), open(os.path.join(run_dir, "launch.json"), "rb") as file:
+            spec = json.load(file)
+        shim = Shim(spec, connection)
+    except Failure as failure:
+        _tell(connection, {"failed": failure.as_message()})
+        os._exit(1)
+    try:
+        shim.start(attach, descriptors)
+    except Failure as failure:
+        shim.give_up(failure)
+        os._exit(1)
+    except BaseException as error:
+        shim.give_up(Failure("shim", 0, f"{type(error).__name__}: {error}"))
+        os._exit(1)
+    gc.enable()
+    try:
+        shim.serve()
+    finally:
+        os._exit(0)
+
+
+def _tell(connection: socket.socket, message: Message, descriptors: list[int] | None = None) -> bool:
+    """Send without ever waiting; False when that was not possible."""
+    try:
+        sockets.send_packet(connection, message, descriptors or ())
+    except OSError:
+        return False
+    return True
+
+
+class Shim:
+    """State of one running container."""
+
+    def __init__(self, spec: dict[str, Any], connection: socket.socket) -> None:
+        self.spec = spec
+        self.loop = Loop()
+        self.pid = -1
+        self.pidfd = -1
+        self.started_at = 0
+        self.devices: dict[str, int] = {}
+        """Descriptors from inside the network namespace, by name."""
+        self._launcher = connection
+        self._subscribers: list[socket.socket] = []
+        self._outputs: dict[str, Output] = {}
+        self._input: Input | None = None
+        self._log: LogWriter | None = None
+        self._terminal = -1
+        self._has_output = False
+        self._wait_status: int | None = None
+        self._execs: dict[int, execute.Exec] = {}
+        """Running execs by process id."""
+        self._sessions: dict[socket.socket, execute.Exec] = {}
+        """Which exec a connection is about; it stays so when the exec has ended."""
+        self._starting = 0
+        self._ended_early: dict[int, int] = {}
+        """Wait statuses of children that nobody knew yet while an exec was starting."""
+        self._listener: socket.socket | None = None
+
+    # Starting
+
+    def start(self, attach: Message | None, descriptors: list[int]) -> None:
+        """Start the container and report it. Raises Failure; then :meth:`give_up`."""
+        spec = self.spec
+        state_dir, run_dir = spec["state_dir"], spec["run_dir"]
+        with step("prepare"):
+            for path in (state_dir, os.path.join(state_dir, "log")):
+                with contextlib.suppress(FileExistsError):
+                    os.makedirs(path, 0o700)
+            status.clear(state_dir)
+            status.mark_started(run_dir, time.time_ns())
+            if spec["log"]["driver"] != "none":
+                self._log = LogWriter(
+                    os.path.join(state_dir, "log"),
+                    max_size=spec["log"]["max_size"],
+                    max_files=spec["log"]["max_files"],
+                )
+        with step("cgroup"):
+            cgroups.create(spec["cgroup"])
+        ours, streams = self._make_streams()
+        channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        host_pid = namespaces.open_namespace("self", "pid")
+        with step("pid namespace"):
+            self._choose_pid_namespace()
+        self.pid = os.fork()
+        if self.pid == 0:
+            channel.close()
+            launch.run(spec, theirs, streams)
+        theirs.close()
+        for fd in (streams.stdin, streams.stdout, streams.stderr):
+            if fd >= 0:
+                os.close(fd)
+        # What is forked from now on begins on the host again; see execute.
+        syscalls.setns(host_pid, syscalls.CLONE_NEWPID)
+        os.close(host_pid)
+        self.pidfd = os.pidfd_open(self.pid)
+        self._listener = sockets.listen(os.path.join(run_dir, "shim.sock"), socket.SOCK_SEQPACKET)
+        self._until_executed(channel)
+        channel.close()
+        self.started_at = time.time_ns()
+        self._connect_streams(ours)
+        if attach is not None:
+            self._attach(attach, descriptors)
+        self.loop.on_children(self._child_ended)
+        self._listener.setblocking(False)
+        self.loop.watch(self._listener.fileno(), self._accept)
+        self._launcher.setblocking(False)
+        if not self._subscribe(self._launcher):
+            raise Failure("report", 0, "the engine that started this container is gone")
+        self._serve_connection(self._launcher)
+
+    def _make_streams(self) -> tuple[dict[str, int], launch.Streams]:
+        """Pipes: our ends by name, and the container's."""
+        if self.spec["process"]["tty"]:
+            return {}, launch.Streams(-1, -1, -1)
+        stdout, stdout_end = os.pipe()
+        stderr, stderr_end = os.pipe()
+        ours = {"stdout": stdout, "stderr": stderr}
+        stdin_end = -1
+        if self.spec["stdin_open"]:
+            stdin_end, ours["stdin"] = os.pipe()
+        return ours, launch.Streams(stdin_end, stdout_end, stderr_end)
+
+    def _choose_pid_namespace(self) -> None:
+        wanted = self.spec["namespaces"]["pid"]
+        if wanted == "new":
+            syscalls.unshare(syscalls.CLONE_NEWPID)
+        elif isinstance(wanted, int):
+            fd = namespaces.open_namespace(wanted, "pid")
+            syscalls.setns(fd, syscalls.CLONE_NEWPID)
+            os.close(fd)
+
+    def _until_executed(self, channel: socket.socket) -> None:
+        """Answer the child until execve closes its end. Raises Failure with what it reports."""
+        reached = False
+        while True:
+            packet = sockets.receive_packet(channel)
+            if packet is None:
+                break
+            message, descriptors = packet
+            if failed := message.get("failed"):
+                raise Failure(failed["step"], failed["errno"], failed["message"], failed["exit_code"])
+            if message.get("netns"):
+                with step("network"):
+                    sandbox.attach(self.spec["sandbox"], descriptors[0])
+                sockets.close_all(descriptors)
+                sockets.send_packet(channel, {"network": "ready"})
+            elif message.get("terminal"):
+                self._terminal = descriptors[0]
+            else:
+                self.devices = dict(zip(message["descriptors"], descriptors, strict=False))
+                reached = True
+        if not reached:
+            raise Failure("launch", 0, "the container's first process was killed before it could start")
+
+    def give_up(self, failure: Failure) -> None:
+        """Undo what was done for a container that could not be started, and say why."""
+        if self.pid > 0:
+            with contextlib.suppress(OSError):
+                os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                os.waitpid(self.pid, 0)
+        with contextlib.suppress(Exception):
+            cgroups.remove(self.spec["cgroup"])
+        now = time.time_ns()
+        with contextlib.suppress(OSError):
+            status.write(
+                self.spec["state_dir"],
+                ExitStatus(
+                    failure.exit_code, finished_at=now, started_at=self.started_at, error=failure.message
+                ),
+            )
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self.spec["run_dir"], "shim.sock"))
+        self._launcher.setblocking(True)
+        _tell(self._launcher, {"failed": failure.as_message()})
+
+    def _connect_streams(self, ours: dict[str, int]) -> None:
+        once = self.spec["stdin_once"]
+        if self._terminal >= 0:
+            self._outputs["stdout"] = Output(
+                self.loop, self._terminal, b"stdout", self._log, self._first_output
+            )
+            if self.spec["stdin_open"]:
+                self._input = Input(self.loop, os.dup(self._terminal), is_terminal=True, once=once)
+            return
+        for name in ("stdout", "stderr"):
+            self._outputs[name] = Output(self.loop, ours[name], name.encode(), self._log, self._first_output)
+        if "stdin" in ours:
+            self._input = Input(self.loop, ours["stdin"], is_terminal=False, once=once)
+
+    def _first_output(self) -> None:
+        if not self._has_output:
+            self._has_output = True
+            self._publish({"event": "output"})
+
+    # Living
+
+    def serve(self) -> None:
+        """Until the container has ended and everything it wrote is where it belongs."""
+        while self._wait_status is None:
+            self.loop.run_once(-1)
+        self._finish(self._wait_status)
+
+    def _child_ended(self, pid: int, wait_status: int) -> None:
+        if pid == self.pid:
+            self._wait_status = wait_status
+        elif (session := self._execs.pop(pid, None)) is not None:
+            session.ended(wait_status)
+        elif self._starting:
+            self._ended_early[pid] = wait_status
+
+    def register(self, pid: int, session: execute.Exec) -> None:
+        """For :class:`execute.Exec`. Its process may have ended already: both are heard of in the same round."""
+        if pid in self._ended_early:
+            session.ended(self._ended_early.pop(pid))
+        else:
+            self._execs[pid] = session
+
+    def started(self) -> None:
+        """For :class:`execute.Exec`."""
+        self._starting -= 1
+        if not self._starting:
+            self._ended_early.clear()
+
+    def _finish(self, wait_status: int) -> None:
+        finished_at = time.time_ns()
+        cgroup = self.spec["cgroup"]
+        oom_killed = False
+        with contextlib.suppress(Exception):
+            oom_killed = cgroups.oom_killed(cgroup)
+        with contextlib.suppress(Exception):
+            cgroups.kill(cgroup)
+        for output in self._outputs.values():
+            output.drain()
+        if self._log is not None:
+            self._log.close()
+        code = os.waitstatus_to_exitcode(wait_status)
+        ended = ExitStatus(
+            exit_code=128 - code if code < 0 else code,
+            signal=-code if code < 0 else 0,
+            oom_killed=oom_killed,
+            started_at=self.started_at,
+            finished_at=finished_at,
+        )
+        with contextlib.suppress(OSError):
+            status.write(self.spec["state_dir"], ended)
+        with contextlib.suppress(Exception):
+            cgroups.remove(cgroup)
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self.spec["run_dir"], "shim.sock"))
+        self._publish({"event": "exited", "exit_code": ended.exit_code})
+        deadline = time.monotonic() + FLUSH_SECONDS
+        while not all(output.is_flushed for output in self._outputs.values()):
+            left = deadline - time.monotonic()
+            if left <= 0 or not self.loop.run_once(left):
+                break
+
+    # Serving
+
+    def _publish(self, message: Message) -> None:
+        for subscriber in list(self._subscribers):
+            _tell(subscriber, message)
+
+    def _accept(self, _: int) -> None:
+        assert self._listener is not None
+        try:
+            connection, _address = self._listener.accept()
+        except OSError:
+            return
+        connection.setblocking(False)
+        self._serve_connection(connection)
+
+    def _serve_connection(self, connection: socket.socket) -> None:
+        def ready(events: int) -> None:
+            try:
+                packet = sockets.receive_packet(connection)
+            except BlockingIOError:
+                if not events & GONE:
+                    return
+                packet = None
+            except (OSError, ValueError):
+                packet = None
+            if packet is None:
+                self._close_connection(connection)
+            else:
+                self._answer(connection, *packet)
+
+        self.loop.watch(connection.fileno(), ready)
+
+    def _close_connection(self, connection: socket.socket) -> None:
+        self.loop.forget(connection.fileno())
+        if connection in self._subscribers:
+            self._subscribers.remove(connection)
+        if (session := self._sessions.pop(connection, None)) is not None:
+            session.forget_connection()
+        connection.close()
+
+    def _answer(self, connection: socket.socket, message: Message, descriptors: list[int]) -> None:
+        try:
+            match message.get("op"):
+                case "subscribe":
+                    self._subscribe(connection)
+                case "state":
+                    _tell(connection, self.state())
+                case "attach":
+                    self._attach(message, descriptors)
+                    descriptors = []
+                    _tell(connection, {"attached": True})
+                case "resize":
+                    self._resize(connection, int(message["rows"]), int(message["columns"]))
+                    _tell(connection, {"resized": True})
+                case "close_stdin":
+                    if self._input is not None:
+                        self._input.close()
+                    _tell(connection, {"closed": True})
+                case "signal":
+                    self._signal(connection, int(message["signal"]))
+                case "exec":
+                    session = execute.Exec(self.loop, connection, self.spec, self.pidfd, self)
+                    session.start(message["spec"]["process"], message["streams"], descriptors)
+                    self._sessions[connection] = session
+                    self._starting += 1
+                case unknown:
+                    raise Failure("request", 22, f"unknown request {unknown!r}")
+        except Failure as failure:
+            _tell(connection, {"failed": failure.as_message()})
+        except Exception as error:
+            _tell(
+                connection, {"failed": Failure("request", 0, f"{type(error).__name__}: {error}").as_message()}
+            )
+        finally:
+            sockets.close_all(descriptors)
+
+    def _subscribe(self, connection: socket.socket) -> bool:
+        """Report the container as started, with its descriptors; events follow on this connection."""
+        self._subscribers.append(connection)
+        names = {"pidfd": self.pidfd, **self.devices}
+        message = {
+            "pid": self.pid,
+            "shim_pid": os.getpid(),
+            "started_at": self.started_at,
+            "output": self._has_output,
+            "descriptors": list(names),
+        }
+        return _tell(connection, message, list(names.values()))
+
+    def state(self) -> Message:
+        """For people who look into the engine."""
+        return {
+            "id": self.spec["id"],
+            "name": self.spec["name"],
+            "pid": self.pid,
+            "shim_pid": os.getpid(),
+            "started_at": self.started_at,
+            "subscribers": len(self._subscribers),
+            "execs": sorted(self._execs),
+            "log_dropped": self._log.dropped if self._log else 0,
+            "streams": {name: output.is_open for name, output in self._outputs.items()},
+        }
+
+    def _attach(self, message: Message, descriptors: list[int]) -> None:
+        for name, fd in zip(message["streams"], descriptors, strict=True):
+            if name == "stdin" and self._input is not None:
+                self._input.add_source(fd)
+            elif name in self._outputs and self._outputs[name].is_open:
+                self._outputs[name].add_sink(fd, lossless=bool(message.get("lossless")))
+            else:
+                os.close(fd)
+
+    def _resize(self, connection: socket.socket, rows: int, columns: int) -> None:
+        if (session := self._sessions.get(connection)) is not None:
+            session.resize(rows, columns)
+            return
+        if self._terminal >= 0 and self._outputs["stdout"].is_open:
+            process.set_window_size(self._terminal, rows, columns)
+
+    def _signal(self, connection: socket.socket, number: int) -> None:
+        if (session := self._sessions.get(connection)) is not None:
+            session.signal(number)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            syscalls.pidfd_send_signal(self.pidfd, number)

@@ -1,0 +1,407 @@
+"""What starting a container takes, decided as data: image and container configuration merged, every mount in order.
+
+Pure: no I/O, no clock. ``build_launch_spec`` answers "what would happen", printable with ``--debug``; the shim and
+``runtime.container.launch`` do it. The merging rules are Docker's (``docker run`` and the Engine API).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from runtime.container.config import ContainerConfig, ImageConfig, LogConfig
+from runtime.container.mounting import MountSources, plan_mounts
+from runtime.container.operations import AnyOperation
+from runtime.errors import InvalidArgument
+from runtime.kernel import capabilities, cgroups, rlimits, seccomp
+from runtime.kernel.users import check_user
+
+DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+Namespace = Literal["new", "host"] | int
+"""A namespace of its own, the host's, or that of the process with this id."""
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """Base of what the shim reads; every field is written, so that it needs no defaults of its own."""
+
+
+class Seccomp(Wire):
+    program: str = ""
+    """The filter as ``struct sock_filter``s in base64; "" for none."""
+
+
+class Confinement(Wire):
+    """What a process in the container may do. An exec has the same."""
+
+    bounding: int
+    """Bit masks by capability number, capabilities(7)."""
+    effective: int
+    """What root is permitted; other users get nothing. Inheritable and ambient are always empty."""
+    seccomp: str = ""
+    no_new_privs: bool = False
+    rlimits: tuple[tuple[int, int, int], ...] = ()
+    """(resource number, soft, hard)"""
+    oom_score_adj: int = 0
+
+
+class Process(Wire):
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str = "/"
+    user: str = ""
+    """``name|uid[:group|gid]``, looked up in the container's own files; "" is root."""
+    groups: tuple[str, ...] = ()
+    tty: bool = False
+    umask: int = 0o022
+    confinement: Confinement
+
+
+class ExecSpec(Wire):
+    """A process for a running container. ``env`` is complete; make one with :func:`build_exec_spec`."""
+
+    process: Process
+
+
+class LogSettings(Wire):
+    driver: str = "json-file"
+    max_size: int = 0
+    """Bytes in a file before a new one is begun; 0: never."""
+    max_files: int = 1
+
+
+class Namespaces(Wire):
+    pid: Namespace = "new"
+    net: Namespace = "new"
+    ipc: Namespace = "new"
+    uts: Namespace = "new"
+    cgroup: Namespace = "host"
+
+
+class LaunchSpec(Wire):
+    """Everything one start takes."""
+
+    id: str
+    name: str
+    state_dir: str
+    run_dir: str
+    operations: tuple[AnyOperation, ...]
+    process: Process
+    namespaces: Namespaces
+    sandbox: dict[str, Any]
+    cgroup: dict[str, Any]
+    log: LogSettings
+    stdin_open: bool = False
+    stdin_once: bool = False
+    init: bool = False
+    has_own_proc: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What this machine and this engine are like; read once by ``runtime.container.host``."""
+
+    capabilities: int
+    """The engine's own bounding set: nothing beyond it can be given."""
+    kernel: tuple[int, int]
+    machine: str
+    """``x86_64`` or ``aarch64``."""
+    cgroup_version: Literal[1, 2]
+    cgroup_controllers: tuple[str, ...] = ()
+    """cgroup v1: mount points below /sys/fs/cgroup."""
+    cgroup_parent: str = "composer"
+    """Where containers' cgroups are, without the leading slash."""
+    devices: tuple[tuple[str, str, int, int, int, int, int], ...] = ()
+    """All device nodes of the host, for privileged containers."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchInputs:
+    """What the caller has resolved before a container can be started."""
+
+    id: str
+    name: str
+    config: ContainerConfig
+    image: ImageConfig
+    layers: Sequence[Path]
+    """Topmost first."""
+    state_dir: Path
+    run_dir: Path
+    """Holds ``hosts``, ``hostname`` and ``resolv.conf`` already."""
+    host: HostFacts
+    sandbox: Mapping[str, Any] = field(
+        default_factory=lambda: {"mode": "none", "endpoints": [], "resolver": False}
+    )
+    """Of ``runtime.network.sandbox.plan_sandbox``."""
+    volumes: Mapping[str, Path] = field(default_factory=dict)
+    """Data directory of each named volume (and of anonymous ones that have got a name)."""
+    anonymous: Mapping[str, Path] = field(default_factory=dict)
+    """By target: data directory of the anonymous volumes, those of the image included."""
+    images: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    """By reference: layers of images that are mounted."""
+    devices: Sequence[tuple[str, str, int, int, int, int, int]] = ()
+    """Device nodes to make for ``config.devices``: (path below /dev, type, major, minor, mode, uid, gid)."""
+    device_rules: Sequence[str] = ()
+    join: Mapping[str, int] = field(default_factory=dict)
+    """``pid``, ``ipc``, ``uts``, ``net``: init of the container whose namespace is shared."""
+
+
+def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
+    """Merge, check and order. Raises InvalidArgument for what cannot be started."""
+    config, host = inputs.config, inputs.host
+    options = SecurityOptions.parse(config.security_opt)
+    namespaces = choose_namespaces(inputs)
+    confinement = confine(config, host, options)
+    return LaunchSpec(
+        id=inputs.id,
+        name=inputs.name,
+        state_dir=str(inputs.state_dir),
+        run_dir=str(inputs.run_dir),
+        operations=plan_mounts(
+            config,
+            MountSources(
+                layers=tuple(map(str, inputs.layers)),
+                state_dir=str(inputs.state_dir),
+                run_dir=str(inputs.run_dir),
+                volumes={name: str(path) for name, path in inputs.volumes.items()},
+                anonymous={target: str(path) for target, path in inputs.anonymous.items()},
+                images={ref: tuple(map(str, layers)) for ref, layers in inputs.images.items()},
+                devices=tuple(inputs.devices) + (host.devices if config.privileged else ()),
+                cgroup_version=host.cgroup_version,
+                cgroup_controllers=host.cgroup_controllers,
+                cgroup_path=f"{cgroup_parent(config, host)}/{inputs.id}",
+            ),
+            hostname=hostname_of(inputs) if namespaces.uts == "new" else "",
+            has_own_ipc=namespaces.ipc == "new",
+            has_private_cgroup=namespaces.cgroup == "new",
+            masks_system_paths=not config.privileged and not options.shows_system_paths,
+        ),
+        process=Process(
+            argv=effective_command(config, inputs.image),
+            env=effective_environment(config, inputs.image, hostname_of(inputs)),
+            cwd=config.working_dir or inputs.image.working_dir or "/",
+            user=check_user(config.user or inputs.image.user),
+            groups=config.group_add,
+            tty=config.tty,
+            confinement=confinement,
+        ),
+        namespaces=namespaces,
+        sandbox=dict(inputs.sandbox),
+        cgroup=cgroup_settings(inputs),
+        log=log_settings(config.log),
+        stdin_open=config.stdin_open,
+        stdin_once=config.stdin_once,
+        init=config.init,
+    )
+
+
+def effective_command(config: ContainerConfig, image: ImageConfig) -> tuple[str, ...]:
+    """Entrypoint and command as Docker merges them: an entrypoint of one's own drops the image's command."""
+    if config.entrypoint is not None:
+        entrypoint = config.entrypoint if config.entrypoint != ("",) else ()
+        command = config.command or ()
+    else:
+        entrypoint = image.entrypoint
+        command = image.cmd if config.command is None or not config.command else config.command
+    argv = (*entrypoint, *command)
+    if not argv:
+        raise InvalidArgument(
+            "no command specified", hint="the image has none: set `command` or `entrypoint`"
+        )
+    if any("\0" in word for word in argv):
+        raise InvalidArgument("a command cannot contain a NUL byte")
+    return argv
+
+
+def effective_environment(config: ContainerConfig, image: ImageConfig, hostname: str) -> tuple[str, ...]:
+    """PATH, HOSTNAME, TERM with a terminal; over them the image's, over them the container's. HOME follows when the
+    user is known. ``NAME`` alone removes."""
+    merged: dict[str, str] = {}
+    base = [DEFAULT_PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if config.tty else [])]
+    for item in [*base, *image.env, *config.env]:
+        name, equals, _ = item.partition("=")
+        if equals:
+            merged[name] = item
+        else:
+            merged.pop(name, None)
+    if any("\0" in item for item in merged.values()):
+        raise InvalidArgument("an environment variable cannot contain a NUL byte")
+    return tuple(merged.values())
+
+
+_HOSTNAME = re.compile(r"[\x21-\x7e\x80-\U0010ffff]{1,64}")
+
+
+def hostname_of(inputs: LaunchInputs) -> str:
+    """As given, else the first 12 digits of the id. Raises InvalidArgument for what sethostname(2) would refuse."""
+    name = inputs.config.hostname or inputs.id[:12]
+    if not _HOSTNAME.fullmatch(name) or len(name.encode()) > 64:
+        raise InvalidArgument(f"invalid hostname {name!r}: at most 64 bytes, no spaces or control characters")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityOptions:
+    """``security_opt`` of Docker, read."""
+
+    no_new_privs: bool = False
+    seccomp: str = ""
+    """"" the default profile, ``unconfined``, or a profile as JSON."""
+    shows_system_paths: bool = False
+
+    @classmethod
+    def parse(cls, options: Sequence[str]) -> SecurityOptions:
+        """Raises InvalidArgument for an unknown option. AppArmor and SELinux are accepted where they ask for nothing
+        (``unconfined``, ``disable``), refused otherwise: this engine sets no labels."""
+        no_new_privs, profile, shows = False, "", False
+        for option in options:
+            name, separator, value = option.partition("=")
+            if not separator:
+                name, _, value = option.partition(":")
+            match name:
+                case "no-new-privileges" if value in ("", "true", "false"):
+                    no_new_privs = value != "false"
+                case "seccomp":
+                    profile = "" if value == "builtin" else value
+                case "systempaths" if value == "unconfined":
+                    shows = True
+                case "apparmor" if value in ("unconfined", "docker-default"):
+                    pass
+                case "label" if value == "disable":
+                    pass
+                case "apparmor" | "label":
+                    raise InvalidArgument(
+                        f"security_opt {option!r}: AppArmor profiles and SELinux labels are not applied by this engine"
+                    )
+                case _:
+                    raise InvalidArgument(f"invalid --security-opt: {option!r}")
+        return cls(no_new_privs, profile, shows)
+
+
+def confine(config: ContainerConfig, host: HostFacts, options: SecurityOptions) -> Confinement:
+    """Capabilities, seccomp filter, limits."""
+    allowed = capabilities.select(
+        config.cap_add, config.cap_drop, privileged=config.privileged, bounding=host.capabilities
+    )
+    if config.privileged or options.seccomp == "unconfined":
+        program = b""
+    else:
+        program = seccomp.compile_profile(options.seccomp, allowed, host.machine, host.kernel)
+    return Confinement(
+        bounding=allowed,
+        effective=allowed,
+        seccomp=base64.b64encode(program).decode("ascii"),
+        no_new_privs=options.no_new_privs,
+        rlimits=tuple(rlimits.resolve(limit.name, limit.soft, limit.hard) for limit in config.ulimits),
+        oom_score_adj=config.oom_score_adj,
+    )
+
+
+def choose_namespaces(inputs: LaunchInputs) -> Namespaces:
+    """Own namespaces by default; host's or another container's where asked for."""
+    config = inputs.config
+
+    def choose(kind: str, mode: str) -> Namespace:
+        if mode == "host":
+            return "host"
+        if mode.startswith(("container:", "service:")):
+            if kind not in inputs.join:
+                raise InvalidArgument(f"{kind}: {mode}: that container is not running")
+            return inputs.join[kind]
+        return "new"
+
+    private = config.cgroupns_mode == "private" or (
+        not config.cgroupns_mode and inputs.host.cgroup_version == 2
+    )
+    return Namespaces(
+        pid=choose("pid", config.pid_mode),
+        net=choose("net", config.network_mode),
+        ipc=choose("ipc", config.ipc_mode),
+        uts=choose("uts", config.uts_mode),
+        cgroup="new" if private else "host",
+    )
+
+
+def cgroup_parent(config: ContainerConfig, host: HostFacts) -> str:
+    """Where the container's cgroup goes: ``cgroup_parent`` names one below the engine's own, never beside it."""
+    if not config.cgroup_parent:
+        return host.cgroup_parent
+    return f"{host.cgroup_parent}/{cgroups.confine_path(config.cgroup_parent)}"
+
+
+def cgroup_settings(inputs: LaunchInputs) -> dict[str, Any]:
+    raise InvalidArgument("")
+
+
+def log_settings(log: LogConfig) -> LogSettings:
+    """Docker's options of the json-file and local drivers. Raises InvalidArgument."""
+    if log.driver == "none":
+        return LogSettings(driver="none")
+    if log.driver not in ("json-file", "local", ""):
+        raise InvalidArgument(
+            f"logging driver {log.driver!r} is not supported", hint="use json-file, local or none"
+        )
+    is_local = log.driver == "local"
+    size = parse_size(log.options["max-size"]) if "max-size" in log.options else (20 << 20 if is_local else 0)
+    try:
+        files = int(log.options.get("max-file", "5" if is_local else "1"))
+    except ValueError:
+        files = 0
+    if files < 1:
+        raise InvalidArgument(f"logging: max-file must be 1 or more, not {log.options['max-file']!r}")
+    return LogSettings(driver="json-file", max_size=size, max_files=files)
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """``10m`` and the like, in powers of 1024 as Docker reads them; -1 means no limit (0)."""
+    if text.strip() == "-1":
+        return 0
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise InvalidArgument(f"invalid size: {text!r}", hint="write for instance 10m or 1g")
+    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
+
+
+def build_exec_spec(
+    inputs: ContainerConfig,
+    image: ImageConfig,
+    host: HostFacts,
+    argv: Sequence[str],
+    *,
+    env: Sequence[str] = (),
+    cwd: str = "",
+    user: str = "",
+    tty: bool = False,
+    privileged: bool = False,
+    hostname: str = "",
+) -> ExecSpec:
+    """A process beside init, confined as the container is; ``env`` adds to the container's."""
+    if not argv:
+        raise InvalidArgument("no exec command specified")
+    config = inputs
+    confinement = confine(config, host, SecurityOptions.parse(config.security_opt))
+    if privileged:
+        confinement = msgspec.structs.replace(
+            confinement, bounding=host.capabilities, effective=host.capabilities, seccomp=""
+        )
+    merged = msgspec.structs.replace(config, env=(*config.env, *env), tty=tty or config.tty)
+    return ExecSpec(
+        process=Process(
+            argv=tuple(argv),
+            env=effective_environment(merged, image, hostname),
+            cwd=cwd or config.working_dir or image.working_dir or "/",
+            user=check_user(user or config.user or image.user),
+            groups=() if user else config.group_add,
+            tty=tty,
+            confinement=confinement,
+        )
+    )

@@ -1,0 +1,84 @@
+"""How a container ended: ``status.json``, written once by its shim before it ends. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """``exit_code`` is 128 + n after signal n. Times are nanoseconds since the epoch."""
+
+    exit_code: int
+    signal: int = 0
+    oom_killed: bool = False
+    started_at: int = 0
+    finished_at: int = 0
+    error: str = ""
+
+
+def write(state_dir: str | Path, status: ExitStatus) -> None:
+    """Durable and whole or not at all: temporary file, fsync, rename."""
+    path = os.path.join(state_dir, "status.json")
+    fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, json.dumps(asdict(status)).encode())
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(path + ".new", path)
+
+
+def read(state_dir: str | Path) -> ExitStatus | None:
+    """None when there is no status, or none that can be read (a container that ran before is not one that runs)."""
+    try:
+        with open(os.path.join(state_dir, "status.json"), "rb") as file:
+            value = json.loads(file.read(65536))
+        return ExitStatus(
+            exit_code=int(value["exit_code"]),
+            signal=int(value.get("signal", 0)),
+            oom_killed=bool(value.get("oom_killed", False)),
+            started_at=int(value.get("started_at", 0)),
+            finished_at=int(value.get("finished_at", 0)),
+            error=str(value.get("error", "")),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def clear(state_dir: str | Path) -> None:
+    """Forget how it ended the last time, before it is started again."""
+    try:
+        os.unlink(os.path.join(state_dir, "status.json"))
+    except FileNotFoundError:
+        pass
+
+
+def mark_started(run_dir: str | Path, started_at: int) -> None:
+    """Leave a note that the container was started since the last reboot."""
+    with open(os.path.join(run_dir, "started"), "w", encoding="ascii") as file:
+        file.write(str(started_at))
+
+
+def killed(started_at: int) -> ExitStatus:
+    """The status of a container whose shim died before it could write one."""
+    return ExitStatus(
+        exit_code=137,
+        signal=9,
+        started_at=started_at,
+        finished_at=time.time_ns(),
+        error="its shim was killed, and the kernel killed the container with it",
+    )
+
+
+def interrupted(run_dir: str | Path) -> ExitStatus | None:
+    """:func:`killed` when the container was started since the last reboot (there is no status, and no shim)."""
+    try:
+        with open(os.path.join(run_dir, "started"), encoding="ascii") as file:
+            return killed(int(file.read(32) or 0))
+    except (OSError, ValueError):
+        return None
