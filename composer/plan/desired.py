@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from composer.compose.model import Project, Service
 from composer.plan import labels
 from composer.plan.graph import Dependency
 from runtime.container.config import ContainerConfig
@@ -42,6 +43,18 @@ class Identity:
     def run_name(self, service: str, slug: str) -> str:
         """Name of a one-off container; 12 characters of ``slug`` are used, as Docker Compose does."""
         return self.separator.join((self.project, service, "run", slug[:12]))
+
+
+def identity_of(project: Project) -> Identity:
+    return Identity(project.name, project.working_dir, project.compose_files)
+
+
+def dependency_list(service: Service) -> tuple[Dependency, ...]:
+    """What the service needs directly."""
+    return tuple(
+        Dependency(name, need.condition, need.required, need.restart)
+        for name, need in service.depends_on.items()
+    )
 
 
 def replica_config(desired: DesiredService, identity: Identity, number: int) -> ContainerConfig:

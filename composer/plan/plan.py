@@ -9,11 +9,12 @@ import msgspec
 from composer.compose.model import Project, Service
 from composer.plan import networking
 from composer.plan.container import container_config, image_of
-from composer.plan.desired import DesiredService, Identity
+from composer.plan.desired import DesiredService, dependency_list, identity_of
 from composer.plan.down import DownOptions, DownScope, observed_scope, plan_down_scope
-from composer.plan.graph import Dependencies, Dependency
+from composer.plan.graph import Dependencies
 from composer.plan.hash import config_hash
 from composer.plan.observed import Observed
+from composer.plan.oneoff import RunOptions, RunPlan, plan_run
 from composer.plan.steps import DownPlan, ImagePlan, Plan, VolumeSpec
 from composer.plan.support import demand_support
 from composer.plan.up import Desired, UpOptions, plan_desired
@@ -60,7 +61,7 @@ def desired_service(
         replicas=service.replicas,
         config=config,
         config_hash=config_hash(config, service.container_name),
-        needs=_needs(service),
+        needs=dependency_list(service),
         container_name=service.container_name,
         image_id=(images or {}).get(config.image, ""),
     )
@@ -71,20 +72,9 @@ def service_hash(project: Project, service: Service) -> str:
     return config_hash(container_config(project, service), service.container_name)
 
 
-def identity_of(project: Project) -> Identity:
-    return Identity(project.name, project.working_dir, project.compose_files)
-
-
 def dependencies_of(project: Project) -> Dependencies:
     """What each active service needs."""
-    return {name: _needs(service) for name, service in project.services.items()}
-
-
-def _needs(service: Service) -> tuple[Dependency, ...]:
-    return tuple(
-        Dependency(name, need.condition, need.required, need.restart)
-        for name, need in service.depends_on.items()
-    )
+    return {name: dependency_list(service) for name, service in project.services.items()}
 
 
 def images_of(project: Project) -> tuple[str, ...]:
@@ -211,6 +201,8 @@ def _scope(project: Project) -> DownScope:
 
 __all__ = [
     "DownOptions",
+    "RunOptions",
+    "RunPlan",
     "UpOptions",
     "dependencies_of",
     "desired_service",
@@ -218,6 +210,7 @@ __all__ = [
     "identity_of",
     "images_of",
     "plan_down",
+    "plan_run",
     "plan_up",
     "service_hash",
     "wanted_images",
