@@ -1,8 +1,8 @@
 """Command lines as data: flags and commands are tables, and one small parser reads words by them.
 
-It follows pflag, which Docker's commands use: ``--flag=value``, ``--flag value``, ``-abc``, ``-n5``, ``--``, words
-between flags unless the command ends its own options with its first word (exec, run). argparse would cost more than
-the rest of a short command, so nothing but builtins is imported here.
+It follows pflag, which Docker's commands use: ``--flag=value``, ``--flag value``, ``-abc``, ``-n5``, ``--``,
+words between flags unless the command ends its own options with its first word (exec, run). argparse would
+cost more than the rest of a short command, so nothing but builtins is imported here.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 class Flag:
-    """One option. ``kind`` is Docker's name for the type of its value, "" for a switch. ``refusal`` says why it is not
-    available: giving it is an error. ``is_hidden``: accepted, not in the help."""
+    """One option. ``kind`` is Docker's name for the type of its value, "" for a switch. ``refusal`` says why
+    it is not available: giving it is an error. ``is_hidden``: accepted, not in the help."""
 
     __slots__ = ("default", "help", "is_hidden", "kind", "name", "refusal", "short")
 
@@ -174,7 +174,7 @@ def _convert(flag: Flag, text: str) -> Value:
             number = int(text, 10)
         except ValueError:
             raise _invalid(flag, text, "a whole number expected") from None
-        if number < 0 and flag.kind != "int" or flag.kind == "uint16" and number > 65535:
+        if (number < 0 and flag.kind != "int") or (flag.kind == "uint16" and number > 65535):
             raise _invalid(flag, text, "out of range")
         return number
     if flag.kind == "bytes":
@@ -194,8 +194,8 @@ def _invalid(flag: Flag, text: str, why: str) -> UsageError:
 def parse(words: Sequence[str], flags: Sequence[Flag], *, is_interspersed: bool = True) -> Arguments:
     """Read ``words`` by a table of flags.
 
-    Raises UsageError for what the table does not have, and HelpAsked for ``--help`` (and ``-h`` when no flag of the
-    table is ``-h``).
+    Raises UsageError for what the table does not have, and HelpAsked for ``--help`` (and ``-h`` when no flag
+    of the table is ``-h``).
     """
     by_name = {flag.name: flag for flag in flags}
     by_short = {flag.short: flag for flag in flags if flag.short}

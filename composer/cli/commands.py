@@ -1,5 +1,5 @@
-"""Every command there is: where its table and code are, and one line about it. Nothing is imported before it is
-needed."""
+"""Every command there is: where its table and code are, and one line about it. Nothing is imported before it
+is needed."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ from runtime.errors import ComposerError, Location
 
 
 def describe(error: ComposerError) -> str:
-    """The text for an error: where and what, the line of the file with a caret, what included it, and what to do.
+    """The text for an error: where and what, the line of the file with a caret, what included it, and what to
+    do.
 
     >>> print(describe(ComposerError("no such service: wbe", hint="did you mean web?")))
     no such service: wbe

@@ -36,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _end(status: int) -> None:
-    """End the process without tearing the interpreter down: there is nothing left to do, and it takes a while."""
+    """End the process without tearing the interpreter down: there is nothing left to do, and it takes a
+    while."""
     try:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,6 +1,7 @@
 """Rendering of what the engine says while it works: plain lines, JSON, nothing, or a live list on a terminal.
 
-Events are dicts as they come from the engine (``composer.engine.requests``): a renderer only decides how a step looks.
+Events are dicts as they come from the engine (``composer.engine.requests``): a renderer only decides how a
+step looks.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def state_of(status: str) -> str:
         return "error"
     if status in ("Warning", "Interrupted"):
         return "warning"
-    if status in _WORKING or status.endswith("ing") and status not in _FINISHED:
+    if status in _WORKING or (status.endswith("ing") and status not in _FINISHED):
         return "working"
     return "done"
 
@@ -148,8 +149,8 @@ def frame(
     tick: int = 0,
     colour: bool = True,
 ) -> list[str]:
-    """The lines of one picture of the live list, none wider than ``width``. When there are more than ``rows`` lines,
-    those that are finished give way first."""
+    """The lines of one picture of the live list, none wider than ``width``. When there are more than ``rows``
+    lines, those that are finished give way first."""
     top = [item for item in items if not item.indent]
     finished = sum(item.state != "working" for item in top)
     header = f"[+] {title} {finished}/{len(top)}"
@@ -201,7 +202,8 @@ def _line(item: Item, label_width: int, now: float, width: int, tick: int, colou
 class LiveRenderer(Renderer):
     """A list that is redrawn in place, ten times a second while something is at work.
 
-    Drawn by hand: a frame is one write, and nothing is drawn for what ends within the first tick but its last state.
+    Drawn by hand: a frame is one write, and nothing is drawn for what ends within the first tick but its last
+    state.
     """
 
     def __init__(

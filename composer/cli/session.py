@@ -18,7 +18,8 @@ PROJECTS = "/composer/v1/projects"
 
 
 class Session:
-    """What every command has at hand. ``options`` are the global ones, ``started`` is in seconds since the epoch."""
+    """What every command has at hand. ``options`` are the global ones, ``started`` is in seconds since the
+    epoch."""
 
     def __init__(self, options: Arguments, env: Mapping[str, str], started: float) -> None:
         self.options = options
@@ -57,8 +58,8 @@ class Session:
         self.write_status(warning_line(message, colour=self.colours(self._status_fd), started=self.started))
 
     def renderer(self, title: str = "Running", *, quiet: bool = False, live: bool = True) -> Renderer:
-        """What shows the steps of a request, as ``--progress`` or COMPOSE_PROGRESS says. ``live`` false: lines that
-        can stand between other output."""
+        """What shows the steps of a request, as ``--progress`` or COMPOSE_PROGRESS says. ``live`` false:
+        lines that can stand between other output."""
         from composer.cli import progress
         from composer.cli.terminal import is_terminal, size
 
@@ -174,8 +175,8 @@ class Session:
         quiet: bool = False,
         live: bool = True,
     ) -> int:
-        """Post a request, render its steps, and return the exit status that it ends with. Raises ComposerError when
-        it fails."""
+        """Post a request, render its steps, and return the exit status that it ends with. Raises
+        ComposerError when it fails."""
         status, _ = self.perform_for(verb, body, title=title, quiet=quiet, live=live)
         return status
 

@@ -27,8 +27,8 @@ def is_terminal(fd: int) -> bool:
 
 
 def wants_colour(fd: int, ansi: str, env: Mapping[str, str]) -> bool:
-    """Whether output on ``fd`` is coloured: ``--ansi`` decides (never, always), else NO_COLOR (no-color.org), TERM
-    and whether it is a terminal."""
+    """Whether output on ``fd`` is coloured: ``--ansi`` decides (never, always), else NO_COLOR (no-color.org),
+    TERM and whether it is a terminal."""
     if ansi == "never":
         return False
     if ansi == "always":

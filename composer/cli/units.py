@@ -54,8 +54,9 @@ def parse_duration(text: str) -> int:
 
 
 def parse_time(text: str, now: int) -> int:
-    """Nanoseconds since the epoch of what ``--since`` and ``--until`` take: a duration before ``now``, seconds since
-    the epoch (``1700000000.5``), or a date (RFC 3339, or a part of it in local time). Raises ValueError."""
+    """Nanoseconds since the epoch of what ``--since`` and ``--until`` take: a duration before ``now``,
+    seconds since the epoch (``1700000000.5``), or a date (RFC 3339, or a part of it in local time). Raises
+    ValueError."""
     try:
         return now - parse_duration(text)
     except ValueError:
@@ -86,7 +87,8 @@ def _split_fraction(text: str) -> tuple[str, int]:
 
 
 def human_duration(seconds: float) -> str:
-    """Docker's words for a length of time: ``Less than a second``, ``About a minute``, ``3 hours``, ``2 weeks``."""
+    """Docker's words for a length of time: ``Less than a second``, ``About a minute``, ``3 hours``, ``2
+    weeks``."""
     whole = int(seconds)
     if whole < 1:
         return "Less than a second"

@@ -1,0 +1,234 @@
+"""The engine: its parts, put together, and the tasks that run as long as it does."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from composer.engine.attach import Attaching, Observation
+from composer.engine.containers import Container, Containers
+from composer.engine.events import Events
+from composer.engine.execs import Execs
+from composer.engine.images import Images
+from composer.engine.launching import Launching
+from composer.engine.lifecycle import Lifecycle
+from composer.engine.logs import ContainerLogs
+from composer.engine.networks import Networks
+from composer.engine.operations import ContainerOperations
+from composer.engine.prober import Prober
+from composer.engine.projects.facade import Projects
+from composer.engine.projects.parts import Parts
+from composer.engine.projects.sources import ProjectLoader
+from composer.engine.recovery import Recovery
+from composer.engine.sandboxes import Sandboxes
+from composer.engine.system import System
+from composer.engine.volumes import Volumes
+from runtime.container.client import KeeperClient
+from runtime.container.host import device_nodes, host_facts
+from runtime.image.store import ImageStore
+from runtime.kernel.cgroups import Cgroups
+from runtime.network.firewall import Firewall
+from runtime.network.resolver import NameTable, Resolver
+from runtime.storage.paths import Paths
+from runtime.storage.state import StateDatabase
+from runtime.storage.volumes import VolumeDirectories
+
+log = logging.getLogger(__name__)
+
+REST_AFTER = 60.0
+"""Seconds without containers and connections after which the engine ends by itself."""
+FIREWALL_CHECK = 30.0
+"""Seconds between two looks at whether somebody flushed our rules, while ports are published."""
+
+
+def tag_of(lib: Path) -> str:
+    """What tells this engine's kernel objects from another's: "" for the one at the default root."""
+    if lib == Path("/var/lib/composer"):
+        return ""
+    return hashlib.sha256(str(lib).encode()).hexdigest()[:8]
+
+
+def read_boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+@dataclass
+class Engine:
+    """Everything the API serves. Made by :func:`build`, alive while :meth:`run` runs."""
+
+    containers: ContainerOperations
+    execs: Execs
+    images: Images
+    networks: Networks
+    volumes: Volumes
+    events: Events
+    projects: Projects
+    system: System
+    registry: Containers
+    lifecycle: Lifecycle
+    recovery: Recovery
+    firewall: Firewall
+    database: StateDatabase
+    scope: trio.CancelScope
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Recover, then live until :meth:`System.stop` or cancellation. Containers run on afterwards."""
+        with self.scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.lifecycle.run)
+                await nursery.start(self.execs.run)
+                wanted = await self.recovery.run()
+                task_status.started()
+                nursery.start_soon(self.recovery.start_wanted, wanted)
+                nursery.start_soon(self._guard_firewall)
+                await trio.sleep_forever()
+        self.lifecycle.is_closing = True
+        if not any(c.state.is_alive for c in self.registry.all()):
+            self.firewall.remove()
+        self.firewall.close()
+        self.database.close()
+
+    async def _guard_firewall(self) -> None:
+        """Put back what somebody else's flush has taken, as long as there is anything to guard."""
+        while True:
+            if self.firewall.state.networks:
+                with trio.move_on_after(FIREWALL_CHECK):
+                    await self._next_container_event()
+                if self.firewall.ensure():
+                    log.warning("the firewall rules had been changed by somebody else and were restored")
+            else:
+                await self._next_container_event()
+
+    async def _next_container_event(self) -> None:
+        async for _ in self.events.subscribe(filters={"type": ["container"], "event": ["start"]}):
+            return
+
+    @property
+    def is_idle(self) -> bool:
+        """No container runs or will run again."""
+        return all(c.state.is_settled for c in self.registry.all())
+
+
+def build(paths: Paths, keeper: KeeperClient) -> Engine:
+    """Put the parts together. Opens the database; touches nothing else."""
+    for directory in (paths.lib, paths.run, paths.run / "containers", paths.lib / "containers"):
+        directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+    tag = tag_of(paths.lib)
+    database = StateDatabase(paths.database)
+    for notice in database.notices:
+        log.warning("%s", notice)
+    cgroups = Cgroups(tag)
+    host = host_facts(tag)
+    events = Events()
+    store = ImageStore(paths, database)
+
+    def image_config(image_id: str):  # type: ignore[no-untyped-def]
+        image = store.resolve(image_id)
+        return image.config if image is not None else None
+
+    registry = Containers(database, paths, events, image_config)
+    registry.load()
+    directories = VolumeDirectories(paths.volumes)
+    volumes = Volumes(database, directories, events, registry.volume_users)
+    firewall = Firewall(tag)
+    networks = Networks(database, registry, events, firewall, tag)
+    names = NameTable()
+    resolver = Resolver(names)
+    sandboxes = Sandboxes(
+        registry, networks, volumes, firewall, names, resolver, paths, keeper, cgroups
+    )
+    networks.sandboxes = sandboxes
+    launching = Launching(registry, volumes, store, sandboxes, paths, host, device_nodes)
+    execs = Execs(registry, events, launching)
+    logs = ContainerLogs(paths)
+    boot_id = read_boot_id()
+
+    def log_size(container: Container) -> int:
+        return logs.size(container)
+
+    lifecycle = Lifecycle(
+        containers=registry,
+        volumes=volumes,
+        sandboxes=sandboxes,
+        events=events,
+        paths=paths,
+        keeper=keeper,
+        cgroups=cgroups,
+        prober=Prober(events, execs.run_probe, log_size),
+        run_hook=execs.run_hook,
+        boot_id=boot_id,
+        prepare=launching.prepare,
+    )
+    images = Images(store, registry, events, paths)
+    operations = ContainerOperations(
+        containers=registry,
+        lifecycle=lifecycle,
+        networks=networks,
+        volumes=volumes,
+        images=store,
+        container_logs=logs,
+        attaching=Attaching(registry, logs),
+        observation=Observation(registry, cgroups),
+        cgroups=cgroups,
+        paths=paths,
+    )
+    parts = Parts(
+        containers=registry,
+        lifecycle=lifecycle,
+        networks=networks,
+        volumes=volumes,
+        images=store,
+        logs=logs,
+        events=events,
+        create_container=operations.create_container,
+        pull_image=images.fetch,
+        remove_image=images.remove,
+        pulled_at=images.pulled_at,
+    )
+    scope = trio.CancelScope()
+    system = System(
+        containers=registry,
+        images=images,
+        networks=networks,
+        volumes=volumes,
+        paths=paths,
+        host=host,
+        started_at=time.time_ns(),
+        end=scope.cancel,
+        keeper_pid=keeper.pid,
+        warnings=lambda: firewall.warnings,
+    )
+    recovery = Recovery(
+        containers=registry,
+        lifecycle=lifecycle,
+        networks=networks,
+        sandboxes=sandboxes,
+        firewall=firewall,
+        cgroups=cgroups,
+        parts=parts,
+        paths=paths,
+        volume_directories=directories,
+        tag=tag,
+        boot_id=boot_id,
+    )
+    return Engine(
+        containers=operations,
+        execs=execs,
+        images=images,
+        networks=networks,
+        volumes=volumes,
+        events=events,
+        projects=Projects(parts, ProjectLoader()),
+        system=system,
+        registry=registry,
+        lifecycle=lifecycle,
+        recovery=recovery,
+        firewall=firewall,
+        database=database,
+        scope=scope,
+    )

@@ -1,0 +1,210 @@
+"""Containers as the API asks for them: one object for everything that can be done with one."""
+
+from __future__ import annotations
+
+import builtins
+import secrets
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
+
+from msgspec.structs import replace
+
+from composer.engine.attach import Attaching, Observation, not_supported
+from composer.engine.containers import Container, Containers
+from composer.engine.lifecycle import Lifecycle
+from composer.engine.logs import ContainerLogs
+from composer.engine.model import ContainerRecord, LogLine, MountPoint
+from composer.engine.networks import Networks
+from composer.engine.streams import Streams
+from composer.engine.volumes import Volumes
+from runtime.container.config import ContainerConfig, Resources, RestartPolicy
+from runtime.errors import NotFound
+from runtime.image.store import ImageStore
+from runtime.kernel.cgroups import Cgroups
+from runtime.kernel.signals import parse_signal
+from runtime.storage.paths import Paths
+
+
+class ContainerView:
+    """A container with what only the engine as a whole knows about it; everything else is the container's."""
+
+    def __init__(self, container: Container, operations: ContainerOperations) -> None:
+        self._container = container
+        self._operations = operations
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    @property
+    def mounts(self) -> Sequence[MountPoint]:
+        return self._operations.containers.mount_points(self._container, self._operations.volumes)
+
+    @property
+    def log_path(self) -> str:
+        return str(self._operations.paths.container(self._container.id) / "log")
+
+
+@dataclass
+class ContainerOperations:
+    """What the API calls ``engine.containers``."""
+
+    containers: Containers
+    lifecycle: Lifecycle
+    networks: Networks
+    volumes: Volumes
+    images: ImageStore
+    container_logs: ContainerLogs
+    attaching: Attaching
+    observation: Observation
+    cgroups: Cgroups
+    paths: Paths
+
+    async def create(self, config: ContainerConfig, name: str = "") -> ContainerRecord:
+        """Enter a container; nothing runs yet. Raises NotFound when its image is not here."""
+        return (await self.create_container(config, name, {})).record
+
+    async def create_container(self, config: ContainerConfig, name: str, carried: dict[str, str]) -> Container:
+        """As :meth:`create`; ``carried`` maps mount targets to anonymous volumes to be used again."""
+        image = self.images.resolve(config.image)
+        if image is None:
+            raise NotFound(f"No such image: {config.image}", hint=f"composer image pull {config.image}")
+        config = self._with_ids(config)
+        if config.stop_signal:
+            parse_signal(config.stop_signal)
+        if name:
+            self.containers.check_name(name)
+        container_id = secrets.token_hex(32)
+        final_name = name or self._free_name()
+        endpoints = self.networks.plan_endpoints(config, container_id, final_name)
+        return self.containers.add(
+            config,
+            final_name,
+            image_id=image.id,
+            image=image.config,
+            volumes=self.volumes,
+            endpoints=endpoints,
+            carried=carried,
+            container_id=container_id,
+        )
+
+    def _free_name(self) -> str:
+        while self.containers.find_name(name := f"container-{secrets.token_hex(4)}") is not None:
+            pass
+        return name
+
+    def _with_ids(self, config: ContainerConfig) -> ContainerConfig:
+        """``container:<name>`` in the modes becomes ``container:<id>``, so that it survives a rename."""
+        changes = {}
+        for field in ("network_mode", "pid_mode", "ipc_mode", "uts_mode"):
+            mode = getattr(config, field)
+            if mode.startswith("container:"):
+                changes[field] = f"container:{self.containers.get(mode.removeprefix('container:')).id}"
+        if config.volumes_from:
+            changes["volumes_from"] = tuple(self._volumes_from(entry) for entry in config.volumes_from)
+        return replace(config, **changes) if changes else config
+
+    def _volumes_from(self, entry: str) -> str:
+        ref, mode = entry, ""
+        if entry.endswith((":ro", ":rw")):
+            ref, mode = entry[:-3], entry[-3:]
+        return self.containers.get(ref.removeprefix("container:")).id + mode
+
+    def get(self, ref: str) -> ContainerView:
+        return ContainerView(self.containers.get(ref), self)
+
+    def list(self, all: bool = False) -> Iterable[ContainerView]:
+        return [ContainerView(container, self) for container in self.containers.list(all)]
+
+    async def start(self, ref: str) -> None:
+        await self.lifecycle.start(ref)
+
+    async def stop(self, ref: str, timeout: float | None = None, signal: str = "") -> None:
+        await self.lifecycle.stop(ref, timeout, signal)
+
+    async def restart(self, ref: str, timeout: float | None = None, signal: str = "") -> None:
+        await self.lifecycle.restart(ref, timeout)
+
+    async def kill(self, ref: str, signal: str = "SIGKILL") -> None:
+        await self.lifecycle.kill(ref, signal)
+
+    async def pause(self, ref: str) -> None:
+        await self.lifecycle.pause(ref)
+
+    async def unpause(self, ref: str) -> None:
+        await self.lifecycle.unpause(ref)
+
+    async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
+        await self.lifecycle.remove(ref, force=force, volumes=volumes)
+
+    async def rename(self, ref: str, name: str) -> None:
+        self.containers.rename(ref, name)
+
+    async def wait(
+        self, ref: str, condition: Literal["not-running", "next-exit", "removed"] = "not-running"
+    ) -> int:
+        return await self.lifecycle.wait(ref, condition)
+
+    def logs(
+        self,
+        ref: str,
+        *,
+        follow: bool = False,
+        stdout: bool = True,
+        stderr: bool = True,
+        since: int | None = None,
+        until: int | None = None,
+        tail: int | None = None,
+    ) -> AsyncIterator[LogLine]:
+        return self.container_logs.read(
+            self.containers.get(ref),
+            follow=follow,
+            stdout=stdout,
+            stderr=stderr,
+            since=since,
+            until=until,
+            tail=tail,
+        )
+
+    async def attach(
+        self, ref: str, *, stdin: bool, stdout: bool, stderr: bool, logs: bool = False
+    ) -> Streams:
+        return await self.attaching.attach(ref, stdin=stdin, stdout=stdout, stderr=stderr, logs=logs)
+
+    async def resize(self, ref: str, rows: int, cols: int) -> None:
+        await self.attaching.resize(ref, rows, cols)
+
+    async def top(self, ref: str, ps_args: str = "") -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        return await self.observation.top(ref, ps_args)
+
+    def stats(self, ref: str, stream: bool = True, one_shot: bool = False) -> AsyncIterator[dict[str, Any]]:
+        return self.observation.stats(ref, stream, one_shot)
+
+    async def update(self, ref: str, resources: Resources, restart: RestartPolicy | None) -> None:
+        """Change limits and the restart policy of a container; a running one's limits change at once."""
+        container = self.containers.get(ref)
+        config = replace(container.config, resources=resources)
+        if restart is not None:
+            config = replace(config, restart=restart)
+        if container.shim is not None and container.state.is_alive:
+            self.cgroups.update(container.id, resources)
+        container.update(config=config)
+
+    async def changes(self, ref: str) -> builtins.list[tuple[int, str]]:
+        raise not_supported("container diff")
+
+    async def archive_stat(self, ref: str, path: str) -> dict[str, Any]:
+        raise not_supported("copying from a container")
+
+    async def archive_get(self, ref: str, path: str) -> AsyncIterator[bytes]:
+        raise not_supported("copying from a container")
+        yield b""
+
+    async def archive_put(
+        self, ref: str, path: str, source: BinaryIO, *, no_overwrite_dir_non_dir: bool = False
+    ) -> None:
+        raise not_supported("copying into a container")
+
+    async def export(self, ref: str) -> AsyncIterator[bytes]:
+        raise not_supported("container export")
+        yield b""
