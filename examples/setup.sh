@@ -1,0 +1,49 @@
+# Sourced by run.sh of the examples and of the tests: checks the machine and sets composer up in .venv.
+
+fail() {
+    echo "$1" >&2
+    [ $# -lt 2 ] || echo "  $2" >&2
+    exit 1
+}
+
+# Whether a Python is new enough and can make virtual environments.
+is_usable() {
+    command -v "$1" >/dev/null 2>&1 &&
+        "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+}
+
+# setup_composer ROOT EXTRAS: installs what is in ROOT into ROOT/.venv, unless it is there already.
+setup_composer() {
+    [ "$(uname -s)" = Linux ] || fail "composer needs Linux; this is $(uname -s)"
+    [ "$(id -u)" = 0 ] || fail "composer needs root: it makes namespaces, mounts and networks" \
+        "run this with sudo, or as root in a machine of your own"
+    python=
+    for name in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
+        if is_usable "$name"; then python=$name && break; fi
+    done
+    [ -n "$python" ] || fail "composer needs Python 3.11 or newer with its venv module; python3 here is: $(
+        python3 -V 2>/dev/null || echo missing)" "on Debian or Ubuntu: apt-get install python3-venv"
+
+    # The environment is good for this Python, these dependencies and these extras; else it is made again.
+    wanted="$("$python" -c 'import sys; print(sys.base_prefix, sys.version)' | tr '\n' ' ')$(
+        cksum < "$1/pyproject.toml")"
+    if ! [ -x "$1/.venv/bin/python" ] || [ "$(cat "$1/.venv/composer-base" 2>/dev/null)" != "$wanted" ]; then
+        echo "Setting up Python packages in $1/.venv (once)"
+        rm -f "$1/.venv/composer-base" "$1/.venv/composer-extras"
+        "$python" -m venv "$1/.venv" || fail "cannot make a virtual environment in $1/.venv"
+        install_composer "$1" ""
+        printf '%s\n' "$wanted" > "$1/.venv/composer-base"
+    fi
+    if [ -n "$2" ] && ! [ -e "$1/.venv/composer-extras" ]; then
+        echo "Setting up the packages that the tests need in $1/.venv (once)"
+        install_composer "$1" "[$2]"
+        : > "$1/.venv/composer-extras"
+    fi
+}
+
+install_composer() {
+    "$1/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+        --editable "$1$2" </dev/null ||
+        fail "pip could not install composer; its message is above" \
+            "it needs a Python package index: check the network, or pip's configuration"
+}
