@@ -11,14 +11,18 @@ import time
 
 import trio
 
-from composer.api.server import serve
+from composer.api.server import Connections, serve
 from composer.engine.engine import REST_AFTER, Engine, build
 from runtime.container.bootstrap import replace_keeper
 from runtime.container.client import Inheritance, inherit
 from runtime.errors import ComposerError
+from runtime.kernel import syscalls
 from runtime.storage.paths import Paths
 
 log = logging.getLogger("composer.core")
+
+ARGV = [sys.executable, "-m", "composer.core"]
+"""How a keeper starts a core."""
 
 
 class Core:
@@ -26,43 +30,101 @@ class Core:
 
     def __init__(self, paths: Paths, inherited: Inheritance) -> None:
         self.paths = paths
-        self.inherited = inherited
-        self.engine: Engine = build(paths, inherited.keeper)
-        self.is_keeper_gone = False
+        self.keeper = inherited.keeper
+        self.listener = inherited.listener
+        self.lock = inherited.lock
+        self.engine: Engine = build(paths, self.keeper)
 
     async def run(self) -> None:
-        """Until the engine is stopped, has nothing to do for a while, or loses its keeper."""
+        """Until the engine is stopped, told to end, or has had nothing to do for a while."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(self.engine.run)
-            connections = await nursery.start(serve, self.engine, self.inherited.listener)
-            nursery.start_soon(self._watch_keeper)
-            nursery.start_soon(self._rest, connections)
             nursery.start_soon(self._obey_signals)
-            log.info("ready (pid %d, keeper %d)", os.getpid(), self.inherited.keeper.pid)
-            await self._ended()
-            nursery.cancel_scope.cancel()
+            nursery.start_soon(self._keep_keeper)
+            await nursery.start(self._run_engine, nursery.cancel_scope)
+            connections: Connections = await nursery.start(serve, self.engine, self.listener)
+            nursery.start_soon(self._rest, connections)
+            log.info("ready (pid %d, keeper %d)", os.getpid(), self.keeper.pid)
+            gc.collect()
+            gc.freeze()
 
-    async def _ended(self) -> None:
-        while not self.engine.scope.cancel_called:
-            await trio.sleep_forever()
+    async def _run_engine(
+        self, whole: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """The engine ends on purpose only: tell the keeper, so that it ends too and starts no other core."""
+        await self.engine.run(task_status=task_status)
+        with trio.CancelScope(shield=True):
+            try:
+                await self.keeper.end()
+            except ComposerError as error:
+                log.warning("%s", error)
+        whole.cancel()
 
-    async def _watch_keeper(self) -> None:
-        """The keeper was killed: everything that it held is here or in the shims, so a new one takes its place."""
-        await self.inherited.keeper.wait_gone()
-        log.warning("the keeper is gone; starting another one")
-        self.is_keeper_gone = True
-        self.engine.scope.cancel()
+    async def _keep_keeper(self) -> None:
+        """When the keeper is killed another takes its place: what it held is here or in the shims."""
+        while True:
+            await self.keeper.wait_gone()
+            if self.engine.scope.cancel_called:
+                return
+            log.warning("the keeper (pid %d) is gone; starting another one", self.keeper.pid)
+            connection, pid = replace_keeper(self.paths, ARGV, self.listener.fileno(), self.lock)
+            self.keeper.replace(connection, pid)
+            await self.engine.sandboxes.store_again()
 
-    async def _rest(self, connections: object) -> None:
-        """End when nothing runs and nobody is connected."""
+    async def _rest(self, connections: Connections) -> None:
+        """End the engine when nothing runs and nobody has been connected for a while."""
+        while True:
+            with trio.move_on_after(REST_AFTER) as patience:
+                await connections.changed()
+            if patience.cancelled_caught and connections.count == 0 and self.engine.is_idle:
+                log.info("nothing to do for %.0f s: ending until the next command", REST_AFTER)
+                self.engine.scope.cancel()
+                return
 
     async def _obey_signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async for number in signals:
-                if number == signal.SIGHUP:
-                    continue
-                log.info("ending on %s; containers go on", signal.Signals(number).name)
-                self.engine.scope.cancel()
+                if number != signal.SIGHUP:
+                    log.info("ending on %s; containers go on", signal.Signals(number).name)
+                    self.engine.scope.cancel()
 
 
-_ = (REST_AFTER, gc, time, sys, ComposerError, replace_keeper)
+class _Formatter(logging.Formatter):
+    """Times in UTC with milliseconds; the module's last name; tracebacks only where something is wrong in the code."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+
+
+def set_up_logging() -> None:
+    """To standard error, which the keeper made the engine's log; COMPOSER_LOG names the level (INFO)."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter())
+    level = logging.getLevelName(os.environ.get("COMPOSER_LOG", "INFO").upper())
+    logging.basicConfig(handlers=[handler], level=level if isinstance(level, int) else logging.INFO)
+    for noisy in ("httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def main() -> int:
+    """Run the core; 0 after an end on purpose. The keeper starts another one after anything else."""
+    set_up_logging()
+    syscalls.prctl(syscalls.PR_SET_NAME, b"composer-core")
+    os.umask(0o022)
+    gc.set_threshold(20_000, 20, 20)
+    try:
+        trio.run(Core(Paths.from_environment(os.environ, os.geteuid()), inherit()).run)
+    except ComposerError as error:
+        log.error("%s", error)
+        return 1
+    except BaseException:
+        log.exception("the core failed")
+        return 1
+    log.info("ended")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.stdout.flush()
+    os._exit(main())

@@ -78,7 +78,9 @@ def _with_end(line: LogLine) -> bytes:
     return line.data if line.partial else line.data + b"\n"
 
 
-def _pipes(container: Container, *, stdin: bool, stdout: bool, stderr: bool) -> tuple[AttachStreams, dict[str, Any]]:
+def _pipes(
+    container: Container, *, stdin: bool, stdout: bool, stderr: bool
+) -> tuple[AttachStreams, dict[str, Any]]:
     has_stdin = stdin and container.config.stdin_open
     is_terminal = container.config.tty
     in_reader, in_writer = os.pipe2(os.O_CLOEXEC) if has_stdin else (None, None)
@@ -101,14 +103,18 @@ class Observation:
         if container.shim is None or not container.state.is_alive:
             raise Conflict(f"container {container.id} is not running")
         if ps_args not in ("", "-ef"):
-            raise InvalidArgument(f"top: ps options {ps_args!r} are not supported", hint="use no options, or -ef")
+            raise InvalidArgument(
+                f"top: ps options {ps_args!r} are not supported", hint="use no options, or -ef"
+            )
         pids = self.cgroups.pids(container.id)
         titles = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
         rows = [row for pid in sorted(pids) if (row := _process_row(pid))]
         await trio.lowlevel.checkpoint()
         return titles, rows
 
-    async def stats(self, ref: str, stream: bool = True, one_shot: bool = False) -> AsyncIterator[dict[str, Any]]:
+    async def stats(
+        self, ref: str, stream: bool = True, one_shot: bool = False
+    ) -> AsyncIterator[dict[str, Any]]:
         """Docker's statistics documents, one a second."""
         container = self.containers.get(ref)
         previous: dict[str, Any] = {}
@@ -128,7 +134,9 @@ class Observation:
     def _sample(self, container: Container, previous: dict[str, Any]) -> dict[str, Any]:
         shim = container.shim
         reading = self.cgroups.read_stats(container.id) if shim is not None else None
-        networks = container_stats.read_networks(Path(f"/proc/{shim.pid}/net/dev")) if shim is not None else {}
+        networks = (
+            container_stats.read_networks(Path(f"/proc/{shim.pid}/net/dev")) if shim is not None else {}
+        )
         return container_stats.document(
             container_id=container.id,
             name=container.name,

@@ -10,7 +10,9 @@ from typing import Literal
 
 from composer.engine.model import Status
 
-Condition = Literal["service_started", "service_healthy", "service_completed_successfully", "running_or_healthy"]
+Condition = Literal[
+    "service_started", "service_healthy", "service_completed_successfully", "running_or_healthy"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ def _judge_completed(name: str, status: Status) -> Met | Pending | Never:
     if status.status == "exited":
         if status.exit_code == 0:
             return Met("Exited")
-        return Never(f'container {name} didn\'t complete successfully: exit {status.exit_code}', status.exit_code)
+        return Never(
+            f"container {name} didn't complete successfully: exit {status.exit_code}", status.exit_code
+        )
     if status.status == "dead":
         return Never(f"container {name} is dead: {status.error}")
     return Pending("to complete")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import re
 import secrets
@@ -166,7 +167,7 @@ class _Wanted:
 def _replace(record: ContainerRecord, **changes: object) -> ContainerRecord:
     from msgspec.structs import replace
 
-    return replace(record, **changes)  # type: ignore[arg-type]
+    return replace(record, **changes)
 
 
 @dataclass
@@ -258,18 +259,18 @@ class Containers:
             ref, _, mode = entry.rpartition(":") if entry.endswith((":ro", ":rw")) else (entry, "", "")
             donor = self.get(ref.removeprefix("container:"))
             for target, name in donor.record.volumes.items():
-                read_only = mode == "ro" or any(m.read_only for m in donor.config.mounts if m.target == target)
+                read_only = mode == "ro" or any(
+                    m.read_only for m in donor.config.mounts if m.target == target
+                )
                 found[target] = Mount(type="volume", source=name, target=target, read_only=read_only)
             for mount in donor.config.mounts:
                 if mount.type == "bind":
-                    found[mount.target] = (
-                        Mount(
-                            type="bind",
-                            source=mount.source,
-                            target=mount.target,
-                            read_only=mode == "ro" or mount.read_only,
-                            propagation=mount.propagation,
-                        )
+                    found[mount.target] = Mount(
+                        type="bind",
+                        source=mount.source,
+                        target=mount.target,
+                        read_only=mode == "ro" or mount.read_only,
+                        propagation=mount.propagation,
                     )
         return found
 
@@ -304,7 +305,9 @@ class Containers:
 
     def list(self, all: bool = False) -> Iterable[Container]:
         """Newest first; only those with a process unless ``all``."""
-        chosen = [c for c in self._by_id.values() if all or c.state.status in ("running", "paused", "restarting")]
+        chosen = [
+            c for c in self._by_id.values() if all or c.state.status in ("running", "paused", "restarting")
+        ]
         return sorted(chosen, key=lambda c: c.created, reverse=True)
 
     def rename(self, ref: str, name: str) -> None:
@@ -314,7 +317,9 @@ class Containers:
         container.update(name=name)
         del self._by_name[old]
         self._by_name[name] = container
-        self.events.publish("container", "rename", container.id, {**container.attributes, "oldName": f"/{old}"})
+        self.events.publish(
+            "container", "rename", container.id, {**container.attributes, "oldName": f"/{old}"}
+        )
 
     def forget(self, container: Container) -> None:
         """Drop the record: the last step of a removal."""
@@ -325,7 +330,7 @@ class Containers:
         container.status.set(container.state)
         self.events.publish("container", "destroy", container.id, container.attributes)
 
-    def volume_users(self, name: str) -> list[str]:
+    def volume_users(self, name: str) -> builtins.list[str]:
         """Names of the containers that use a volume."""
         return [c.name for c in self._by_id.values() if name in c.record.volumes.values()]
 
@@ -348,6 +353,8 @@ class Containers:
         for target, name in container.record.volumes.items():
             source = volumes.mountpoint(name) if volumes.find(name) else ""
             points.append(
-                MountPoint(type="volume", source=source, target=target, name=name, read_only=target in read_only)
+                MountPoint(
+                    type="volume", source=source, target=target, name=name, read_only=target in read_only
+                )
             )
         return tuple(points)

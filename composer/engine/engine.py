@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,10 @@ from pathlib import Path
 import trio
 
 from composer.engine.attach import Attaching, Observation
-from composer.engine.containers import Container, Containers
+from composer.engine.containers import Containers
 from composer.engine.events import Events
 from composer.engine.execs import Execs
-from composer.engine.images import Images
+from composer.engine.images import Images, image_users
 from composer.engine.launching import Launching
 from composer.engine.lifecycle import Lifecycle
 from composer.engine.logs import ContainerLogs
@@ -29,11 +30,14 @@ from composer.engine.sandboxes import Sandboxes
 from composer.engine.system import System
 from composer.engine.volumes import Volumes
 from runtime.container.client import KeeperClient
+from runtime.container.config import ImageConfig
 from runtime.container.host import device_nodes, host_facts
+from runtime.image.configuration import configuration_path, load_configuration
 from runtime.image.store import ImageStore
 from runtime.kernel.cgroups import Cgroups
 from runtime.network.firewall import Firewall
-from runtime.network.resolver import NameTable, Resolver
+from runtime.network.names import NameTable
+from runtime.network.resolver import Resolver
 from runtime.storage.paths import Paths
 from runtime.storage.state import StateDatabase
 from runtime.storage.volumes import VolumeDirectories
@@ -72,6 +76,7 @@ class Engine:
     registry: Containers
     lifecycle: Lifecycle
     recovery: Recovery
+    sandboxes: Sandboxes
     firewall: Firewall
     database: StateDatabase
     scope: trio.CancelScope
@@ -86,6 +91,7 @@ class Engine:
                 task_status.started()
                 nursery.start_soon(self.recovery.start_wanted, wanted)
                 nursery.start_soon(self._guard_firewall)
+                nursery.start_soon(self.images.sweep)
                 await trio.sleep_forever()
         self.lifecycle.is_closing = True
         if not any(c.state.is_alive for c in self.registry.all()):
@@ -125,10 +131,15 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
     cgroups = Cgroups(tag)
     host = host_facts(tag)
     events = Events()
-    store = ImageStore(paths, database)
+    configuration = load_configuration(configuration_path(os.environ, os.geteuid()))
+    store = ImageStore(
+        paths.images, database, configuration, users=lambda image_id: image_users(registry, image_id)
+    )
+    for notice in store.notices:
+        log.warning("%s", notice)
 
-    def image_config(image_id: str):  # type: ignore[no-untyped-def]
-        image = store.resolve(image_id)
+    def image_config(image_id: str) -> ImageConfig | None:
+        image = store.image(image_id)
         return image.config if image is not None else None
 
     registry = Containers(database, paths, events, image_config)
@@ -139,17 +150,12 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
     networks = Networks(database, registry, events, firewall, tag)
     names = NameTable()
     resolver = Resolver(names)
-    sandboxes = Sandboxes(
-        registry, networks, volumes, firewall, names, resolver, paths, keeper, cgroups
-    )
+    sandboxes = Sandboxes(registry, networks, firewall, names, resolver, paths, keeper, cgroups)
     networks.sandboxes = sandboxes
     launching = Launching(registry, volumes, store, sandboxes, paths, host, device_nodes)
     execs = Execs(registry, events, launching)
     logs = ContainerLogs(paths)
     boot_id = read_boot_id()
-
-    def log_size(container: Container) -> int:
-        return logs.size(container)
 
     lifecycle = Lifecycle(
         containers=registry,
@@ -159,12 +165,12 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         paths=paths,
         keeper=keeper,
         cgroups=cgroups,
-        prober=Prober(events, execs.run_probe, log_size),
+        prober=Prober(events, execs.run_probe, logs.size),
         run_hook=execs.run_hook,
         boot_id=boot_id,
         prepare=launching.prepare,
     )
-    images = Images(store, registry, events, paths)
+    images = Images(store, registry, events)
     operations = ContainerOperations(
         containers=registry,
         lifecycle=lifecycle,
@@ -200,7 +206,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         host=host,
         started_at=time.time_ns(),
         end=scope.cancel,
-        keeper_pid=keeper.pid,
+        keeper=keeper,
         warnings=lambda: firewall.warnings,
     )
     recovery = Recovery(
@@ -228,6 +234,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         registry=registry,
         lifecycle=lifecycle,
         recovery=recovery,
+        sandboxes=sandboxes,
         firewall=firewall,
         database=database,
         scope=scope,

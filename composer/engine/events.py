@@ -32,7 +32,11 @@ class Events:
         attributes: Mapping[str, str] | None = None,
     ) -> None:
         event = EngineEvent(
-            type=type, action=action, actor_id=actor_id, attributes=dict(attributes or {}), time_ns=time.time_ns()
+            type=type,
+            action=action,
+            actor_id=actor_id,
+            attributes=dict(attributes or {}),
+            time_ns=time.time_ns(),
         )
         self._history.append(event)
         for listener in self._listeners:
@@ -87,7 +91,9 @@ class _Listener:
 
 def matches(event: EngineEvent, filters: Mapping[str, Sequence[str]]) -> bool:
     """Docker's rule: values of one filter are alternatives, filters add up."""
-    return all(any(_matches_one(event, key, value) for value in values) for key, values in filters.items() if values)
+    return all(
+        any(_matches_one(event, key, value) for value in values) for key, values in filters.items() if values
+    )
 
 
 def _matches_one(event: EngineEvent, key: str, value: str) -> bool:
@@ -101,6 +107,8 @@ def _matches_one(event: EngineEvent, key: str, value: str) -> bool:
             return name in event.attributes and (not has_value or event.attributes[name] == wanted)
         case "container" | "network" | "volume" | "image":
             named = event.attributes.get("name", "")
-            return event.type == key and (value in (event.actor_id, named) or event.actor_id.startswith(value))
+            return event.type == key and (
+                value in (event.actor_id, named) or event.actor_id.startswith(value)
+            )
         case _:
             return False

@@ -54,7 +54,9 @@ class Execs:
         state = ExecState(id=secrets.token_hex(32), container_id=container.id, config=config)
         self._execs[state.id] = _Running(state)
         container.execs.add(state.id)
-        for old in [e for e in container.execs if e in self._execs and self._execs[e].state.exit_code is not None][:-64]:
+        for old in [
+            e for e in container.execs if e in self._execs and self._execs[e].state.exit_code is not None
+        ][:-64]:
             container.execs.discard(old)
             del self._execs[old]
         return state.id
@@ -135,7 +137,11 @@ class Execs:
         running.state.running = False
         running.state.pid = 0
         done.set()
-        attributes = {**container.attributes, "execID": running.state.id, "exitCode": str(running.state.exit_code)}
+        attributes = {
+            **container.attributes,
+            "execID": running.state.id,
+            "exitCode": str(running.state.exit_code),
+        }
         self.events.publish("container", "exec_die", container.id, attributes)
 
     async def resize(self, exec_id: str, rows: int, cols: int) -> None:
@@ -185,9 +191,13 @@ class Execs:
         code, _ = await self.run_command(container, spec, float("inf"), CHUNK)
         return code
 
-    async def run_probe(self, container: Container, command: tuple[str, ...], timeout: float) -> tuple[int, bytes]:
+    async def run_probe(
+        self, container: Container, command: tuple[str, ...], timeout: float
+    ) -> tuple[int, bytes]:
         """Run a healthcheck."""
-        return await self.run_command(container, self.launching.exec_spec(container, command), timeout, OUTPUT_LIMIT)
+        return await self.run_command(
+            container, self.launching.exec_spec(container, command), timeout, OUTPUT_LIMIT
+        )
 
 
 def _running_shim(container: Container) -> Shim:

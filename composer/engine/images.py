@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import os
+import builtins
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import trio
 
 from composer.engine.containers import Containers
 from composer.engine.events import Events
 from runtime.errors import Conflict, NotFound
-from runtime.image import archive
-from runtime.image.model import HistoryEntry, Image
+from runtime.image.model import HistoryEntry, Image, ImageUse, PullProgress, Removal
 from runtime.image.reference import parse_reference
-from runtime.image.store import ImageStore, PullEvent
-from runtime.storage.paths import Paths
+from runtime.image.store import ImageStore
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[dict[str, Any]], Awaitable[None]]
 LayerProgress = Callable[[str, str, int, int], None]
-CHUNK = 1 << 20
 
 
 @dataclass
@@ -32,8 +32,8 @@ class Images:
     store: ImageStore
     containers: Containers
     events: Events
-    paths: Paths
     _pulled: dict[str, int] = field(default_factory=dict)
+    wants_sweep: trio.Event = field(default_factory=trio.Event)
 
     def get(self, ref: str) -> Image:
         """By reference, id or an unambiguous beginning of the id."""
@@ -45,9 +45,9 @@ class Images:
     def list(self) -> Iterable[Image]:
         return self.store.list()
 
-    def used(self) -> dict[str, list[str]]:
+    def used(self) -> dict[str, builtins.list[str]]:
         """Image id -> names of the containers made from it."""
-        users: dict[str, list[str]] = {}
+        users: dict[str, builtins.list[str]] = {}
         for container in self.containers.all():
             users.setdefault(container.image_id, []).append(container.name)
         return users
@@ -55,7 +55,7 @@ class Images:
     async def fetch(self, reference: str, platform: str, progress: LayerProgress) -> Image:
         """Pull, telling the progress of each layer."""
 
-        def forward(event: PullEvent) -> None:
+        def forward(event: PullProgress) -> None:
             progress(event.layer, event.status, event.current, event.total)
 
         image = await self.store.pull(reference, platform, forward)
@@ -103,35 +103,35 @@ class Images:
         self.events.publish("image", "tag", self.get(ref).id, {"name": target})
         await trio.lowlevel.checkpoint()
 
-    async def remove(self, ref: str, force: bool = False, prune: bool = True) -> list[dict[str, str]]:
-        """Docker's rmi: untag, and delete what no tag names."""
+    async def remove(
+        self, ref: str, force: bool = False, prune: bool = True
+    ) -> builtins.list[dict[str, str]]:
+        """Docker's rmi: untag, and delete what no tag names. Space is given back by the engine in its own time."""
         image = self.get(ref)
-        users = self.used().get(image.id, [])
-        running = [c.name for c in self.containers.all() if c.image_id == image.id and c.state.is_alive]
-        is_last = len(image.tags) <= 1 or ref.removeprefix("sha256:").startswith(image.id[7:19])
-        if is_last and (running or (users and not force)):
-            state = "running " if running else "stopped "
-            raise Conflict(
-                f"conflict: unable to remove repository reference {ref!r} ({'cannot be forced' if running else 'must force'})"
-                f" - {state}container {(running or users)[0]} is using its referenced image {image.id[7:19]}"
-            )
-        removed = await trio.to_thread.run_sync(lambda: self.store.remove(ref, force=force))
-        answer: list[dict[str, str]] = []
-        for name in removed.untagged:
-            answer.append({"Untagged": name})
-            self.events.publish("image", "untag", image.id, {"name": name})
-        for name in removed.deleted:
-            answer.append({"Deleted": name})
-            self.events.publish("image", "delete", name, {"name": name})
-        return answer
+        removed = self.store.remove(ref, force=force)
+        self._tell(image.id, removed)
+        self.wants_sweep.set()
+        await trio.lowlevel.checkpoint()
+        return list(removed.changes)
 
-    async def load(self, source: BinaryIO, emit: Progress) -> Sequence[Image]:
+    def _tell(self, image_id: str, removed: Removal) -> None:
+        for change in removed.changes:
+            if name := change.get("Untagged"):
+                self.events.publish("image", "untag", image_id, {"name": name})
+            elif deleted := change.get("Deleted"):
+                self.events.publish("image", "delete", deleted, {"name": deleted})
+
+    async def sweep(self) -> None:
+        """Give back the space of what was removed, whenever something was, until cancelled."""
+        while True:
+            await self.wants_sweep.wait()
+            self.wants_sweep = trio.Event()
+            for problem in await self.store.sweep():
+                log.warning("removing images: %s", problem)
+
+    async def load(self, archive: Path, emit: Progress) -> Sequence[Image]:
         """Bring in a docker-archive or OCI archive (tar, compressed or not)."""
-        path = await self._spool(source)
-        try:
-            images = await trio.to_thread.run_sync(archive.load, self.store, path)
-        finally:
-            path.unlink(missing_ok=True)
+        images = await self.store.load(archive)
         for image in images:
             for name in image.tags or (image.id,):
                 word = "Loaded image" if image.tags else "Loaded image ID"
@@ -139,58 +139,31 @@ class Images:
             self.events.publish("image", "load", image.id, {"name": image.id})
         return images
 
-    async def import_(
-        self, source: BinaryIO, reference: str, changes: Sequence[str], message: str = ""
-    ) -> str:
+    async def import_(self, archive: Path, reference: str, changes: Sequence[str], message: str = "") -> str:
         """An image from the tar of a root file system; its id."""
-        path = await self._spool(source)
-        try:
-            image = await trio.to_thread.run_sync(
-                lambda: archive.import_rootfs(self.store, path, reference, changes, message)
-            )
-        finally:
-            path.unlink(missing_ok=True)
+        with open(archive, "rb") as source:
+            image = await self.store.import_(source, reference, changes, message)
         self.events.publish("image", "import", image.id, {"name": reference or image.id})
         return image.id
 
-    async def _spool(self, source: BinaryIO) -> Path:
-        """Put a stream into a file, since archives are read in an order of their own."""
-        directory = self.paths.lib / "tmp"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = directory / f"upload-{time.time_ns()}-{os.getpid()}"
+    def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
+        """An archive of the images, in pieces."""
+        return self.store.save(refs)
 
-        def copy() -> None:
-            with open(path, "xb") as file:
-                while chunk := source.read(CHUNK):
-                    file.write(chunk)
-
-        await trio.to_thread.run_sync(copy)
-        return path
-
-    async def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
-        """A docker-archive of the images, in pieces."""
-        directory = self.paths.lib / "tmp"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = directory / f"save-{time.time_ns()}"
-        try:
-            await trio.to_thread.run_sync(archive.save, self.store, list(refs), path)
-            async with await trio.open_file(path, "rb") as file:
-                while chunk := await file.read(CHUNK):
-                    yield chunk
-        finally:
-            path.unlink(missing_ok=True)
-
-    async def prune(self, *, everything: bool = False) -> tuple[list[dict[str, str]], int]:
-        """Remove what no container uses: untagged images only, or ``everything``."""
-        answer: list[dict[str, str]] = []
-        freed = 0
-        used = self.used()
-        for image in list(self.store.list()):
-            if image.id in used or image.is_builtin or (image.tags and not everything):
-                continue
-            freed += image.size
-            answer += await self.remove(image.id, force=True)
-        return answer, freed
+    async def prune(self, *, everything: bool = False) -> tuple[builtins.list[dict[str, str]], int]:
+        """Remove what no container uses: untagged images only, or ``everything``; bytes given back."""
+        removed = await self.store.prune(everything=everything)
+        self._tell("", removed)
+        return list(removed.changes), removed.reclaimed
 
     def history(self, ref: str) -> Sequence[HistoryEntry]:
-        return self.get(ref).history
+        return self.store.history(ref)
+
+
+def image_users(containers: Containers, image_id: str) -> list[ImageUse]:
+    """Who was made from an image, for :class:`ImageStore`."""
+    return [
+        ImageUse(container.name, container.state.is_alive)
+        for container in containers.all()
+        if container.image_id == image_id
+    ]

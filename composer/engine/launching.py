@@ -10,7 +10,14 @@ from composer.engine.containers import Container, Containers
 from composer.engine.sandboxes import Sandboxes
 from composer.engine.volumes import Volumes
 from runtime.container.config import ContainerConfig, Hook, Mount
-from runtime.container.spec import ExecSpec, HostFacts, LaunchInputs, LaunchSpec, build_exec_spec, build_launch_spec
+from runtime.container.spec import (
+    ExecSpec,
+    HostFacts,
+    LaunchInputs,
+    LaunchSpec,
+    build_exec_spec,
+    build_launch_spec,
+)
 from runtime.errors import ComposerError, Conflict
 from runtime.image.store import ImageStore
 from runtime.storage.paths import Paths
@@ -27,7 +34,9 @@ class Launching:
     sandboxes: Sandboxes
     paths: Paths
     host: HostFacts
-    devices_of: Callable[[ContainerConfig], tuple[Sequence[tuple[str, str, int, int, int, int, int]], Sequence[str]]]
+    devices_of: Callable[
+        [ContainerConfig], tuple[Sequence[tuple[str, str, int, int, int, int, int]], Sequence[str]]
+    ]
     """Device nodes and cgroup rules for the devices that a configuration names."""
 
     async def prepare(self, container: Container) -> LaunchSpec:
@@ -56,7 +65,8 @@ class Launching:
                 host=self.host,
                 sandbox=sandbox,
                 volumes={
-                    name: Path(self.volumes.mountpoint(name)) for name in set(container.record.volumes.values())
+                    name: Path(self.volumes.mountpoint(name))
+                    for name in set(container.record.volumes.values())
                 },
                 anonymous={
                     target: Path(self.volumes.mountpoint(name))
@@ -64,7 +74,9 @@ class Launching:
                     if name in container.record.anonymous
                 },
                 images={
-                    mount.source: self._layers_of(mount.source) for mount in config.mounts if mount.type == "image"
+                    mount.source: self._layers_of(mount.source)
+                    for mount in config.mounts
+                    if mount.type == "image"
                 },
                 devices=devices,
                 device_rules=rules,
@@ -75,7 +87,9 @@ class Launching:
     def _layers_of(self, reference: str) -> Sequence[Path]:
         image = self.images.resolve(reference)
         if image is None:
-            raise ComposerError(f"image {reference} (to be mounted) is not here", hint=f"composer image pull {reference}")
+            raise ComposerError(
+                f"image {reference} (to be mounted) is not here", hint=f"composer image pull {reference}"
+            )
         return image.layers
 
     def _effective(self, container: Container) -> ContainerConfig:
@@ -105,7 +119,12 @@ class Launching:
 
     def _join(self, config: ContainerConfig) -> dict[str, int]:
         joins: dict[str, int] = {}
-        modes = {"pid": config.pid_mode, "ipc": config.ipc_mode, "uts": config.uts_mode, "net": config.network_mode}
+        modes = {
+            "pid": config.pid_mode,
+            "ipc": config.ipc_mode,
+            "uts": config.uts_mode,
+            "net": config.network_mode,
+        }
         for kind, mode in modes.items():
             if mode.startswith("container:"):
                 joins[kind] = self._init_of(mode.removeprefix("container:"), kind)
@@ -145,5 +164,10 @@ class Launching:
     def hook_spec(self, container: Container, hook: Hook) -> ExecSpec:
         """A post_start or pre_stop hook."""
         return self.exec_spec(
-            container, hook.command, env=hook.env, cwd=hook.working_dir, user=hook.user, privileged=hook.privileged
+            container,
+            hook.command,
+            env=hook.env,
+            cwd=hook.working_dir,
+            user=hook.user,
+            privileged=hook.privileged,
         )

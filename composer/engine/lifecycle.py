@@ -22,11 +22,13 @@ from composer.engine.prober import Prober
 from composer.engine.restart import decide_restart
 from composer.engine.sandboxes import Sandboxes
 from composer.engine.volumes import Volumes
-from runtime.container.client import ExitStatus, KeeperClient, LaunchError, Shim
+from runtime.container.client import KeeperClient, LaunchError, Shim
 from runtime.container.config import Hook
 from runtime.container.spec import LaunchSpec
+from runtime.container.status import ExitStatus
 from runtime.errors import ComposerError, Conflict
-from runtime.kernel.signals import parse_signal
+from runtime.kernel.cgroups import Cgroups
+from runtime.kernel.signals import can_receive, parse_signal
 from runtime.storage.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class Lifecycle:
     events: Events
     paths: Paths
     keeper: KeeperClient
+    cgroups: Cgroups
     prober: Prober
     run_hook: Callable[[Container, Hook], Awaitable[int]]
     boot_id: str
@@ -103,7 +106,9 @@ class Lifecycle:
     async def _launch(self, container: Container, *, restart_count: int) -> Shim:
         try:
             spec = await self.prepare(container)
-            shim = await self.keeper.launch(spec, container.pending_attach[0].streams if container.pending_attach else None)
+            shim = await self.keeper.launch(
+                spec, container.pending_attach[0].streams if container.pending_attach else None
+            )
             for pending in container.pending_attach[1:]:
                 await shim.attach(pending.streams)
         except BaseException as error:
@@ -151,7 +156,7 @@ class Lifecycle:
         old = container.state
         container.set_status(
             Status(
-                status="paused" if shim.is_frozen() else "running",
+                status="paused" if self.cgroups.is_frozen(container.id) else "running",
                 pid=shim.pid,
                 started_at=shim.started_at,
                 restart_count=old.restart_count,
@@ -284,7 +289,9 @@ class Lifecycle:
             container.update(is_wanted=False, is_manually_stopped=True)
             for hook in container.config.pre_stop:
                 await self.run_hook(container, hook)
-            number = parse_signal(signal or container.config.stop_signal or container.image.stop_signal or "SIGTERM")
+            number = parse_signal(
+                signal or container.config.stop_signal or container.image.stop_signal or "SIGTERM"
+            )
             await self._end(container, number, self._grace(container, timeout))
         self.events.publish("container", "stop", container.id, container.attributes)
 
@@ -298,21 +305,23 @@ class Lifecycle:
         shim = container.shim
         if shim is None:
             return
-        if grace > 0 and number != SIGKILL and shim.can_receive(number):
-            shim.signal(number)
+        if grace > 0 and number != SIGKILL and can_receive(shim.pid, number, is_init=_is_init(container)):
+            _send(shim, number)
             self.events.publish(
                 "container", "kill", container.id, {**container.attributes, "signal": str(number)}
             )
-            if container.state.status == "paused":
-                await shim.thaw()
+            self._thaw_for_the_end(container)
             with trio.move_on_after(grace):
                 await container.status.wait_for(lambda status: not status.is_alive)
                 return
         await self._force(container, shim)
 
     async def _force(self, container: Container, shim: Shim) -> None:
-        self.events.publish("container", "kill", container.id, {**container.attributes, "signal": str(SIGKILL)})
-        await shim.kill()
+        self.events.publish(
+            "container", "kill", container.id, {**container.attributes, "signal": str(SIGKILL)}
+        )
+        _send(shim, SIGKILL)
+        self._thaw_for_the_end(container)
         with trio.move_on_after(KILL_BOUND):
             await container.status.wait_for(lambda status: not status.is_alive)
             return
@@ -320,6 +329,11 @@ class Lifecycle:
             f"container {container.name} did not end within {KILL_BOUND:.0f} s of SIGKILL",
             hint="a process in it is stuck in the kernel (state D): see `composer top`",
         )
+
+    def _thaw_for_the_end(self, container: Container) -> None:
+        """A frozen process takes no signal, not even SIGKILL on cgroup v1."""
+        if container.state.status == "paused":
+            self.cgroups.thaw(container.id)
 
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None:
         """Send a signal to PID 1; SIGKILL ends every process of the container."""
@@ -334,14 +348,16 @@ class Lifecycle:
             return
         if number == parse_signal(container.config.stop_signal or container.image.stop_signal or "SIGTERM"):
             container.update(is_manually_stopped=True)
-        shim.signal(number)
-        self.events.publish("container", "kill", container.id, {**container.attributes, "signal": str(number)})
+        _send(shim, number)
+        self.events.publish(
+            "container", "kill", container.id, {**container.attributes, "signal": str(number)}
+        )
 
-    async def restart(self, ref: str, timeout: float | None = None) -> None:
+    async def restart(self, ref: str, timeout: float | None = None, signal: str = "") -> None:
         """Stop (if it runs) and start."""
         container = self.containers.get(ref)
         try:
-            await self.stop(container.id, timeout)
+            await self.stop(container.id, timeout, signal)
         except AlreadyStarted:
             pass
         await self.start(container.id)
@@ -357,7 +373,7 @@ class Lifecycle:
                 raise Conflict(f"Container {container.id} is already paused")
             if container.shim is None or container.state.status != "running":
                 raise Conflict(f"Container {container.id} is not running")
-            await container.shim.freeze()
+            await trio.to_thread.run_sync(self.cgroups.freeze, container.id)
             container.set_status(replace(container.state, status="paused"))
         self.events.publish("container", "pause", container.id, container.attributes)
 
@@ -369,7 +385,7 @@ class Lifecycle:
         async with container.busy:
             if container.shim is None or container.state.status != "paused":
                 raise Conflict(f"Container {container.id} is not paused")
-            await container.shim.thaw()
+            self.cgroups.thaw(container.id)
             container.set_status(replace(container.state, status="running"))
         self.events.publish("container", "unpause", container.id, container.attributes)
 
@@ -414,5 +430,19 @@ class Lifecycle:
                 lambda s: s.finished_at > before and s.status in ("exited", "restarting", "removing")
             )
         else:
-            status = await container.status.wait_for(lambda s: s.status not in ("running", "paused", "restarting"))
+            status = await container.status.wait_for(
+                lambda s: s.status not in ("running", "paused", "restarting")
+            )
         return status.exit_code
+
+
+def _is_init(container: Container) -> bool:
+    """Whether the container's first process is the init of a pid namespace, which signals do not end by default."""
+    return not container.config.pid_mode
+
+
+def _send(shim: Shim, number: int) -> None:
+    try:
+        shim.signal(number)
+    except ProcessLookupError:
+        pass  # it is ending by itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import trio
 
 from composer.engine.containers import Container
 from composer.engine.model import LogLine
+from runtime.container.logfile import list_files
 from runtime.container.logs import LogEntry, LogReader
 from runtime.errors import ComposerError
 from runtime.storage.paths import Paths
@@ -24,6 +26,14 @@ class ContainerLogs:
     """Logs by container."""
 
     paths: Paths
+
+    def size(self, container: Container) -> int:
+        """Bytes that the container has written, as far as they are kept: a cheap way to see that there is more."""
+        directory = self.paths.container(container.id) / "log"
+        try:
+            return sum(os.stat(directory / f"{number}.log").st_size for number in list_files(directory))
+        except FileNotFoundError:
+            return -1  # rotated this very moment, so there is news
 
     async def read(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import secrets
 import socket
 import time
@@ -41,7 +42,10 @@ class Networks:
         self._tag = tag
         for name, driver in BUILT_IN.items():
             if not any(n.name == name for n in self._records.values()):
-                self._records.put(_built_in_id(name), Network(id=_built_in_id(name), name=name, driver=driver, created=time.time_ns()))
+                self._records.put(
+                    _built_in_id(name),
+                    Network(id=_built_in_id(name), name=name, driver=driver, created=time.time_ns()),
+                )
 
     async def create(
         self,
@@ -129,13 +133,16 @@ class Networks:
         """Remove a network nobody uses, with its bridge."""
         network = self.get(ref)
         if network.name in BUILT_IN:
-            raise InvalidArgument(f"{network.name} is a pre-defined network and cannot be removed", status=403)
+            raise InvalidArgument(
+                f"{network.name} is a pre-defined network and cannot be removed", status=403
+            )
         users = [c for c in self._containers.all() if network.name in c.endpoints]
         active = [c for c in users if c.state.status in ("running", "paused", "restarting")]
         if active:
             names = " ".join(f'name:"{c.name}"' for c in active)
             raise Conflict(
-                f"error while removing network: network {network.name} has active endpoints ({names})", status=403
+                f"error while removing network: network {network.name} has active endpoints ({names})",
+                status=403,
             )
         if network.driver == "bridge":
             await trio.to_thread.run_sync(self._dismantle, network)
@@ -146,7 +153,7 @@ class Networks:
         self._firewall.remove_network(network.bridge)
         bridge.remove_bridge(network.bridge, self._tag)
 
-    async def prune(self) -> list[str]:
+    async def prune(self) -> builtins.list[str]:
         """Remove the networks that no container uses; their names."""
         removed = []
         for network in self.list():
@@ -189,7 +196,9 @@ class Networks:
             return {}
         if not asked:
             asked = (EndpointConfig(network="bridge", mac_address=config.mac_address),)
-        return {e.network: self.plan_endpoint(e, container_id, name, config) for e in map(self._canonical, asked)}
+        return {
+            e.network: self.plan_endpoint(e, container_id, name, config) for e in map(self._canonical, asked)
+        }
 
     def _canonical(self, endpoint: EndpointConfig) -> EndpointConfig:
         return replace(endpoint, network=self.get(endpoint.network).name)
@@ -251,7 +260,9 @@ class Networks:
             if network is None:
                 raise NotFound(f"network {asked.network} not found", hint="composer up makes it again")
             if changed[asked.network].network_id != network.id:
-                changed[asked.network] = self.plan_endpoint(asked, container.id, container.name, container.config)
+                changed[asked.network] = self.plan_endpoint(
+                    asked, container.id, container.name, container.config
+                )
         if changed != container.endpoints:
             container.update(endpoints=changed)
 
@@ -277,7 +288,10 @@ class Networks:
             if container.shim is not None and container.state.is_alive:
                 await self.sandboxes.connect(container, network, endpoint)
         self._events.publish(
-            "network", "connect", network.id, {"container": container.id, "name": network.name, "type": "bridge"}
+            "network",
+            "connect",
+            network.id,
+            {"container": container.id, "name": network.name, "type": "bridge"},
         )
 
     async def disconnect(self, ref: str, container: Container | str, force: bool = False) -> None:
@@ -295,7 +309,10 @@ class Networks:
                 await self.sandboxes.disconnect(container, network)
             container.update(endpoints={n: e for n, e in container.endpoints.items() if n != network.name})
         self._events.publish(
-            "network", "disconnect", network.id, {"container": container.id, "name": network.name, "type": "bridge"}
+            "network",
+            "disconnect",
+            network.id,
+            {"container": container.id, "name": network.name, "type": "bridge"},
         )
 
     @property

@@ -64,7 +64,9 @@ class ContainerOperations:
         """Enter a container; nothing runs yet. Raises NotFound when its image is not here."""
         return (await self.create_container(config, name, {})).record
 
-    async def create_container(self, config: ContainerConfig, name: str, carried: dict[str, str]) -> Container:
+    async def create_container(
+        self, config: ContainerConfig, name: str, carried: dict[str, str]
+    ) -> Container:
         """As :meth:`create`; ``carried`` maps mount targets to anonymous volumes to be used again."""
         image = self.images.resolve(config.image)
         if image is None:
@@ -95,7 +97,7 @@ class ContainerOperations:
 
     def _with_ids(self, config: ContainerConfig) -> ContainerConfig:
         """``container:<name>`` in the modes becomes ``container:<id>``, so that it survives a rename."""
-        changes = {}
+        changes: dict[str, Any] = {}
         for field in ("network_mode", "pid_mode", "ipc_mode", "uts_mode"):
             mode = getattr(config, field)
             if mode.startswith("container:"):
@@ -123,7 +125,7 @@ class ContainerOperations:
         await self.lifecycle.stop(ref, timeout, signal)
 
     async def restart(self, ref: str, timeout: float | None = None, signal: str = "") -> None:
-        await self.lifecycle.restart(ref, timeout)
+        await self.lifecycle.restart(ref, timeout, signal)
 
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None:
         await self.lifecycle.kill(ref, signal)

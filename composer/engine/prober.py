@@ -44,7 +44,9 @@ class Prober:
         check = container.healthcheck
         if check is None:
             return
-        await _Watch(self, container, shim, schedule_of(check), probe_command(check, container.image.shell)).run()
+        await _Watch(
+            self, container, shim, schedule_of(check), probe_command(check, container.image.shell)
+        ).run()
 
 
 class _Watch:
@@ -80,7 +82,9 @@ class _Watch:
         """Wait for the next probe's moment; True when it is one that counts."""
         while True:
             now = trio.current_time()
-            counted = self.last_scheduled + next_scheduled(self.health, self.schedule, since_start=now - self.started)
+            counted = self.last_scheduled + next_scheduled(
+                self.health, self.schedule, since_start=now - self.started
+            )
             if now >= counted:
                 return True
             if self.health.status == "starting" and self.container.waiters:
@@ -105,11 +109,15 @@ class _Watch:
         """Return when the container listens on something new or has written to its log."""
         while True:
             now = trio.current_time()
-            look = (listening(self.shim.sock_diag), self.prober.log_size(self.container))
+            look = (self._listening(), self.prober.log_size(self.container))
             if look != self.seen:
                 self.seen = look
                 return
             await trio.sleep(watch_gap(now - self.started))
+
+    def _listening(self) -> frozenset[tuple[str, int]]:
+        sock_diag = self.shim.descriptors.get("sock_diag")
+        return listening(sock_diag) if sock_diag is not None else frozenset()
 
     async def _probe(self, *, is_scheduled: bool) -> None:
         begun = time.time_ns()

@@ -22,9 +22,10 @@ from composer.engine.projects.parts import Parts
 from composer.engine.projects.waits import ConditionFailed, wait_for_condition
 from composer.engine.restart import is_started_with_engine
 from composer.engine.sandboxes import Sandboxes
-from runtime.container.client import ExitStatus, Shim, adopt
+from runtime.container.client import Shim, adopt
+from runtime.container.status import ExitStatus
 from runtime.errors import ComposerError
-from runtime.kernel import cgroups
+from runtime.kernel.cgroups import Cgroups
 from runtime.network import bridge
 from runtime.network.firewall import Firewall
 from runtime.network.ruleset import BridgeRules, Forward
@@ -46,7 +47,7 @@ class Recovery:
     networks: Networks
     sandboxes: Sandboxes
     firewall: Firewall
-    cgroups: cgroups.Cgroups
+    cgroups: Cgroups
     parts: Parts
     paths: Paths
     volume_directories: VolumeDirectories
@@ -165,6 +166,6 @@ class Recovery:
                     if condition == "service_started":
                         await other.status.wait_for(lambda status: status.is_alive or status.status == "dead")
                     else:
-                        await wait_for_condition(other, condition)  # type: ignore[arg-type]
+                        await wait_for_condition(other, condition)
                 except ConditionFailed as error:
                     log.warning("container %s: %s", container.name, error)

@@ -7,27 +7,39 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
+from msgspec import to_builtins
 
 from composer.engine.containers import Container, Containers
 from composer.engine.model import Endpoint, PublishedPort
 from composer.engine.networks import Networks, runtime_endpoint
-from composer.engine.volumes import Volumes
 from runtime.container.client import KeeperClient, Shim
+from runtime.container.config import PortBinding
 from runtime.errors import ComposerError
-from runtime.kernel import cgroups
+from runtime.kernel.cgroups import Cgroups
 from runtime.network import host, ports, sandbox
+from runtime.network.connect import connect_endpoint, disconnect_endpoint
+from runtime.network.files import hosts_file, resolv_conf
 from runtime.network.firewall import Firewall
+from runtime.network.model import Endpoint as RuntimeEndpoint
 from runtime.network.model import Network
-from runtime.network.names import hosts_file, resolv_conf
-from runtime.network.resolver import NameTable, Resolver
+from runtime.network.names import ContainerNames, EndpointNames, NameTable
+from runtime.network.proxy import serve_listener
+from runtime.network.resolver import Resolver
 from runtime.network.ruleset import Forward
 from runtime.storage.paths import Paths
 from runtime.storage.removal import remove_tree
 
 log = logging.getLogger(__name__)
+
+PORTS_IN_A_MESSAGE = 100
+"""Sockets that go to the keeper at once (the kernel takes at most 253 descriptors in a message)."""
+
+Pair = tuple[Network, Endpoint]
 
 
 @dataclass
@@ -35,7 +47,7 @@ class _Published:
     """What was made for one running container and has to be undone."""
 
     forwards: tuple[Forward, ...] = ()
-    listeners: tuple[ports.Listener, ...] = ()
+    reservations: tuple[ports.Reservation, ...] = ()
 
 
 @dataclass
@@ -44,13 +56,12 @@ class Sandboxes:
 
     containers: Containers
     networks: Networks
-    volumes: Volumes
     firewall: Firewall
     names: NameTable
     resolver: Resolver
     paths: Paths
     keeper: KeeperClient
-    cgroups: cgroups.Cgroups
+    cgroups: Cgroups
     _published: dict[str, _Published] = field(default_factory=dict)
 
     # Before a start
@@ -70,29 +81,52 @@ class Sandboxes:
         self.register(container)
         self._write_files(container)
         return dict(
-            sandbox.plan_sandbox(
-                container.id,
-                [(network, runtime_endpoint(endpoint)) for network, endpoint in pairs],
-                sysctls=container.config.sysctls,
-            )
+            sandbox.plan_sandbox(container.id, _runtime_pairs(pairs), sysctls=container.config.sysctls)
         )
 
-    def _pairs(self, container: Container) -> list[tuple[Network, Endpoint]]:
+    def _pairs(self, container: Container) -> list[Pair]:
         return [(self.networks.get(e.network_id), e) for e in container.endpoints.values()]
 
     def register(self, container: Container) -> None:
         """Let others on its networks find the container by its names."""
+        pairs = self._pairs(container)
+        gateways = self._gateways(pairs)
+        config = container.config
         self.names.set(
             container.id,
-            name=container.name,
-            networks={
-                endpoint.network_id: (
-                    tuple(a for a in (endpoint.ipv4, endpoint.ipv6) if a),
-                    endpoint.dns_names,
-                )
-                for endpoint in container.endpoints.values()
-            },
+            ContainerNames(
+                name=container.name,
+                endpoints=tuple(
+                    EndpointNames(
+                        network_id=network.id,
+                        network=network.name,
+                        ipv4=_prefix(endpoint.ipv4, endpoint.prefix),
+                        ipv6=_prefix(endpoint.ipv6, endpoint.prefix6),
+                        names=endpoint.dns_names,
+                    )
+                    for network, endpoint in pairs
+                ),
+                links=self._links(container),
+                gateway4=next((g for g in gateways if ":" not in g), ""),
+                gateway6=next((g for g in gateways if ":" in g), ""),
+                dns=config.dns,
+                is_internal=bool(pairs) and all(network.internal for network, _ in pairs),
+            ),
         )
+
+    def _links(self, container: Container) -> dict[str, str]:
+        """``links`` and ``external_links``: the name inside -> id of the container that it means."""
+        found: dict[str, str] = {}
+        for link in container.config.links:
+            ref, _, alias = link.partition(":")
+            other = self.containers.find_name(ref.removeprefix("/"))
+            if other is not None:
+                found[(alias or ref).lower()] = other.id
+        return found
+
+    def _gateways(self, pairs: Sequence[Pair]) -> list[str]:
+        """The addresses under which a container on these networks reaches its host."""
+        return [gateway for _, gateway in sandbox.default_gateways(_runtime_pairs(pairs))]
 
     def _write_files(self, container: Container) -> None:
         """hosts, hostname and resolv.conf, which are mounted into the container."""
@@ -103,37 +137,30 @@ class Sandboxes:
             other = self.containers.get(config.network_mode.removeprefix("container:"))
             source = self.paths.container_run(other.id)
             for name in ("hosts", "hostname", "resolv.conf"):
-                (directory / name).write_bytes((source / name).read_bytes())
+                _write(directory / name, (source / name).read_bytes())
             return
         is_host = config.network_mode == "host"
         hostname = config.hostname or (socket.gethostname() if is_host else container.id[:12])
-        addresses = [a for e in container.endpoints.values() for a in (e.ipv4, e.ipv6) if a]
-        gateway = self.host_gateway(container)
-        full = f"{hostname}.{config.domainname}" if config.domainname else hostname
-        (directory / "hostname").write_text(f"{hostname}\n")
-        (directory / "hosts").write_text(
-            hosts_file(
-                hostname=full,
-                addresses=addresses,
-                extra_hosts=config.extra_hosts,
-                host_gateway=gateway,
-                host_file=(host.read_hosts() if is_host else ""),
-            )
+        gateways = ["127.0.0.1"] if is_host else self._gateways(self._pairs(container))
+        hosts = hosts_file(
+            "" if is_host else hostname,
+            domainname=config.domainname,
+            addresses=[a for e in container.endpoints.values() for a in (e.ipv4, e.ipv6) if a],
+            extra_hosts=config.extra_hosts,
+            gateways=gateways,
         )
-        (directory / "resolv.conf").write_text(
-            resolv_conf(
-                host_text=host.read_resolv_conf(),
-                is_embedded=bool(container.endpoints),
-                servers=config.dns,
-                search=config.dns_search,
-                options=config.dns_opt,
-            )
+        if is_host:
+            hosts = _host_hosts() + hosts.partition("ip6-allrouters\n")[2]
+        resolv = resolv_conf(
+            host.read_resolv_conf(),
+            has_resolver=bool(container.endpoints),
+            dns=config.dns,
+            search=config.dns_search,
+            options=config.dns_opt,
         )
-
-    def host_gateway(self, container: Container) -> str:
-        """The address under which a container reaches its host."""
-        gateways = [e.gateway for e in container.endpoints.values() if e.gateway]
-        return gateways[0] if gateways else "127.0.0.1"
+        _write(directory / "hostname", f"{hostname}\n".encode())
+        _write(directory / "hosts", hosts.encode())
+        _write(directory / "resolv.conf", resolv.encode())
 
     # Ports
 
@@ -146,52 +173,53 @@ class Sandboxes:
         if target is None:
             return
         network, endpoint = target
-        reserved = ports.reserve(
-            bindings, default_host_ip=network.host_binding, owner_of=self._owner_of, keep=self._kept(container)
-        )
-        listeners = tuple(listener for port in reserved for listener in port.listeners)
-        forwards = tuple(
-            forward for port in reserved for forward in port.forwards(endpoint.ipv4, endpoint.ipv6)
-        )
+        reserved = ports.reserve_ports(bindings, default_host_ip=network.host_binding, owner=self._owner_of)
+        forwards = tuple(ports.plan_forwards((r.port for r in reserved), endpoint))
         try:
             self.firewall.publish(forwards)
         except BaseException:
-            for listener in listeners:
-                listener.close()
+            ports.release(reserved)
             raise
-        self._published[container.id] = _Published(forwards, listeners)
-        container.update(
-            ports=tuple(
-                PublishedPort(
-                    container_port=port.container_port, protocol=port.protocol, host_ip=host_ip, host_port=port.host_port
-                )
-                for port in reserved
-                for host_ip in port.host_ips
-            )
-        )
-        await self.keeper.store(f"ports/{container.id}", [listener.fileno() for listener in listeners])
+        self._published[container.id] = _Published(forwards, tuple(reserved))
+        container.update(ports=tuple(_published_port(r.port) for r in reserved))
+        await self._store(container.id)
 
-    def _bindings(self, container: Container) -> Sequence[ports.PortBinding]:
+    async def _store(self, container_id: str) -> None:
+        """Give the keeper the sockets that hold the ports, for a core to come."""
+        held = [r.socket.fileno() for r in self._published[container_id].reservations if r.socket is not None]
+        for number, start in enumerate(range(0, len(held), PORTS_IN_A_MESSAGE)):
+            await self.keeper.store(
+                f"ports/{container_id}/{number}", held[start : start + PORTS_IN_A_MESSAGE]
+            )
+
+    async def _drop(self, container_id: str, published: _Published) -> None:
+        for number in range(0, -(-len(published.reservations) // PORTS_IN_A_MESSAGE)):
+            await self.keeper.drop(f"ports/{container_id}/{number}")
+
+    async def store_again(self) -> None:
+        """A new keeper holds nothing: give it all ports."""
+        for container_id in list(self._published):
+            await self._store(container_id)
+
+    def _bindings(self, container: Container) -> Sequence[PortBinding]:
         asked = list(container.config.ports)
         if container.config.publish_all:
             taken = {(p.container_port, p.protocol) for p in asked}
             asked += [
-                ports.PortBinding(container_port=number, protocol=protocol)  # type: ignore[arg-type]
+                PortBinding(container_port=number, protocol=protocol)  # type: ignore[arg-type]
                 for number, protocol in container.exposed_ports
                 if (number, protocol) not in taken
             ]
         return asked
 
-    def _kept(self, container: Container) -> dict[tuple[int, str, str], int]:
-        """Ephemeral ports that the container had before: asked for again, so that they stay the same."""
-        return {(p.container_port, p.protocol, p.host_ip): p.host_port for p in container.ports}
-
-    def _port_target(self, container: Container) -> tuple[Network, Endpoint] | None:
-        """The endpoint that published ports lead to: that of the default route, on a network that is not internal."""
-        pairs = [(n, e) for n, e in self._pairs(container) if not n.internal and e.ipv4]
+    def _port_target(self, container: Container) -> tuple[Network, RuntimeEndpoint] | None:
+        """The endpoint that published ports lead to: that of the default route, on a network that is not
+        internal."""
+        pairs = [(n, e) for n, e in self._pairs(container) if not n.internal and (e.ipv4 or e.ipv6)]
         if not pairs:
             return None
-        return min(pairs, key=lambda pair: (-pair[1].gw_priority, pair[0].name))
+        network, endpoint = min(pairs, key=lambda pair: (-pair[1].gw_priority, pair[0].name))
+        return network, runtime_endpoint(endpoint)
 
     def _owner_of(self, protocol: str, host_ip: str, port: int) -> str:
         """Which container of ours holds a port of the host: for error messages. "" if none does."""
@@ -211,24 +239,15 @@ class Sandboxes:
         cancelled."""
         udp, tcp = shim.take("udp"), shim.take("tcp")
         published = self._published.get(container.id)
+        target = self._port_target(container)
         async with trio.open_nursery() as nursery:
             if udp is not None and tcp is not None:
-                nursery.start_soon(self._serve_names, container, udp, tcp)
-            if published is not None:
-                target = self._port_target(container)
-                for listener in published.listeners:
-                    if target is not None:
-                        nursery.start_soon(ports.serve_listener, listener, target[1].ipv4)
+                nursery.start_soon(self.resolver.serve, container.id, udp, tcp)
+            if published is not None and target is not None:
+                for port, held in published.reservations:
+                    if held is not None:
+                        nursery.start_soon(serve_listener, held.dup(), ports.proxy_target(port, target[1]))
             await trio.sleep_forever()
-
-    async def _serve_names(self, container: Container, udp: int, tcp: int) -> None:
-        await self.resolver.serve(
-            container.id,
-            udp,
-            tcp,
-            upstreams=container.config.dns,
-            gateway=self.host_gateway(container),
-        )
 
     async def adopt(self, container: Container) -> tuple[Forward, ...]:
         """Take up the ports of a container that ran on while there was no engine: its forwards."""
@@ -236,16 +255,27 @@ class Sandboxes:
         target = self._port_target(container)
         if target is None or not container.ports:
             return ()
-        fds = await self.keeper.fetch(f"ports/{container.id}")
-        listeners = tuple(ports.Listener.adopt(fd) for fd in fds)
-        forwards = tuple(
-            forward
-            for port in container.ports
-            for forward in ports.forwards_of(
-                port.protocol, port.host_ip, port.host_port, port.container_port, target[1].ipv4, target[1].ipv6
-            )
-        )
-        self._published[container.id] = _Published(forwards, listeners)
+        fds: list[int] = []
+        for number in range(0, -(-len(container.ports) // PORTS_IN_A_MESSAGE)):
+            fds += await self.keeper.fetch(f"ports/{container.id}/{number}")
+        held = {_name_of(one): one for one in map(_socket_of, fds)}
+        reservations: list[ports.Reservation] = []
+        for published in container.ports:
+            port = _runtime_port(published)
+            one = held.pop((port.protocol, port.host_ip, port.host_port), None)
+            if one is None:
+                try:
+                    one = ports.bind_socket(port.protocol, port.host_ip, port.host_port)
+                except ComposerError as error:
+                    log.warning(
+                        "container %s: its published port %s is lost: %s", container.name, port, error
+                    )
+                    continue
+            reservations.append(ports.Reservation(port, one))
+        for one in held.values():
+            one.close()
+        forwards = tuple(ports.plan_forwards((r.port for r in reservations), target[1]))
+        self._published[container.id] = _Published(forwards, tuple(reservations))
         return forwards
 
     # After the end
@@ -259,9 +289,8 @@ class Sandboxes:
                 self.firewall.unpublish(published.forwards)
             except ComposerError as error:
                 log.warning("container %s: %s", container.name, error)
-            for listener in published.listeners:
-                listener.close()
-            await self.keeper.drop(f"ports/{container.id}")
+            ports.release(published.reservations)
+            await self._drop(container.id, published)
 
     async def clean(self, container: Container) -> None:
         """Remove the container's files and what may be left of its cgroup."""
@@ -275,17 +304,82 @@ class Sandboxes:
     async def connect(self, container: Container, network: Network, endpoint: Endpoint) -> None:
         """Give a running container an interface on another network."""
         self.networks.ensure(network)
+        pairs = self._pairs(container)
+        gateways = sandbox.default_gateways(_runtime_pairs(pairs))
+        taken = {e.interface_name for _, e in pairs if e.interface_name}
+        taken |= {f"eth{number}" for number in range(len(pairs) - 1)}
+        plan = sandbox.plan_endpoint(
+            container.id,
+            network,
+            runtime_endpoint(endpoint),
+            endpoint.interface_name or sandbox.next_interface_name(taken),
+            [],
+        )
+        await self._in_namespace(
+            container, lambda netns: connect_endpoint(netns, plan, [g for _, g in gateways])
+        )
         self.register(container)
-        assert container.shim is not None
-        netns = os.open(f"/proc/{container.shim.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            await trio.to_thread.run_sync(
-                sandbox.connect, container.id, network, runtime_endpoint(endpoint), netns
-            )
-        finally:
-            os.close(netns)
+        self._write_files(container)
 
     async def disconnect(self, container: Container, network: Network) -> None:
         """Take a running container off a network."""
-        await trio.to_thread.run_sync(sandbox.detach, sandbox.host_interface(container.id, network.id))
+        remaining = [(n, e) for n, e in self._pairs(container) if n.id != network.id]
+        gateways = self._gateways(remaining)
+        link = sandbox.host_interface(container.id, network.id)
+        await self._in_namespace(container, partial(_disconnect, link=link, gateways=gateways))
         self.register(container)
+
+    async def _in_namespace(self, container: Container, action: Any) -> None:
+        assert container.shim is not None
+        netns = os.open(f"/proc/{container.shim.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            await trio.to_thread.run_sync(action, netns)
+        except OSError as error:
+            raise ComposerError(f"container {container.name}: network: {error.strerror or error}") from error
+        finally:
+            os.close(netns)
+
+
+def _disconnect(netns: int, *, link: str, gateways: Sequence[str]) -> None:
+    disconnect_endpoint(netns, link, gateways)
+
+
+def _runtime_pairs(pairs: Sequence[Pair]) -> list[tuple[Network, RuntimeEndpoint]]:
+    return [(network, runtime_endpoint(endpoint)) for network, endpoint in pairs]
+
+
+def _prefix(address: str, length: int) -> str:
+    return f"{address}/{length}" if address else ""
+
+
+def _published_port(port: ports.PublishedPort) -> PublishedPort:
+    return PublishedPort(**to_builtins(port))
+
+
+def _runtime_port(port: PublishedPort) -> ports.PublishedPort:
+    return ports.PublishedPort(**to_builtins(port))
+
+
+def _socket_of(fd: int) -> socket.socket:
+    return socket.socket(fileno=fd)
+
+
+def _name_of(one: socket.socket) -> tuple[str, str, int]:
+    """(protocol, address, port) that a socket holds."""
+    address, port = one.getsockname()[:2]
+    if one.type == socket.SOCK_DGRAM:
+        return "udp", address, port
+    return ("sctp" if one.proto == ports.IPPROTO_SCTP else "tcp"), address, port
+
+
+def _host_hosts() -> str:
+    try:
+        return Path("/etc/hosts").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "127.0.0.1\tlocalhost\n"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """In place: the file may be mounted in a running container already."""
+    with open(path, "wb") as file:
+        file.write(content)

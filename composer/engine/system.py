@@ -15,6 +15,7 @@ from composer.engine.containers import Containers
 from composer.engine.images import Images
 from composer.engine.networks import Networks
 from composer.engine.volumes import Volumes
+from runtime.container.client import KeeperClient
 from runtime.container.spec import HostFacts
 from runtime.storage.files import directory_size
 from runtime.storage.paths import Paths
@@ -35,7 +36,7 @@ class System:
     started_at: int
     end: Callable[[], None]
     """Make the core end on purpose."""
-    keeper_pid: int
+    keeper: KeeperClient
     warnings: Callable[[], tuple[str, ...]]
 
     def info(self) -> dict[str, Any]:
@@ -101,7 +102,9 @@ class System:
             "Os": "linux",
             "Arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
             "KernelVersion": platform.release(),
-            "Components": [{"Name": "Engine", "Version": VERSION, "Details": {"Python": platform.python_version()}}],
+            "Components": [
+                {"Name": "Engine", "Version": VERSION, "Details": {"Python": platform.python_version()}}
+            ],
         }
 
     async def df(self) -> dict[str, Any]:
@@ -113,7 +116,9 @@ class System:
                 "containers": {
                     c.id: directory_size(self.paths.container(c.id) / "upper") for c in self.containers.all()
                 },
-                "volumes": {v.name: directory_size(self.volumes.mountpoint(v.name)) for v in self.volumes.list()},
+                "volumes": {
+                    v.name: directory_size(self.volumes.mountpoint(v.name)) for v in self.volumes.list()
+                },
                 "layers": directory_size(self.paths.images),
             }
 
@@ -125,7 +130,7 @@ class System:
         return {
             "Version": VERSION,
             "Pid": os.getpid(),
-            "KeeperPid": self.keeper_pid,
+            "KeeperPid": self.keeper.pid,
             "StartedAt": self.started_at,
             "Root": str(self.paths.lib),
             "Run": str(self.paths.run),
@@ -144,7 +149,11 @@ class System:
         return {
             "status": self.status(),
             "host": to_builtins(
-                {"capabilities": f"{self.host.capabilities:#x}", "kernel": self.host.kernel, "machine": self.host.machine}
+                {
+                    "capabilities": f"{self.host.capabilities:#x}",
+                    "kernel": self.host.kernel,
+                    "machine": self.host.machine,
+                }
             ),
             "containers": [
                 {

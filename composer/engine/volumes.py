@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +14,14 @@ from composer.engine.model import VolumeRecord
 from composer.engine.records import Records
 from runtime.errors import Conflict, NotFound
 from runtime.storage.state import StateDatabase
-from runtime.storage.volumes import Bind, Directory, VolumeDirectories, VolumeSource, parse_options, validate_name
+from runtime.storage.volumes import (
+    Bind,
+    Directory,
+    VolumeDirectories,
+    VolumeSource,
+    parse_options,
+    validate_name,
+)
 
 
 class Volumes:
@@ -104,7 +112,7 @@ class Volumes:
         self._events.publish("volume", "destroy", name, {"driver": "local"})
         await trio.to_thread.run_sync(self._directories.sweep)
 
-    async def prune(self, *, everything: bool = False) -> tuple[list[str], int]:
+    async def prune(self, *, everything: bool = False) -> tuple[builtins.list[str], int]:
         """Remove unused volumes (anonymous ones only unless ``everything``): names and bytes given back."""
         removed, freed = [], 0
         for record in self.list():

@@ -368,6 +368,16 @@ class KeeperClient:
         if self._pidfd is not None:
             await trio.lowlevel.wait_readable(self._pidfd)
 
+    def replace(self, connection: socket.socket, keeper_pid: int) -> None:
+        """Talk to another keeper, which took the place of one that died."""
+        self.close()
+        self._connection = PacketSocket(connection)
+        self.pid = keeper_pid
+        try:
+            self._pidfd = os.pidfd_open(keeper_pid)
+        except ProcessLookupError:
+            self._pidfd = None
+
     def close(self) -> None:
         self._connection.close()
         if self._pidfd is not None:

@@ -38,7 +38,9 @@ def log_event(container: Container, line: LogLine) -> LogEvent:
     )
 
 
-async def follow_logs(parts: Parts, containers: Sequence[Container], emit: Emit, since: dict[str, int]) -> None:
+async def follow_logs(
+    parts: Parts, containers: Sequence[Container], emit: Emit, since: dict[str, int]
+) -> None:
     """Emit the logs of ``containers`` in time order until all of them have ended; ``since`` (ns) by container id."""
 
     def lines(container: Container) -> AsyncIterator[LogLine | None]:
@@ -59,7 +61,12 @@ class Attached:
     """The part of ``up`` that stays. ``exit_status`` is what the command ends with."""
 
     def __init__(
-        self, parts: Parts, containers: Sequence[Container], project: Sequence[Container], request: UpRequest, emit: Emit
+        self,
+        parts: Parts,
+        containers: Sequence[Container],
+        project: Sequence[Container],
+        request: UpRequest,
+        emit: Emit,
     ) -> None:
         self.parts = parts
         self.containers = containers

@@ -21,7 +21,7 @@ from composer.engine.projects.listing import container_summary, project_summarie
 from composer.engine.projects.observe import observe
 from composer.engine.projects.oneoff import make_oneoff
 from composer.engine.projects.parts import Parts, number_of, service_of
-from composer.engine.projects.pulling import pull_all
+from composer.engine.projects.pulling import ensure_images, pull_all
 from composer.engine.projects.sources import ProjectLoader
 from composer.engine.projects.steps import Emit, tell
 from composer.engine.projects.up import Up
@@ -42,9 +42,9 @@ from composer.engine.requests import (
     UpRequest,
 )
 from composer.plan import labels
-from composer.plan.graph import Dependencies, Dependency, restarted_with
+from composer.plan.graph import CONDITIONS, Condition, Dependencies, Dependency, restarted_with
 from composer.plan.plan import DownOptions, UpOptions, dependencies_of, images_of, plan_down, plan_up
-from composer.plan.steps import Keep
+from composer.plan.steps import Keep, Plan
 from runtime.errors import ComposerError, NotFound
 
 
@@ -72,7 +72,8 @@ def dependencies_in_labels(container: Container) -> tuple[Dependency, ...]:
     needs = []
     for item in filter(None, container.config.labels.get(labels.DEPENDS_ON, "").split(",")):
         service, condition, restart = [*item.split(":"), "", ""][:3]
-        needs.append(Dependency(service, condition or "service_started", restart=restart == "true"))
+        known: Condition = next((c for c in CONDITIONS if c == condition), "service_started")
+        needs.append(Dependency(service, known, restart=restart == "true"))
     return tuple(needs)
 
 
@@ -108,13 +109,19 @@ class Projects:
             raise NotFound(f'no configuration file provided and no containers of project "{name}": not found')
         return Known(name, project, containers)
 
-    def _chosen(self, known: Known, services: Sequence[str], *, with_oneoffs: bool = False) -> list[Container]:
+    def _chosen(
+        self, known: Known, services: Sequence[str], *, with_oneoffs: bool = False
+    ) -> list[Container]:
         """The project's containers, of ``services`` if any are named."""
         present = {service_of(c) for c in known.containers}
-        defined = set(known.project.services) | set(known.project.disabled_services) if known.project else set()
+        defined = (
+            set(known.project.services) | set(known.project.disabled_services) if known.project else set()
+        )
         for service in services:
             if service not in present | defined:
-                raise NotFound(f"no such service: {service}", hint=_nearest(service, sorted(present | defined)))
+                raise NotFound(
+                    f"no such service: {service}", hint=_nearest(service, sorted(present | defined))
+                )
         wanted = set(services) or (present & defined if known.project else present)
         return [
             c
@@ -129,7 +136,10 @@ class Projects:
         begun = time.time_ns()
         project = self._load(request.project, request.services)
         async with self._alone(project.name):
-            up = Up(self.parts, self._plan(project, request), request, emit)
+            plan = self._plan(project, request)
+            if await ensure_images(self.parts, plan.images, request, emit):
+                plan = self._plan(project, request)  # what was pulled may change what has to be done
+            up = Up(self.parts, plan, request, emit)
             was_running = {c.id for c in self.parts.of_project(project.name) if c.state.is_alive}
             if not request.attach:
                 await up.apply()
@@ -155,7 +165,7 @@ class Projects:
             raise NotFound(f"no such service: {request.exit_code_from}")
         return Attached(self.parts, shown, everyone, request, emit), since
 
-    def _plan(self, project: Project, request: UpRequest) -> Any:
+    def _plan(self, project: Project, request: UpRequest) -> Plan:
         observed = observe(project.name, images_of(project), self.parts)
         return plan_up(
             project,
@@ -229,7 +239,9 @@ class Projects:
     def _demand_containers(self, known: Known, chosen: Sequence[Container], services: Sequence[str]) -> None:
         missing = [s for s in services if s not in {service_of(c) for c in chosen}]
         if missing:
-            raise NotFound(f'service "{missing[0]}" has no container to start', hint="composer up -d makes them")
+            raise NotFound(
+                f'service "{missing[0]}" has no container to start', hint="composer up -d makes them"
+            )
 
     async def stop(self, request: StopRequest, emit: Emit) -> ResultEvent:
         known = self._know(request.project, request.services)
@@ -285,7 +297,9 @@ class Projects:
         project = self._load(request.project, request.services)
         observed = observe(project.name, images_of(project), self.parts)
         plan = plan_up(
-            project, observed, UpOptions(services=request.services, no_deps=not request.include_deps, pull="always")
+            project,
+            observed,
+            UpOptions(services=request.services, no_deps=not request.include_deps, pull="always"),
         )
         wanted = [i for i in plan.images if not i.build]
         if request.policy == "missing":
@@ -305,13 +319,17 @@ class Projects:
         project = self._load(request.project, (request.service,))
         if request.service not in project.services:
             raise NotFound(
-                f"no such service: {request.service}", hint=_nearest(request.service, sorted(project.services))
+                f"no such service: {request.service}",
+                hint=_nearest(request.service, sorted(project.services)),
             )
         async with self._alone(project.name):
             needs = dependencies_of(project).get(request.service, ())
             if needs and not request.no_deps:
                 up = UpRequest(
-                    project=request.project, services=tuple(n.service for n in needs), pull="", quiet_pull=request.quiet_pull
+                    project=request.project,
+                    services=tuple(n.service for n in needs),
+                    pull="",
+                    quiet_pull=request.quiet_pull,
                 )
                 work = Up(self.parts, self._plan(project, up), up, emit)
                 await work.apply()
@@ -382,7 +400,9 @@ class Projects:
                 for name, service in project.services.items()
             ]
             for service in request.services:
-                if service not in project.services and service not in {service_of(c) for c in known.containers}:
+                if service not in project.services and service not in {
+                    service_of(c) for c in known.containers
+                }:
                     raise NotFound(
                         f"no such service: {service}", hint=_nearest(service, sorted(project.services))
                     )

@@ -37,7 +37,9 @@ def observe(project: str, references: Iterable[str], parts: Parts) -> Observed:
             images[reference] = image.id
     return Observed(
         containers=tuple(observe_container(c) for c in parts.of_project(project)),
-        networks={n.name: ObservedNetwork(name=n.name, id=n.id, labels=n.labels) for n in parts.networks.list()},
+        networks={
+            n.name: ObservedNetwork(name=n.name, id=n.id, labels=n.labels) for n in parts.networks.list()
+        },
         volumes={v.name: ObservedVolume(name=v.name, labels=v.labels) for v in parts.volumes.list()},
         images=images,
         container_names={c.name: c.id for c in parts.containers.all()},

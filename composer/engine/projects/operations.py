@@ -68,7 +68,9 @@ async def start(
         await side_by_side([_bind(one, container) for container in layer])
 
 
-def _bind(function: Callable[[Container], Awaitable[None]], container: Container) -> Callable[[], Awaitable[None]]:
+def _bind(
+    function: Callable[[Container], Awaitable[None]], container: Container
+) -> Callable[[], Awaitable[None]]:
     async def call() -> None:
         await function(container)
 
@@ -82,7 +84,7 @@ async def _wait_for_dependency(parts: Parts, container: Container, need: Depende
             continue
         try:
             await tell(emit, "Container", other.name, "Waiting")
-            met = await wait_for_condition(other, need.condition, was_started=True)  # type: ignore[arg-type]
+            met = await wait_for_condition(other, need.condition, was_started=True)
             await tell(emit, "Container", other.name, met.word)
         except ConditionFailed as error:
             if need.required:
@@ -91,7 +93,11 @@ async def _wait_for_dependency(parts: Parts, container: Container, need: Depende
 
 
 async def stop(
-    parts: Parts, containers: Sequence[Container], dependencies: Dependencies, timeout: float | None, emit: Emit
+    parts: Parts,
+    containers: Sequence[Container],
+    dependencies: Dependencies,
+    timeout: float | None,
+    emit: Emit,
 ) -> None:
     """Stop what runs, dependents first."""
     for layer in reversed(in_layers(containers, dependencies)):

@@ -18,17 +18,20 @@ AT_ONCE = 4
 """Images pulled side by side; layers of one image have a limit of their own."""
 
 
-async def ensure_images(parts: Parts, images: Sequence[ImagePlan], request: UpRequest, emit: Emit) -> None:
-    """Pull what is missing (or what the policy wants anew). Raises when an image cannot be had."""
+async def ensure_images(parts: Parts, images: Sequence[ImagePlan], request: UpRequest, emit: Emit) -> bool:
+    """Pull what is missing (or what the policy wants anew); whether anything was. Raises when an image cannot be had."""
     wanted = [image for image in images if _must_pull(parts, image, request.pull)]
     await pull_all(parts, wanted, emit, is_quiet=request.quiet_pull)
+    return bool(wanted)
 
 
 def _must_pull(parts: Parts, image: ImagePlan, asked: str) -> bool:
     policy = asked if asked and asked != "policy" else image.policy
     present = parts.images.resolve(image.reference)
     if present is not None:
-        return policy == "always" or (policy.startswith(("daily", "weekly", "every_")) and _is_old(parts, image, policy))
+        return policy == "always" or (
+            policy.startswith(("daily", "weekly", "every_")) and _is_old(parts, image, policy)
+        )
     users = ", ".join(image.services)
     if image.build and policy != "always":
         raise ComposerError(

@@ -59,7 +59,9 @@ class RecordingReader:
 class ProjectLoader:
     """Loads projects. The same request with the same files gives the same project without reading them again."""
 
-    _known: OrderedDict[tuple[object, ...], tuple[dict[str, Signature], Project]] = field(default_factory=OrderedDict)
+    _known: OrderedDict[tuple[object, ...], tuple[dict[str, Signature], Project]] = field(
+        default_factory=OrderedDict
+    )
 
     def load(self, source: ProjectSource, services: Sequence[str] = ()) -> Project:
         """The project of ``source``; naming a service that a profile holds back activates it. Raises ComposeError."""

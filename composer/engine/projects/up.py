@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import trio
+from msgspec import to_builtins
 
 from composer.engine.containers import Container
 from composer.engine.lifecycle import AlreadyStarted
 from composer.engine.projects.operations import side_by_side
 from composer.engine.projects.parts import Parts
-from composer.engine.projects.pulling import ensure_images
 from composer.engine.projects.steps import Emit, tell, warn
 from composer.engine.projects.waits import ConditionFailed, explain_failure, unwrap, wait_for_condition
 from composer.engine.requests import UpRequest
@@ -67,7 +67,6 @@ class Up:
         """Make it so. Raises the first error; what was done by then stays, for people to look at."""
         for warning in self.plan.warnings:
             await warn(self.emit, warning)
-        await ensure_images(self.parts, self.plan.images, self.request, self.emit)
         await self.ensure_surroundings()
         for group in self.plan.stop_first:
             await side_by_side([functools.partial(self._stop_first, replica) for replica in group])
@@ -149,7 +148,7 @@ class Up:
             attachable=network.attachable,
             enable_ipv4=network.enable_ipv4,
             enable_ipv6=network.enable_ipv6,
-            pools=[(p.subnet, p.ip_range, p.gateway, dict(p.aux_addresses)) for p in network.pools],
+            pools=[to_builtins(pool) for pool in network.pools],
         )
 
     async def _ensure_volume(self, volume: VolumePlan) -> None:
@@ -252,7 +251,9 @@ class Up:
             return other.container
         found = self.parts.replicas_of(self.plan.project, service)
         if not found:
-            raise ComposerError(f"service {service} has no container", hint=f"start it first: composer up -d {service}")
+            raise ComposerError(
+                f"service {service} has no container", hint=f"start it first: composer up -d {service}"
+            )
         return found[0]
 
     async def _stop(self, container: Container) -> None:
@@ -288,7 +289,9 @@ class Up:
                 raise
             if wait.required:
                 raise error from None
-            await warn(self.emit, f"optional dependency {wait.service} failed to start: {error.cause.message}")
+            await warn(
+                self.emit, f"optional dependency {wait.service} failed to start: {error.cause.message}"
+            )
 
     async def _wait_for_replica(self, other: _Replica, wait: WaitFor) -> None:
         await other.created.wait()

@@ -82,7 +82,9 @@ async def explain_failure(error: ConditionFailed, logs: ContainerLogs, prefix: s
         parts.append(f"  its last healthcheck ended with {probe.exit_code}: {said}")
     lines = [line async for line in logs.read(container, tail=LOG_LINES)]
     if lines:
-        parts.append(f"  last lines of its log (all: composer logs {container.labels.get(SERVICE, container.name)}):")
+        parts.append(
+            f"  last lines of its log (all: composer logs {container.labels.get(SERVICE, container.name)}):"
+        )
         parts += [f"    {line.data.decode('utf-8', 'replace')}" for line in lines]
     else:
         parts.append("  it has written nothing to its log")
