@@ -47,7 +47,7 @@ class Cell(Generic[T]):
         return self._value
 
     async def values(self) -> AsyncIterator[T]:
-        """The present value and every later one that the reader is quick enough to see (never the same version twice)."""
+        """The present value and every later one that the reader is quick enough to see; none twice."""
         seen = -1
         while True:
             if self._version == seen:

@@ -14,7 +14,7 @@ import trio
 
 from composer.engine.containers import Containers
 from composer.engine.events import Events
-from runtime.errors import Conflict, NotFound
+from runtime.errors import NotFound
 from runtime.image.model import HistoryEntry, Image, ImageUse, PullProgress, Removal
 from runtime.image.reference import parse_reference
 from runtime.image.store import ImageStore

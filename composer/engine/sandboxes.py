@@ -1,4 +1,4 @@
-"""A container's place on its networks while it runs: addresses, published ports, names, and the files that tell them."""
+"""A container's place on its networks while it runs: addresses, published ports, names, and the files about them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 from msgspec import to_builtins
+from runtime.kernel.cgroups import Cgroups
 
 from composer.engine.containers import Container, Containers
 from composer.engine.model import Endpoint, PublishedPort
@@ -20,7 +21,6 @@ from composer.engine.networks import Networks, runtime_endpoint
 from runtime.container.client import KeeperClient, Shim
 from runtime.container.config import PortBinding
 from runtime.errors import ComposerError
-from runtime.kernel.cgroups import Cgroups
 from runtime.network import host, ports, sandbox
 from runtime.network.connect import connect_endpoint, disconnect_endpoint
 from runtime.network.files import hosts_file, resolv_conf
@@ -193,7 +193,7 @@ class Sandboxes:
             )
 
     async def _drop(self, container_id: str, published: _Published) -> None:
-        for number in range(0, -(-len(published.reservations) // PORTS_IN_A_MESSAGE)):
+        for number in range(-(-len(published.reservations) // PORTS_IN_A_MESSAGE)):
             await self.keeper.drop(f"ports/{container_id}/{number}")
 
     async def store_again(self) -> None:
@@ -256,7 +256,7 @@ class Sandboxes:
         if target is None or not container.ports:
             return ()
         fds: list[int] = []
-        for number in range(0, -(-len(container.ports) // PORTS_IN_A_MESSAGE)):
+        for number in range(-(-len(container.ports) // PORTS_IN_A_MESSAGE)):
             fds += await self.keeper.fetch(f"ports/{container.id}/{number}")
         held = {_name_of(one): one for one in map(_socket_of, fds)}
         reservations: list[ports.Reservation] = []

@@ -56,7 +56,8 @@ def can_receive(pid: int, number: int, *, is_init: bool = True) -> bool:
         status = _masks(f"/proc/{pid}/status")
         if status.get("SigCgt", 0) & bit:
             return True
-        return any(_masks(f"/proc/{pid}/task/{tid}/status").get("SigBlk", 0) & bit for tid in os.listdir(f"/proc/{pid}/task"))
+        threads = os.listdir(f"/proc/{pid}/task")
+        return any(_masks(f"/proc/{pid}/task/{tid}/status").get("SigBlk", 0) & bit for tid in threads)
     except (OSError, ValueError):
         return True
 

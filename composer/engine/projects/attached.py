@@ -100,7 +100,7 @@ class Attached:
             if status.status in ("exited", "restarting", "removing", "dead") and status.finished_at > seen:
                 seen = status.finished_at
                 await self._tell_exit(container, status)
-            if status.is_settled and status.status != "created" or container.is_removed.is_set():
+            if (status.is_settled and status.status != "created") or container.is_removed.is_set():
                 return
 
     async def _tell_exit(self, container: Container, status: Status) -> None:

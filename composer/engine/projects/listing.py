@@ -35,7 +35,7 @@ def container_summary(container: Container) -> dict[str, Any]:
         "Tty": container.config.tty,
         "Labels": container.labels,
         "Networks": {name: endpoint.ipv4 for name, endpoint in container.endpoints.items()},
-        "Mounts": [name for name in container.record.volumes.values()]
+        "Mounts": list(container.record.volumes.values())
         + [m.source for m in container.config.mounts if m.type == "bind"],
         "Publishers": [
             {

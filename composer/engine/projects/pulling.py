@@ -19,7 +19,7 @@ AT_ONCE = 4
 
 
 async def ensure_images(parts: Parts, images: Sequence[ImagePlan], request: UpRequest, emit: Emit) -> bool:
-    """Pull what is missing (or what the policy wants anew); whether anything was. Raises when an image cannot be had."""
+    """Pull what is missing (or what the policy wants anew); whether anything was. Raises when one cannot be had."""
     wanted = [image for image in images if _must_pull(parts, image, request.pull)]
     await pull_all(parts, wanted, emit, is_quiet=request.quiet_pull)
     return bool(wanted)
