@@ -42,7 +42,7 @@ setup_composer() {
 }
 
 install_composer() {
-    "$1/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+    "$1/.venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input \
         --editable "$1$2" </dev/null ||
         fail "pip could not install composer; its message is above" \
             "it needs a Python package index: check the network, or pip's configuration"

@@ -1,0 +1,95 @@
+"""Runs the tests tier by tier, says how long each took, and makes sure that nothing is left on the machine.
+
+``python tests/tiers.py [TIER...] [PYTEST-ARGUMENT...]``; without a tier, all of ``TIERS``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests import leaks  # noqa: E402
+
+TIERS = ("lint", "unit", "conformance", "integration", "e2e", "chaos")
+SMOKE = "smoke"
+"""The end-to-end tests that show whether a machine of another kind (cgroup v2, say) can run a stack at all."""
+LINT = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy",),
+)
+
+
+class Outcome(NamedTuple):
+    """Of one tier."""
+
+    tier: str
+    seconds: float
+    is_passed: bool
+    left: list[str]
+
+
+def main(words: list[str]) -> int:
+    """Run what ``words`` ask for; the exit status."""
+    tiers = [word for word in words if word in (*TIERS, SMOKE)]
+    rest = [word for word in words if word not in tiers]
+    if any(not word.startswith("-") and os.path.exists(word.split("::")[0]) for word in rest):
+        return subprocess.call(_pytest(*rest), cwd=ROOT)  # a developer's own choice of tests
+    work = Path(tempfile.mkdtemp(prefix="composer-tests-"))
+    outcomes = [_run(tier, rest, work) for tier in tiers or TIERS]
+    is_passed = _report(outcomes)
+    if is_passed:
+        shutil.rmtree(work)
+    else:
+        print(f"The files of the tests are in {work}")
+    return 0 if is_passed else 1
+
+
+def _run(tier: str, arguments: list[str], work: Path) -> Outcome:
+    print(f"\n=== {tier}", flush=True)
+    before = leaks.observe()
+    started = time.monotonic()
+    if tier == "lint":
+        statuses = [subprocess.call([sys.executable, "-m", *command], cwd=ROOT) for command in LINT]
+    else:
+        place = "tests/e2e" if tier == SMOKE else f"tests/{tier}"
+        chosen = ["-m", "smoke"] if tier == SMOKE else []
+        strict = [] if tier == SMOKE else ["--strict-skips"]
+        base = f"--basetemp={work / tier}"
+        statuses = [
+            subprocess.call(_pytest(place, *chosen, base, *strict, "--durations=5", *arguments), cwd=ROOT)
+        ]
+    seconds = time.monotonic() - started
+    return Outcome(tier, seconds, not any(statuses), leaks.left_behind(before))
+
+
+def _pytest(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", *arguments]
+
+
+def _report(outcomes: list[Outcome]) -> bool:
+    print("\n=== summary")
+    for outcome in outcomes:
+        print(f"{outcome.tier:<12} {outcome.seconds:7.1f} s  {'passed' if outcome.is_passed else 'FAILED'}")
+    left = [(outcome.tier, what) for outcome in outcomes for what in outcome.left]
+    for tier, what in left:
+        print(f"left behind by {tier}: {what}")
+    if not left:
+        print("Nothing was left behind: no process, mount, link, namespace, cgroup, nftables table or file.")
+    is_passed = not left and all(outcome.is_passed for outcome in outcomes)
+    print("All tests passed." if is_passed else "FAILED")
+    sys.stdout.flush()
+    return is_passed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
