@@ -167,7 +167,7 @@ class Lifecycle:
 
     def settle(self, container: Container, exit_status: ExitStatus) -> None:
         """Take up a container that ended while there was no engine, and go on with its restart policy."""
-        self._mark_exited(container, exit_status)
+        self._mark_exited(container, exit_status, 0.0)
         self._supervise(container, None, last_delay=0.0)
 
     # Living
@@ -182,9 +182,11 @@ class Lifecycle:
         while True:
             try:
                 if shim is not None:
-                    self._mark_exited(container, await self._until_exit(container, shim))
+                    exit_status = await self._until_exit(container, shim)
+                    delay = self._mark_exited(container, exit_status, last_delay)
                     await self.sandboxes.release(container)
-                delay = self._next_delay(container, last_delay)
+                else:
+                    delay = self._next_delay(container, container.state, last_delay)
                 if delay is None:
                     break
                 last_delay = delay
@@ -220,27 +222,30 @@ class Lifecycle:
             nursery.cancel_scope.cancel()
         return exit_status
 
-    def _mark_exited(self, container: Container, exit_status: ExitStatus) -> None:
+    def _mark_exited(self, container: Container, exit_status: ExitStatus, last_delay: float) -> float | None:
+        """Show how a run has ended, and whether another follows: nobody sees ``exited`` in between. The delay."""
+        from msgspec.structs import replace
+
         container.shim = None
         old = container.state
-        container.set_status(
-            Status(
-                status="exited",
-                exit_code=exit_status.exit_code,
-                oom_killed=exit_status.oom_killed,
-                error=exit_status.error,
-                started_at=exit_status.started_at or old.started_at,
-                finished_at=exit_status.finished_at,
-                restart_count=old.restart_count,
-            )
+        status = Status(
+            status="exited",
+            exit_code=exit_status.exit_code,
+            oom_killed=exit_status.oom_killed,
+            error=exit_status.error,
+            started_at=exit_status.started_at or old.started_at,
+            finished_at=exit_status.finished_at,
+            restart_count=old.restart_count,
         )
+        delay = self._next_delay(container, status, last_delay)
+        container.set_status(status if delay is None else replace(status, status="restarting"))
         attributes = {**container.attributes, "exitCode": str(exit_status.exit_code)}
         if exit_status.oom_killed:
             self.events.publish("container", "oom", container.id, container.attributes)
         self.events.publish("container", "die", container.id, attributes)
+        return delay
 
-    def _next_delay(self, container: Container, last_delay: float) -> float | None:
-        state = container.state
+    def _next_delay(self, container: Container, state: Status, last_delay: float) -> float | None:
         decision = decide_restart(
             container.config.restart,
             exit_code=state.exit_code,
