@@ -19,7 +19,7 @@ from runtime.container.config import ContainerConfig, ImageConfig, LogConfig
 from runtime.container.mounting import MountSources, plan_mounts
 from runtime.container.operations import AnyOperation
 from runtime.errors import InvalidArgument
-from runtime.kernel import capabilities, cgroups, rlimits, seccomp
+from runtime.kernel import capabilities, cgroups, device_filter, rlimits, seccomp
 from runtime.kernel.users import check_user
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -114,7 +114,7 @@ class HostFacts:
     """``x86_64`` or ``aarch64``."""
     cgroup_version: Literal[1, 2]
     cgroup_controllers: tuple[str, ...] = ()
-    """cgroup v1: mount points below /sys/fs/cgroup."""
+    """cgroup v1: mount points below /sys/fs/cgroup; v2: controllers that are there."""
     cgroup_parent: str = "composer"
     """Where containers' cgroups are, without the leading slash."""
     devices: tuple[tuple[str, str, int, int, int, int, int], ...] = ()
@@ -174,7 +174,9 @@ def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
                 images={ref: tuple(map(str, layers)) for ref, layers in inputs.images.items()},
                 devices=tuple(inputs.devices) + (host.devices if config.privileged else ()),
                 cgroup_version=host.cgroup_version,
-                cgroup_controllers=host.cgroup_controllers,
+                cgroup_controllers=cgroups.hierarchies_for(
+                    config.resources, host.cgroup_version, host.cgroup_controllers
+                ),
                 cgroup_path=f"{cgroup_parent(config, host)}/{inputs.id}",
             ),
             hostname=hostname_of(inputs) if namespaces.uts == "new" else "",
@@ -336,7 +338,19 @@ def cgroup_parent(config: ContainerConfig, host: HostFacts) -> str:
 
 
 def cgroup_settings(inputs: LaunchInputs) -> dict[str, Any]:
-    raise InvalidArgument("")
+    """The container's cgroups as ``runtime.kernel.cgroups`` makes them: limits, and which devices may be used."""
+    config, host = inputs.config, inputs.host
+    rules = None
+    if not config.privileged:
+        texts = (*device_filter.DEFAULT_RULES, *inputs.device_rules, *config.device_cgroup_rules)
+        rules = [device_filter.parse_rule(text) for text in texts]
+    return cgroups.plan(
+        f"{cgroup_parent(config, host)}/{inputs.id}",
+        config.resources,
+        rules,
+        version=host.cgroup_version,
+        available=host.cgroup_controllers,
+    )
 
 
 def log_settings(log: LogConfig) -> LogSettings:

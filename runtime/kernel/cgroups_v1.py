@@ -1,0 +1,151 @@
+"""cgroup v1: a hierarchy a controller (or a few), each with a directory of its own for every container.
+
+A process that writes 0 to ``tasks`` moves itself alone, without the lock over all thread groups of the machine that
+writing to ``cgroup.procs`` takes; who joins here has one thread. Source: Documentation/admin-guide/cgroup-v1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Collection, Sequence
+
+from runtime.kernel import cgroup_tree as tree
+from runtime.kernel.cgroup_reading import BlockIO, Reading
+
+ROOT = "/sys/fs/cgroup"
+ALWAYS = ("cpu", "cpuacct", "blkio", "memory", "pids", "devices", "freezer")
+"""Controllers that every container is in: limits, accounting, pausing."""
+FREEZE_SECONDS = 2.0
+
+
+def choose_hierarchies(available: Sequence[str], needed: Collection[str]) -> tuple[str, ...]:
+    """Which of the hierarchies (mount points such as ``cpu,cpuacct``) a container is put in.
+
+    cpuset is dear (its two files must be filled before anything can join) and only there when something is limited:
+    then programs that size themselves by their cgroup (the JVM) look for it."""
+    wanted = {*ALWAYS, *needed, *(("cpuset",) if {"cpu", "memory"} & set(needed) else ())}
+    return tuple(name for name in available if wanted & set(name.split(",")))
+
+
+def hierarchy_of(controller: str, hierarchies: Sequence[str]) -> str | None:
+    """The mount point that holds ``controller``."""
+    return next((name for name in hierarchies if controller in name.split(",")), None)
+
+
+def mounted_hierarchies() -> tuple[str, ...]:
+    """Mount points of cgroup v1 controllers below /sys/fs/cgroup, in order of their names."""
+    found = set()
+    for line in tree.read("/proc/self/mountinfo").splitlines():
+        fields, _, rest = line.partition(" - ")
+        where, kind = fields.split()[4], rest.split()[0]
+        if kind == "cgroup" and os.path.dirname(where) == ROOT:
+            options = rest.split()[-1].split(",")
+            name = os.path.basename(where)
+            # Only those with controllers: name=systemd and the like are not ours to use.
+            if set(name.split(",")) & set(options):
+                found.add(name)
+    return tuple(sorted(found))
+
+
+def make(directory: str) -> None:
+    """One container's directory of one hierarchy."""
+    tree.make_fresh(directory, make_parents)
+    if "/cpuset" in directory:
+        _fill_cpuset(directory)
+
+
+def make_parents(directory: str) -> None:
+    """The directories between a hierarchy's root and a container's."""
+    if os.path.isdir(directory):
+        return
+    make_parents(os.path.dirname(directory))
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory, 0o755)
+    if "/cpuset" in directory:
+        _fill_cpuset(directory)
+
+
+def _fill_cpuset(directory: str) -> None:
+    """A new cpuset is empty and cannot be joined until it has cpus and memory nodes: take its parent's."""
+    parent = os.path.dirname(directory)
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if os.path.exists(f"{directory}/{name}") and not tree.read(f"{directory}/{name}").strip():
+            tree.write(f"{directory}/{name}", tree.read(f"{parent}/{name}").strip())
+
+
+def join(directories: Sequence[str]) -> None:
+    """Move the calling (single-threaded) process."""
+    for directory in directories:
+        tree.write(f"{directory}/tasks", "0")
+
+
+def set_frozen(freezer: str, frozen: bool) -> None:
+    """Stop or continue everything in the cgroup, and wait until it is so. Raises TimeoutError when the kernel does not
+    get there (a process in an uninterruptible wait); then nothing is frozen."""
+    wanted = "FROZEN" if frozen else "THAWED"
+    deadline = time.monotonic() + FREEZE_SECONDS
+    while True:
+        tree.write(f"{freezer}/freezer.state", wanted)
+        if tree.read(f"{freezer}/freezer.state").strip() == wanted:
+            return
+        if time.monotonic() > deadline:
+            tree.write(f"{freezer}/freezer.state", "THAWED")
+            raise TimeoutError(errno.ETIMEDOUT, "the kernel could not freeze all processes", freezer)
+        time.sleep(0.002)
+
+
+def is_frozen(freezer: str) -> bool:
+    return tree.read(f"{freezer}/freezer.state").strip() in ("FROZEN", "FREEZING")
+
+
+def oom_kills(memory: str) -> int:
+    """How often the OOM killer struck in the cgroup."""
+    return tree.read_table(f"{memory}/memory.oom_control").get("oom_kill", 0)
+
+
+def read_stats(directory_of: dict[str, str]) -> Reading:
+    """All counters. ``directory_of`` holds the cgroup's directory by controller."""
+
+    def path(controller: str, name: str) -> str:
+        return f"{directory_of.get(controller, '/nonexistent')}/{name}"
+
+    ticks = tree.read_table(path("cpuacct", "cpuacct.stat"))
+    per_tick = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    throttling = tree.read_table(path("cpu", "cpu.stat"))
+    limit = tree.read_number(path("memory", "memory.limit_in_bytes"))
+    return Reading(
+        version=1,
+        cpu_total=tree.read_number(path("cpuacct", "cpuacct.usage")),
+        cpu_user=ticks.get("user", 0) * per_tick,
+        cpu_system=ticks.get("system", 0) * per_tick,
+        per_cpu=tuple(int(n) for n in tree.read(path("cpuacct", "cpuacct.usage_percpu")).split()),
+        periods=throttling.get("nr_periods", 0),
+        throttled_periods=throttling.get("nr_throttled", 0),
+        throttled_time=throttling.get("throttled_time", 0),
+        memory_usage=tree.read_number(path("memory", "memory.usage_in_bytes")),
+        memory_peak=tree.read_number(path("memory", "memory.max_usage_in_bytes")),
+        memory_limit=0 if limit >= 1 << 62 else limit,
+        memory_failures=tree.read_number(path("memory", "memory.failcnt")),
+        memory=tree.read_table(path("memory", "memory.stat")),
+        pids=tree.read_number(path("pids", "pids.current")),
+        pids_limit=tree.read_number(path("pids", "pids.max")),
+        bytes_moved=_block_io(directory_of, "io_service_bytes"),
+        operations=_block_io(directory_of, "io_serviced"),
+    )
+
+
+def _block_io(directory_of: dict[str, str], name: str) -> tuple[BlockIO, ...]:
+    directory = directory_of.get("blkio", "/nonexistent")
+    for prefix in ("blkio.bfq.", "blkio.throttle."):
+        found = []
+        for line in tree.read(f"{directory}/{prefix}{name}_recursive").splitlines():
+            fields = line.split()
+            if len(fields) == 3:
+                major, _, minor = fields[0].partition(":")
+                found.append(BlockIO(int(major), int(minor), fields[1], int(fields[2])))
+        if found:
+            return tuple(found)
+    return ()
