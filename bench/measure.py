@@ -1,0 +1,83 @@
+"""Timing commands, and reading what processes cost."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One of the two that are compared: how its commands begin, and their environment."""
+
+    name: str
+    compose: tuple[str, ...]
+    """Before ``up``, ``down``, ``ps`` ..."""
+    container: tuple[str, ...]
+    """Before ``run`` and the like."""
+    environment: Mapping[str, str]
+
+    def call(self, prefix: Sequence[str], *words: str, cwd: Path | None = None) -> float:
+        """Run a command to its end; seconds. Raises RuntimeError with what it said when it fails."""
+        begun = time.perf_counter()
+        done = subprocess.run(
+            [*prefix, *words],
+            cwd=cwd,
+            env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        took = time.perf_counter() - begun
+        if done.returncode:
+            said = done.stdout.decode(errors="replace")[-2000:]
+            raise RuntimeError(
+                f"{self.name}: {' '.join([*prefix, *words])} ended with {done.returncode}:\n{said}"
+            )
+        return took
+
+
+def median_of(runs: int, action: Callable[[], float]) -> float:
+    """The median of ``runs`` measurements (seconds)."""
+    return statistics.median(action() for _ in range(runs))
+
+
+def proportional_bytes(pid: int) -> int:
+    """PSS of a process: its memory, with shared pages divided among those that share them."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def processes(is_wanted: Callable[[str], bool]) -> list[int]:
+    """Ids of the processes whose command line (words joined by spaces) is wanted."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            name = (entry / "comm").read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            continue
+        if is_wanted(f"{name} {line}"):
+            found.append(int(entry.name))
+    return found
+
+
+def context_switches(pids: Sequence[int]) -> int:
+    """Voluntary context switches of all threads so far: how often they woke up."""
+    total = 0
+    for pid in pids:
+        for status in Path(f"/proc/{pid}/task").glob("*/status"):
+            for line in status.read_text(encoding="utf-8", errors="replace").splitlines():
+                if line.startswith("voluntary_ctxt_switches"):
+                    total += int(line.split()[1])
+    return total
