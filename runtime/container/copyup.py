@@ -129,7 +129,7 @@ def _copy_file(source: int, destination: int, name: str) -> int:
             temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=destination
         )
         try:
-            while os.sendfile(writer, reader, None, CHUNK):  # type: ignore[arg-type]
+            while os.sendfile(writer, reader, None, CHUNK):
                 pass
             _copy_metadata(reader, writer, os.fstat(reader))
             os.rename(temporary, name, src_dir_fd=destination, dst_dir_fd=destination)

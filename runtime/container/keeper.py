@@ -83,7 +83,7 @@ def sealed_copy(path: str) -> int:
     """A memfd with the content of ``path`` that nobody can change."""
     memory = os.memfd_create("composer-keeper", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with open(path, "rb") as file:
-        while os.sendfile(memory, file.fileno(), None, 1 << 30):  # type: ignore[arg-type]
+        while os.sendfile(memory, file.fileno(), None, 1 << 30):
             pass
     os.fchmod(memory, 0o500)
     seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE

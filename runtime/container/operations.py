@@ -12,7 +12,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     """Base of all operations."""
 
 
-class Overlay(Operation, tag="overlay"):
+class Overlay(Operation, frozen=True, kw_only=True, tag="overlay"):
     """The root: ``layers`` (host directories, topmost first) under the writable ``upper``."""
 
     layers: tuple[str, ...]
@@ -22,7 +22,7 @@ class Overlay(Operation, tag="overlay"):
     """Of everything in the mount namespace before the root is made."""
 
 
-class Filesystem(Operation, tag="filesystem"):
+class Filesystem(Operation, frozen=True, kw_only=True, tag="filesystem"):
     """A new kernel filesystem (proc, sysfs, devpts, mqueue, tmpfs ...)."""
 
     kind: str
@@ -35,7 +35,7 @@ class Filesystem(Operation, tag="filesystem"):
     """tmpfs: take the permission bits of the directory that is there already."""
 
 
-class Devices(Operation, tag="devices"):
+class Devices(Operation, frozen=True, kw_only=True, tag="devices"):
     """/dev: a tmpfs with device nodes ``(path below /dev, type, major, minor, mode, uid, gid)`` and links."""
 
     nodes: tuple[tuple[str, str, int, int, int, int, int], ...]
@@ -43,7 +43,7 @@ class Devices(Operation, tag="devices"):
     size: int = 65536 * 1024
 
 
-class Bind(Operation, tag="bind"):
+class Bind(Operation, frozen=True, kw_only=True, tag="bind"):
     """A host file or directory, or (``subpath``) what is inside of it, links resolved within ``source``."""
 
     source: str
@@ -57,7 +57,7 @@ class Bind(Operation, tag="bind"):
     subpath: str = ""
 
 
-class ImageMount(Operation, tag="image"):
+class ImageMount(Operation, frozen=True, kw_only=True, tag="image"):
     """The content of an image, read-only: an overlay of ``layers`` without an upper directory."""
 
     layers: tuple[str, ...]
@@ -65,14 +65,14 @@ class ImageMount(Operation, tag="image"):
     subpath: str = ""
 
 
-class CopyUp(Operation, tag="copy_up"):
+class CopyUp(Operation, frozen=True, kw_only=True, tag="copy_up"):
     """Fill the empty volume directory ``volume`` with what the image has at ``target``."""
 
     target: str
     volume: str
 
 
-class File(Operation, tag="file"):
+class File(Operation, frozen=True, kw_only=True, tag="file"):
     """A read-only file from ``content`` (base64) or from the host file ``source``, on a tmpfs of its own."""
 
     target: str
@@ -83,22 +83,22 @@ class File(Operation, tag="file"):
     mode: int = 0o444
 
 
-class Links(Operation, tag="links"):
+class Links(Operation, frozen=True, kw_only=True, tag="links"):
     """Symbolic links to make, ``(path, text)``."""
 
     links: tuple[tuple[str, str], ...]
 
 
-class Network(Operation, tag="network"):
+class Network(Operation, frozen=True, kw_only=True, tag="network"):
     """Wait for the host's end of the network, then configure the container's."""
 
 
-class Hostname(Operation, tag="hostname"):
+class Hostname(Operation, frozen=True, kw_only=True, tag="hostname"):
     name: str
     domain: str = ""
 
 
-class Sysctls(Operation, tag="sysctls"):
+class Sysctls(Operation, frozen=True, kw_only=True, tag="sysctls"):
     """Kernel settings of the container's namespaces, by dotted name, written through its own /proc."""
 
     values: dict[str, str]
@@ -106,19 +106,19 @@ class Sysctls(Operation, tag="sysctls"):
     """Skip those that this kernel does not have."""
 
 
-class ReadOnly(Operation, tag="read_only"):
+class ReadOnly(Operation, frozen=True, kw_only=True, tag="read_only"):
     """Make what is at ``paths`` read-only, where it exists."""
 
     paths: tuple[str, ...]
 
 
-class Mask(Operation, tag="mask"):
+class Mask(Operation, frozen=True, kw_only=True, tag="mask"):
     """Hide what is at ``paths``, where it exists: files under /dev/null, directories under an empty tmpfs."""
 
     paths: tuple[str, ...]
 
 
-class ReadOnlyRoot(Operation, tag="read_only_root"):
+class ReadOnlyRoot(Operation, frozen=True, kw_only=True, tag="read_only_root"):
     """Make the root itself read-only; mounts below it stay as they are."""
 
 

@@ -73,10 +73,11 @@ class Root:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path, 0o755)
             directories.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-        mounts.overlay(layers, *directories, os.fsencode(self._mount_on))
-        for fd in (*layers, directories[0]):
+        upper, work = directories
+        mounts.overlay(layers, upper, work, os.fsencode(self._mount_on))
+        for fd in (*layers, upper):
             os.close(fd)
-        self._scratch = directories[1]
+        self._scratch = work
         self.root = os.open(self._mount_on, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _filesystem(self, operation: Operation) -> None:

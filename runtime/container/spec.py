@@ -32,12 +32,12 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Base of what the shim reads; every field is written, so that it needs no defaults of its own."""
 
 
-class Seccomp(Wire):
+class Seccomp(Wire, frozen=True, kw_only=True):
     program: str = ""
     """The filter as ``struct sock_filter``s in base64; "" for none."""
 
 
-class Confinement(Wire):
+class Confinement(Wire, frozen=True, kw_only=True):
     """What a process in the container may do. An exec has the same."""
 
     bounding: int
@@ -51,7 +51,7 @@ class Confinement(Wire):
     oom_score_adj: int = 0
 
 
-class Process(Wire):
+class Process(Wire, frozen=True, kw_only=True):
     argv: tuple[str, ...]
     env: tuple[str, ...]
     cwd: str = "/"
@@ -63,20 +63,20 @@ class Process(Wire):
     confinement: Confinement
 
 
-class ExecSpec(Wire):
+class ExecSpec(Wire, frozen=True, kw_only=True):
     """A process for a running container. ``env`` is complete; make one with :func:`build_exec_spec`."""
 
     process: Process
 
 
-class LogSettings(Wire):
+class LogSettings(Wire, frozen=True, kw_only=True):
     driver: str = "json-file"
     max_size: int = 0
     """Bytes in a file before a new one is begun; 0: never."""
     max_files: int = 1
 
 
-class Namespaces(Wire):
+class Namespaces(Wire, frozen=True, kw_only=True):
     pid: Namespace = "new"
     net: Namespace = "new"
     ipc: Namespace = "new"
@@ -84,7 +84,7 @@ class Namespaces(Wire):
     cgroup: Namespace = "host"
 
 
-class LaunchSpec(Wire):
+class LaunchSpec(Wire, frozen=True, kw_only=True):
     """Everything one start takes."""
 
     id: str
