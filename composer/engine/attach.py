@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from runtime.kernel.cgroups import Cgroups
 
 from composer.engine.containers import Container, Containers, PendingAttach
 from composer.engine.logs import ContainerLogs
@@ -19,6 +18,7 @@ from composer.engine.streams import Stream, Streams
 from runtime.container import stats as container_stats
 from runtime.container.client import AttachStreams
 from runtime.errors import ComposerError, Conflict, InvalidArgument
+from runtime.kernel.cgroups import Cgroups
 
 
 class LoggedStreams(Streams):

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trio
-from runtime.container.host import device_nodes, host_facts
-from runtime.kernel.cgroups import Cgroups
 
 from composer.engine.attach import Attaching, Observation
 from composer.engine.containers import Containers
@@ -33,8 +31,10 @@ from composer.engine.system import System
 from composer.engine.volumes import Volumes
 from runtime.container.client import KeeperClient
 from runtime.container.config import ImageConfig
+from runtime.container.host import device_nodes, host_facts
 from runtime.image.configuration import configuration_path, load_configuration
 from runtime.image.store import ImageStore
+from runtime.kernel.cgroups import Cgroups
 from runtime.network.firewall import Firewall
 from runtime.network.names import NameTable
 from runtime.network.resolver import Resolver

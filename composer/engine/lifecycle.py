@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
-from runtime.kernel.cgroups import Cgroups
 
 from composer.engine.containers import Container, Containers
 from composer.engine.events import Events
@@ -28,6 +27,7 @@ from runtime.container.config import Hook
 from runtime.container.spec import LaunchSpec
 from runtime.container.status import ExitStatus
 from runtime.errors import ComposerError, Conflict
+from runtime.kernel.cgroups import Cgroups
 from runtime.kernel.signals import can_receive, parse_signal
 from runtime.storage.paths import Paths
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 from msgspec.structs import replace
-from runtime.kernel.cgroups import Cgroups
 
 from composer.engine.attach import Attaching, Observation, not_supported
 from composer.engine.containers import Container, Containers
@@ -22,6 +21,7 @@ from composer.engine.volumes import Volumes
 from runtime.container.config import ContainerConfig, Resources, RestartPolicy
 from runtime.errors import NotFound
 from runtime.image.store import ImageStore
+from runtime.kernel.cgroups import Cgroups
 from runtime.kernel.signals import parse_signal
 from runtime.storage.paths import Paths
 

@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass
 
 import trio
-from runtime.kernel.cgroups import Cgroups
 
 from composer.engine.containers import Container, Containers
 from composer.engine.lifecycle import AlreadyStarted, Lifecycle
@@ -26,6 +25,7 @@ from composer.engine.sandboxes import Sandboxes
 from runtime.container.client import Shim, adopt
 from runtime.container.status import ExitStatus
 from runtime.errors import ComposerError
+from runtime.kernel.cgroups import Cgroups
 from runtime.network import bridge
 from runtime.network.firewall import Firewall
 from runtime.network.ruleset import BridgeRules, Forward

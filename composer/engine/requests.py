@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+PullPolicy = Literal["", "always", "missing", "never", "build", "if_not_present", "policy"]
+
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all requests: immutable, unknown fields refused."""
@@ -48,7 +50,7 @@ class UpRequest(ProjectRequest, frozen=True):
     no_recreate: bool = False
     renew_anon_volumes: bool = False
     remove_orphans: bool = False
-    pull: Literal["", "always", "missing", "never", "build", "if_not_present", "policy"] = ""
+    pull: PullPolicy = ""
     build: bool = False
     no_build: bool = False
     quiet_pull: bool = False
@@ -133,7 +135,7 @@ class RunRequest(Request, frozen=True):
     detach: bool = False
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
-    pull: str = ""
+    pull: PullPolicy = ""
     quiet_pull: bool = False
     remove_orphans: bool = False
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import trio
 from msgspec import to_builtins
-from runtime.kernel.cgroups import Cgroups
 
 from composer.engine.containers import Container, Containers
 from composer.engine.model import Endpoint, PublishedPort
@@ -21,6 +20,7 @@ from composer.engine.networks import Networks, runtime_endpoint
 from runtime.container.client import KeeperClient, Shim
 from runtime.container.config import PortBinding
 from runtime.errors import ComposerError
+from runtime.kernel.cgroups import Cgroups
 from runtime.network import host, ports, sandbox
 from runtime.network.connect import connect_endpoint, disconnect_endpoint
 from runtime.network.files import hosts_file, resolv_conf

@@ -22,7 +22,7 @@ async def make_oneoff(parts: Parts, project: Project, request: RunRequest, emit:
     observed = observe(project.name, images_of(project), parts)
     up = UpRequest(
         project=request.project, services=(request.service,), pull=request.pull, quiet_pull=request.quiet_pull
-    )  # type: ignore[arg-type]
+    )
     plan = plan_up(project, observed, UpOptions(services=(request.service,), no_deps=True))
     await ensure_images(parts, plan.images, up, emit)
     await Up(parts, plan, up, emit).ensure_surroundings()
