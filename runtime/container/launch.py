@@ -6,6 +6,7 @@ why it failed; that the pair is closed by a successful execve tells the shim tha
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -45,11 +46,14 @@ def run(spec: dict[str, Any], channel: socket.socket, streams: Streams) -> NoRet
 
 
 def report(channel: socket.socket, failure: Failure) -> None:
-    """Tell the shim; if it is gone there is nobody to tell."""
-    try:
-        sockets.send_packet(channel, {"failed": failure.as_message()})
-    except OSError:
-        pass
+    """Tell the shim; if it is gone there is nobody to tell.
+
+    The channel is where it was, or (closed there) where :func:`process.become` has moved it."""
+    for moved in (False, True):
+        with contextlib.suppress(OSError):
+            way = socket.socket(fileno=process.CHANNEL) if moved else channel
+            sockets.send_packet(way, {"failed": failure.as_message()})
+            return
 
 
 def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams) -> None:
