@@ -75,9 +75,11 @@ def _copy_subdirectory(source: int, destination: int, name: str, opened: dict[tu
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=destination)
-    with _closing(os.open(name, flags, dir_fd=source)) as inner_source:
-        with _closing(os.open(name, flags, dir_fd=destination)) as inner_destination:
-            copy_directory(inner_source, inner_destination, opened)
+    with (
+        _closing(os.open(name, flags, dir_fd=source)) as inner_source,
+        _closing(os.open(name, flags, dir_fd=destination)) as inner_destination,
+    ):
+        copy_directory(inner_source, inner_destination, opened)
 
 
 class _closing:

@@ -151,6 +151,7 @@ def join(
     spec: dict[str, Any], program: dict[str, Any], init: int, channel: socket.socket, streams: launch.Streams
 ) -> None:
     """Enter the container of ``init`` (a pidfd) and execute ``program`` there; returns only by raising."""
+    os.umask(0o022)
     with step("cgroup"):
         cgroups.join(spec["cgroup"])
     with step("oom_score_adj"):

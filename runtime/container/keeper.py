@@ -169,13 +169,16 @@ class Keeper:
     def _watch_core(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         self._connection = connection
-        self._loop.watch(connection.fileno(), lambda _: None if self._hear(connection) else None)
+        self._loop.watch(connection.fileno(), lambda _: self._hear_any(connection))
 
     # Serving
 
     def serve(self) -> None:
         """Until the core has ended on purpose."""
         self._loop.run()
+
+    def _hear_any(self, connection: socket.socket) -> None:
+        self._hear(connection)
 
     def _hear(self, connection: socket.socket) -> bool:
         """Answer one request; False when there is none."""

@@ -60,6 +60,7 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams) -> No
     """All steps in order; returns only by raising."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
+    os.umask(0o022)
     program = spec["process"]
     with step("cgroup"):
         cgroups.join(spec["cgroup"])

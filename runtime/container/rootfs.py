@@ -71,7 +71,11 @@ class Root:
         directories = []
         for path in (operation["upper"], operation["work"]):
             with contextlib.suppress(FileExistsError):
-                os.mkdir(path, 0o755)
+                os.mkdir(path, 0o700)
+                # The upper directory's attributes are those of the root: take the image's.
+                top = os.fstat(layers[0])
+                os.chown(path, top.st_uid, top.st_gid)
+                os.chmod(path, stat.S_IMODE(top.st_mode))
             directories.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         upper, work = directories
         mounts.overlay(layers, upper, work, os.fsencode(self._mount_on))
