@@ -24,18 +24,20 @@ setup_composer() {
     [ -n "$python" ] || fail "composer needs Python 3.11 or newer with its venv module; python3 here is: $(
         python3 -V 2>/dev/null || echo missing)" "on Debian or Ubuntu: apt-get install python3-venv"
 
-    # The environment is good for this Python, these dependencies and these extras; else it is made again.
-    wanted="$("$python" -c 'import sys; print(sys.base_prefix, sys.version)' | tr '\n' ' ')$(
-        cksum < "$1/pyproject.toml")"
-    if ! [ -x "$1/.venv/bin/python" ] || [ "$(cat "$1/.venv/composer-base" 2>/dev/null)" != "$wanted" ]; then
-        echo "Setting up Python packages in $1/.venv (once)"
-        rm -f "$1/.venv/composer-base" "$1/.venv/composer-extras"
+    if ! is_usable "$1/.venv/bin/python"; then
+        rm -rf "$1/.venv"
         "$python" -m venv "$1/.venv" || fail "cannot make a virtual environment in $1/.venv"
+    fi
+    # What is installed is what pyproject.toml asks for; once that changes, it is asked again.
+    wanted="$1 $(cksum < "$1/pyproject.toml")"
+    if [ "$(cat "$1/.venv/composer-installed" 2>/dev/null)" != "$wanted" ]; then
+        echo "Installing composer and what it needs into $1/.venv (once)"
+        rm -f "$1/.venv/composer-extras"
         install_composer "$1" ""
-        printf '%s\n' "$wanted" > "$1/.venv/composer-base"
+        printf '%s\n' "$wanted" > "$1/.venv/composer-installed"
     fi
     if [ -n "$2" ] && ! [ -e "$1/.venv/composer-extras" ]; then
-        echo "Setting up the packages that the tests need in $1/.venv (once)"
+        echo "Installing what the tests need into $1/.venv (once)"
         install_composer "$1" "[$2]"
         : > "$1/.venv/composer-extras"
     fi
