@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+import warnings
 from typing import NoReturn
 
 from runtime.container import shim
@@ -49,6 +50,8 @@ def main() -> NoReturn:
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     syscalls.prctl(syscalls.PR_SET_NAME, b"composer-keeper")
     os.umask(0o077)
+    # A warning would look up source files, in a fork of this even inside a container, and print among its output.
+    warnings.simplefilter("ignore")
     inherited = os.environ.pop(REPLACEMENT_ENVIRONMENT, "")
     keeper = Keeper(run_dir, core_argv)
     if inherited:

@@ -20,7 +20,7 @@ from runtime.kernel import cgroups, namespaces, sockets, syscalls
 from runtime.network import sandbox
 
 JOINABLE = ("ipc", "uts", "net")
-NEW_FIRST = ("net",)
+EVERY_SIGNAL = signal.valid_signals()
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def run_under_init(
         process.take_streams((terminal, terminal, terminal))
     program = {**program, "cwd": "/"}
     process.become(program, channel=channel.fileno(), root=root, keep=memory)
-    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
+    signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
     with step("init"):
         syscalls.execveat(process.CHANNEL + 1, [b"composer-init"], [])
     raise Failure("init", 0, "init: not executed", NOT_FOUND)

@@ -70,12 +70,8 @@ class Root:
         layers = [os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in operation["layers"]]
         directories = []
         for path in (operation["upper"], operation["work"]):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path, 0o700)
-                # The upper directory's attributes are those of the root: take the image's.
-                top = os.fstat(layers[0])
-                os.chown(path, top.st_uid, top.st_gid)
-                os.chmod(path, stat.S_IMODE(top.st_mode))
+            if not os.path.isdir(path):
+                _make_like(path, layers[0])
             directories.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         upper, work = directories
         mounts.overlay(layers, upper, work, os.fsencode(self._mount_on))
@@ -346,3 +342,15 @@ class Root:
             self._empty = mounts.new_filesystem("tmpfs", EMPTY_DIRECTORY, syscalls.MOUNT_ATTR_RDONLY)
             syscalls.move_mount(self._empty, self._scratch, "empty directory")
         return self._empty
+
+
+def _make_like(path: str, model: int) -> None:
+    """A directory with owner and mode of the one behind ``model``, there with both or not at all: those of an upper
+    directory are the root's."""
+    fresh = path + ".new"
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(fresh, 0o700)
+    state = os.fstat(model)
+    os.chown(fresh, state.st_uid, state.st_gid)
+    os.chmod(fresh, stat.S_IMODE(state.st_mode))
+    os.rename(fresh, path)
