@@ -20,7 +20,7 @@ import trio
 
 from runtime.container import status as status_file
 from runtime.container.spec import ExecSpec, LaunchSpec
-from runtime.container.status import ExitStatus
+from runtime.container.status import ExitStatus as ExitStatus
 from runtime.errors import ComposerError
 from runtime.kernel import sockets, syscalls
 

@@ -7,6 +7,7 @@ nothing is lost when that is rotated away while it reads.
 from __future__ import annotations
 
 import calendar
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -90,6 +91,7 @@ class LogReader:
         self._fd = -1
         self._offset = 0
         self._inotify = -1
+        self._is_watched = False
 
     def close(self) -> None:
         for fd in (self._fd, self._inotify):
@@ -115,24 +117,26 @@ class LogReader:
         """Return when something may have been written since the last :meth:`read_new`; the first call at once."""
         if self._inotify < 0:
             self._inotify = inotify.open_inotify()
-            mask = inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_DELETE_SELF
-            try:
-                inotify.add_watch(self._inotify, self._directory, mask)
-            except FileNotFoundError:
-                # The container has not been started yet: wait for the directory itself.
-                inotify.add_watch(
-                    self._inotify, self._existing_parent(), inotify.IN_CREATE | inotify.IN_MOVED_TO
-                )
+            self._watch()
             await trio.lowlevel.checkpoint()
             return
         await trio.lowlevel.wait_readable(self._inotify)
         inotify.discard_events(self._inotify)
-        if self._directory.exists():
-            mask = inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_DELETE_SELF
-            inotify.add_watch(self._inotify, self._directory, mask)
+        self._watch()
 
-    def _existing_parent(self) -> Path:
-        return next(path for path in self._directory.parents if path.exists())
+    def _watch(self) -> None:
+        """Watch the directory; before the container has been started the first time, the nearest one above it."""
+        while not self._is_watched:
+            above = next(path for path in (self._directory, *self._directory.parents) if path.exists())
+            mask = inotify.IN_CREATE | inotify.IN_MOVED_TO
+            if above == self._directory:
+                mask |= inotify.IN_MODIFY | inotify.IN_DELETE_SELF
+            with contextlib.suppress(FileNotFoundError):
+                inotify.add_watch(self._inotify, above, mask)
+                self._is_watched = above == self._directory
+            # What was made between looking and watching raises no event: look again.
+            if next(path for path in (self._directory, *self._directory.parents) if path.exists()) == above:
+                return
 
     def _open(self, number: int, offset: int = 0) -> bool:
         try:
