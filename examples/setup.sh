@@ -50,15 +50,15 @@ install_composer() {
             "it needs a Python package index: check the network, or pip's configuration"
 }
 
-# install_debian_packages NAME...: those whose program (of the same name) is missing.
+# install_debian_packages PROGRAM[:PACKAGE]...: the packages whose program is missing.
 install_debian_packages() {
     missing=
     for name in "$@"; do
-        command -v "$name" >/dev/null 2>&1 || missing="$missing $name"
+        command -v "${name%%:*}" >/dev/null 2>&1 || missing="$missing ${name#*:}"
     done
     [ -n "$missing" ] || return 0
     command -v apt-get >/dev/null 2>&1 ||
-        fail "these programs are needed:$missing" "install them with this system's package manager"
+        fail "these packages are needed:$missing" "install them with this system's package manager"
     echo "Installing Debian packages:$missing"
     # shellcheck disable=SC2086
     (

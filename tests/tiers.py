@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests import leaks  # noqa: E402
 
-TIERS = ("lint", "unit", "conformance", "integration", "e2e", "chaos")
+TIERS = ("lint", "unit", "conformance", "integration", "e2e", "chaos", "machine")
 SMOKE = "smoke"
 """The end-to-end tests that show whether a machine of another kind (cgroup v2, say) can run a stack at all."""
 LINT = (
