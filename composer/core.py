@@ -42,6 +42,7 @@ class Core:
             nursery.start_soon(self._keep_keeper)
             await nursery.start(self._run_engine, nursery.cancel_scope)
             connections: Connections = await nursery.start(serve, self.engine, self.listener)
+            await self.keeper.ready()
             nursery.start_soon(self._rest, connections)
             log.info("ready (pid %d, keeper %d)", os.getpid(), self.keeper.pid)
             gc.collect()

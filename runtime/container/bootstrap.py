@@ -1,8 +1,8 @@
 """Reaching the engine, starting it when it is not there. Standard library only: the CLI's first steps.
 
 The keeper is started detached (double fork, session of its own, output to the engine's log) and says through a pipe
-when it listens, so that nobody has to ask again and again. Two commands at once start one engine: the keeper's lock
-decides, and the loser waits for the winner's socket.
+when its core serves (or has died), so that nobody has to ask again and again. Two commands at once start one engine:
+the keeper's lock decides, and the loser waits for the winner's socket.
 """
 
 from __future__ import annotations
@@ -71,11 +71,15 @@ def ensure_engine(paths: Paths, core_argv: list[str]) -> socket.socket:
 
 
 def start_keeper(paths: Paths, core_argv: list[str], deadline: float) -> None:
-    """Start a keeper; returns when it listens, or has found that another one has the lock.
+    """Start a keeper; returns when its core serves, or when another one has the lock.
 
-    Raises ComposerError with the end of the engine's log when it dies for another reason."""
+    Raises ComposerError with what it wrote to the engine's log when it does not come up."""
     for directory, mode in ((paths.lib, 0o711), (paths.run, 0o711)):
         os.makedirs(directory, mode, exist_ok=True)
+    try:
+        log_size = os.stat(paths.engine_log).st_size
+    except FileNotFoundError:
+        log_size = 0
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -86,12 +90,12 @@ def start_keeper(paths: Paths, core_argv: list[str], deadline: float) -> None:
     poll.register(reader, select.POLLIN)
     try:
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise ComposerError("the engine does not start", hint=f"its log is {paths.engine_log}")
+            raise ComposerError("the engine does not start", hint=_last_lines(paths.engine_log, log_size))
         word = os.read(reader, 64)
     finally:
         os.close(reader)
-    if word not in (keeper.LISTENING, keeper.LOCKED):
-        raise ComposerError("the engine could not be started", hint=_last_lines(paths.engine_log))
+    if word not in (keeper.READY, keeper.LOCKED):
+        raise ComposerError("the engine could not be started", hint=_last_lines(paths.engine_log, log_size))
 
 
 def _detach(paths: Paths, core_argv: list[str], writer: int) -> NoReturn:
@@ -166,9 +170,14 @@ def replace_keeper(paths: Paths, core_argv: list[str], listener: int, lock: int)
     return ours, pid
 
 
-def _last_lines(log: Path) -> str:
+def _last_lines(log: Path, start: int) -> str:
+    """The end of what was added to the log behind ``start``, for people."""
     try:
-        lines = log.read_text(errors="replace").splitlines()
+        with open(log, "rb") as file:
+            file.seek(start)
+            lines = file.read(1 << 20).decode(errors="replace").splitlines()
     except OSError:
+        lines = []
+    if not lines:
         return f"its log is {log}"
-    return "\n".join(["the end of its log:", *lines[-8:]])
+    return "\n".join([f"the end of its log ({log}):", *lines[-8:]])

@@ -7,6 +7,7 @@ all other methods may be called from other tasks meanwhile.
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
 import socket
@@ -358,6 +359,12 @@ class KeeperClient:
     async def names(self) -> list[str]:
         """What is stored."""
         return list((await self._request({"op": "names"}))[0]["names"])
+
+    async def ready(self) -> None:
+        """Say that this core serves: the command that started the engine goes on, and from now on the keeper starts
+        another core when this one dies. A keeper that is gone has nobody to tell."""
+        with contextlib.suppress(KeeperGone):
+            await self._request({"op": "ready"})
 
     async def end(self) -> None:
         """Say that the core is about to end on purpose: the keeper will end too and not start another one."""

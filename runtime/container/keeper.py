@@ -33,8 +33,8 @@ REPLACEMENT_ENVIRONMENT = "COMPOSER_REPLACED_KEEPER"
 """For a keeper that a core starts: ``socket,listener,lock,core's pid``."""
 READ_ONLY_ENVIRONMENT = "COMPOSER_KEEPER_IS_READ_ONLY"
 NOTIFY_ENVIRONMENT = "COMPOSER_KEEPER_NOTIFY"
-"""Descriptor of a pipe to which :data:`LISTENING` or :data:`LOCKED` is written."""
-LISTENING, LOCKED = b"listening", b"locked"
+"""Descriptor of a pipe to which :data:`READY`, :data:`LOCKED` or :data:`FAILED` is written."""
+READY, LOCKED, FAILED = b"ready", b"locked", b"failed"
 
 FIRST_DELAY, LAST_DELAY = 0.05, 10.0
 """Seconds before a core that died is started again: doubled each time, from the start after a minute's run."""
@@ -110,6 +110,12 @@ class Keeper:
         self._connection: socket.socket | None = None
         self._store: dict[str, list[int]] = {}
         self._is_ending = False
+        self._was_ready = False
+        """A core has said that it serves: from then on one that dies is started again."""
+        self._notify = int(os.environ.pop(NOTIFY_ENVIRONMENT, "-1"))
+        """Pipe to the command that started this keeper and waits."""
+        if self._notify >= 0:
+            os.set_inheritable(self._notify, False)
 
     # Beginning
 
@@ -122,11 +128,10 @@ class Keeper:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _notify(LOCKED)
+            self._say(LOCKED)
             os._exit(0)
         path = os.path.join(self._run_dir, "engine.sock")
         self._listener = sockets.listen(path, socket.SOCK_STREAM, mode=0o660).detach()
-        _notify(LISTENING)
         self._loop.on_children(self._child_ended)
         self._start_core()
 
@@ -135,6 +140,7 @@ class Keeper:
         for fd in (connection, listener, lock):
             os.set_inheritable(fd, False)
         self._lock, self._listener, self._core = lock, listener, core
+        self._was_ready = True
         self._loop.on_children(self._child_ended)
         self._core_started = time.monotonic()
         self._watch_core(socket.socket(fileno=connection))
@@ -225,6 +231,10 @@ class Keeper:
                 return {"dropped": True}, []
             case "names":
                 return {"names": list(self._store)}, []
+            case "ready":
+                self._was_ready = True
+                self._say(READY)
+                return {"ready": True}, []
             case "end":
                 self._is_ending = True
                 return {"ending": True}, []
@@ -274,6 +284,12 @@ class Keeper:
         if on_purpose or self._is_ending:
             self._end()
             return
+        if not self._was_ready:
+            # Starting it again would not help; who waits is told, and the next command tries anew.
+            _complain("the core died while it was starting")
+            self._end()
+            self._say(FAILED)
+            return
         ran = time.monotonic() - self._core_started
         self._delay = (
             FIRST_DELAY if ran > LONG_ENOUGH or not self._delay else min(self._delay * 2, LAST_DELAY)
@@ -282,18 +298,18 @@ class Keeper:
         time.sleep(self._delay)
         self._start_core()
 
+    def _say(self, word: bytes) -> None:
+        """Tell the command that started this keeper how it went."""
+        if self._notify >= 0:
+            with contextlib.suppress(OSError):
+                os.write(self._notify, word)
+            os.close(self._notify)
+            self._notify = -1
+
     def _end(self) -> None:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._run_dir, "engine.sock"))
         self._loop.stop()
-
-
-def _notify(word: bytes) -> None:
-    """Tell the command that started this keeper, which waits for it."""
-    if text := os.environ.pop(NOTIFY_ENVIRONMENT, ""):
-        with contextlib.suppress(OSError):
-            os.write(int(text), word)
-        os.close(int(text))
 
 
 def _complain(text: str) -> None:

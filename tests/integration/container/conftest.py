@@ -29,7 +29,6 @@ from runtime.container.client import (
     ExecStreams,
     ExitStatus,
     KeeperClient,
-    LaunchSpec,
     Shim,
 )
 from runtime.container.config import ContainerConfig, ImageConfig, Mount
@@ -116,7 +115,7 @@ class Laboratory:
     def build(
         self, *argv: str, id: str = "", sandbox: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None,
         image: ImageConfig | None = None, **config: Any,
-    ) -> LaunchSpec:  # fmt: skip
+    ) -> spec.LaunchSpec:  # fmt: skip
         """The spec of a container of the embedded image, without a network unless ``sandbox`` says."""
         container_id = id or secrets.token_hex(32)
         self.ids.append(container_id)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def directory(laboratory: Laboratory) -> Path:
+    """The log of the container made last."""
     return laboratory.paths.container(laboratory.last_id()) / "log"
 
 
