@@ -133,7 +133,7 @@ class Catalogue:
 
     def register(self, new: NewImage) -> Image:
         """Add an image, or more names to one that is there; its tags are taken from whatever had them."""
-        image_id = Digest.of(new.config)
+        image_id = str(Digest.of(new.config))
         with self._database.transaction():
             for tag in new.tags:
                 self._take_name(tag, image_id)
@@ -210,7 +210,7 @@ def _image(record: ImageRecord, lowers: Lowers) -> Image:
         for step in document.history
     )
     return Image(
-        id=record.id,
+        id=str(record.id),
         config=document.config,
         layers=lowers(record.chain_ids),
         tags=tuple(sorted(parse_reference(tag).familiar for tag in record.tags)),
@@ -223,8 +223,8 @@ def _image(record: ImageRecord, lowers: Lowers) -> Image:
         author=document.author,
         comment=document.comment,
         docker_version=document.docker_version,
-        diff_ids=tuple(document.diff_ids),
-        chain_ids=tuple(record.chain_ids),
+        diff_ids=tuple(map(str, document.diff_ids)),
+        chain_ids=tuple(map(str, record.chain_ids)),
         history=history,
         on_build=document.on_build,
     )

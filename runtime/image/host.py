@@ -176,7 +176,7 @@ def host_image(root: Path, platform: Platform) -> Image:
     path = ":".join([f"{sys.prefix}/bin"] * (sys.prefix != "/usr") + [_PATH])
     config = ImageConfig(env=(f"PATH={path}",), cmd=("/bin/sh",), working_dir="/")
     return Image(
-        id=Digest.of(REFERENCE.encode()),
+        id=str(Digest.of(REFERENCE.encode())),
         config=config,
         layers=(layer,),
         tags=(REFERENCE,),
