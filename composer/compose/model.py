@@ -12,19 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from composer.compose.quantities import Duration, Size
+
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
-
-
-class Duration(int):
-    """Nanoseconds."""
-
-    __slots__ = ()
-
-
-class Size(int):
-    """Bytes; -1 where the specification allows "unlimited"."""
-
-    __slots__ = ()
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,0 +1,86 @@
+"""The short form of ports: ``[[address:]host:]container[/protocol]``, with ranges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PROTOCOLS = ("tcp", "udp", "sctp")
+
+
+def parse_port(text: str) -> list[dict[str, Any]]:
+    """The long forms of one short form, a range expanded, in Docker's order (by port as text).
+
+    Raises ValueError.
+
+    >>> parse_port("127.0.0.1:8080:80/udp")[0]["host_ip"]
+    '127.0.0.1'
+    """
+    *front, last = text.split(":")
+    host = front.pop() if front else ""
+    address = ":".join(front)
+    container, _, protocol = last.partition("/")
+    protocol = protocol or "tcp"
+    if address.startswith("["):
+        address = _unbracketed(address)
+    if address and not _is_address(address):
+        raise ValueError(f"invalid IP address: {address}")
+    if not container:
+        raise ValueError(f"no port specified: {text}<empty>")
+    first, end = parse_range(container, "containerPort")
+    if not first:
+        raise ValueError(f"no target port: {text}")
+    if protocol.lower() not in PROTOCOLS:
+        raise ValueError(f"invalid proto: {protocol}")
+    host_first = host_end = 0
+    if host:
+        host_first, host_end = parse_range(host, "hostPort")
+        if end - first != host_end - host_first and end != first:
+            raise ValueError(f"invalid ranges specified for container and host Ports: {container} and {host}")
+    found = []
+    for number in sorted(range(first, end + 1), key=str) if end > first else (first,):
+        port: dict[str, Any] = {"mode": "ingress"}
+        if address:
+            port["host_ip"] = address
+        port["target"] = number
+        if host:
+            published = host_first + number - first
+            port["published"] = (
+                f"{published}-{host_end}" if first == end and host_end > host_first else str(published)
+            )
+        port["protocol"] = protocol.lower()
+        found.append(port)
+    return found
+
+
+def parse_range(text: str, what: str = "port") -> tuple[int, int]:
+    """First and last of ``a`` or ``a-b``. Raises ValueError."""
+    first, dash, end = text.partition("-")
+    try:
+        numbers = _number(first), _number(end if dash else first)
+    except ValueError:
+        raise ValueError(f"invalid {what}: {text}") from None
+    if numbers[1] < numbers[0]:
+        raise ValueError(f"invalid range specified for port: {text}")
+    return numbers
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 20 or int(text) > 65535:
+        raise ValueError
+    return int(text)
+
+
+def _unbracketed(address: str) -> str:
+    if not address.endswith("]"):
+        raise ValueError(f"invalid IP address: {address}")
+    return address[1:-1]
+
+
+def _is_address(text: str) -> bool:
+    from socket import AF_INET, AF_INET6, inet_pton
+
+    try:
+        inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,320 @@
+"""Validation against ``schemas/compose.json``: a fast yes or no, and an explanation only after a no.
+
+The schema uses a small part of JSON Schema, and what reads it is here: a validator from a library costs more to import
+and to build than a whole small project takes to load, its errors speak of schemas rather than of Compose, and it does
+not know the traced values of :mod:`composer.compose.trace`. Only those parts of the schema are compiled that a file
+touches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from composer.compose.nearest import nearest
+from composer.compose.problem import Problem, raise_all
+from composer.compose.trace import Path, dotted
+
+Node = dict[str, Any]
+Check = Callable[[Any], bool]
+
+_KINDS: dict[str, Check] = {
+    "string": lambda v: isinstance(v, str),
+    "boolean": lambda v: isinstance(v, bool),
+    "null": lambda v: v is None,
+    "object": lambda v: isinstance(v, dict),
+    "array": lambda v: isinstance(v, list),
+    "number": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
+    "integer": lambda v: (
+        (isinstance(v, int) and not isinstance(v, bool)) or (isinstance(v, float) and v.is_integer())
+    ),
+}
+_WORDS = {
+    "string": "a string",
+    "boolean": "true or false",
+    "null": "nothing",
+    "object": "a mapping",
+    "array": "a list",
+    "number": "a number",
+    "integer": "a whole number",
+}
+
+
+def validate(tree: dict[str, Any], *, partial: bool = False) -> None:
+    """Hold the tree against the schema; ``partial`` lets required attributes be absent.
+
+    Raises :class:`Problem` with everything that is wrong attached.
+    """
+    if _compiled("", partial)(tree):
+        return
+    problems: list[Problem] = []
+    _explain(load_schema(), tree, (), problems, partial, tree)
+    if not problems:
+        problems.append(Problem("this is not a valid Compose file", (), tree=tree))
+    raise_all(problems)
+
+
+@cache
+def load_schema() -> Node:
+    """``schemas/compose.json``."""
+    import json
+    import os
+
+    import schemas
+
+    path = os.path.join(os.path.dirname(schemas.__file__), "compose.json")
+    with open(path, encoding="utf-8") as file:
+        schema: Node = json.load(file)
+    return schema
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text)
+
+
+@cache
+def _compiled(reference: str, partial: bool) -> Check:
+    return _compile(_resolve(reference), partial)
+
+
+def _resolve(reference: str) -> Node:
+    """The node that ``#/definitions/x`` names; the whole schema for ""."""
+    if not reference:
+        return load_schema()
+    node: Node = load_schema()["definitions"][reference.rpartition("/")[2]]
+    return node
+
+
+def _compile(node: Node, partial: bool) -> Check:
+    if "$ref" in node:
+        reference: str = node["$ref"]
+        return lambda v: _compiled(reference, partial)(v)
+    checks: list[Check] = []
+    if "type" in node:
+        checks.append(_type_check(node["type"]))
+    if "properties" in node or "patternProperties" in node or node.get("additionalProperties") is False:
+        checks.append(_object_check(node, partial))
+    if "items" in node:
+        checks.append(_items_check(node["items"], partial))
+    if node.get("uniqueItems"):
+        checks.append(_is_unique)
+    if "required" in node and not partial:
+        required: list[str] = node["required"]
+        checks.append(lambda v: not isinstance(v, dict) or all(k in v for k in required))
+    if "enum" in node:
+        allowed = frozenset(node["enum"])
+        checks.append(lambda v: isinstance(v, str) and v in allowed)
+    if "pattern" in node:
+        pattern = _pattern(node["pattern"])
+        checks.append(lambda v: not isinstance(v, str) or pattern.search(v) is not None)
+    if "minimum" in node or "maximum" in node:
+        low, high = node.get("minimum", float("-inf")), node.get("maximum", float("inf"))
+        checks.append(lambda v: not _KINDS["number"](v) or low <= v <= high)
+    if "oneOf" in node:
+        branches = [_compile(branch, partial) for branch in node["oneOf"]]
+        if any(set(branch) == {"required"} for branch in node["oneOf"]):
+            if not partial:
+                checks.append(lambda v: sum(branch(v) for branch in branches) == 1)
+        else:
+            checks.append(lambda v: any(branch(v) for branch in branches))
+    if len(checks) == 1:
+        return checks[0]
+    return lambda v: all(check(v) for check in checks)
+
+
+def _type_check(types: str | list[str]) -> Check:
+    if isinstance(types, str):
+        return _KINDS[types]
+    kinds = [_KINDS[t] for t in types]
+    return lambda v: any(kind(v) for kind in kinds)
+
+
+def _object_check(node: Node, partial: bool) -> Check:
+    properties: dict[str, Node] = node.get("properties", {})
+    patterns = [(_pattern(p), n) for p, n in node.get("patternProperties", {}).items()]
+    is_open = node.get("additionalProperties") is not False
+    known: dict[str, Check] = {}
+    by_pattern: dict[str, Check] = {}
+
+    def check(value: Any) -> bool:
+        if not isinstance(value, dict):
+            return True
+        for key, inner in value.items():
+            test = known.get(key)
+            if test is None:
+                found = properties.get(key)
+                if found is not None:
+                    test = known[key] = _compile(found, partial)
+                else:
+                    for pattern, wanted in patterns:
+                        if pattern.search(key):
+                            test = by_pattern.get(pattern.pattern)
+                            if test is None:
+                                test = by_pattern[pattern.pattern] = _compile(wanted, partial)
+                            break
+                    else:
+                        if is_open:
+                            continue
+                        return False
+            if not test(inner):
+                return False
+        return True
+
+    return check
+
+
+def _items_check(node: Node, partial: bool) -> Check:
+    each = _compile(node, partial)
+    return lambda v: not isinstance(v, list) or all(each(item) for item in v)
+
+
+def _is_unique(value: Any) -> bool:
+    return not isinstance(value, list) or _repeated(value) is None
+
+
+def _repeated(value: list[Any]) -> int | None:
+    """Index of the first item that is there before it. 1 and 1.0 are the same, 1 and true are not."""
+    seen: set[Any] = set()
+    kept: list[Any] = []
+    for i, item in enumerate(value):
+        if isinstance(item, dict | list):
+            if item in kept:
+                return i
+            kept.append(item)
+            continue
+        mark = (isinstance(item, bool), item)
+        if mark in seen:
+            return i
+        seen.add(mark)
+    return None
+
+
+def _explain(node: Node, value: Any, path: Path, found: list[Problem], partial: bool, tree: Any) -> None:
+    """Add what is wrong with ``value`` to ``found``."""
+
+    def say(message: str, hint: str = "", at: Path = path, at_key: bool = False) -> None:
+        found.append(Problem(message, at, hint=hint, tree=tree, at_key=at_key))
+
+    while "$ref" in node:
+        node = _resolve(node["$ref"])
+    if "oneOf" in node and not any(set(branch) == {"required"} for branch in node["oneOf"]):
+        _explain_choice(node["oneOf"], value, path, found, partial, tree)
+        return
+    if "type" in node and not _type_check(node["type"])(value):
+        types = node["type"] if isinstance(node["type"], list) else [node["type"]]
+        say(f"must be {_either([_WORDS[t] for t in types])}, not {_shown(value)}", _type_hint(value, types))
+        return
+    if isinstance(value, dict):
+        _explain_mapping(node, value, path, found, partial, tree)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            if "items" in node:
+                _explain(node["items"], item, (*path, i), found, partial, tree)
+        if node.get("uniqueItems") and (again := _repeated(value)) is not None:
+            say(f"{_shown(value[again])} is there twice", "keep one of them", (*path, again))
+    elif "enum" in node and value not in node["enum"]:
+        close = nearest(str(value), node["enum"])
+        say(f"{value!r} is not one of {', '.join(node['enum'])}", f"did you mean {close}?" if close else "")
+    elif "pattern" in node and isinstance(value, str) and not _pattern(node["pattern"]).search(value):
+        say(f"{value!r} does not have the right form", node.get("description", ""))
+    elif _KINDS["number"](value):
+        if value < node.get("minimum", value):
+            say(f"must be at least {node['minimum']}, not {value}")
+        elif value > node.get("maximum", value):
+            say(f"must be at most {node['maximum']}, not {value}")
+
+
+def _explain_mapping(
+    node: Node, value: dict[str, Any], path: Path, found: list[Problem], partial: bool, tree: Any
+) -> None:
+    properties: dict[str, Node] = node.get("properties", {})
+    patterns: dict[str, Node] = node.get("patternProperties", {})
+    for key, inner in value.items():
+        wanted = properties.get(key)
+        if wanted is None:
+            wanted = next((n for p, n in patterns.items() if _pattern(p).search(key)), None)
+        if wanted is not None:
+            _explain(wanted, inner, (*path, str(key)), found, partial, tree)
+        elif node.get("additionalProperties") is False:
+            found.append(_unknown(str(key), properties, patterns, (*path, str(key)), tree))
+    if partial:
+        return
+    for key in node.get("required", ()):
+        if key not in value:
+            found.append(
+                Problem(f"{key} is missing", path, tree=tree, hint=properties[key].get("description", ""))
+            )
+    choices = [branch["required"][0] for branch in node.get("oneOf", ()) if set(branch) == {"required"}]
+    if choices and sum(key in value for key in choices) != 1:
+        found.append(Problem(f"exactly one of {_either(choices)} is needed", path, tree=tree))
+
+
+def _unknown(
+    key: str, properties: dict[str, Node], patterns: dict[str, Node], path: Path, tree: Any
+) -> Problem:
+    where = dotted(path[:-1])
+    if not properties:
+        what = {"services": "service", "volumes": "volume", "secrets": "secret", "configs": "config"}.get(
+            where, "name"
+        )
+        hint = "letters, digits, dots, dashes and underscores" if patterns else ""
+        return Problem(f"invalid {what} name {key!r}", path, hint=hint, tree=tree, at_key=True)
+    close = nearest(key, properties)
+    hint = f"did you mean {close}?" if close else "extensions begin with x-" if "^x-" in patterns else ""
+    return Problem(f"unknown attribute {key!r}", path, hint=hint, tree=tree, at_key=True)
+
+
+def _explain_choice(
+    branches: list[Node], value: Any, path: Path, found: list[Problem], partial: bool, tree: Any
+) -> None:
+    """Explain by the branch that has the value's type, else by the types that there are."""
+    types: list[str] = []
+    for branch in branches:
+        node = branch
+        while "$ref" in node:
+            node = _resolve(node["$ref"])
+        kinds = node.get("type", [])
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        if any(_KINDS[kind](value) for kind in kinds):
+            _explain(node, value, path, found, partial, tree)
+            return
+        types.extend(kinds)
+    words = [_WORDS[t] for t in dict.fromkeys(types)]
+    found.append(
+        Problem(
+            f"must be {_either(words)}, not {_shown(value)}", path, tree=tree, hint=_type_hint(value, types)
+        )
+    )
+
+
+def _either(words: list[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = repr(str(value)) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _type_hint(value: Any, types: list[str]) -> str:
+    if value is None:
+        return "give it a value or take it out"
+    if (
+        isinstance(value, int | float)
+        and "string" in types
+        and "object" not in types
+        and "array" not in types
+    ):
+        return f'quote it to make it a string: "{_shown(value)}"'
+    return ""
