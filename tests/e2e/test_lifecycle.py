@@ -1,0 +1,181 @@
+"""A stack over its life: up, up again, a change, scale, stop, down; and that nothing is left."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.e2e.conftest import Project
+from tests.e2e.engine import Composer, wait_for
+
+STACK = """
+services:
+  one:
+    image: composer.local/host
+    command: sleep infinity
+    volumes: [/anonymous]
+    environment: {VALUE: first}
+  two:
+    image: composer.local/host
+    command: sleep infinity
+    depends_on: [one]
+"""
+
+
+def ids(composer: Composer) -> dict[str, str]:
+    return {found["Names"][0].lstrip("/"): found["Id"] for found in composer.containers()}
+
+
+def test_a_second_up_changes_nothing(composer: Composer, project: Project) -> None:
+    directory = project.write(STACK)
+    first = composer.run("up", "-d", cwd=directory)
+    assert f"Container {project.name}-one-1" in first.stderr
+    before = ids(composer)
+    second = composer.run("up", "-d", cwd=directory)
+    assert ids(composer) == before
+    assert f"Container {project.name}-one-1  Running" in second.stderr
+    times = []
+    for _ in range(5):
+        started = time.monotonic()
+        composer.run("up", "-d", cwd=directory)
+        times.append(time.monotonic() - started)
+    assert min(times) < 0.5
+    composer.run("down", cwd=directory)
+
+
+def test_a_changed_service_is_recreated_alone(composer: Composer, project: Project) -> None:
+    directory = project.write(STACK)
+    composer.run("up", "-d", cwd=directory)
+    composer.run("exec", "-T", "one", "sh", "-c", "echo kept > /anonymous/file", cwd=directory)
+    before = ids(composer)
+
+    project.write(STACK.replace("VALUE: first", "VALUE: second"))
+    composer.run("up", "-d", cwd=directory)
+
+    after = ids(composer)
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed == {f"{project.name}-one-1"}
+    value = composer.run("exec", "-T", "one", "sh", "-c", "echo $VALUE; cat /anonymous/file", cwd=directory)
+    assert value.stdout == "second\nkept\n"
+
+    composer.run("up", "-d", "--force-recreate", "-V", cwd=directory)
+    assert not set(ids(composer).values()) & set(after.values())
+    composer.run("exec", "-T", "one", "test", "-e", "/anonymous/file", cwd=directory, status=1)
+    composer.run("down", cwd=directory)
+
+
+def test_scale_up_and_down(composer: Composer, project: Project) -> None:
+    directory = project.write(STACK)
+    composer.run("up", "-d", "--scale", "two=3", cwd=directory)
+    before = ids(composer)
+    assert sorted(before) == [f"{project.name}-{name}" for name in ("one-1", "two-1", "two-2", "two-3")]
+    composer.run("scale", "two=1", cwd=directory)
+    assert sorted(ids(composer)) == [f"{project.name}-one-1", f"{project.name}-two-1"]
+    assert ids(composer).items() <= before.items()
+    composer.run("down", cwd=directory)
+
+
+def test_stop_start_restart_kill_rm(composer: Composer, project: Project) -> None:
+    directory = project.write(STACK)
+    composer.run("up", "-d", cwd=directory)
+    before = ids(composer)
+
+    def states() -> dict[str, str]:
+        return {
+            found["Names"][0].rpartition(f"{project.name}-")[2]: found["State"]
+            for found in composer.containers()
+        }
+
+    composer.run("stop", cwd=directory)
+    assert states() == {"one-1": "exited", "two-1": "exited"}
+    composer.run("start", cwd=directory)
+    assert states() == {"one-1": "running", "two-1": "running"}
+    pid = composer.inspect(before[f"{project.name}-one-1"])["State"]["Pid"]
+    composer.run("restart", "one", cwd=directory)
+    assert composer.inspect(before[f"{project.name}-one-1"])["State"]["Pid"] != pid
+    composer.run("pause", "one", cwd=directory)
+    assert states()["one-1"] == "paused"
+    composer.run("unpause", "one", cwd=directory)
+    assert states()["one-1"] == "running"
+    composer.run("kill", "two", cwd=directory)
+    wait_for(lambda: states()["two-1"] == "exited", "the killed container to have exited")
+    assert composer.inspect(before[f"{project.name}-two-1"])["State"]["ExitCode"] == 137
+    composer.run("rm", "-f", cwd=directory)
+    assert states() == {"one-1": "running"}
+    composer.run("down", cwd=directory)
+
+
+def test_down_removes_what_up_made(composer: Composer, project: Project) -> None:
+    directory = project.write(
+        STACK
+        + """
+    volumes: ["named:/data"]
+    networks: [default, back]
+networks: {back: {}}
+volumes: {named: {}}
+"""
+    )
+    composer.run("up", "-d", cwd=directory)
+    names = {network["Name"] for network in composer.api("GET", "/networks")}
+    assert {f"{project.name}_default", f"{project.name}_back"} <= names
+    composer.run("down", cwd=directory)
+    assert composer.containers() == []
+    assert {network["Name"] for network in composer.api("GET", "/networks")} <= {"bridge", "host", "none"}
+    assert [volume["Name"] for volume in composer.api("GET", "/volumes")["Volumes"]] == [
+        f"{project.name}_named"
+    ]
+    composer.run("down", "-v", cwd=directory)
+    assert composer.api("GET", "/volumes")["Volumes"] == []
+    assert list((composer.paths.run / "containers").glob("*")) == []
+    assert list(composer.paths.container("x").parent.glob("*")) == []
+
+
+def test_orphans(composer: Composer, project: Project) -> None:
+    directory = project.write(STACK)
+    composer.run("up", "-d", cwd=directory)
+    project.write(STACK.partition("  two:")[0])
+    told = composer.run("up", "-d", cwd=directory)
+    assert "two-1" in told.stderr and "--remove-orphans" in told.stderr
+    composer.run("up", "-d", "--remove-orphans", cwd=directory)
+    assert sorted(ids(composer)) == [f"{project.name}-one-1"]
+    composer.run("down", cwd=directory)
+
+
+def test_down_of_nothing(composer: Composer, project: Project) -> None:
+    directory = project.write(STACK)
+    done = composer.run("down", cwd=directory)
+    assert done.stdout == ""
+
+
+@pytest.mark.smoke
+def test_limits_and_readings(composer: Composer, project: Project) -> None:
+    directory = project.write("""
+services:
+  one:
+    image: composer.local/host
+    command: python3 -c "import time; data = bytearray(30_000_000); time.sleep(1000)"
+    mem_limit: 100m
+    pids_limit: 20
+    cpus: 0.5
+""")
+    composer.run("up", "-d", "--wait", cwd=directory)
+    name = f"{project.name}-one-1"
+    read = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null; true"
+    assert composer.run("exec", "-T", "one", "sh", "-c", read, cwd=directory).stdout.split() == ["104857600"]
+    wait_for(
+        lambda: (
+            composer.api("GET", f"/containers/{name}/stats?stream=0")["memory_stats"]["usage"] > 30_000_000
+        ),
+        "memory to be used",
+    )
+    stats = composer.api("GET", f"/containers/{name}/stats?stream=0&one-shot=1")
+    assert stats["memory_stats"]["limit"] == 104857600
+    assert stats["pids_stats"]["current"] >= 1
+    assert stats["cpu_stats"]["cpu_usage"]["total_usage"] > 0
+    # More processes than it may have.
+    forks = "i=0; while [ $i -lt 40 ]; do sleep 30 & i=$((i+1)); done 2>&1"
+    done = composer.run("exec", "-T", "one", "sh", "-c", forks, cwd=directory, status=None)
+    assert done.returncode != 0
+    assert "fork" in (done.stdout + done.stderr).lower()
+    composer.run("down", "-t", "0", cwd=directory)
