@@ -36,7 +36,7 @@ def composer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Compose
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> "Project":
+def project(tmp_path: Path) -> Project:
     """A directory for a Compose file, with a name of its own."""
     return Project(tmp_path / f"p{uuid.uuid4().hex[:6]}")
 

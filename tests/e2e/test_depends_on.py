@@ -1,0 +1,168 @@
+"""Order and readiness: conditions, one-shots, what follows a dependency, and how soon."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from tests.e2e.conftest import Project
+from tests.e2e.engine import Composer
+
+
+def moment(text: str) -> float:
+    """Seconds since the epoch of Docker's time stamps."""
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    return datetime.fromisoformat(whole + "+00:00").timestamp() + float(f"0.{fraction or 0}")
+
+
+def started(composer: Composer, name: str) -> float:
+    return moment(composer.inspect(name)["State"]["StartedAt"])
+
+
+def test_a_gated_service_waits_for_health(composer: Composer, project: Project) -> None:
+    """The gate opens when the service listens, not when the interval is over."""
+    directory = project.write("""
+services:
+  db:
+    image: composer.local/host
+    command:
+      - python3
+      - -c
+      - |
+        import socket, time
+        time.sleep(0.7)
+        server = socket.create_server(("", 5432))
+        print(time.time(), flush=True)
+        time.sleep(1000)
+    healthcheck:
+      test: [CMD, python3, -c, "import socket; socket.create_connection(('127.0.0.1', 5432))"]
+      interval: 30s
+  app:
+    image: composer.local/host
+    command: sleep infinity
+    depends_on:
+      db: {condition: service_healthy}
+""")
+    begun = time.monotonic()
+    composer.run("up", "-d", "--wait", cwd=directory)
+    assert time.monotonic() - begun < 10
+    listening = float(composer.run("logs", "--no-log-prefix", "db", cwd=directory).stdout)
+    gap = started(composer, f"{project.name}-app-1") - listening
+    assert 0 < gap < 0.5, f"{gap:.3f} s from listening to the dependent's start"
+    composer.run("down", cwd=directory)
+
+
+def test_a_one_shot_has_to_succeed(composer: Composer, project: Project) -> None:
+    directory = project.write("""
+services:
+  migrate:
+    image: composer.local/host
+    command: sh -c 'sleep 0.3; echo migrated'
+  app:
+    image: composer.local/host
+    command: sleep infinity
+    depends_on:
+      migrate: {condition: service_completed_successfully}
+""")
+    composer.run("up", "-d", "--wait", cwd=directory)
+    finished = moment(composer.inspect(f"{project.name}-migrate-1")["State"]["FinishedAt"])
+    assert started(composer, f"{project.name}-app-1") >= finished
+    composer.run("down", cwd=directory)
+
+
+def test_a_failing_one_shot_ends_the_wait(composer: Composer, project: Project) -> None:
+    directory = project.write("""
+services:
+  migrate:
+    image: composer.local/host
+    command: sh -c 'echo relation products does not exist >&2; exit 3'
+  app:
+    image: composer.local/host
+    command: sleep infinity
+    depends_on:
+      migrate: {condition: service_completed_successfully}
+""")
+    done = composer.run("up", "-d", "--wait", cwd=directory, status=1, timeout=20)
+    assert 'service "migrate" didn\'t complete successfully: exit 3' in done.stderr
+    assert "relation products does not exist" in done.stderr
+    states = {found["Names"][0]: found["State"] for found in composer.containers()}
+    assert states.get(f"/{project.name}-app-1", "created") == "created"
+    composer.run("down", cwd=directory)
+
+
+def test_an_unhealthy_dependency_ends_the_wait(composer: Composer, project: Project) -> None:
+    directory = project.write("""
+services:
+  db:
+    image: composer.local/host
+    command: sh -c 'echo no space left on device; exec sleep infinity'
+    healthcheck: {test: "false", interval: 100ms, retries: 2}
+  app:
+    image: composer.local/host
+    command: sleep infinity
+    depends_on:
+      db: {condition: service_healthy}
+""")
+    done = composer.run("up", "-d", cwd=directory, status=1, timeout=20)
+    assert f"{project.name}-db-1 is unhealthy" in done.stderr
+    assert "no space left on device" in done.stderr
+    composer.run("down", "-t", "0", cwd=directory)
+
+
+def test_a_dependency_that_is_not_required(composer: Composer, project: Project) -> None:
+    directory = project.write("""
+services:
+  extra:
+    image: composer.local/host
+    command: "false"
+  app:
+    image: composer.local/host
+    command: sleep infinity
+    depends_on:
+      extra: {condition: service_completed_successfully, required: false}
+""")
+    composer.run("up", "-d", cwd=directory)
+    assert composer.inspect(f"{project.name}-app-1")["State"]["Status"] == "running"
+    composer.run("down", cwd=directory)
+
+
+def test_a_restart_is_followed(composer: Composer, project: Project) -> None:
+    directory = project.write("""
+services:
+  db:
+    image: composer.local/host
+    command: sleep infinity
+  follows:
+    image: composer.local/host
+    command: sleep infinity
+    depends_on:
+      db: {condition: service_started, restart: true}
+  stays:
+    image: composer.local/host
+    command: sleep infinity
+    depends_on: [db]
+""")
+    composer.run("up", "-d", cwd=directory)
+    before = {name: started(composer, f"{project.name}-{name}-1") for name in ("db", "follows", "stays")}
+    composer.run("restart", "db", cwd=directory)
+    after = {name: started(composer, f"{project.name}-{name}-1") for name in before}
+    assert after["db"] > before["db"]
+    assert after["follows"] > after["db"]
+    assert after["stays"] == before["stays"]
+    composer.run("down", cwd=directory)
+
+
+def test_wide_and_deep(composer: Composer, project: Project) -> None:
+    """Four levels of five services each, every one depending on all of the level above."""
+    parts = ["services:"]
+    for level in range(4):
+        for number in range(5):
+            parts.append(f"  s{level}{number}:\n    image: composer.local/host\n    command: sleep infinity")
+            if level:
+                parts.append(f"    depends_on: [{', '.join(f's{level - 1}{n}' for n in range(5))}]")
+    directory = project.write("\n".join(parts))
+    composer.run("up", "-d", "--wait", cwd=directory)
+    times = [[started(composer, f"{project.name}-s{level}{n}-1") for n in range(5)] for level in range(4)]
+    for earlier, later in zip(times, times[1:], strict=False):
+        assert max(earlier) <= min(later)
+    composer.run("down", cwd=directory)

@@ -1,0 +1,110 @@
+"""What people see when something is wrong: the place, the reason, what to do, and the exit status."""
+
+from __future__ import annotations
+
+import socket
+
+from tests.e2e.conftest import Project
+from tests.e2e.engine import Composer
+
+
+def test_an_unknown_attribute_is_shown_where_it_stands(composer: Composer, project: Project) -> None:
+    directory = project.write("services:\n  web:\n    image: composer.local/host\n    comand: sleep 1\n")
+    done = composer.run("up", "-d", cwd=directory, status=15)
+    assert "compose.yaml:4:5" in done.stderr
+    assert "comand: sleep 1" in done.stderr
+    assert "command" in done.stderr.replace("comand: sleep 1", "")
+    assert "Traceback" not in done.stderr
+
+
+def test_no_file(composer: Composer, project: Project) -> None:
+    project.directory.mkdir()
+    done = composer.run("up", "-d", cwd=project.directory, status=14)
+    assert "no configuration file provided: not found" in done.stderr
+
+
+def test_a_dependency_cycle(composer: Composer, project: Project) -> None:
+    directory = project.write("""
+services:
+  a: {image: composer.local/host, depends_on: [b]}
+  b: {image: composer.local/host, depends_on: [a]}
+""")
+    done = composer.run("up", "-d", cwd=directory, status=None)
+    assert done.returncode != 0
+    assert "cycle" in done.stderr and "a" in done.stderr and "b" in done.stderr
+
+
+def test_a_taken_port_names_the_service_and_the_port(composer: Composer, project: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        directory = project.write(f"""
+services:
+  web:
+    image: composer.local/host
+    command: sleep infinity
+    ports: ["127.0.0.1:{port}:80"]
+""")
+        done = composer.run("up", "-d", cwd=directory, status=1)
+        assert str(port) in done.stderr
+        assert "web" in done.stderr
+    # Free again: the same command works.
+    composer.run("up", "-d", cwd=directory)
+    composer.run("down", cwd=directory)
+
+
+def test_a_command_that_is_not_there(composer: Composer, project: Project) -> None:
+    directory = project.write("services: {web: {image: composer.local/host, command: no-such-program}}")
+    done = composer.run("up", "-d", cwd=directory, status=None)
+    assert done.returncode != 0
+    assert "no-such-program" in done.stderr
+    assert "Traceback" not in done.stderr
+    composer.run("down", cwd=directory)
+
+
+def test_an_image_that_cannot_be_had(composer: Composer, project: Project) -> None:
+    directory = project.write("services: {web: {image: '127.0.0.1:1/nothing:1'}}")
+    done = composer.run("up", "-d", cwd=directory, status=None)
+    assert done.returncode != 0
+    assert "127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bind_source_that_is_missing(composer: Composer, project: Project) -> None:
+    directory = project.write("""
+services:
+  web:
+    image: composer.local/host
+    volumes: [{type: bind, source: ./missing, target: /data, bind: {create_host_path: false}}]
+""")
+    done = composer.run("up", "-d", cwd=directory, status=None)
+    assert done.returncode != 0
+    assert str(directory / "missing") in done.stderr
+    composer.run("down", cwd=directory)
+
+
+def test_what_is_not_supported_is_refused(composer: Composer, project: Project) -> None:
+    directory = project.write("services: {web: {image: composer.local/host, gpus: all}}")
+    done = composer.run("up", "-d", cwd=directory, status=None)
+    assert done.returncode != 0
+    assert "gpus" in done.stderr and "compose.yaml:1" in done.stderr
+
+
+def test_an_unknown_command_suggests_the_nearest(composer: Composer) -> None:
+    done = composer.run("upp", status=None)
+    assert done.returncode != 0
+    assert "did you mean up?" in done.stderr
+
+
+def test_exit_codes_of_what_ran(composer: Composer, project: Project) -> None:
+    directory = project.write("""
+services:
+  tests: {image: composer.local/host, command: sh -c 'echo testing; exit 7', depends_on: [web]}
+  web: {image: composer.local/host, command: sleep infinity}
+""")
+    done = composer.run("up", "--exit-code-from", "tests", cwd=directory, status=7)
+    assert "testing" in done.stdout
+    assert composer.run("run", "--rm", "web", "sh", "-c", "exit 9", cwd=directory, status=9).stdout == ""
+    composer.run("up", "-d", "web", cwd=directory)
+    composer.run("exec", "-T", "web", "sh", "-c", "exit 11", cwd=directory, status=11)
+    composer.run("exec", "-T", "web", "no-such-program", cwd=directory, status=127)
+    composer.run("down", cwd=directory)
