@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from datetime import datetime
 
@@ -163,6 +164,6 @@ def test_wide_and_deep(composer: Composer, project: Project) -> None:
     directory = project.write("\n".join(parts))
     composer.run("up", "-d", "--wait", cwd=directory)
     times = [[started(composer, f"{project.name}-s{level}{n}-1") for n in range(5)] for level in range(4)]
-    for earlier, later in zip(times, times[1:], strict=False):
+    for earlier, later in itertools.pairwise(times):
         assert max(earlier) <= min(later)
     composer.run("down", cwd=directory)
