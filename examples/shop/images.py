@@ -28,6 +28,8 @@ SUITE = "bookworm"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
 EPOCH = 1_700_000_000
+VERSION = 1
+"""Of this program's output: another number makes images that are already there again."""
 WITHOUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
 
@@ -135,13 +137,9 @@ def push(layouts: dict[str, Path], registry: str) -> None:
 def _key(name: str) -> str:
     """Of the layout's directory: the name, and a digest of all that goes into it."""
     recipe = RECIPES[name]
-    parts = [
-        repr(recipe),
-        SUITE,
-        Path(__file__).read_text(),
-        *((HERE / source).read_text() for source, _ in recipe.files),
-    ]
-    return f"{name.replace(':', '-')}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
+    contents = [(HERE / source).read_text() for source, _ in recipe.files]
+    parts = repr((VERSION, SUITE, WITHOUT, ARCHITECTURE, recipe, contents))
+    return f"{name.replace(':', '-')}-{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
 
 
 def _root_file_system(target: Path, packages: tuple[str, ...]) -> Path:

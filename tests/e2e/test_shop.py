@@ -34,7 +34,9 @@ def shop(composer: Composer, images: str, tmp_path: Path) -> Path:
     """The shop's directory, its images at the registry."""
     directory = tmp_path / "shop"
     shutil.copytree(SHOP, directory, ignore=shutil.ignore_patterns(".env"))
-    (directory / ".env").write_text(f"DB_PASSWORD=it's $$ecret\nSHOP_PORT={free_port()}\nREGISTRY={images}\n")
+    (directory / ".env").write_text(
+        f"DB_PASSWORD='it is a $ecret'\nSHOP_PORT={free_port()}\nREGISTRY={images}\n"
+    )
     return directory
 
 
