@@ -141,7 +141,7 @@ class Catalogue:
             record = ImageRecord(
                 id=image_id,
                 config=new.config.decode(),
-                layers=tuple(str(layer) for layer in new.layers),
+                layers=tuple(new.layers),
                 manifest=new.manifest.decode() or (old.manifest if old else ""),
                 tags=tuple(sorted({*new.tags, *(old.tags if old else ())})),
                 digests=tuple(sorted({*new.digests, *(old.digests if old else ())})),

@@ -187,7 +187,9 @@ class Content:
                 await trio.to_thread.run_sync(staged.commit, chain_id, below)
         with self.blobs.open(descriptor.digest) as blob:
             media_type = f"{OCI_LAYER}{MEDIA_SUFFIX[detect(blob.read(6))]}"
-        return LayerRecord(diff_id, chain_id, staged.size, descriptor.digest, descriptor.size, media_type)
+        return LayerRecord(
+            str(diff_id), str(chain_id), staged.size, str(descriptor.digest), descriptor.size, media_type
+        )
 
     async def _fetch(self, descriptor: Descriptor, fetch: Fetch) -> None:
         async with self._locks.hold(descriptor.digest):
@@ -281,10 +283,10 @@ def _is_cancelled() -> bool:
 
 def _record(layer: _Layer, size: int) -> LayerRecord:
     return LayerRecord(
-        diff_id=layer.diff_id or "",
-        chain_id=layer.chain_id,
+        diff_id=str(layer.diff_id or ""),
+        chain_id=str(layer.chain_id),
         size=size,
-        blob=layer.descriptor.digest,
+        blob=str(layer.descriptor.digest),
         blob_size=layer.descriptor.size,
         media_type=layer.descriptor.media_type,
     )
