@@ -1,0 +1,7 @@
+"""The same engine for each test as in the end-to-end tests."""
+
+from __future__ import annotations
+
+from tests.e2e.conftest import composer, project, pytest_runtest_makereport
+
+__all__ = ["composer", "project", "pytest_runtest_makereport"]

@@ -1,0 +1,92 @@
+"""The core or the keeper killed in the middle of ``up`` and ``down``, at many moments: the next command finishes the
+job, and ``down`` leaves nothing."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Project
+from tests.e2e.engine import Composer, free_port
+
+MOMENTS = [0.0, 0.01, 0.02, 0.04, 0.06, 0.09, 0.13, 0.18, 0.25, 0.4]
+"""Seconds after the command began."""
+
+
+def stack() -> str:
+    return f"""
+services:
+  store:
+    image: composer.local/host
+    command: sleep infinity
+    volumes: ["data:/data", "/anonymous"]
+    healthcheck: {{test: "true", interval: 1s}}
+  web:
+    image: composer.local/host
+    command: sleep infinity
+    ports: ["127.0.0.1:{free_port()}:80"]
+    networks: [default, back]
+    depends_on: {{store: {{condition: service_healthy}}}}
+    scale: 1
+  worker:
+    image: composer.local/host
+    command: sleep infinity
+    scale: 3
+    networks: [back]
+    depends_on: [store]
+networks: {{back: {{}}}}
+volumes: {{data: {{}}}}
+"""
+
+
+def interrupt(composer: Composer, victim: str, moment: float, *words: str, cwd: Path) -> None:
+    """Run a command, and kill ``victim`` so many seconds into it. How the command ends is open."""
+    process = composer.start(*words, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(moment + random.random() * 0.01)  # the point is to hit different places
+    composer.kill(victim)
+    process.wait(60)
+
+
+@pytest.mark.parametrize("victim", ["composer-core", "composer-keeper"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_up_is_finished_by_the_next_up(
+    composer: Composer, project: Project, victim: str, moment: float
+) -> None:
+    directory = project.write(stack())
+    composer.run("ls")  # the engine runs: killing its start is another test
+    interrupt(composer, victim, moment, "up", "-d", cwd=directory)
+    composer.run("up", "-d", "--wait", cwd=directory, timeout=60)
+    running = [found for found in composer.containers() if found["State"] == "running"]
+    assert len(running) == len(composer.containers()) == 5
+    composer.run("down", "-v", "-t", "0", cwd=directory)
+    assert composer.containers() == []
+    assert composer.api("GET", "/volumes")["Volumes"] == []
+
+
+@pytest.mark.parametrize("victim", ["composer-core", "composer-keeper"])
+@pytest.mark.parametrize("moment", MOMENTS[:6])
+def test_down_is_finished_by_the_next_down(
+    composer: Composer, project: Project, victim: str, moment: float
+) -> None:
+    directory = project.write(stack())
+    composer.run("up", "-d", "--wait", cwd=directory)
+    interrupt(composer, victim, moment, "down", "-v", "-t", "0", cwd=directory)
+    composer.run("down", "-v", "-t", "0", cwd=directory)
+    assert composer.containers() == []
+    assert composer.api("GET", "/volumes")["Volumes"] == []
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.03, 0.06, 0.1, 0.2])
+def test_an_interrupted_start_of_the_engine(composer: Composer, project: Project, moment: float) -> None:
+    directory = project.write(stack())
+    process = composer.start("up", "-d", cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(moment)
+    for victim in ("composer-keeper", "composer-core"):
+        composer.kill(victim)
+    process.wait(60)
+    composer.run("up", "-d", "--wait", cwd=directory, timeout=60)
+    composer.run("down", "-v", "-t", "0", cwd=directory)
