@@ -1,4 +1,4 @@
-"""What a project means beyond what it says: real names, the default network, dependencies that other attributes imply."""
+"""What a project means beyond what it says: real names, the default network, implied dependencies."""
 
 from __future__ import annotations
 

@@ -115,11 +115,7 @@ def _compile(node: Node, partial: bool) -> Check:
         checks.append(lambda v: not _KINDS["number"](v) or low <= v <= high)
     if "oneOf" in node:
         branches = [_compile(branch, partial) for branch in node["oneOf"]]
-        if any(set(branch) == {"required"} for branch in node["oneOf"]):
-            if not partial:
-                checks.append(lambda v: sum(branch(v) for branch in branches) == 1)
-        else:
-            checks.append(lambda v: any(branch(v) for branch in branches))
+        checks.append(lambda v: any(branch(v) for branch in branches))
     if len(checks) == 1:
         return checks[0]
     return lambda v: all(check(v) for check in checks)
@@ -200,7 +196,7 @@ def _explain(node: Node, value: Any, path: Path, found: list[Problem], partial: 
 
     while "$ref" in node:
         node = _resolve(node["$ref"])
-    if "oneOf" in node and not any(set(branch) == {"required"} for branch in node["oneOf"]):
+    if "oneOf" in node:
         _explain_choice(node["oneOf"], value, path, found, partial, tree)
         return
     if "type" in node and not _type_check(node["type"])(value):
@@ -247,9 +243,6 @@ def _explain_mapping(
             found.append(
                 Problem(f"{key} is missing", path, tree=tree, hint=properties[key].get("description", ""))
             )
-    choices = [branch["required"][0] for branch in node.get("oneOf", ()) if set(branch) == {"required"}]
-    if choices and sum(key in value for key in choices) != 1:
-        found.append(Problem(f"exactly one of {_either(choices)} is needed", path, tree=tree))
 
 
 def _unknown(

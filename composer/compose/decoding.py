@@ -1,0 +1,507 @@
+"""From a canonical tree to values: the last stage, in which text becomes numbers, durations, sizes and word lists.
+
+What comes out has plain keys and values of plain types, :class:`Duration` and :class:`Size` among them; it is what
+:mod:`composer.compose.typed` makes structs of and :mod:`composer.compose.rendering` prints. Variables have been
+replaced by then, so nothing is lenient any more, and everything that is wrong is told in one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from composer.compose.durations import parse_duration
+from composer.compose.problem import Problem, raise_all
+from composer.compose.quantities import Size
+from composer.compose.shell_words import shell_words
+from composer.compose.sizes import parse_size
+from composer.compose.trace import Path
+
+Decoder = Callable[[Any], Any]
+
+
+class Wrong(ValueError):
+    """What is wrong with parts of a value: paths within it, and messages."""
+
+    def __init__(self, faults: list[tuple[Path, str]]) -> None:
+        super().__init__(faults[0][1])
+        self.faults = faults
+
+
+def decode(tree: dict[str, Any]) -> dict[str, Any]:
+    """A new tree of values. Raises :class:`Problem`."""
+    try:
+        found: dict[str, Any] = _PROJECT(tree)
+    except Wrong as e:
+        raise_all([Problem(message, path, tree=tree) for path, message in e.faults])
+        raise
+    return found
+
+
+# How values are built up
+
+
+def struct(fields: dict[str, Decoder]) -> Decoder:
+    """A mapping with known keys; one that is not in ``fields`` keeps its value."""
+
+    def decoder(value: Any) -> Any:
+        made: dict[str, Any] = {}
+        faults: list[tuple[Path, str]] = []
+        for key, inner in value.items():
+            field = fields.get(key)
+            if field is None:
+                made[key] = inner
+            elif inner is None:
+                made[key] = None
+            else:
+                try:
+                    made[key] = field(inner)
+                except ValueError as e:
+                    _add(faults, key, e)
+        if faults:
+            raise Wrong(faults)
+        return made
+
+    return decoder
+
+
+def table(each: Decoder) -> Decoder:
+    """A mapping with any keys; null values stay."""
+
+    def decoder(value: Any) -> Any:
+        made: dict[str, Any] = {}
+        faults: list[tuple[Path, str]] = []
+        for key, inner in value.items():
+            try:
+                made[key] = None if inner is None else each(inner)
+            except ValueError as e:
+                _add(faults, key, e)
+        if faults:
+            raise Wrong(faults)
+        return made
+
+    return decoder
+
+
+def several(each: Decoder) -> Decoder:
+    """A list."""
+
+    def decoder(value: Any) -> Any:
+        made: list[Any] = []
+        faults: list[tuple[Path, str]] = []
+        for i, inner in enumerate(value):
+            try:
+                made.append(each(inner))
+            except ValueError as e:
+                _add(faults, i, e)
+        if faults:
+            raise Wrong(faults)
+        return made
+
+    return decoder
+
+
+def _add(faults: list[tuple[Path, str]], step: str | int, error: ValueError) -> None:
+    step = step if isinstance(step, int) else str(step)
+    if isinstance(error, Wrong):
+        faults.extend(((step, *path), message) for path, message in error.faults)
+    else:
+        faults.append(((step,), str(error)))
+
+
+# Single values
+
+
+def text(value: Any) -> str:
+    """A string; what is not one as Go's fmt prints it."""
+    if isinstance(value, str):
+        return str(value)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return float_text(value)
+    return str(value)
+
+
+def float_text(value: float) -> str:
+    """Go's ``%v``: the shortest that reads back, with an exponent from 1e21 on and below 1e-4."""
+    if value != value or value in (float("inf"), float("-inf")):
+        return "NaN" if value != value else "+Inf" if value > 0 else "-Inf"
+    if value == int(value) and abs(value) < 1e21:
+        return "-0" if str(value) == "-0.0" else str(int(value))
+    shown = repr(float(value))
+    if "e" not in shown:
+        return shown
+    digits, exponent = shown.split("e")
+    return f"{digits.removesuffix('.0')}e{exponent[0] if exponent[0] in '+-' else '+'}{exponent.lstrip('+-').zfill(2)}"
+
+
+def boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    shown = str(value).lower()
+    if shown in ("true", "yes", "y", "on"):
+        return True
+    if shown in ("false", "no", "n", "off"):
+        return False
+    raise ValueError(f"true or false expected, not {value!r}")
+
+
+def integer(value: Any) -> int:
+    if isinstance(value, bool):
+        raise ValueError("a whole number expected")
+    if isinstance(value, int):
+        number = int(value)
+    elif isinstance(value, float):
+        if value != int(value):
+            raise ValueError(f"a whole number expected, not {float_text(value)}")
+        number = int(value)
+    else:
+        digits = str(value)
+        if not digits.lstrip("+-").isdigit() or not digits.isascii() or len(digits) > 20:
+            raise ValueError(f"a whole number expected, not {digits!r}")
+        number = int(digits)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"the number {number} is too large")
+    return number
+
+
+def natural(value: Any) -> int:
+    number = integer(value)
+    if number < 0:
+        raise ValueError(f"must not be negative, but is {number}")
+    return number
+
+
+def strict_natural(value: Any) -> int:
+    """As :func:`natural`, of a number only: Docker Compose takes no string here."""
+    if isinstance(value, str):
+        raise ValueError(f"a number expected, not the string {str(value)!r}")
+    return natural(value)
+
+
+def number(value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    try:
+        if not str(value).isascii() or "_" in str(value) or str(value) != str(value).strip():
+            raise ValueError
+        return float(value)
+    except ValueError:
+        raise ValueError(f"a number expected, not {value!r}") from None
+
+
+def single(value: Any) -> float:
+    """A number in single precision, as CPUs are counted."""
+    from struct import pack, unpack
+
+    exact = number(value)
+    if exact == int(exact) if abs(exact) < 2**24 else False:
+        return exact
+    try:
+        packed = pack("f", exact)
+    except OverflowError:
+        raise ValueError(f"the number {value} is too large") from None
+    for precision in range(6, 10):
+        shown = float(f"{exact:.{precision}g}")
+        if pack("f", shown) == packed:
+            return shown
+    rounded: float = unpack("f", packed)[0]
+    return rounded
+
+
+def size(value: Any) -> Size:
+    if isinstance(value, str):
+        return parse_size(value)
+    return Size(integer(value))
+
+
+def file_mode(value: Any) -> int:
+    """Permission bits; a string is octal."""
+    if not isinstance(value, str):
+        return integer(value)
+    try:
+        return int(value.removeprefix("0o"), 8)
+    except ValueError:
+        raise ValueError(f"an octal number expected, not {value!r}") from None
+
+
+def command(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return shell_words(value)
+    return [text(item) for item in value]
+
+
+def listed(value: Any) -> list[str]:
+    """A list of strings, or one string."""
+    return [word(item) for item in value] if isinstance(value, list) else [word(value)]
+
+
+def word(value: Any) -> str:
+    """A string, or a whole number as one."""
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError(f"a string expected, not {text(value)}")
+
+
+def words(value: Any) -> dict[str, str]:
+    """A mapping of strings."""
+    return {str(key): word(inner) for key, inner in value.items()}
+
+
+def healthcheck_test(value: Any) -> list[str]:
+    return ["CMD-SHELL", str(value)] if isinstance(value, str) else listed(value)
+
+
+def options(value: Any) -> dict[str, str]:
+    """A mapping of strings, null being ""."""
+    return {str(key): text(inner) for key, inner in value.items()}
+
+
+def mapping(value: Any) -> dict[str, str]:
+    """``K=V`` in a list, or a mapping; without a value: ""."""
+    if isinstance(value, dict):
+        return {str(key): text(inner) for key, inner in value.items()}
+    return {key: inner for key, _, inner in (text(item).partition("=") for item in value)}
+
+
+def variables(value: Any) -> dict[str, str | None]:
+    """As :func:`mapping`; without a value: None."""
+    if isinstance(value, dict):
+        return {str(key): None if inner is None else text(inner) for key, inner in value.items()}
+    made: dict[str, str | None] = {}
+    for item in value:
+        key, equals, inner = text(item).partition("=")
+        if key != key.rstrip():
+            raise ValueError(f"environment variable {key} is declared with a trailing space")
+        made[key] = inner if equals else None
+    return made
+
+
+def extra_hosts(value: Any) -> list[str]:
+    """Sorted ``host=address``; brackets around an address go."""
+    pairs: list[tuple[str, str]] = []
+    if isinstance(value, dict):
+        for host, addresses in value.items():
+            pairs.extend(
+                (str(host), text(a)) for a in (addresses if isinstance(addresses, list) else [addresses])
+            )
+    else:
+        for item in value:
+            host, equals, address = text(item).partition("=")
+            if not equals:
+                host, equals, address = text(item).partition(":")
+            if not equals:
+                raise ValueError(f"bad host name {item!r}: host=address expected")
+            pairs.append((host, address))
+    made = []
+    for host, address in pairs:
+        if not host:
+            raise ValueError("bad host name ''")
+        if address.startswith("[") and address.endswith("]"):
+            address = address[1:-1]
+        made.append(f"{host}={address}")
+    return sorted(made)
+
+
+def ssh_keys(value: Any) -> list[str]:
+    return sorted(str(key) if inner is None else f"{key}={text(inner)}" for key, inner in value.items())
+
+
+def ulimit(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _ULIMIT(value)
+    return integer(value)
+
+
+def device_count(value: Any) -> int:
+    return -1 if value == "all" else integer(value)
+
+
+def provider_option(value: Any) -> list[str]:
+    return [text(item) for item in value] if isinstance(value, list) else [text(value)]
+
+
+# The Compose file
+
+_ULIMIT = struct({"soft": integer, "hard": integer})
+_FILE_MOUNT = struct({"mode": file_mode})
+_HOOK = struct({"command": command, "privileged": boolean, "environment": variables})
+_DEVICE_REQUEST = struct(
+    {"count": device_count, "options": mapping, "capabilities": listed, "device_ids": listed}
+)
+_THROTTLE = struct({"rate": size})
+_UPDATE = struct(
+    {
+        "parallelism": natural,
+        "delay": parse_duration,
+        "monitor": parse_duration,
+        "max_failure_ratio": single,
+    }
+)
+_LIMITS: dict[str, Decoder] = {"cpus": single, "memory": size, "pids": integer}
+_RESERVATIONS = struct(
+    {
+        **_LIMITS,
+        "devices": several(_DEVICE_REQUEST),
+        "generic_resources": several(struct({"discrete_resource_spec": struct({"value": integer})})),
+    }
+)
+_BUILD = struct(
+    {
+        "args": variables,
+        "ssh": ssh_keys,
+        "labels": mapping,
+        "cache_from": listed,
+        "cache_to": listed,
+        "no_cache": boolean,
+        "no_cache_filter": listed,
+        "additional_contexts": mapping,
+        "pull": boolean,
+        "provenance": text,
+        "sbom": text,
+        "shm_size": size,
+        "extra_hosts": extra_hosts,
+        "privileged": boolean,
+        "secrets": several(_FILE_MOUNT),
+        "tags": listed,
+        "ulimits": table(ulimit),
+        "platforms": listed,
+        "entitlements": listed,
+    }
+)
+_VOLUME_MOUNT = struct(
+    {
+        "read_only": boolean,
+        "bind": struct({"create_host_path": boolean}),
+        "volume": struct({"nocopy": boolean, "labels": mapping}),
+        "tmpfs": struct({"size": size, "mode": integer}),
+    }
+)
+_SERVICE = struct(
+    {
+        "annotations": mapping,
+        "attach": boolean,
+        "blkio_config": struct(
+            {
+                "weight": strict_natural,
+                "weight_device": several(struct({"weight": strict_natural})),
+                "device_read_bps": several(_THROTTLE),
+                "device_read_iops": several(_THROTTLE),
+                "device_write_bps": several(_THROTTLE),
+                "device_write_iops": several(_THROTTLE),
+            }
+        ),
+        "build": _BUILD,
+        "cap_add": listed,
+        "cap_drop": listed,
+        "command": command,
+        "configs": several(_FILE_MOUNT),
+        "cpu_count": integer,
+        "cpu_percent": single,
+        "cpu_period": integer,
+        "cpu_quota": integer,
+        "cpu_rt_period": integer,
+        "cpu_rt_runtime": integer,
+        "cpu_shares": integer,
+        "cpus": single,
+        "depends_on": table(struct({"restart": boolean, "required": boolean})),
+        "deploy": struct(
+            {
+                "replicas": integer,
+                "labels": mapping,
+                "update_config": _UPDATE,
+                "rollback_config": _UPDATE,
+                "resources": struct({"limits": struct(_LIMITS), "reservations": _RESERVATIONS}),
+                "restart_policy": struct(
+                    {"delay": parse_duration, "max_attempts": natural, "window": parse_duration}
+                ),
+                "placement": struct({"max_replicas_per_node": natural}),
+            }
+        ),
+        "develop": struct(
+            {
+                "watch": several(
+                    struct({"ignore": listed, "include": listed, "exec": _HOOK, "initial_sync": boolean})
+                )
+            }
+        ),
+        "dns": listed,
+        "dns_opt": listed,
+        "dns_search": listed,
+        "entrypoint": command,
+        "env_file": several(struct({"required": boolean})),
+        "environment": variables,
+        "expose": listed,
+        "extra_hosts": extra_hosts,
+        "gpus": several(_DEVICE_REQUEST),
+        "group_add": listed,
+        "healthcheck": struct(
+            {
+                "test": healthcheck_test,
+                "disable": boolean,
+                "interval": parse_duration,
+                "timeout": parse_duration,
+                "start_period": parse_duration,
+                "start_interval": parse_duration,
+                "retries": natural,
+            }
+        ),
+        "init": boolean,
+        "label_file": listed,
+        "labels": mapping,
+        "logging": struct({"options": options}),
+        "mem_limit": size,
+        "mem_reservation": size,
+        "mem_swappiness": size,
+        "memswap_limit": size,
+        "networks": table(struct({"driver_opts": options, "priority": integer, "gw_priority": integer})),
+        "oom_kill_disable": boolean,
+        "oom_score_adj": integer,
+        "pids_limit": integer,
+        "ports": several(struct({"target": natural, "published": text})),
+        "post_start": several(_HOOK),
+        "pre_start": several(_HOOK),
+        "pre_stop": several(_HOOK),
+        "privileged": boolean,
+        "provider": struct({"options": table(provider_option)}),
+        "read_only": boolean,
+        "scale": integer,
+        "secrets": several(_FILE_MOUNT),
+        "shm_size": size,
+        "stdin_open": boolean,
+        "stop_grace_period": parse_duration,
+        "storage_opt": words,
+        "sysctls": mapping,
+        "tmpfs": listed,
+        "tty": boolean,
+        "ulimits": table(ulimit),
+        "use_api_socket": boolean,
+        "volumes": several(_VOLUME_MOUNT),
+    }
+)
+_NETWORK = struct(
+    {
+        "driver_opts": options,
+        "ipam": struct({"config": several(struct({"aux_addresses": options})), "options": options}),
+        "external": boolean,
+        "internal": boolean,
+        "attachable": boolean,
+        "enable_ipv4": boolean,
+        "enable_ipv6": boolean,
+        "labels": mapping,
+    }
+)
+_RESOURCE = struct({"driver_opts": options, "external": boolean, "labels": mapping})
+_PROJECT = struct(
+    {
+        "services": table(_SERVICE),
+        "networks": table(_NETWORK),
+        "volumes": table(_RESOURCE),
+        "secrets": table(_RESOURCE),
+        "configs": table(_RESOURCE),
+        "models": table(struct({"context_size": integer})),
+    }
+)
