@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,10 @@ services:
 def pid_of(composer: Composer, name: str) -> int:
     pid: int = composer.inspect(name)["State"]["Pid"]
     return pid
+
+
+def is_answered(composer: Composer, words: list[str], directory: Path) -> bool:
+    return composer.run(*words, cwd=directory, status=None).returncode == 0
 
 
 def lines(composer: Composer, directory: Path) -> list[int]:
@@ -79,7 +84,7 @@ def test_killed_again_and_again(composer: Composer, project: Project) -> None:
     composer.run("up", "-d", "count", cwd=directory)
     pid = pid_of(composer, f"{project.name}-count-1")
     for victim in itertools.islice(itertools.cycle(("composer-core", "composer-keeper")), 6):
-        wait_for(lambda victim=victim: composer.kill(victim), f"{victim} to be there")
+        wait_for(partial(composer.kill, victim), f"{victim} to be there")
     seen = lines(composer, directory)
     assert seen == list(range(len(seen)))
     assert pid_of(composer, f"{project.name}-count-1") == pid
@@ -125,11 +130,7 @@ services:
         address = composer.run("port", "web", "8000", cwd=directory).stdout.strip()
         fetch = "import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=5).read()"
         ask = ["exec", "-T", "client", "python3", "-c", fetch, "http://web:8000/"]
-        wait_for(
-            lambda ask=ask: composer.run(*ask, cwd=directory, status=None).returncode == 0,
-            "the name to be resolved",
-            timeout=10,
-        )
+        wait_for(partial(is_answered, composer, ask, directory), "the name to be resolved", 10)
         with urllib.request.urlopen(f"http://{address}/", timeout=5) as answer:
             assert answer.status == 200
     composer.run("down", "-t", "0", cwd=directory)

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -140,7 +141,7 @@ class Composer:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         for pid in killed:
-            wait_for(lambda pid=pid: is_gone(pid), f"process {pid} ({comm}) to end")
+            wait_for(partial(is_gone, pid), f"process {pid} ({comm}) to end")
         return killed
 
     def reboot(self) -> None:
@@ -149,7 +150,7 @@ class Composer:
         for comm in ("composer-keeper", "composer-core", "composer-shim"):
             self.kill(comm)
         for pid in members:
-            wait_for(lambda pid=pid: is_gone(pid), f"container process {pid} to end")
+            wait_for(partial(is_gone, pid), f"container process {pid} to end")
         shutil.rmtree(self.paths.run, ignore_errors=True)
 
     def _running(self) -> list[dict[str, Any]]:

@@ -234,7 +234,7 @@ def test_nothing_is_executed_but_the_containers_own_program() -> None:
             if called in ("os.system", "os.popen", "os.posix_spawn", "trio.run_process"):
                 wrong.append(f"{name}:{node.lineno}: {called}")
             if called.rsplit(".", 1)[-1] in ("execv", "execve", "execvp", "which"):
-                words = {text.value for text in ast.walk(node) if isinstance(text, ast.Constant)}
+                words = {str(text.value) for text in ast.walk(node) if isinstance(text, ast.Constant)}
                 wrong += [f"{name}:{node.lineno}: {called} of {word}" for word in words & PROGRAMS]
     assert not wrong, "\n".join(wrong)
 
