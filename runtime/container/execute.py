@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol
 from runtime.container import launch, process
 from runtime.container.failure import Failure, step
 from runtime.container.loop import Loop
-from runtime.kernel import cgroups, mounts, namespaces, sockets, syscalls
+from runtime.kernel import cgroup_lifecycle, mounts, namespaces, sockets, syscalls
 from runtime.kernel.sockets import Message
 
 
@@ -153,7 +153,7 @@ def join(
     """Enter the container of ``init`` (a pidfd) and execute ``program`` there; returns only by raising."""
     os.umask(0o022)
     with step("cgroup"):
-        cgroups.join(spec["cgroup"])
+        cgroup_lifecycle.join(spec["cgroup"])
     with step("oom_score_adj"):
         launch.set_oom_score(program["confinement"]["oom_score_adj"])
     kinds = syscalls.CLONE_NEWNS

@@ -10,21 +10,19 @@ import contextlib
 import os
 import signal
 import socket
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from runtime.container import init, process
 from runtime.container.failure import NOT_FOUND, Failure, step
 from runtime.container.rootfs import Root
-from runtime.kernel import cgroups, namespaces, sockets, syscalls
+from runtime.kernel import cgroup_lifecycle, namespaces, sockets, syscalls
 from runtime.network import sandbox
 
 JOINABLE = ("ipc", "uts", "net")
 EVERY_SIGNAL = signal.valid_signals()
 
 
-@dataclass(frozen=True)
-class Streams:
+class Streams(NamedTuple):
     """The container's ends of its standard streams; -1 is /dev/null. Unused with a terminal."""
 
     stdin: int
@@ -63,7 +61,7 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams) -> No
     os.umask(0o022)
     program = spec["process"]
     with step("cgroup"):
-        cgroups.join(spec["cgroup"])
+        cgroup_lifecycle.join(spec["cgroup"])
     with step("oom_score_adj"):
         set_oom_score(program["confinement"]["oom_score_adj"])
     own_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -146,8 +144,9 @@ def run_under_init(
 def set_oom_score(value: int) -> None:
     """Written through the host's /proc, before the container's is there to be trusted."""
     if value:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write(str(value))
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, b"%d" % value)
+        os.close(fd)
 
 
 def enter_namespaces(wanted: dict[str, Any], channel: socket.socket) -> None:

@@ -25,7 +25,7 @@ from runtime.container.logfile import LogWriter
 from runtime.container.loop import GONE, Loop
 from runtime.container.status import ExitStatus
 from runtime.container.streams import Input, Output
-from runtime.kernel import cgroups, namespaces, sockets, syscalls
+from runtime.kernel import cgroup_lifecycle, namespaces, sockets, syscalls
 from runtime.kernel.sockets import Message
 from runtime.network import sandbox
 
@@ -118,7 +118,7 @@ class Shim:
                     max_files=spec["log"]["max_files"],
                 )
         with step("cgroup"):
-            cgroups.create(spec["cgroup"])
+            cgroup_lifecycle.create(spec["cgroup"])
         ours, streams = self._make_streams()
         channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         host_pid = namespaces.open_namespace("self", "pid")
@@ -203,7 +203,7 @@ class Shim:
             with contextlib.suppress(OSError):
                 os.waitpid(self.pid, 0)
         with contextlib.suppress(Exception):
-            cgroups.remove(self.spec["cgroup"])
+            cgroup_lifecycle.remove(self.spec["cgroup"])
         now = time.time_ns()
         with contextlib.suppress(OSError):
             status.write(
@@ -270,9 +270,9 @@ class Shim:
         cgroup = self.spec["cgroup"]
         oom_killed = False
         with contextlib.suppress(Exception):
-            oom_killed = cgroups.oom_killed(cgroup)
+            oom_killed = cgroup_lifecycle.oom_killed(cgroup)
         with contextlib.suppress(Exception):
-            cgroups.kill(cgroup)
+            cgroup_lifecycle.kill(cgroup)
         for output in self._outputs.values():
             output.drain()
         if self._log is not None:
@@ -288,7 +288,7 @@ class Shim:
         with contextlib.suppress(OSError):
             status.write(self.spec["state_dir"], ended)
         with contextlib.suppress(Exception):
-            cgroups.remove(cgroup)
+            cgroup_lifecycle.remove(cgroup)
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self.spec["run_dir"], "shim.sock"))
         self._publish({"event": "exited", "exit_code": ended.exit_code})

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-@dataclass(frozen=True, slots=True)
-class ExitStatus:
+class ExitStatus(NamedTuple):
     """``exit_code`` is 128 + n after signal n. Times are nanoseconds since the epoch."""
 
     exit_code: int
@@ -26,7 +27,7 @@ def write(state_dir: str | Path, status: ExitStatus) -> None:
     path = os.path.join(state_dir, "status.json")
     fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, json.dumps(asdict(status)).encode())
+        os.write(fd, json.dumps(status._asdict()).encode())
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -60,8 +61,10 @@ def clear(state_dir: str | Path) -> None:
 
 def mark_started(run_dir: str | Path, started_at: int) -> None:
     """Leave a note that the container was started since the last reboot."""
-    with open(os.path.join(run_dir, "started"), "w", encoding="ascii") as file:
-        file.write(str(started_at))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    fd = os.open(os.path.join(run_dir, "started"), flags, 0o600)
+    os.write(fd, b"%d" % started_at)
+    os.close(fd)
 
 
 def killed(started_at: int) -> ExitStatus:
@@ -78,7 +81,7 @@ def killed(started_at: int) -> ExitStatus:
 def interrupted(run_dir: str | Path) -> ExitStatus | None:
     """:func:`killed` when the container was started since the last reboot (there is no status, and no shim)."""
     try:
-        with open(os.path.join(run_dir, "started"), encoding="ascii") as file:
+        with open(os.path.join(run_dir, "started"), "rb") as file:
             return killed(int(file.read(32) or 0))
     except (OSError, ValueError):
         return None

@@ -12,8 +12,6 @@ import os
 import struct
 from collections.abc import Iterable
 
-from runtime.errors import InvalidArgument
-
 # linux/capability.h, by number
 NAMES = (
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
@@ -53,11 +51,15 @@ def parse(name: str) -> int:
     if plain == "ALL":
         return ALL
     if plain not in NUMBERS:
+        # Late: the keeper and its forks carry this module, and never get here.
         import difflib
+
+        from runtime.errors import InvalidArgument
 
         close = difflib.get_close_matches(plain, NAMES, 1)
         raise InvalidArgument(
-            f"invalid capability: {name!r}", hint=f"did you mean {close[0]}?" if close else "see capabilities(7)"
+            f"invalid capability: {name!r}",
+            hint=f"did you mean {close[0]}?" if close else "see capabilities(7)",
         )
     return 1 << NUMBERS[plain]
 
@@ -102,7 +104,10 @@ def limit_bounding(mask: int) -> None:
     for number in range(64):
         if mask >> number & 1:
             continue
-        if _libc.prctl(PR_CAPBSET_READ, number, 0, 0, 0) == 1 and _libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
+        if (
+            _libc.prctl(PR_CAPBSET_READ, number, 0, 0, 0) == 1
+            and _libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) != 0
+        ):
             raise _error(f"drop {NAMES[number] if number < len(NAMES) else number} from the bounding set")
 
 

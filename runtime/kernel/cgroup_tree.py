@@ -14,6 +14,8 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 
+SetFrozen = Callable[[str, bool], None]
+"""Stops (True) or continues everything in the cgroup with this directory."""
 KILL_SECONDS = 5.0
 """How long killed processes may take to be gone."""
 
@@ -116,7 +118,7 @@ def processes(directory: str) -> list[int]:
     return [pid for pid in found if pid > 0]
 
 
-def kill(directory: str, freeze: Callable[[str, bool], None] | None = None) -> None:
+def kill(directory: str, freeze: SetFrozen | None = None) -> None:
     """SIGKILL for everything in the cgroup; returns when it is empty, at the latest after KILL_SECONDS.
 
     ``freeze(directory, True or False)`` holds a fork bomb still while it is shot at."""

@@ -1,9 +1,9 @@
 """Control groups of containers, the same for cgroup v1 (and hybrid) and v2.
 
 A container's cgroups are planned as plain JSON (:func:`plan`, pure, in the core), made and joined by the shim and its
-children (:func:`create`, :func:`join` ...), and looked after by the engine with :class:`Cgroups`, which finds them by
-the container's id. They are named ``<root>/<controller>/composer[-<tag>]/[<parent>/]<id>``, on v2 without the
-controller. Standard library only.
+children (``runtime.kernel.cgroup_lifecycle``), and looked after by the engine with :class:`Cgroups`, which finds them
+by the container's id. They are named ``<root>/<controller>/composer[-<tag>]/[<parent>/]<id>``, on v2 without the
+controller.
 """
 
 from __future__ import annotations
@@ -12,21 +12,16 @@ import base64
 import contextlib
 import os
 import re
-import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from runtime.errors import InvalidArgument
 from runtime.kernel import cgroup_files, cgroup_tree, cgroups_v1, cgroups_v2, device_filter
 from runtime.kernel.cgroup_files import Limits
-from runtime.kernel.cgroup_reading import Reading
+from runtime.kernel.cgroup_lifecycle import Settings, set_frozen
+from runtime.kernel.cgroup_reading import Reading, read_v1, read_v2
 
 ROOT = "/sys/fs/cgroup"
-Settings = dict[str, Any]
-"""``version``; ``directories`` (to be made and joined, in order); ``controllers`` (v2: those that must be there);
-``files`` (``[[[path, text], alternative ...], device, required]`` to be written, in order); ``program`` (v2: the device
-filter in base64); ``memory`` and ``freezer`` (the directories with these controllers, "" when there is none)."""
-
 _COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@-]*")
 _ID = re.compile(r"[0-9a-f]{64}")
 
@@ -121,62 +116,6 @@ def _lacking(controllers: Iterable[str]) -> str:
     return f"this machine has no cgroup controller for this limit: {', '.join(controllers)}"
 
 
-# By the shim and its children: with the settings of one container
-
-
-def create(settings: Settings) -> None:
-    """Make the cgroups and write all settings. Raises OSError with the file in it; :func:`remove` undoes a part."""
-    for directory in settings["directories"]:
-        if settings["version"] == 2:
-            cgroups_v2.make(directory, settings["controllers"])
-        else:
-            cgroups_v1.make(directory)
-    for paths, device, required in settings["files"]:
-        if notice := cgroup_tree.write_setting(paths, device, required):
-            print(f"cgroup: {notice}", file=sys.stderr)
-    if settings["program"]:
-        device_filter.attach(settings["directories"][0], base64.b64decode(settings["program"]))
-
-
-def join(settings: Settings) -> None:
-    """Move the calling process, which has one thread, into the cgroups."""
-    if settings["version"] == 2:
-        cgroups_v2.join(settings["directories"][0])
-    else:
-        cgroups_v1.join(settings["directories"])
-
-
-def oom_killed(settings: Settings) -> bool:
-    """Whether the OOM killer struck in the container since it was started."""
-    memory = settings["memory"]
-    if not memory:
-        return False
-    kills = cgroups_v2.oom_kills(memory) if settings["version"] == 2 else cgroups_v1.oom_kills(memory)
-    return kills > 0
-
-
-def kill(settings: Settings) -> None:
-    """SIGKILL for whatever is in the cgroups, paused or not; returns when nothing is left."""
-    freezer = settings["freezer"]
-    if freezer:
-        cgroup_tree.kill(freezer, _freezer(settings["version"]))
-    elif settings["directories"]:
-        cgroup_tree.kill(settings["directories"][0])
-
-
-def remove(settings: Settings) -> None:
-    """Remove the cgroups, which must be empty. Raises OSError (EBUSY)."""
-    for directory in settings["directories"]:
-        cgroup_tree.remove(directory)
-
-
-def _freezer(version: int) -> Any:
-    return cgroups_v2.set_frozen if version == 2 else cgroups_v1.set_frozen
-
-
-# By the engine: with the id of a container
-
-
 class Cgroups:
     """All cgroups of one engine, found by container id; nothing is remembered, the kernel is asked."""
 
@@ -233,7 +172,7 @@ class Cgroups:
     def kill(self, container_id: str) -> None:
         """SIGKILL for every process of the container, paused or not; waits until they are gone."""
         with contextlib.suppress(FileNotFoundError):
-            cgroup_tree.kill(self._directory(container_id, "freezer"), _freezer(self.version))
+            cgroup_tree.kill(self._directory(container_id, "freezer"), set_frozen(self.version))
             return
         for directory in self._find(container_id).values():
             cgroup_tree.kill(directory)
@@ -271,12 +210,12 @@ class Cgroups:
         if not found:
             return None
         if self.version == 2:
-            return cgroups_v2.read_stats(next(iter(found.values())))
+            return read_v2(next(iter(found.values())))
         by_controller = {}
         for root, directory in found.items():
             for name in os.path.basename(os.path.dirname(root)).split(","):
                 by_controller[name] = directory
-        return cgroups_v1.read_stats(by_controller)
+        return read_v1(by_controller)
 
     def update(self, container_id: str, limits: Limits) -> None:
         """Change the limits of a running container; what ``limits`` leaves out stays as it is.
@@ -313,11 +252,11 @@ class Cgroups:
 
     def freeze(self, container_id: str) -> None:
         """Stop every process of the container. Raises TimeoutError, FileNotFoundError."""
-        _freezer(self.version)(self._directory(container_id, "freezer"), True)
+        set_frozen(self.version)(self._directory(container_id, "freezer"), True)
 
     def thaw(self, container_id: str) -> None:
         """Let them go on; nothing happens when they do."""
-        _freezer(self.version)(self._directory(container_id, "freezer"), False)
+        set_frozen(self.version)(self._directory(container_id, "freezer"), False)
 
     def is_frozen(self, container_id: str) -> bool:
         """False also when the container does not run."""

@@ -13,7 +13,6 @@ import time
 from collections.abc import Collection, Sequence
 
 from runtime.kernel import cgroup_tree as tree
-from runtime.kernel.cgroup_reading import BlockIO, Reading
 
 ROOT = "/sys/fs/cgroup"
 ALWAYS = ("cpu", "cpuacct", "blkio", "memory", "pids", "devices", "freezer")
@@ -104,48 +103,3 @@ def is_frozen(freezer: str) -> bool:
 def oom_kills(memory: str) -> int:
     """How often the OOM killer struck in the cgroup."""
     return tree.read_table(f"{memory}/memory.oom_control").get("oom_kill", 0)
-
-
-def read_stats(directory_of: dict[str, str]) -> Reading:
-    """All counters. ``directory_of`` holds the cgroup's directory by controller."""
-
-    def path(controller: str, name: str) -> str:
-        return f"{directory_of.get(controller, '/nonexistent')}/{name}"
-
-    ticks = tree.read_table(path("cpuacct", "cpuacct.stat"))
-    per_tick = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-    throttling = tree.read_table(path("cpu", "cpu.stat"))
-    limit = tree.read_number(path("memory", "memory.limit_in_bytes"))
-    return Reading(
-        version=1,
-        cpu_total=tree.read_number(path("cpuacct", "cpuacct.usage")),
-        cpu_user=ticks.get("user", 0) * per_tick,
-        cpu_system=ticks.get("system", 0) * per_tick,
-        per_cpu=tuple(int(n) for n in tree.read(path("cpuacct", "cpuacct.usage_percpu")).split()),
-        periods=throttling.get("nr_periods", 0),
-        throttled_periods=throttling.get("nr_throttled", 0),
-        throttled_time=throttling.get("throttled_time", 0),
-        memory_usage=tree.read_number(path("memory", "memory.usage_in_bytes")),
-        memory_peak=tree.read_number(path("memory", "memory.max_usage_in_bytes")),
-        memory_limit=0 if limit >= 1 << 62 else limit,
-        memory_failures=tree.read_number(path("memory", "memory.failcnt")),
-        memory=tree.read_table(path("memory", "memory.stat")),
-        pids=tree.read_number(path("pids", "pids.current")),
-        pids_limit=tree.read_number(path("pids", "pids.max")),
-        bytes_moved=_block_io(directory_of, "io_service_bytes"),
-        operations=_block_io(directory_of, "io_serviced"),
-    )
-
-
-def _block_io(directory_of: dict[str, str], name: str) -> tuple[BlockIO, ...]:
-    directory = directory_of.get("blkio", "/nonexistent")
-    for prefix in ("blkio.bfq.", "blkio.throttle."):
-        found = []
-        for line in tree.read(f"{directory}/{prefix}{name}_recursive").splitlines():
-            fields = line.split()
-            if len(fields) == 3:
-                major, _, minor = fields[0].partition(":")
-                found.append(BlockIO(int(major), int(minor), fields[1], int(fields[2])))
-        if found:
-            return tuple(found)
-    return ()

@@ -12,7 +12,6 @@ import time
 from collections.abc import Collection
 
 from runtime.kernel import cgroup_tree as tree
-from runtime.kernel.cgroup_reading import BlockIO, Reading
 
 ROOT = "/sys/fs/cgroup"
 CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
@@ -109,36 +108,3 @@ def is_frozen(directory: str) -> bool:
 def oom_kills(directory: str) -> int:
     """How often the OOM killer struck in the cgroup or below it."""
     return tree.read_table(f"{directory}/memory.events").get("oom_kill", 0)
-
-
-def read_stats(directory: str) -> Reading:
-    """All counters."""
-    cpu = tree.read_table(f"{directory}/cpu.stat")
-    operations = {"rbytes": "Read", "wbytes": "Write"}, {"rios": "Read", "wios": "Write"}
-    moved: tuple[list[BlockIO], list[BlockIO]] = [], []
-    for line in tree.read(f"{directory}/io.stat").splitlines():
-        device, *values = line.split()
-        major, _, minor = device.partition(":")
-        for item in values:
-            name, _, value = item.partition("=")
-            for names, found in zip(operations, moved, strict=True):
-                if name in names and value.isdecimal():
-                    found.append(BlockIO(int(major), int(minor), names[name], int(value)))
-    return Reading(
-        version=2,
-        cpu_total=cpu.get("usage_usec", 0) * 1000,
-        cpu_user=cpu.get("user_usec", 0) * 1000,
-        cpu_system=cpu.get("system_usec", 0) * 1000,
-        periods=cpu.get("nr_periods", 0),
-        throttled_periods=cpu.get("nr_throttled", 0),
-        throttled_time=cpu.get("throttled_usec", 0) * 1000,
-        memory_usage=tree.read_number(f"{directory}/memory.current"),
-        memory_peak=tree.read_number(f"{directory}/memory.peak"),
-        memory_limit=tree.read_number(f"{directory}/memory.max"),
-        memory_failures=tree.read_table(f"{directory}/memory.events").get("oom", 0),
-        memory=tree.read_table(f"{directory}/memory.stat"),
-        pids=tree.read_number(f"{directory}/pids.current"),
-        pids_limit=tree.read_number(f"{directory}/pids.max"),
-        bytes_moved=tuple(moved[0]),
-        operations=tuple(moved[1]),
-    )

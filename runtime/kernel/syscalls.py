@@ -52,7 +52,7 @@ def _number(name: str) -> int:
     return _NUMBERS[name][_COLUMN]
 
 
-def _call(name: str, what: str | bytes, *args: int | bytes | None | ctypes.Array[ctypes.c_char]) -> int:
+def _call(name: str, what: str | bytes, *args: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
     """Call ``name``; integers are passed as 64-bit. Raises OSError that names the call and ``what``."""
     converted = [_c_long(a) if isinstance(a, int) else a for a in args]
     result: int = _syscall(_c_long(_number(name)), *converted)

@@ -9,7 +9,6 @@ library only, and nothing imported late: the two halves run in forks of the keep
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import socket
 import struct
@@ -73,6 +72,9 @@ class Sandbox(TypedDict):
 
 def host_interface(container_id: str, network_id: str) -> str:
     """Name of the host's end of a container's veth pair in a network."""
+    # Late: the keeper and its forks carry this module, and never get here; OpenSSL is a megabyte.
+    import hashlib
+
     digest = hashlib.sha256(f"{container_id} {network_id}".encode()).hexdigest()
     return f"cmv{digest[:11]}"
 
