@@ -13,12 +13,9 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Callable
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_syscall = _libc.syscall
-_syscall.restype = ctypes.c_long
-_c_long = ctypes.c_long
-
 _MACHINE = os.uname().machine
 
 # (x86-64, aarch64)
@@ -46,22 +43,44 @@ _NUMBERS = {
 _COLUMN = {"x86_64": 0, "aarch64": 1}.get(_MACHINE)
 
 
-def _number(name: str) -> int:
-    if _COLUMN is None:
-        raise OSError(38, f"{name}: system call numbers of {_MACHINE} are not known (x86_64 and aarch64 are)")
-    return _NUMBERS[name][_COLUMN]
+def _bind(name: str, *kinds: type) -> Callable[..., int]:
+    """``name`` as a function of what it is about (bytes or text, for errors) and its arguments.
+
+    It raises OSError naming the call and its subject. A machine whose numbers are not known has none of these calls.
+    """
+    number = -1 if _COLUMN is None else _NUMBERS[name][_COLUMN]
+    function = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long, *kinds, use_errno=True)(("syscall", _libc))
+
+    def call(what: str | bytes, *arguments: object) -> int:
+        result: int = function(number, *arguments)
+        if result == -1:
+            error = ctypes.get_errno()
+            raise OSError(error, f"{name} {os.fsdecode(what)}: {os.strerror(error)}")
+        return result
+
+    return call
 
 
-def _call(name: str, what: str | bytes, *args: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
-    """Call ``name``; integers are passed as 64-bit. Raises OSError that names the call and ``what``."""
-    converted = [_c_long(a) if isinstance(a, int) else a for a in args]
-    result: int = _syscall(_c_long(_number(name)), *converted)
-    if result == -1:
-        number = ctypes.get_errno()
-        subject = what if isinstance(what, str) else os.fsdecode(what)
-        raise OSError(number, f"{name} {subject}: {os.strerror(number)}")
-    return result
-
+_INT, _BYTES, _POINTER = ctypes.c_long, ctypes.c_char_p, ctypes.c_void_p
+_close_range = _bind("close_range", _INT, _INT, _INT)
+_execveat = _bind("execveat", _INT, _BYTES, _POINTER, _POINTER, _INT)
+_fsconfig = _bind("fsconfig", _INT, _INT, _BYTES, _BYTES, _INT)
+_fsmount = _bind("fsmount", _INT, _INT, _INT)
+_fsopen = _bind("fsopen", _BYTES, _INT)
+_keyctl = _bind("keyctl", _INT, _BYTES)
+_mount = _bind("mount", _BYTES, _BYTES, _BYTES, _INT, _BYTES)
+_mount_setattr = _bind("mount_setattr", _INT, _BYTES, _INT, _BYTES, _INT)
+_move_mount = _bind("move_mount", _INT, _BYTES, _INT, _BYTES, _INT)
+_open_tree = _bind("open_tree", _INT, _BYTES, _INT)
+_openat2 = _bind("openat2", _INT, _BYTES, _BYTES, _INT)
+_pidfd_send_signal = _bind("pidfd_send_signal", _INT, _INT, _POINTER, _INT)
+_pivot_root = _bind("pivot_root", _BYTES, _BYTES)
+_prctl = _bind("prctl", _INT, _POINTER, _INT, _INT, _INT)
+_setdomainname = _bind("setdomainname", _BYTES, _INT)
+_sethostname = _bind("sethostname", _BYTES, _INT)
+_setns = _bind("setns", _INT, _INT)
+_umount2 = _bind("umount2", _BYTES, _INT)
+_unshare = _bind("unshare", _INT)
 
 AT_EMPTY_PATH = 0x1000
 AT_FDCWD = -100
@@ -127,12 +146,12 @@ KEYCTL_JOIN_SESSION_KEYRING = 1
 
 def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
     """Close every descriptor from ``first`` to ``last``, both included. close_range(2), Linux 5.9."""
-    _call("close_range", f"{first}-{last}", first, last, 0)
+    _close_range(f"{first}-{last}", first, last, 0)
 
 
 def execveat(fd: int, argv: list[bytes], env: list[bytes]) -> None:
     """Execute the file behind ``fd`` (AT_EMPTY_PATH); returns only by raising. execveat(2)."""
-    _call("execveat", f"fd {fd}", fd, b"", _vector(argv), _vector(env), AT_EMPTY_PATH)
+    _execveat(f"fd {fd}", fd, b"", _vector(argv), _vector(env), AT_EMPTY_PATH)
 
 
 def _vector(items: list[bytes]) -> ctypes.Array[ctypes.c_char]:
@@ -144,46 +163,46 @@ def fsconfig(
     fd: int, command: int, key: bytes | None = None, value: bytes | None = None, aux: int = 0
 ) -> None:
     """Configure a filesystem context made by :func:`fsopen`. Linux 5.2."""
-    _call("fsconfig", key or b"create", fd, command, key, value, aux)
+    _fsconfig(key or b"create", fd, command, key, value, aux)
 
 
 def fsmount(fd: int, attributes: int = 0, what: str = "") -> int:
     """Make a detached mount of a configured context; returns a close-on-exec descriptor of its root."""
-    return _call("fsmount", what, fd, FSMOUNT_CLOEXEC, attributes)
+    return _fsmount(what, fd, FSMOUNT_CLOEXEC, attributes)
 
 
 def fsopen(kind: bytes) -> int:
     """Begin a new superblock of filesystem ``kind``; returns the context's descriptor."""
-    return _call("fsopen", kind, kind, FSOPEN_CLOEXEC)
+    return _fsopen(kind, kind, FSOPEN_CLOEXEC)
 
 
 def join_session_keyring(name: bytes) -> None:
     """Give the process a session keyring of its own, so that none of the host's is reachable. keyctl(2)."""
-    _call("keyctl", name, KEYCTL_JOIN_SESSION_KEYRING, name)
+    _keyctl(name, KEYCTL_JOIN_SESSION_KEYRING, name)
 
 
 def mount(
     source: bytes | None, target: bytes, kind: bytes | None, flags: int, data: bytes | None = None
 ) -> None:
     """mount(2)."""
-    _call("mount", target, source, target, kind, flags, data)
+    _mount(target, source, target, kind, flags, data)
 
 
 def mount_setattr(fd: int, path: bytes, flags: int, set_: int, clear: int, propagation: int = 0) -> None:
     """Change attributes of a mount, or with AT_RECURSIVE of a tree of them. mount_setattr(2), Linux 5.12."""
-    attributes = ctypes.create_string_buffer(struct.pack("QQQQ", set_, clear, propagation, 0), 32)
-    _call("mount_setattr", path or f"fd {fd}", fd, path, flags, attributes, 32)
+    attributes = struct.pack("QQQQ", set_, clear, propagation, 0)
+    _mount_setattr(path or f"fd {fd}", fd, path, flags, attributes, 32)
 
 
 def move_mount(from_fd: int, to_fd: int, what: str = "") -> None:
     """Attach the mount behind ``from_fd`` on the object behind ``to_fd``. move_mount(2), Linux 5.2."""
     flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
-    _call("move_mount", what, from_fd, b"", to_fd, b"", flags)
+    _move_mount(what, from_fd, b"", to_fd, b"", flags)
 
 
 def open_tree(fd: int, path: bytes, flags: int) -> int:
     """Open a mount, or with OPEN_TREE_CLONE a detached copy of it; close-on-exec. open_tree(2), Linux 5.2."""
-    return _call("open_tree", path or f"fd {fd}", fd, path, flags | OPEN_TREE_CLOEXEC)
+    return _open_tree(path or f"fd {fd}", fd, path, flags | OPEN_TREE_CLOEXEC)
 
 
 def openat2(fd: int, path: bytes, flags: int, resolve: int, mode: int = 0) -> int:
@@ -191,10 +210,10 @@ def openat2(fd: int, path: bytes, flags: int, resolve: int, mode: int = 0) -> in
 
     EAGAIN (a rename raced with the resolution of ``..``) is tried again, as the man page asks.
     """
-    how = ctypes.create_string_buffer(struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve), 24)
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve)
     for _ in range(64):
         try:
-            return _call("openat2", path, fd, path, how, 24)
+            return _openat2(path, fd, path, how, 24)
         except BlockingIOError:
             continue
     raise OSError(11, f"openat2 {os.fsdecode(path)}: the path keeps changing while it is resolved")
@@ -202,39 +221,39 @@ def openat2(fd: int, path: bytes, flags: int, resolve: int, mode: int = 0) -> in
 
 def pidfd_send_signal(pidfd: int, signal: int) -> None:
     """Signal the process behind ``pidfd``: never another one that got its number. Linux 5.1."""
-    _call("pidfd_send_signal", f"signal {signal}", pidfd, signal, None, 0)
+    _pidfd_send_signal(f"signal {signal}", pidfd, signal, None, 0)
 
 
 def pivot_root(new_root: bytes, put_old: bytes) -> None:
     """pivot_root(2)."""
-    _call("pivot_root", new_root, new_root, put_old)
+    _pivot_root(new_root, new_root, put_old)
 
 
 def prctl(option: int, argument: int | bytes = 0, third: int = 0, fourth: int = 0, fifth: int = 0) -> int:
     """prctl(2); the options used here are named above."""
-    return _call("prctl", str(option), option, argument, third, fourth, fifth)
+    return _prctl(str(option), option, argument, third, fourth, fifth)
 
 
 def setdomainname(name: bytes) -> None:
     """setdomainname(2): the NIS domain of the UTS namespace."""
-    _call("setdomainname", name, name, len(name))
+    _setdomainname(name, name, len(name))
 
 
 def sethostname(name: bytes) -> None:
     """sethostname(2): at most 64 bytes."""
-    _call("sethostname", name, name, len(name))
+    _sethostname(name, name, len(name))
 
 
 def setns(fd: int, kinds: int) -> None:
     """Enter the namespaces ``kinds`` of what ``fd`` stands for: a namespace file or (Linux 5.8) a pidfd."""
-    _call("setns", f"fd {fd} kinds {kinds:#x}", fd, kinds)
+    _setns(f"fd {fd} kinds {kinds:#x}", fd, kinds)
 
 
 def umount2(target: bytes, flags: int) -> None:
     """umount2(2)."""
-    _call("umount2", target, target, flags)
+    _umount2(target, target, flags)
 
 
 def unshare(kinds: int) -> None:
     """Leave the namespaces ``kinds`` for new ones. unshare(2)."""
-    _call("unshare", f"{kinds:#x}", kinds)
+    _unshare(f"{kinds:#x}", kinds)
