@@ -20,6 +20,8 @@ import msgspec
 import trio
 
 from runtime.container import status as status_file
+from runtime.container.baselayer import make_base_layer
+from runtime.container.operations import Overlay
 from runtime.container.spec import ExecSpec, LaunchSpec
 from runtime.container.status import ExitStatus as ExitStatus
 from runtime.errors import ComposerError
@@ -318,6 +320,9 @@ class KeeperClient:
         ``attach`` is connected before the first byte can be written. Raises LaunchError, KeeperGone. Cancelled or
         failed, nothing is left of the container's processes."""
         run_dir = Path(spec.run_dir)
+        for operation in spec.operations[:1]:
+            if isinstance(operation, Overlay):
+                make_base_layer(Path(operation.base))
         await trio.to_thread.run_sync(write_spec, spec) if len(spec.operations) > 500 else write_spec(spec)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection = PacketSocket(ours)

@@ -132,6 +132,7 @@ def overlay(config: ContainerConfig, sources: MountSources) -> Overlay:
         layers=sources.layers,
         upper=posixpath.join(sources.state_dir, "upper"),
         work=posixpath.join(sources.state_dir, "work"),
+        base=posixpath.join(posixpath.dirname(posixpath.dirname(sources.state_dir)), "mount-points"),
         propagation="rshared" if shared else "rslave",
     )
 

@@ -18,6 +18,8 @@ class Overlay(Operation, frozen=True, kw_only=True, tag="overlay"):
     layers: tuple[str, ...]
     upper: str
     work: str
+    base: str
+    """The layer below all others: mount points that an image may lack, so that none has to be made in ``upper``."""
     propagation: str = "rslave"
     """Of everything in the mount namespace before the root is made."""
 

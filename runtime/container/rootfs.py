@@ -67,7 +67,8 @@ class Root:
     def _overlay(self, operation: Operation) -> None:
         flag, _ = mounts.PROPAGATION[operation.get("propagation", "rslave")]
         syscalls.mount(None, b"/", None, flag | syscalls.MS_REC)
-        layers = [os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in operation["layers"]]
+        paths = (*operation["layers"], operation["base"])
+        layers = [os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in paths]
         directories = []
         for path in (operation["upper"], operation["work"]):
             if not os.path.isdir(path):
