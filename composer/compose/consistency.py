@@ -10,7 +10,7 @@ from typing import Any
 
 from composer.compose.nearest import nearest
 from composer.compose.problem import Problem, raise_all
-from composer.compose.selection import is_enabled
+from composer.compose.profiles import is_enabled
 from composer.compose.trace import Path
 
 

@@ -7,6 +7,7 @@ import msgspec
 from composer.compose.errors import ComposeError
 from composer.compose.model import Project, Service
 from composer.compose.nearest import nearest
+from composer.compose.profiles import is_enabled
 
 
 def find_service(project: Project, name: str) -> Service:
@@ -29,11 +30,6 @@ def with_profiles(project: Project, profiles: tuple[str, ...]) -> Project:
     return msgspec.structs.replace(
         project, services=services, disabled_services=disabled, profiles=tuple(dict.fromkeys(profiles))
     )
-
-
-def is_enabled(wanted: tuple[str, ...] | list[str], profiles: tuple[str, ...]) -> bool:
-    """Whether a service of the profiles ``wanted`` is active when ``profiles`` are."""
-    return not wanted or "*" in profiles or any(p in profiles for p in wanted)
 
 
 def select(project: Project, names: tuple[str, ...], *, include_deps: bool = True) -> Project:

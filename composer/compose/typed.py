@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from composer.compose import model
 from composer.compose.decoding import decode
+from composer.compose.profiles import is_enabled
 from composer.compose.quantities import Size
-from composer.compose.selection import is_enabled
 
 if TYPE_CHECKING:
     from composer.compose.tree import Tree
