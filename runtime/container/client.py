@@ -440,8 +440,10 @@ def inherit(environment: Mapping[str, str] = os.environ) -> Inheritance:
 
 
 def write_spec(spec: LaunchSpec) -> None:
-    """Put ``launch.json`` into the container's run directory, readable by the owner only."""
+    """Put ``launch.json`` into the container's run directory, readable by the owner only. From then on the container
+    counts as started: how it ended the last time is forgotten before."""
     os.makedirs(spec.run_dir, mode=0o700, exist_ok=True)
+    status_file.clear(spec.state_dir)
     path = os.path.join(spec.run_dir, "launch.json")
     fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

@@ -106,11 +106,7 @@ class Shim:
         spec = self.spec
         state_dir, run_dir = spec["state_dir"], spec["run_dir"]
         with step("prepare"):
-            for path in (state_dir, os.path.join(state_dir, "log")):
-                with contextlib.suppress(FileExistsError):
-                    os.makedirs(path, 0o700)
-            status.clear(state_dir)
-            status.mark_started(run_dir, time.time_ns())
+            os.makedirs(os.path.join(state_dir, "log"), 0o700, exist_ok=True)
             if spec["log"]["driver"] != "none":
                 self._log = LogWriter(
                     os.path.join(state_dir, "log"),

@@ -59,14 +59,6 @@ def clear(state_dir: str | Path) -> None:
         pass
 
 
-def mark_started(run_dir: str | Path, started_at: int) -> None:
-    """Leave a note that the container was started since the last reboot."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    fd = os.open(os.path.join(run_dir, "started"), flags, 0o600)
-    os.write(fd, b"%d" % started_at)
-    os.close(fd)
-
-
 def killed(started_at: int) -> ExitStatus:
     """The status of a container whose shim died before it could write one."""
     return ExitStatus(
@@ -79,9 +71,9 @@ def killed(started_at: int) -> ExitStatus:
 
 
 def interrupted(run_dir: str | Path) -> ExitStatus | None:
-    """:func:`killed` when the container was started since the last reboot (there is no status, and no shim)."""
+    """:func:`killed` when the container was started since the last reboot: ``launch.json`` is there (and neither a
+    status nor a shim)."""
     try:
-        with open(os.path.join(run_dir, "started"), "rb") as file:
-            return killed(int(file.read(32) or 0))
-    except (OSError, ValueError):
+        return killed(os.stat(os.path.join(run_dir, "launch.json")).st_mtime_ns)
+    except OSError:
         return None
