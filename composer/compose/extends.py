@@ -1,0 +1,133 @@
+"""``extends``: a service that begins as another one, of the same file or of another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from posixpath import dirname, isabs, join, normpath
+from typing import Any
+
+from composer.compose.canonical import canonical_service
+from composer.compose.merging import merge
+from composer.compose.nearest import nearest
+from composer.compose.paths import resolve_paths
+from composer.compose.problem import Problem
+from composer.compose.sources import Sources
+from composer.compose.trace import Path, brought, copied, origin_of
+from composer.compose.yaml_text import drop_paths
+
+Place = tuple[str, str]
+"""A file and a service in it."""
+
+
+@dataclass(frozen=True)
+class _File:
+    """The services of a file, and what its own tags drop from what its services extend."""
+
+    path: str
+    directory: str
+    services: dict[str, Any]
+    dropped: tuple[Path, ...]
+
+
+def apply_extends(
+    tree: dict[str, Any],
+    path: str,
+    directory: str,
+    dropped: tuple[Path, ...],
+    sources: Sources,
+    environment: Mapping[str, str],
+) -> None:
+    """Replace every ``extends`` in the services of one file's tree. Raises :class:`Problem`."""
+    services = tree.get("services")
+    if not isinstance(services, dict):
+        return
+    if not any(isinstance(service, dict) and "extends" in service for service in services.values()):
+        return
+    resolver = _Resolver(sources, environment, tree)
+    for name in list(services):
+        services[name] = resolver.resolve(name, _File(path, directory, services, dropped), ())
+
+
+@dataclass
+class _Resolver:
+    sources: Sources
+    environment: Mapping[str, str]
+    tree: dict[str, Any]
+
+    def resolve(self, name: str, file: _File, seen: tuple[Place, ...]) -> Any:
+        service = file.services.get(name)
+        if not isinstance(service, dict) or service.get("extends") is None:
+            return service
+        extends = service["extends"]
+        reference, other = self._reference(name, extends)
+        place = (file.path, name)
+        if place in seen:
+            chain = " -> ".join(
+                f"{service} in {path}" for path, service in (*seen[seen.index(place) :], place)
+            )
+            raise self._problem(f"circular reference: {chain}", name)
+        base_file = self._base_file(name, reference, other, file)
+        base = self.resolve(reference, base_file, (*seen, place))
+        if base is None:
+            return service
+        base = copied(base)
+        if self.sources.traced:
+            via = origin_of({"extends": extends}, ("extends", "service")) or origin_of(service, ("extends",))
+            if via is not None:
+                base = brought(base, via)
+        drop_paths({"services": {name: base}}, file.dropped)
+        own = {key: value for key, value in service.items() if key != "extends"}
+        merged: dict[str, Any] = merge(base, copied(own), ("services", name))
+        merged.pop("extends", None)
+        return merged
+
+    def _reference(self, name: str, extends: Any) -> tuple[str, str]:
+        if isinstance(extends, str):
+            return extends, ""
+        if isinstance(extends, dict):
+            reference, other = extends.get("service"), extends.get("file", "")
+            if isinstance(reference, str) and isinstance(other, str):
+                return reference, other
+            raise self._problem(f"services.{name}.extends.service is required", name)
+        raise self._problem(f"services.{name}.extends must be a string or a mapping", name)
+
+    def _base_file(self, name: str, reference: str, other: str, file: _File) -> _File:
+        found = self._load(name, reference, other, file) if other else file
+        if reference not in found.services:
+            where = f" in {other}" if other else ""
+            close = nearest(reference, found.services)
+            raise self._problem(
+                f'cannot extend service "{name}" in {file.path}: service "{reference}" not found{where}',
+                name,
+                hint=f"did you mean {close}?" if close else "",
+            )
+        return found
+
+    def _load(self, name: str, reference: str, other: str, file: _File) -> _File:
+        path = normpath(other if isabs(other) else join(file.directory, other))
+        if not self.sources.reader.is_file(path):
+            raise self._problem(
+                f'cannot extend service "{name}": open {path}: no such file or directory',
+                name,
+                hint="file: is relative to the file that it stands in",
+            )
+        merged: dict[str, Any] = {}
+        dropped: tuple[Path, ...] = ()
+        for document in self.sources.documents(path, self.environment):
+            drop_paths(merged, document.dropped)
+            merged = merge(merged, document.tree)
+            dropped = (*dropped, *document.dropped)
+        services = merged.get("services")
+        if not isinstance(services, dict):
+            services = {}
+        directory = dirname(path)
+        for key, service in services.items():
+            if isinstance(service, dict):
+                canonical_service(service, ("services", key), lenient=True)
+        if self.sources.options.resolve_paths:
+            resolve_paths({"services": services}, directory, self.sources.home)
+        return _File(path, directory, services, dropped)
+
+    def _problem(self, message: str, name: str, *, hint: str = "") -> Problem:
+        return Problem(message, ("services", name, "extends"), hint=hint, tree=self.tree)

@@ -1,0 +1,246 @@
+"""From a request to one merged tree: every file read, interpolated, extended, included and merged in turn.
+
+The order of the stages is Docker Compose's, since it shows: variables are replaced before files are merged, a service
+is extended within its file, every step of the merge has to be valid. A tree is loaded without places first; when that
+goes wrong it is loaded once more with them, and the error says where.
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Mapping
+from typing import Any
+
+from composer.compose.canonical import canonical
+from composer.compose.consistency import check, check_rules
+from composer.compose.defaults import set_defaults
+from composer.compose.envfiles import resolve_environment
+from composer.compose.errors import ComposeError
+from composer.compose.extends import apply_extends
+from composer.compose.files import Found, check_name, find, normalised_name
+from composer.compose.including import apply_include
+from composer.compose.interpolation import Variables, interpolate
+from composer.compose.merging import enforce_unicity, merge
+from composer.compose.normalise import normalise
+from composer.compose.paths import resolve_paths
+from composer.compose.problem import Problem
+from composer.compose.request import LoadRequest, Reader
+from composer.compose.schema import validate
+from composer.compose.sources import Sources
+from composer.compose.trace import key_origin_of, locations, origin_of
+from composer.compose.tree import Tree
+from composer.compose.yaml_text import drop_paths
+from runtime.errors import Location
+
+
+def load_tree(request: LoadRequest, reader: Reader) -> Tree:
+    """Raises :class:`ComposeError` with places, NotFound when there is no file."""
+    try:
+        return _load(request, reader, traced=False)[0]
+    except Problem:
+        pass
+    return _load_traced(request, reader)
+
+
+def locate(request: LoadRequest, reader: Reader, problem: Problem) -> ComposeError:
+    """An error of a later stage with its places, by the path that it has."""
+    tree, sources = _load(request, reader, traced=True)
+    return located(problem, tree.tree, sources)
+
+
+def _load_traced(request: LoadRequest, reader: Reader) -> Tree:
+    sources = _sources(request, reader, traced=True)
+    try:
+        return _load(request, reader, traced=True, sources=sources)[0]
+    except Problem as problem:
+        raise located(problem, problem.tree, sources) from None
+
+
+def located(problem: Problem, tree: Any, sources: Sources) -> ComposeError:
+    """``problem`` and what came with it as one error: the first tells, all are shown with their places."""
+    places = _places(problem, tree, sources)
+    message = problem.message
+    for other in problem.more:
+        found = _places(other, other.tree if other.tree is not None else tree, sources)
+        message += f"\n{_where(found)}{other.message}" + (f" ({other.hint})" if other.hint else "")
+    return ComposeError(message, hint=problem.hint, exit_status=problem.exit_status, locations=places)
+
+
+def _where(places: tuple[Location, ...]) -> str:
+    if not places:
+        return ""
+    first = places[0]
+    return f"{first.file}:{first.line}:{first.column}: "
+
+
+def _places(problem: Problem, tree: Any, sources: Sources) -> tuple[Location, ...]:
+    origin = problem.at
+    if origin is None and tree is not None:
+        origin = (key_origin_of if problem.at_key else origin_of)(tree, problem.path)
+    if origin is not None and origin.file not in sources.lines and sources.reader.is_file(origin.file):
+        sources.note(origin.file, sources.reader.read(origin.file) or b"")
+    return locations(origin, problem.path, sources.lines)
+
+
+def _sources(request: LoadRequest, reader: Reader, *, traced: bool) -> Sources:
+    return Sources(
+        reader=reader,
+        options=request.options,
+        stdin=request.stdin,
+        home=request.env.get("HOME") or os.path.expanduser("~"),
+        traced=traced,
+    )
+
+
+def _load(
+    request: LoadRequest, reader: Reader, *, traced: bool, sources: Sources | None = None
+) -> tuple[Tree, Sources]:
+    sources = sources or _sources(request, reader, traced=traced)
+    found = find(request, reader)
+    if traced:
+        for path, data in found.texts.items():
+            sources.note(path, data)
+    return _Loader(sources, found).load(), sources
+
+
+class _Loader:
+    """One load."""
+
+    def __init__(self, sources: Sources, found: Found) -> None:
+        self.sources = sources
+        self.options = sources.options
+        self.found = found
+        self.environment = dict(found.environment)
+
+    def load(self) -> Tree:
+        found, options = self.found, self.options
+        name = found.name or self._name_in_files() or found.default_name
+        if not name:
+            raise ComposeError(
+                "project name must not be empty",
+                hint="the directory's name has no letter or digit: name the project with -p or name:",
+            )
+        self.environment["COMPOSE_PROJECT_NAME"] = name
+        tree = self.model(found.files, found.directory, self.environment, ())
+        try:
+            unready: dict[str, str] = {}
+            if options.normalize:
+                normalise(tree, name, self.environment)
+            else:
+                tree["name"] = name
+            if options.check_consistency:
+                check(tree, found.profiles)
+            if options.resolve_env:
+                unready = resolve_environment(
+                    tree, self.environment, self.sources.reader, found.directory, found.profiles
+                )
+        except Problem as problem:
+            if problem.tree is None:
+                problem.tree = tree
+            raise
+        warnings = Variables({}, unset=self.sources.unset).warnings()
+        return Tree(
+            name=name,
+            working_dir=found.directory,
+            tree=tree,
+            compose_files=found.files,
+            env_files=found.env_files,
+            environment=self.environment,
+            profiles=found.profiles,
+            warnings=(*warnings, *self.sources.warnings),
+            unready=unready,
+            lines=self.sources.lines,
+        )
+
+    def _name_in_files(self) -> str:
+        """``name:`` of the last file that has one, with variables replaced."""
+        from composer.compose.yaml_text import parse_documents
+
+        name = ""
+        for path in self.found.files:
+            data = self.sources.read(path)
+            if b"name" not in data:
+                continue
+            for document in parse_documents(data, path, traced=self.sources.traced):
+                tree = document.tree
+                if isinstance(tree, dict) and isinstance(tree.get("name"), str):
+                    holder = {"name": tree["name"]}
+                    if self.options.interpolate:
+                        try:
+                            interpolate(holder, Variables(self.environment))
+                        except Problem as problem:
+                            problem.tree = tree
+                            raise
+                    name = normalised_name(holder["name"])
+        return check_name(name) if name else ""
+
+    def model(
+        self,
+        files: tuple[str, ...],
+        directory: str,
+        environment: Mapping[str, str],
+        including: tuple[str, ...],
+    ) -> dict[str, Any]:
+        """The canonical tree of ``files`` with absolute paths: of a project, or of an include."""
+        tree: dict[str, Any] = {}
+        for path in files:
+            for document in self.sources.documents(path, environment):
+                try:
+                    tree = self._add(
+                        tree, document.tree, document.dropped, path, directory, environment, including
+                    )
+                except Problem as problem:
+                    if problem.tree is None:
+                        problem.tree = document.tree
+                    raise
+        try:
+            canonical(tree, lenient=not self.options.interpolate)
+            enforce_unicity(tree)
+            set_defaults(tree)
+            check_rules(tree)
+            if self.options.resolve_paths:
+                resolve_paths(tree, directory, self.sources.home)
+        except Problem as problem:
+            if problem.tree is None:
+                problem.tree = tree
+            raise
+        return tree
+
+    def _add(
+        self,
+        tree: dict[str, Any],
+        own: dict[str, Any],
+        dropped: tuple[tuple[str | int, ...], ...],
+        path: str,
+        directory: str,
+        environment: Mapping[str, str],
+        including: tuple[str, ...],
+    ) -> dict[str, Any]:
+        """One document over what came before it."""
+        apply_extends(
+            own, path, self.sources.directory_of(path, directory), dropped, self.sources, environment
+        )
+        drop_paths(tree, dropped)
+        apply_include(
+            own,
+            directory,
+            dropped,
+            self.sources,
+            environment,
+            including or ((path,) if path != "-" else ()),
+            self.model,
+        )
+        merged: dict[str, Any] = merge(tree, own)
+        try:
+            enforce_unicity(merged)
+            validate(merged)
+        except Problem as problem:
+            problem.tree = merged
+            raise
+        if "version" in merged:
+            del merged["version"]
+            self.sources.warnings[
+                f"{path}: the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential"
+                " confusion"
+            ] = None
+        return merged

@@ -1,0 +1,81 @@
+"""Reading one Compose file: text to trees with variables replaced and types cast, remembered for errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from posixpath import dirname
+from typing import Any
+
+from composer.compose.casting import cast
+from composer.compose.errors import ComposeError
+from composer.compose.files import STANDARD_INPUT
+from composer.compose.interpolation import Variables, interpolate
+from composer.compose.problem import Problem
+from composer.compose.request import Options, Reader
+from composer.compose.yaml_text import Document, parse_documents
+
+
+@dataclass
+class Sources:
+    """Everything that is read for one project."""
+
+    reader: Reader
+    options: Options
+    stdin: str | None
+    home: str
+    traced: bool
+    """Whether values carry their places (``composer.compose.trace``)."""
+    lines: dict[str, list[str]] = field(default_factory=dict)
+    unset: dict[str, None] = field(default_factory=dict)
+    """Variables that were named and are not set."""
+    warnings: dict[str, None] = field(default_factory=dict)
+
+    def read(self, path: str) -> bytes:
+        """A file's content. Raises :class:`ComposeError` when it is not there."""
+        if path == STANDARD_INPUT:
+            data = (self.stdin or "").encode()
+        else:
+            found = self.reader.read(path) if not self.reader.is_dir(path) else None
+            if found is None:
+                problem = "is a directory" if self.reader.is_dir(path) else "no such file or directory"
+                raise ComposeError(f"open {path}: {problem}", exit_status=14)
+            data = found
+        if self.traced:
+            self.note(path, data)
+        return data
+
+    def note(self, path: str, data: bytes) -> None:
+        """Remember the lines of a file that errors may show."""
+        self.lines[path] = data.decode("utf-8", "replace").splitlines()
+
+    def documents(self, path: str, environment: Mapping[str, str]) -> list[Document]:
+        """A file's documents, interpolated and cast. Raises :class:`Problem`."""
+        documents = parse_documents(self.read(path), path, traced=self.traced)
+        for document in documents:
+            if not isinstance(document.tree, dict):
+                raise Problem(
+                    "top-level object must be a mapping", tree=document.tree, hint="begin with services:"
+                )
+            if self.options.interpolate:
+                self.interpolate(document.tree, environment)
+            _fill_empty(document.tree)
+        return documents
+
+    def interpolate(self, tree: dict[str, Any], environment: Mapping[str, str]) -> None:
+        """Replace variables and cast, in place."""
+        variables = Variables(environment)
+        try:
+            interpolate(tree, variables)
+            cast(tree)
+        except Problem as problem:
+            problem.tree = tree
+            raise
+        self.unset.update(variables.unset)
+
+    def directory_of(self, path: str, fallback: str) -> str:
+        return fallback if path == STANDARD_INPUT else dirname(path)
+
+
+def _fill_empty(tree: dict[str, Any]) -> None:
+    """Sections without content are empty, not null: the schema takes no null there."""
