@@ -6,10 +6,12 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
+import trio
 
 from composer.api.http import find_composer_error, internal_error
 from composer.api.interface import Emit, Engine
@@ -45,6 +47,9 @@ from runtime.errors import ComposerError
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=msgspec.Struct)
 _encoder = msgspec.json.Encoder()
+
+QUEUED_EVENTS = 1024
+"""Lines that may wait for a slow client before the work that they tell of waits, too."""
 
 
 def routes(engine: Engine) -> list[Route]:
@@ -84,11 +89,19 @@ class ProjectRoutes:
             asked = await request.json(type_)
 
             async def produce(sink: Sink) -> None:
-                async def emit(event: Event) -> None:
-                    await sink.send(_encoder.encode(event) + b"\n")
-
                 await sink.send(b"")
-                await emit(await _outcome(act(asked, emit), request.path))
+                queue, lines = trio.open_memory_channel[bytes](QUEUED_EVENTS)
+
+                async def emit(event: Event) -> None:
+                    await queue.send(_encoder.encode(event) + b"\n")
+
+                broken: list[Exception] = []
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_write, lines, sink, broken, nursery.cancel_scope)
+                    async with queue:
+                        await emit(await _outcome(act(asked, emit), request.path))
+                if broken:
+                    raise broken[0]
 
             return Streaming(produce, NDJSON)
 
@@ -102,6 +115,24 @@ class ProjectRoutes:
 
     async def list_projects(self, request: Request) -> Answer:
         return json_response(self.engine.projects.list_projects(request.query.flag("all")))
+
+
+async def _write(
+    lines: trio.MemoryReceiveChannel[bytes], sink: Sink, broken: list[Exception], work: trio.CancelScope
+) -> None:
+    """Send the lines of many tasks one after the other, together what is there together. When the client is gone,
+    ``work`` is cancelled."""
+    async for line in lines:
+        batch = [line]
+        with suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                batch.append(lines.receive_nowait())
+        try:
+            await sink.send(b"".join(batch))
+        except Exception as error:
+            broken.append(error)
+            work.cancel()
+            return
 
 
 async def _outcome(work: Awaitable[ResultEvent], path: str) -> ResultEvent | ErrorEvent:
