@@ -7,8 +7,7 @@ unquoted and double-quoted values variables are replaced (from the environment f
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 from composer.compose.interpolation import Malformed, Required, Variables, substitute
 from composer.compose.problem import Problem
@@ -76,23 +75,11 @@ class _Layered(Mapping[str, str]):
             value = self._own.get(name)
         return self._earlier[name] if value is None else value
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[str]:
         return iter(self._own)
 
     def __len__(self) -> int:
         return len(self._own)
-
-
-class _Layers(dict[str, str]):
-    """The environment, then what the file has said so far, then what files before it said."""
-
-    def __init__(self, lookup: Lookup, own: Mapping[str, str], earlier: Mapping[str, str]) -> None:
-        super().__init__({**earlier, **own})
-        self._lookup = lookup
-
-    def get(self, name: str, default: Any = None) -> Any:
-        value = self._lookup(name)
-        return super().get(name, default) if value is None else value
 
 
 class _Parser:
@@ -194,7 +181,7 @@ class _Parser:
         if "$" not in value:
             return value
         try:
-            return substitute(value, Variables(_Layers(self.lookup, self.found, self.earlier)))
+            return substitute(value, self.variables)
         except Required as error:
             raise self._problem(f"required variable {error}", position) from None
         except Malformed:
