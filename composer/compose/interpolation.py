@@ -15,7 +15,7 @@ from typing import Any
 from composer.compose.problem import Problem
 from composer.compose.trace import Path, like
 
-_NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
 MAX_NESTED = 100
 
@@ -112,7 +112,7 @@ def _substitute(text: str, variables: Variables, depth: int) -> str:
             end = closing_brace(text, dollar + 2)
             parts.append(_braced(text[dollar + 2 : end], variables, depth))
             position = end + 1
-        elif name := _NAME.match(text, dollar + 1):
+        elif name := NAME.match(text, dollar + 1):
             parts.append(_plain(name.group(), variables))
             position = name.end()
         else:
@@ -149,7 +149,7 @@ def _plain(name: str, variables: Variables) -> str:
 
 
 def _braced(expression: str, variables: Variables, depth: int) -> str:
-    found = _NAME.match(expression)
+    found = NAME.match(expression)
     if found is None:
         raise Malformed("there is no name")
     name, rest = found.group(), expression[found.end() :]

@@ -11,7 +11,12 @@ def load_project(request: LoadRequest, reader: Reader) -> Project:
 
     Raises :class:`ComposeError` with the places of what is wrong, innermost first.
     """
-    from composer.compose.pipeline import load_tree
+    from composer.compose.pipeline import load_tree, locate
+    from composer.compose.problem import Problem
     from composer.compose.typed import typed_project
 
-    return typed_project(load_tree(request, reader))
+    tree = load_tree(request, reader)
+    try:
+        return typed_project(tree)
+    except Problem as problem:
+        raise locate(request, reader, problem) from None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}\Z")
 PROTOCOLS = ("tcp", "udp", "sctp")
 
 
@@ -77,10 +80,12 @@ def _unbracketed(address: str) -> str:
 
 
 def _is_address(text: str) -> bool:
-    from socket import AF_INET, AF_INET6, inet_pton
+    if _IPV4.match(text):
+        return True
+    from ipaddress import IPv6Address
 
     try:
-        inet_pton(AF_INET6 if ":" in text else AF_INET, text)
-    except (OSError, ValueError):
+        IPv6Address(text)
+    except ValueError:
         return False
-    return True
+    return "%" not in text

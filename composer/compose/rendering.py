@@ -36,9 +36,37 @@ class Form:
         self.inner = inner
 
 
-def document(tree: dict[str, Any], services: Iterable[str], *, is_json: bool) -> dict[str, Any]:
-    """What ``config`` prints of a whole tree: ``services`` are the active ones. Raises :class:`Problem`."""
-    return arrange(decode(tree), services, is_json=is_json)
+def document(
+    tree: dict[str, Any], services: Iterable[str], *, is_json: bool, with_env_files: bool = False
+) -> dict[str, Any]:
+    """What ``config`` prints of a tree: ``services`` are those chosen. Files of variables and labels, whose content is
+    in the services, are printed only ``with_env_files``. Raises :class:`Problem`."""
+    values = decode(tree)
+    if not with_env_files:
+        for service in (values.get("services") or {}).values():
+            service.pop("env_file", None)
+            service.pop("label_file", None)
+    return arrange(values, services, is_json=is_json)
+
+
+def undecoded(tree: dict[str, Any]) -> dict[str, Any]:
+    """The tree as ``config --no-interpolate`` prints it: long forms, keys sorted, values as they are written."""
+    made: dict[str, Any] = _plain(tree)
+    return made
+
+
+def render(values: dict[str, Any], *, is_json: bool, escape_dollars: bool = True) -> str:
+    """The text of a document; a ``$`` is doubled, so that reading it again gives the same."""
+    if is_json:
+        import json
+
+        text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+        text = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    else:
+        from composer.compose.yaml_writer import to_yaml
+
+        text = to_yaml(values)
+    return text.replace("$", "$$") if escape_dollars else text
 
 
 def arrange(values: dict[str, Any], services: Iterable[str], *, is_json: bool) -> dict[str, Any]:
@@ -54,7 +82,7 @@ def arrange(values: dict[str, Any], services: Iterable[str], *, is_json: bool) -
         section = values.get(kind) or {}
         found = {}
         for key in sorted(section):
-            if kind == "models" or key in used[kind]:
+            if key in used[kind]:
                 found[str(key)] = _shown(form, section[key] or {}, is_json)
         if found and not (kind == "models" and is_json):
             made[kind] = found
@@ -266,4 +294,4 @@ _SECTIONS = {
     "models": Form("name model context_size runtime_flags"),
 }
 
-__all__ = ["arrange", "document", "used_resources"]
+__all__ = ["arrange", "document", "render", "undecoded", "used_resources"]

@@ -60,13 +60,9 @@ def validate(tree: dict[str, Any], *, partial: bool = False) -> None:
 def load_schema() -> Node:
     """``schemas/compose.json``."""
     import json
-    import os
+    from pkgutil import get_data
 
-    import schemas
-
-    path = os.path.join(os.path.dirname(schemas.__file__), "compose.json")
-    with open(path, encoding="utf-8") as file:
-        schema: Node = json.load(file)
+    schema: Node = json.loads(get_data("schemas", "compose.json") or b"")
     return schema
 
 

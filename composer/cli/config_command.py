@@ -1,0 +1,193 @@
+"""``config``: check, resolve and print the Compose file, in this process: no engine, no root."""
+
+from __future__ import annotations
+
+from composer.cli.arguments import Arguments, Command, Flag, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from composer.cli.session import Session
+    from composer.compose.tree import Tree
+
+LISTS = (
+    "services",
+    "volumes",
+    "networks",
+    "models",
+    "hash",
+    "profiles",
+    "images",
+    "variables",
+    "environment",
+)
+"""Flags that ask for something else than the document, in the order in which the first one counts."""
+
+
+def run_config(session: Session, arguments: Arguments) -> int:
+    """Load the project and print what was asked for."""
+    form = arguments.text("format")
+    asked = next((name for name in LISTS if arguments.text(name) or arguments.has(name)), "")
+    if asked == "hash" and not arguments.text("hash"):
+        asked = ""
+    if form not in ("", "yaml", "json", "table") and not asked:
+        raise UsageError(f'unsupported format "{form}"', hint="yaml or json", is_flag=True)
+    if form != "json":
+        return _run(session, arguments, asked, form)
+    from runtime.errors import ComposerError
+
+    try:
+        return _run(session, arguments, asked, form)
+    except ComposerError as error:
+        import sys
+
+        from composer.cli.config_errors import to_json
+
+        sys.stderr.write(to_json(error))
+        return error.exit_status
+
+
+def _run(session: Session, arguments: Arguments, asked: str, form: str) -> int:
+    from composer.compose.problem import Problem
+
+    loading = _Loading(session, arguments, interpolate=asked != "variables")
+    try:
+        text = loading.listed(asked, form) if asked else loading.document(form)
+    except Problem as problem:
+        raise loading.located(problem) from None
+    _print(session, arguments, text)
+    return 0
+
+
+class _Loading:
+    """One project, and what is printed of it."""
+
+    def __init__(self, session: Session, arguments: Arguments, *, interpolate: bool) -> None:
+        from composer.cli.disk import Disk
+        from composer.compose.pipeline import load_tree
+        from composer.compose.request import LoadRequest, Options
+
+        self.session = session
+        self.arguments = arguments
+        self.interpolate = interpolate and not arguments.is_on("no-interpolate")
+        source = session.source()
+        self.reader = Disk()
+        self.request = LoadRequest(
+            cwd=source["cwd"],
+            files=tuple(source.get("files", ())),
+            project_name=source.get("project_name", ""),
+            project_directory=source.get("project_directory", ""),
+            profiles=tuple(source.get("profiles", ())),
+            env_files=tuple(source.get("env_files", ())),
+            env=source["env"],
+            stdin=source.get("stdin"),
+            options=Options(
+                interpolate=self.interpolate,
+                normalize=not arguments.is_on("no-normalize"),
+                resolve_paths=not arguments.is_on("no-path-resolution"),
+                check_consistency=self.interpolate and not arguments.is_on("no-consistency"),
+                resolve_env=self.interpolate and not arguments.is_on("no-env-resolution"),
+            ),
+        )
+        self.tree: Tree = load_tree(self.request, self.reader)
+        for warning in self.tree.warnings:
+            session.warn(warning)
+
+    def located(self, problem: Any) -> Exception:
+        from composer.compose.pipeline import locate
+
+        return locate(self.request, self.reader, problem)
+
+    def names(self) -> list[str]:
+        """The services that the command line and the profiles choose, sorted."""
+        from composer.compose.choice import chosen_services
+
+        return chosen_services(self.tree.tree, self.arguments.words, self.tree.profiles, self.tree.unready)
+
+    def document(self, form: str) -> str:
+        from composer.compose.rendering import document, render
+
+        if self.interpolate:
+            values = document(
+                self.tree.tree,
+                self.names(),
+                is_json=form == "json",
+                with_env_files=self.arguments.is_on("no-env-resolution"),
+            )
+        else:
+            from composer.compose.rendering import undecoded
+
+            values = undecoded(self.tree.tree)
+        if self.arguments.is_on("resolve-image-digests") or self.arguments.is_on("lock-image-digests"):
+            from composer.cli.config_digests import lock_images
+
+            values = lock_images(values, self.session.env, only=self.arguments.is_on("lock-image-digests"))
+        return render(values, is_json=form == "json", escape_dollars=self.interpolate)
+
+    def listed(self, asked: str, form: str) -> str:
+        from composer.cli import config_lists
+
+        if asked == "variables":
+            return config_lists.variables(self.tree.tree, form)
+        if asked == "environment":
+            return config_lists.environment(self.tree.environment)
+        if asked == "profiles":
+            return config_lists.profiles(self.tree.tree)
+        if not self.interpolate and asked in ("services", "volumes", "networks", "models"):
+            return "".join(f"{name}\n" for name in self.tree.tree.get(asked) or ())
+        names = self.names()
+        if asked == "services":
+            return "".join(f"{name}\n" for name in names)
+        if asked == "hash":
+            return config_lists.hashes(self.tree, names, self.arguments.text("hash"))
+        if asked == "images":
+            return config_lists.images(self.tree.tree, names, self.tree.name)
+        return config_lists.resources(self.tree.tree, names, asked)
+
+
+def _print(session: Session, arguments: Arguments, text: str) -> None:
+    if arguments.is_on("quiet"):
+        return
+    path = arguments.text("output")
+    if not path:
+        session.write(text)
+        return
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        from runtime.errors import ComposerError
+
+        raise ComposerError(f"write {path}: {error.strerror}") from error
+
+
+_CONFIG = Command(
+    "config [OPTIONS] [SERVICE...]",
+    "Check, resolve and print the Compose file in canonical form",
+    run_config,
+    (
+        Flag("environment", help="Print the environment that variables are taken from"),
+        Flag("format", kind="string", help="Form of the output (yaml | json); with json errors are JSON too"),
+        Flag("hash", kind="string", help='Print configuration hashes of services ("*" for all)'),
+        Flag("images", help="Print the names of images"),
+        Flag("lock-image-digests", help="Print an override file that pins images to digests"),
+        Flag("models", help="Print the names of models"),
+        Flag("networks", help="Print the names of networks"),
+        Flag("no-consistency", help="Do not check whether what is referred to is there"),
+        Flag("no-env-resolution", help="Do not read the env files of services"),
+        Flag("no-interpolate", help="Do not replace variables"),
+        Flag("no-normalize", help="Do not fill in what the file leaves to defaults"),
+        Flag("no-path-resolution", help="Do not make paths absolute"),
+        Flag("output", "o", "string", "Write to a file"),
+        Flag("profiles", help="Print the names of profiles"),
+        Flag("quiet", "q", help="Only check, print nothing"),
+        Flag("resolve-image-digests", help="Pin images to digests"),
+        Flag("services", help="Print the names of services"),
+        Flag("variables", help="Print variables and their defaults"),
+        Flag("volumes", help="Print the names of volumes"),
+    ),
+    needs_root=False,
+)
+
+COMMANDS = {"config": _CONFIG, "convert": _CONFIG}

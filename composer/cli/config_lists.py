@@ -1,0 +1,90 @@
+"""The lists that ``config`` prints instead of the document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from composer.compose.tree import Tree
+from composer.compose.variables import variables_of
+
+
+def _lines(values: Any) -> str:
+    return "".join(f"{value}\n" for value in values)
+
+
+def environment(values: Mapping[str, str]) -> str:
+    return _lines(f"{name}={values[name]}" for name in sorted(values))
+
+
+def profiles(tree: dict[str, Any]) -> str:
+    found = {str(p) for s in (tree.get("services") or {}).values() for p in (s or {}).get("profiles") or ()}
+    return _lines(sorted(found))
+
+
+def resources(tree: dict[str, Any], names: Sequence[str], kind: str) -> str:
+    """Keys of the networks, volumes or models that the services use."""
+    from composer.compose.decoding import decode
+    from composer.compose.rendering import used_resources
+
+    services = decode(tree).get("services") or {}
+    used = used_resources({name: services[name] for name in names})[kind]
+    return _lines(str(key) for key in sorted(tree.get(kind) or ()) if key in used)
+
+
+def images(tree: dict[str, Any], names: Sequence[str], project: str) -> str:
+    """Each image once; one that is built and not named has the name that building gives it."""
+    services = tree.get("services") or {}
+    found = {
+        str(services[name].get("image") or f"{project}-{name}")
+        for name in names
+        if "provider" not in services[name]
+    }
+    return _lines(sorted(found))
+
+
+def hashes(tree: Tree, names: Sequence[str], wanted: str) -> str:
+    """``service hash`` for each of the services in ``wanted``, separated by commas ("*": all)."""
+    from composer.compose.hash import service_config_hash
+    from composer.compose.typed import typed_project
+
+    project = typed_project(tree)
+    chosen = names if wanted == "*" else [name.strip() for name in wanted.split(",")]
+    return _lines(f"{name} {service_config_hash(project.service(name))}" for name in sorted(chosen))
+
+
+def variables(tree: dict[str, Any], form: str) -> str:
+    """A table, or with ``--format`` a mapping."""
+    found = variables_of(tree)
+    if form not in ("json", "yaml"):
+        lines = [f"{'NAME':<20}{'REQUIRED':<20}{'DEFAULT VALUE':<20}ALTERNATE VALUE"]
+        for v in found.values():
+            required = "true" if v.is_required else "false"
+            lines.append(f"{v.name:<20}{required:<20}{v.default:<20}{v.alternative}".rstrip())
+        return _lines(lines)
+    if form == "json":
+        import json
+
+        document: dict[str, Any] = {
+            name: {
+                "Name": name,
+                "DefaultValue": v.default,
+                "PresenceValue": v.alternative,
+                "Required": v.is_required,
+            }
+            for name, v in sorted(found.items())
+        }
+        return json.dumps(document, indent=4, ensure_ascii=False) + "\n"
+    from composer.compose.yaml_writer import to_yaml
+
+    return to_yaml(
+        {
+            name: {
+                "name": name,
+                "defaultvalue": v.default,
+                "presencevalue": v.alternative,
+                "required": v.is_required,
+            }
+            for name, v in sorted(found.items())
+        }
+    )

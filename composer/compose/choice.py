@@ -1,0 +1,45 @@
+"""Which services of a tree a command line is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from composer.compose.errors import ComposeError
+from composer.compose.nearest import nearest
+from composer.compose.profiles import is_enabled
+
+
+def chosen_services(
+    tree: dict[str, Any], names: Sequence[str], profiles: Sequence[str], unready: Mapping[str, str]
+) -> list[str]:
+    """Sorted: all that ``profiles`` enable, or ``names`` and what they need. Naming a service enables its profiles.
+
+    Raises :class:`ComposeError` for a name that is not there, and for what is wrong (``unready``) with one that no
+    profile enables.
+    """
+    services: dict[str, Any] = tree.get("services") or {}
+    active = tuple(profiles)
+    for name in names:
+        service = services.get(name)
+        if service is None:
+            close = nearest(name, services)
+            hint = f"did you mean {close}?" if close else f"services: {', '.join(sorted(services)) or 'none'}"
+            raise ComposeError(f"no such service: {name}", hint=hint, status=404)
+        if name in unready:
+            raise ComposeError(unready[name])
+        if not is_enabled(service.get("profiles") or (), active):
+            active += tuple(service["profiles"])
+    enabled = [str(n) for n, s in services.items() if is_enabled((s or {}).get("profiles") or (), active)]
+    if not names:
+        return sorted(enabled)
+    found: dict[str, None] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found[name] = None
+        needed = services[name].get("depends_on") or {}
+        waiting.extend(str(n) for n in needed if n in enabled)
+    return sorted(found)
