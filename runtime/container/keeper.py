@@ -52,6 +52,10 @@ def main() -> NoReturn:
     os.umask(0o077)
     # A warning would look up source files, in a fork of this even inside a container, and print among its output.
     warnings.simplefilter("ignore")
+    # Whatever the command that started this one ignored: no container is to inherit it.
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     inherited = os.environ.pop(REPLACEMENT_ENVIRONMENT, "")
     keeper = Keeper(run_dir, core_argv)
     if inherited:

@@ -223,7 +223,7 @@ def cgroup_mounts(
     if links:
         result.append((f"{base}/*", Links(links=tuple(links))))
     if not config.privileged:
-        result.append((f"{base}/.", ReadOnly(paths=(base,))))
+        result.append((f"{base}/.", ReadOnly(paths=(base,), are_mounts=True)))
     return result
 
 

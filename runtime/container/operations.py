@@ -112,6 +112,8 @@ class ReadOnly(Operation, frozen=True, kw_only=True, tag="read_only"):
     """Make what is at ``paths`` read-only, where it exists."""
 
     paths: tuple[str, ...]
+    are_mounts: bool = False
+    """They are roots of mounts; else a read-only copy is put over them."""
 
 
 class Mask(Operation, frozen=True, kw_only=True, tag="mask"):

@@ -155,7 +155,7 @@ class Root:
             tree,
             target,
             attributes=syscalls.MOUNT_ATTR_RDONLY if operation.get("read_only") else 0,
-            recursive=operation.get("read_only_recursive", False),
+            recursive=operation.get("read_only_recursive", False) or not operation.get("recursive", True),
             propagation=operation.get("propagation", "rprivate"),
         )
 
@@ -273,24 +273,26 @@ class Root:
 
     def _read_only(self, operation: Operation) -> None:
         for path in operation["paths"]:
-            self._make_path_read_only(path)
+            try:
+                where = mounts.open_in_root(self.root, path)
+            except FileNotFoundError:
+                continue
+            try:
+                if operation.get("are_mounts"):
+                    mounts.make_read_only(where)
+                else:
+                    self._cover_read_only(where, path)
+            finally:
+                os.close(where)
 
-    def _make_path_read_only(self, path: str) -> None:
+    @staticmethod
+    def _cover_read_only(where: int, path: str) -> None:
+        """Put a read-only copy over what is not the root of a mount."""
+        tree = mounts.clone_tree(b"", directory=where, recursive=True)
         try:
-            where = mounts.open_in_root(self.root, path)
-        except FileNotFoundError:
-            return
-        try:
-            mounts.make_read_only(where)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            # Not the root of a mount: put a read-only copy of it over itself.
-            tree = mounts.clone_tree(b"", directory=where, recursive=True)
             mounts.attach(tree, where, attributes=syscalls.MOUNT_ATTR_RDONLY, recursive=True, what=path)
-            os.close(tree)
         finally:
-            os.close(where)
+            os.close(tree)
 
     def _mask(self, operation: Operation) -> None:
         for path in operation["paths"]:
@@ -348,10 +350,16 @@ class Root:
 def _make_like(path: str, model: int) -> None:
     """A directory with owner and mode of the one behind ``model``, there with both or not at all: those of an upper
     directory are the root's."""
-    fresh = path + ".new"
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(fresh, 0o700)
     state = os.fstat(model)
-    os.chown(fresh, state.st_uid, state.st_gid)
-    os.chmod(fresh, stat.S_IMODE(state.st_mode))
-    os.rename(fresh, path)
+    before = os.umask(0)
+    try:
+        if not state.st_uid and not state.st_gid:
+            os.mkdir(path, stat.S_IMODE(state.st_mode))
+            return
+        fresh = path + ".new"
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(fresh, stat.S_IMODE(state.st_mode))
+        os.chown(fresh, state.st_uid, state.st_gid)
+        os.rename(fresh, path)
+    finally:
+        os.umask(before)

@@ -102,10 +102,14 @@ def attach(
     On kernels without mount_setattr the attributes follow the attaching, and go for the topmost mount only."""
     flag, deep = PROPAGATION.get(propagation, (0, False))
     try:
-        if flag and flag != sys.MS_SHARED:
-            sys.mount_setattr(tree, b"", _empty(deep), 0, 0, flag)
-        if attributes:
-            sys.mount_setattr(tree, b"", _empty(recursive), attributes, 0)
+        set_now = 0 if flag == sys.MS_SHARED else flag
+        if set_now and attributes and deep == recursive:
+            sys.mount_setattr(tree, b"", _empty(deep), attributes, 0, set_now)
+        else:
+            if set_now:
+                sys.mount_setattr(tree, b"", _empty(deep), 0, 0, set_now)
+            if attributes:
+                sys.mount_setattr(tree, b"", _empty(recursive), attributes, 0)
     except OSError as error:
         if error.errno != errno.ENOSYS:
             raise
