@@ -96,6 +96,7 @@ class Engine:
         self.lifecycle.is_closing = True
         if not any(c.state.is_alive for c in self.registry.all()):
             self.firewall.remove()
+            self.recovery.leave()
         self.firewall.close()
         self.database.close()
 

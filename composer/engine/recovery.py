@@ -122,6 +122,12 @@ class Recovery:
         if rules or forwards:
             self.firewall.apply(FirewallState(networks=rules, forwards=frozenset(forwards)))
 
+    def leave(self) -> None:
+        """At the engine's end, when nothing runs: leave nothing in the kernel. What is needed is made again."""
+        for name in bridge.list_bridges(self.tag):
+            bridge.remove_bridge(name, self.tag)
+        self.cgroups.sweep(())
+
     def _sweep(self) -> None:
         """Remove what belongs to nobody: bridges, cgroups, directories."""
         known = {n.bridge for n in self.networks.list()}
