@@ -102,13 +102,25 @@ def next_extra(health: Health, schedule: Schedule) -> float | None:
     return None
 
 
-NEWS_GAPS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-"""Seconds between one early probe and the next while somebody waits; then only the schedule counts."""
+NEWS_GAPS = (0.0, 0.02, 0.05, 0.1, 0.2)
+STEADY_GAP, LATE_GAP = 0.25, 1.0
+STEADY_UNTIL, LATE_UNTIL = 40, 100
+"""Failures since the last news after which the gaps grow to ``LATE_GAP``, and after which only the schedule counts."""
+BUSY_SHARE = 4.0
+"""A probe that takes long is given at least so many times its duration until the next early one."""
 
 
-def next_early(failures: int) -> float | None:
-    """Seconds after the last early probe until the next, after ``failures`` early failures since the last news."""
-    return NEWS_GAPS[failures] if failures < len(NEWS_GAPS) else None
+def next_early(failures: int, duration: float = 0.0) -> float | None:
+    """Seconds after the last early probe until the next, after ``failures`` early failures since the last news.
+
+    Only while somebody waits. ``duration`` is how long the last probe took, in seconds."""
+    if failures >= LATE_UNTIL:
+        return None
+    if failures < len(NEWS_GAPS):
+        gap = NEWS_GAPS[failures]
+    else:
+        gap = STEADY_GAP if failures < STEADY_UNTIL else LATE_GAP
+    return max(gap, duration * BUSY_SHARE)
 
 
 WATCH_GAPS = ((2.0, 0.005), (15.0, 0.01), (60.0, 0.05), (float("inf"), 0.25))

@@ -64,6 +64,7 @@ class _Watch:
         self.last_scheduled = trio.current_time()
         self.last_probe = trio.current_time()
         self.early_failures = 0
+        self.last_duration = 0.0
         self.seen: tuple[frozenset[tuple[str, int]], int] = (frozenset(), 0)
 
     @property
@@ -88,7 +89,7 @@ class _Watch:
             if now >= counted:
                 return True
             if self.health.status == "starting" and self.container.waiters:
-                early = next_early(self.early_failures)
+                early = next_early(self.early_failures, self.last_duration)
                 if early is not None and now >= self.last_probe + early:
                     return False
                 due = min(counted, self.last_probe + early if early is not None else counted)
@@ -121,9 +122,11 @@ class _Watch:
 
     async def _probe(self, *, is_scheduled: bool) -> None:
         begun = time.time_ns()
+        clock = trio.current_time()
         code, output = await self.prober.run_probe(self.container, self.command, self.schedule.timeout)
         now = trio.current_time()
         self.last_probe = now
+        self.last_duration = now - clock
         if is_scheduled:
             self.last_scheduled = now
         if code:
