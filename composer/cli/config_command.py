@@ -109,16 +109,13 @@ class _Loading:
         from composer.compose.rendering import document, render
 
         if self.interpolate:
-            values = document(
-                self.tree.tree,
-                self.names(),
-                is_json=form == "json",
-                with_env_files=self.arguments.is_on("no-env-resolution"),
-            )
+            values = document(self.tree.tree, self.names(), is_json=form == "json")
         else:
             from composer.compose.rendering import undecoded
 
             values = undecoded(self.tree.tree)
+            if self.arguments.is_on("no-normalize"):
+                values.pop("name", None)
         if self.arguments.is_on("resolve-image-digests") or self.arguments.is_on("lock-image-digests"):
             from composer.cli.config_digests import lock_images
 

@@ -72,6 +72,11 @@ def _listed(value: Any, path: Path, lenient: bool) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _dns(value: Any, path: Path, lenient: bool) -> Any:
+    value = _listed(value, path, lenient)
+    return [item for item in value if item != ""] if isinstance(value, list) and "" in value else value
+
+
 def _ports(value: Any, path: Path, lenient: bool) -> Any:
     if not isinstance(value, list):
         return value
@@ -193,8 +198,10 @@ def _key_values(value: Any, path: Path, lenient: bool) -> Any:
 def _ssh(value: Any, path: Path, lenient: bool) -> Any:
     if isinstance(value, list):
         made: dict[str, Any] = {}
-        for item in value:
+        for i, item in enumerate(value):
             key, equals, text = str(item).partition("=")
+            if not equals and key != "default" and not lenient:
+                raise Problem(f'invalid ssh key "{item}"', (*path, i), hint='"default" or "ID=PATH" expected')
             made[key_like(item, key)] = like(item, text) if equals else None
         return made
     if isinstance(value, str):
@@ -254,7 +261,7 @@ _SERVICE: dict[str, Form] = {
     "configs": _items(_file_mount),
     "depends_on": _depends_on,
     "devices": _items(_device),
-    "dns": _listed,
+    "dns": _dns,
     "env_file": _env_file,
     "extends": _extends,
     "gpus": _gpus,

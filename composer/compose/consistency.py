@@ -123,7 +123,7 @@ class _Checker:
     def check(self) -> None:
         service = self.service
         build = service.get("build")
-        if "image" not in service and build is None and "provider" not in service:
+        if not service.get("image") and build is None and "provider" not in service:
             self.say(
                 f'service "{self.name}" has neither an image nor a build context specified',
                 hint="give it an image: or a build:",

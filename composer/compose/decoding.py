@@ -213,8 +213,11 @@ def single(value: Any) -> float:
 
 
 def size(value: Any) -> Size:
+    """Bytes. A number with a fraction is none, and counts as not given."""
     if isinstance(value, str):
         return parse_size(value)
+    if isinstance(value, float) and not value.is_integer():
+        return Size(0)
     return Size(integer(value))
 
 
@@ -300,9 +303,10 @@ def extra_hosts(value: Any) -> list[str]:
     for host, address in pairs:
         if not host:
             raise ValueError("bad host name ''")
-        if address.startswith("[") and address.endswith("]"):
-            address = address[1:-1]
-        made.append(f"{host}={address}")
+        for one in address.split(","):
+            if one.startswith("[") and one.endswith("]"):
+                one = one[1:-1]
+            made.append(f"{host}={one}")
     return sorted(made)
 
 

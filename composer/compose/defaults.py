@@ -21,10 +21,6 @@ def set_defaults(tree: dict[str, Any]) -> dict[str, Any]:
             _count_all(request)
         for request in _mappings(_at(service, "deploy", "resources", "reservations", "devices")):
             _count_all(request)
-        for volume in _mappings(service.get("volumes")):
-            bind = volume.get("bind")
-            if isinstance(bind, dict):
-                bind.setdefault("create_host_path", True)
     return tree
 
 

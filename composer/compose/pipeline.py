@@ -125,7 +125,7 @@ class _Loader:
         try:
             unready: dict[str, str] = {}
             if options.normalize:
-                normalise(tree, name, self.environment)
+                normalise(tree, name, self.environment if options.interpolate else {})
             else:
                 tree["name"] = name
             if options.check_consistency:

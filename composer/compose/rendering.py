@@ -36,17 +36,9 @@ class Form:
         self.inner = inner
 
 
-def document(
-    tree: dict[str, Any], services: Iterable[str], *, is_json: bool, with_env_files: bool = False
-) -> dict[str, Any]:
-    """What ``config`` prints of a tree: ``services`` are those chosen. Files of variables and labels, whose content is
-    in the services, are printed only ``with_env_files``. Raises :class:`Problem`."""
-    values = decode(tree)
-    if not with_env_files:
-        for service in (values.get("services") or {}).values():
-            service.pop("env_file", None)
-            service.pop("label_file", None)
-    return arrange(values, services, is_json=is_json)
+def document(tree: dict[str, Any], services: Iterable[str], *, is_json: bool) -> dict[str, Any]:
+    """What ``config`` prints of a tree: ``services`` are those chosen. Raises :class:`Problem`."""
+    return arrange(decode(tree), services, is_json=is_json)
 
 
 def undecoded(tree: dict[str, Any]) -> dict[str, Any]:
@@ -208,13 +200,13 @@ _BUILD = Form(
 _SERVICE = Form(
     "profiles annotations attach build develop blkio_config cap_add cap_drop cgroup_parent cgroup cpu_count "
     "cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpus cpuset cpu_shares command configs "
-    "container_name credential_spec depends_on deploy device_cgroup_rules devices dns dns_opt dns_search dockerfile "
-    "domainname entrypoint provider environment env_file expose extends external_links extra_hosts group_add gpus "
-    "hostname healthcheck image init ipc isolation labels label_file links logging log_driver log_opt mem_limit "
-    "mem_reservation memswap_limit mem_swappiness mac_address models net networks network_mode oom_kill_disable "
+    "container_name credential_spec depends_on deploy device_cgroup_rules devices dns dns_opt dns_search "
+    "domainname entrypoint provider environment expose external_links extra_hosts group_add gpus "
+    "hostname healthcheck image init ipc isolation labels links logging mem_limit "
+    "mem_reservation memswap_limit mem_swappiness mac_address models networks network_mode oom_kill_disable "
     "oom_score_adj pid pids_limit platform ports privileged pull_policy read_only restart runtime scale secrets "
     "security_opt shm_size stdin_open stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits "
-    "use_api_socket user userns_mode uts volume_driver volumes volumes_from working_dir pre_start post_start pre_stop",
+    "use_api_socket user userns_mode uts volumes volumes_from working_dir pre_start post_start pre_stop",
     kept="attach build command credential_spec deploy develop entrypoint healthcheck init logging scale "
     "stop_grace_period provider blkio_config",
     always={"command": None, "entrypoint": None},
@@ -251,7 +243,6 @@ _SERVICE = Form(
         ),
     ),
     devices=Form("source target permissions"),
-    env_file=Form("path required format", kept="required"),
     gpus=_REQUEST,
     healthcheck=Form(
         "test timeout interval retries start_period start_interval disable",
