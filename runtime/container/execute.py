@@ -53,12 +53,12 @@ class Exec:
     def start(self, program: dict[str, Any], numbers: list[int], descriptors: list[int]) -> None:
         """Fork A. ``descriptors`` become the standard streams ``numbers``; the caller closes them."""
         channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        helper = os.fork()
+        helper, is_in_cgroup = cgroup_lifecycle.fork(self._spec["cgroup"])
         if helper == 0:
             channel.close()
             by_number = dict(zip(numbers, descriptors, strict=True))
             streams = launch.Streams(by_number.get(0, -1), by_number.get(1, -1), by_number.get(2, -1))
-            run(self._spec, program, self._init, theirs, streams)
+            run(self._spec, program, self._init, theirs, streams, is_in_cgroup=is_in_cgroup)
         theirs.close()
         channel.setblocking(False)
         self._loop.watch(channel.fileno(), lambda _: self._hear(channel))
@@ -133,11 +133,17 @@ class Exec:
 
 
 def run(
-    spec: dict[str, Any], program: dict[str, Any], init: int, channel: socket.socket, streams: launch.Streams
+    spec: dict[str, Any],
+    program: dict[str, Any],
+    init: int,
+    channel: socket.socket,
+    streams: launch.Streams,
+    *,
+    is_in_cgroup: bool = False,
 ) -> NoReturn:
     """In A and B. Never returns; failures go to ``channel``."""
     try:
-        join(spec, program, init, channel, streams)
+        join(spec, program, init, channel, streams, is_in_cgroup)
     except Failure as failure:
         launch.report(channel, failure)
         os._exit(failure.exit_code)
@@ -148,12 +154,18 @@ def run(
 
 
 def join(
-    spec: dict[str, Any], program: dict[str, Any], init: int, channel: socket.socket, streams: launch.Streams
+    spec: dict[str, Any],
+    program: dict[str, Any],
+    init: int,
+    channel: socket.socket,
+    streams: launch.Streams,
+    is_in_cgroup: bool,
 ) -> None:
     """Enter the container of ``init`` (a pidfd) and execute ``program`` there; returns only by raising."""
     os.umask(0o022)
-    with step("cgroup"):
-        cgroup_lifecycle.join(spec["cgroup"])
+    if not is_in_cgroup:
+        with step("cgroup"):
+            cgroup_lifecycle.join(spec["cgroup"])
     with step("oom_score_adj"):
         launch.set_oom_score(program["confinement"]["oom_score_adj"])
     kinds = syscalls.CLONE_NEWNS

@@ -30,10 +30,12 @@ class Streams(NamedTuple):
     stderr: int
 
 
-def run(spec: dict[str, Any], channel: socket.socket, streams: Streams) -> NoReturn:
+def run(
+    spec: dict[str, Any], channel: socket.socket, streams: Streams, *, is_in_cgroup: bool = False
+) -> NoReturn:
     """Become the container. Never returns: what fails is reported on ``channel``."""
     try:
-        launch(spec, channel, streams)
+        launch(spec, channel, streams, is_in_cgroup)
     except Failure as failure:
         report(channel, failure)
         os._exit(failure.exit_code)
@@ -54,14 +56,15 @@ def report(channel: socket.socket, failure: Failure) -> None:
             return
 
 
-def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams) -> None:
+def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in_cgroup: bool) -> None:
     """All steps in order; returns only by raising."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     os.umask(0o022)
     program = spec["process"]
-    with step("cgroup"):
-        cgroup_lifecycle.join(spec["cgroup"])
+    if not is_in_cgroup:
+        with step("cgroup"):
+            cgroup_lifecycle.join(spec["cgroup"])
     with step("oom_score_adj"):
         set_oom_score(program["confinement"]["oom_score_adj"])
     own_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

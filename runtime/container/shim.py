@@ -120,10 +120,10 @@ class Shim:
         host_pid = namespaces.open_namespace("self", "pid")
         with step("pid namespace"):
             self._choose_pid_namespace()
-        self.pid = os.fork()
+        self.pid, is_in_cgroup = cgroup_lifecycle.fork(spec["cgroup"])
         if self.pid == 0:
             channel.close()
-            launch.run(spec, theirs, streams)
+            launch.run(spec, theirs, streams, is_in_cgroup=is_in_cgroup)
         theirs.close()
         for fd in (streams.stdin, streams.stdout, streams.stderr):
             if fd >= 0:

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import base64
+import os
 import sys
 from typing import Any
 
-from runtime.kernel import bpf, cgroup_tree, cgroups_v1, cgroups_v2
+from runtime.kernel import bpf, cgroup_tree, cgroups_v1, cgroups_v2, forking
 
 Settings = dict[str, Any]
 """``version``; ``directories`` (to be made and joined, in order); ``controllers`` (v2: those that must be there);
@@ -28,6 +29,20 @@ def create(settings: Settings) -> None:
             print(f"cgroup: {notice}", file=sys.stderr)
     if settings["program"]:
         bpf.attach_device_filter(settings["directories"][0], base64.b64decode(settings["program"]))
+
+
+def fork(settings: Settings) -> tuple[int, bool]:
+    """os.fork, and whether the child is in the cgroups already; if not, it has to :func:`join` them."""
+    if settings["version"] == 2:
+        directory = os.open(settings["directories"][0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return forking.fork_into(directory), True
+        except OSError:
+            # An old kernel, a filter around this engine, or a container that has split its cgroup.
+            pass
+        finally:
+            os.close(directory)
+    return os.fork(), False
 
 
 def join(settings: Settings) -> None:
