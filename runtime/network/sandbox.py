@@ -177,8 +177,18 @@ def attach(sandbox: Sandbox | dict[str, Any], netns: int) -> None:
 
     Raises :class:`NetlinkError` or OSError naming what failed; pairs made by then go with the namespace.
     """
-    if sandbox["endpoints"]:
-        with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+    if not sandbox["endpoints"]:
+        return
+    with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+        try:
+            rtnl.execute(_ports(sandbox["endpoints"], netns))
+        except NetlinkError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            # The kernel takes namespaces apart some time after they have ended: this container's last one is
+            # still there, and so are its pairs.
+            names = [endpoint["host_ifname"] for endpoint in sandbox["endpoints"]]
+            rtnl.execute([rtnetlink.delete_link(name=name, ignore=(errno.ENODEV,)) for name in names])
             rtnl.execute(_ports(sandbox["endpoints"], netns))
 
 
