@@ -45,7 +45,6 @@ _ROLLING = {"parallelism": _whole, "max_failure_ratio": _number}
 _CASTS: dict[str, Any] = {
     "services": {
         "*": {
-            "configs": {"[]": {"mode": _whole}},
             "cpu_count": _whole,
             "cpu_percent": _number,
             "cpu_period": _whole,
@@ -71,7 +70,6 @@ _CASTS: dict[str, Any] = {
             "privileged": _boolean,
             "read_only": _boolean,
             "scale": _whole,
-            "secrets": {"[]": {"mode": _whole}},
             "stdin_open": _boolean,
             "tty": _boolean,
             "ulimits": {"*": {"": _whole, "hard": _whole, "soft": _whole}},

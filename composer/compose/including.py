@@ -45,14 +45,13 @@ def apply_include(
             chain = "\n include ".join((*including, paths[0]))
             raise Problem(f"include cycle detected:\n{chain}", here, tree=holder)
         base = _absolute(directory, project) if project else dirname(paths[0])
-        own = dict(environment)
+        gaps: dict[str, str] = {}
         for path in _env_files(env_files, directory, base, sources, here, holder):
             data = sources.reader.read(path) or b""
             if sources.traced:
                 sources.note(path, data)
-            for name, value in parse_dotenv(data, path, own.get).items():
-                own.setdefault(name, value)
-        imported = load(paths, base, own, (*including, paths[0]))
+            gaps.update(parse_dotenv(data, path, environment.get, gaps))
+        imported = load(paths, base, {**gaps, **environment}, (*including, paths[0]))
         if sources.traced and (via := origin_of(holder, here)) is not None:
             imported = brought(imported, via)
         _import(imported, tree, dropped, here, holder)

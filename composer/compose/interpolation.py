@@ -16,6 +16,7 @@ from composer.compose.problem import Problem
 from composer.compose.trace import Path, like
 
 NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+_BRACE = re.compile(r"[{}]")
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
 MAX_NESTED = 100
 
@@ -109,7 +110,7 @@ def _substitute(text: str, variables: Variables, depth: int) -> str:
             parts.append("$")
             position = dollar + 2
         elif following == "{":
-            end = closing_brace(text, dollar + 2)
+            end = closing_brace(text, dollar + 1)
             parts.append(_braced(text[dollar + 2 : end], variables, depth))
             position = end + 1
         elif name := NAME.match(text, dollar + 1):
@@ -120,24 +121,34 @@ def _substitute(text: str, variables: Variables, depth: int) -> str:
             position = dollar + 1
 
 
-def closing_brace(text: str, start: int) -> int:
-    """Where the expression that begins at ``start`` (behind ``${``) ends. Raises :class:`Malformed`."""
-    depth = 1
-    position = start
-    while position < len(text):
-        if text.startswith("$$", position):
-            position += 2
+def closing_brace(text: str, opening: int) -> int:
+    """Where the expression whose ``{`` is at ``opening`` ends.
+
+    All braces of its line count, so that a default may be JSON, but not one right behind an opening one. When they
+    do not come out even, it is the last of the line. Raises :class:`Malformed` when there is none.
+    """
+    plain = NAME.match(text, opening + 1)
+    if plain is not None and text.startswith("}", plain.end()):
+        return plain.end()
+    depth = last = 0
+    skipped = -1
+    newline = text.find("\n", opening)
+    for found in _BRACE.finditer(text, opening, len(text) if newline < 0 else newline):
+        position = found.start()
+        if found.group() == "}":
+            last = position
+        if position == skipped:
             continue
-        if text.startswith("${", position):
+        if found.group() == "{":
             depth += 1
-            position += 2
+            skipped = position + 1
             continue
-        if text[position] == "}":
-            depth -= 1
-            if not depth:
-                return position
-        position += 1
-    raise Malformed("a brace is not closed")
+        depth -= 1
+        if not depth:
+            return position
+    if not last:
+        raise Malformed("a brace is not closed" + (" on its line" if newline >= 0 else ""))
+    return last
 
 
 def _plain(name: str, variables: Variables) -> str:

@@ -105,15 +105,9 @@ def _shown(value: Any) -> str:
 
 
 def _extra_hosts(base: Any, override: Any, path: Path) -> Any:
-    """A host that is given again has only its later addresses."""
-    right = as_list(override)
-    given = {_host_of(item) for item in right}
-    return like(override, [item for item in as_list(base) if _host_of(item) not in given] + right)
-
-
-def _host_of(item: Any) -> str:
-    text = str(item)
-    return text.partition("=")[0] if "=" in text else text.partition(":")[0]
+    """A host may have several addresses: what is added is what is not there in the same words."""
+    left = as_list(base)
+    return like(override, left + [item for item in as_list(override) if item not in left])
 
 
 def _build(base: Any, override: Any, path: Path) -> Any:
@@ -166,22 +160,28 @@ def _ulimit(base: Any, override: Any, path: Path) -> Any:
 
 
 def _ipam_config(base: Any, override: Any, path: Path) -> Any:
-    """Pools merge by subnet."""
+    """Pools of the same subnet merge; of others only those of the override are left."""
     if not isinstance(base, list) or not isinstance(override, list):
         return _plain(base, override, path, None)
-    merged = list(base)
-    for index, pool in enumerate(override):
-        if not isinstance(pool, dict):
-            merged.append(pool)
-            continue
-        same = next(
-            (p for p in merged if isinstance(p, dict) and p.get("subnet") == pool.get("subnet")), None
-        )
-        if same is None:
-            merged.append(pool)
-        else:
-            _mappings(same, pool, (*path, index), None)
-    return like(override, merged)
+    pools: list[dict[str, Any]] = []
+    for old in base:
+        for index, new in enumerate(override):
+            if not isinstance(old, dict) or not isinstance(new, dict):
+                raise Problem("must be a mapping", (*path, index))
+            if new.get("subnet") != old.get("subnet") and _pool(pools, new) is None:
+                pools.append(new)
+                continue
+            merged = _mappings(old, new, (*path, index), None)
+            place = _pool(pools, merged)
+            if place is None:
+                pools.append(merged)
+            else:
+                pools[place] = merged
+    return like(override, pools)
+
+
+def _pool(pools: list[dict[str, Any]], wanted: dict[str, Any]) -> int | None:
+    return next((i for i, p in enumerate(pools) if p.get("subnet") == wanted.get("subnet")), None)
 
 
 _LABELS: Rules = {"labels": _sequence}

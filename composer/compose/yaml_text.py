@@ -22,6 +22,11 @@ from yaml.events import (
     StreamEndEvent,
 )
 
+try:
+    from yaml.cyaml import CParser as _Parser
+except ImportError:  # a PyYAML that was built without libyaml
+    from yaml import Loader as _Parser  # type: ignore[assignment]
+
 from composer.compose.problem import Problem
 from composer.compose.trace import Key, Map, Origin, Path, Seq, copied, key_like, placed
 from composer.compose.yaml_scalars import plain_scalar, tagged_scalar
@@ -71,9 +76,8 @@ def parse_documents(data: bytes, file: str, *, traced: bool) -> list[Document]:
             at=Origin(file, line, e.start - data.rfind(b"\n", 0, e.start)),
             hint="save it as UTF-8",
         ) from None
-    builder = _Builder(text, file, traced)
     try:
-        return builder.documents()
+        return _Builder(text, file, traced).documents()
     except yaml.MarkedYAMLError as e:
         mark = e.problem_mark or e.context_mark
         at = Origin(file, mark.line + 1, mark.column + 1) if mark else Origin(file, 0, 0)
@@ -105,7 +109,7 @@ def _yaml_hint(text: str, at: Origin) -> str:
 
 class _Builder:
     def __init__(self, text: str, file: str, traced: bool) -> None:
-        self.parser = yaml.CParser(text) if hasattr(yaml, "CParser") else yaml.Loader(text)
+        self.parser = _Parser(text)
         self.next: Any = self.parser.get_event
         self.file = file
         self.traced = traced
