@@ -14,6 +14,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from runtime.container.spec import ExecSpec, LaunchSpec
 from runtime.container.status import ExitStatus as ExitStatus
 from runtime.errors import ComposerError
 from runtime.kernel import sockets, syscalls
+from runtime.storage.files import storage_error
 
 ENVIRONMENT = "COMPOSER_KEEPER"
 """What the keeper leaves in the core's environment: descriptors of its socket, the API listener and the lock, and
@@ -184,6 +186,8 @@ class Shim:
             self.first_output.set()
         self._lock = trio.Lock()
         self._exit: ExitStatus | None = None
+        self._told: ExitStatus | None = None
+        """What the shim says: counts where it could not write (a full disk)."""
 
     @property
     def pidfd(self) -> int:
@@ -202,13 +206,21 @@ class Shim:
             while self._exit is None:
                 packet = await self._connection.receive()
                 if packet is None:
-                    self._exit = status_file.read(self._state_dir) or status_file.killed(self.started_at)
+                    self._exit = status_file.read(self._state_dir) or self._told or self._without_shim()
                     break
                 message, descriptors = packet
                 sockets.close_all(descriptors)
                 if message.get("event") == "output":
                     self.first_output.set()
+                elif message.get("event") == "exited":
+                    self._told = status_file.from_fields(message["status"])
             return self._exit
+
+    def _without_shim(self) -> ExitStatus:
+        """The shim was killed. Init has lost its parent-death signal when it executed a set-user-id program."""
+        with contextlib.suppress(ProcessLookupError, KeyError):
+            self.signal(SIGKILL)
+        return status_file.killed(self.started_at)
 
     def signal(self, number: int) -> None:
         """Signal init. Raises ProcessLookupError when it is gone."""
@@ -320,10 +332,7 @@ class KeeperClient:
         ``attach`` is connected before the first byte can be written. Raises LaunchError, KeeperGone. Cancelled or
         failed, nothing is left of the container's processes."""
         run_dir = Path(spec.run_dir)
-        for operation in spec.operations[:1]:
-            if isinstance(operation, Overlay):
-                make_base_layer(Path(operation.base))
-        await trio.to_thread.run_sync(write_spec, spec) if len(spec.operations) > 500 else write_spec(spec)
+        prepare(spec)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection = PacketSocket(ours)
         try:
@@ -439,18 +448,24 @@ def inherit(environment: Mapping[str, str] = os.environ) -> Inheritance:
     return Inheritance(KeeperClient(socket.socket(fileno=keeper), pid), socket.socket(fileno=listener), lock)
 
 
-def write_spec(spec: LaunchSpec) -> None:
-    """Put ``launch.json`` into the container's run directory, readable by the owner only. From then on the container
-    counts as started: how it ended the last time is forgotten before."""
-    os.makedirs(spec.run_dir, mode=0o700, exist_ok=True)
-    status_file.clear(spec.state_dir)
+def prepare(spec: LaunchSpec) -> None:
+    """Write what the shim reads: ``launch.json`` in the container's run directory, readable by the owner only.
+
+    From then on the container counts as started: how it ended the last time is forgotten before. Raises ComposerError.
+    """
     path = os.path.join(spec.run_dir, "launch.json")
-    fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, msgspec.json.encode(spec))
-    finally:
-        os.close(fd)
-    os.rename(path + ".new", path)
+        for operation in spec.operations[:1]:
+            if isinstance(operation, Overlay):
+                make_base_layer(Path(operation.base))
+        os.makedirs(spec.run_dir, mode=0o700, exist_ok=True)
+        status_file.clear(spec.state_dir)
+        fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as file:
+            file.write(msgspec.json.encode(spec))
+        os.rename(path + ".new", path)
+    except OSError as error:
+        raise storage_error(error, "write", path) from error
 
 
 async def adopt(run_dir: Path, state_dir: Path) -> Shim | ExitStatus | None:

@@ -176,7 +176,8 @@ def join(
         syscalls.setns(init, kinds)
         if spec["namespaces"]["pid"] != "host":
             syscalls.setns(init, syscalls.CLONE_NEWPID)
-    inside = os.fork()
+    with step("fork"):
+        inside = os.fork()
     if inside:
         sockets.send_packet(channel, {"pid": inside})
         os._exit(0)

@@ -287,7 +287,7 @@ class Shim:
             cgroup_lifecycle.remove(cgroup)
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self.spec["run_dir"], "shim.sock"))
-        self._publish({"event": "exited", "exit_code": ended.exit_code})
+        self._publish({"event": "exited", "status": ended._asdict()})
         deadline = time.monotonic() + FLUSH_SECONDS
         while not all(output.is_flushed for output in self._outputs.values()):
             left = deadline - time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,17 +38,21 @@ def read(state_dir: str | Path) -> ExitStatus | None:
     """None when there is no status, or none that can be read (a container that ran before is not one that runs)."""
     try:
         with open(os.path.join(state_dir, "status.json"), "rb") as file:
-            value = json.loads(file.read(65536))
-        return ExitStatus(
-            exit_code=int(value["exit_code"]),
-            signal=int(value.get("signal", 0)),
-            oom_killed=bool(value.get("oom_killed", False)),
-            started_at=int(value.get("started_at", 0)),
-            finished_at=int(value.get("finished_at", 0)),
-            error=str(value.get("error", "")),
-        )
+            return from_fields(json.loads(file.read(65536)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def from_fields(value: dict[str, Any]) -> ExitStatus:
+    """A status from JSON. Raises ValueError, KeyError, TypeError or AttributeError for what is none."""
+    return ExitStatus(
+        exit_code=int(value["exit_code"]),
+        signal=int(value.get("signal", 0)),
+        oom_killed=bool(value.get("oom_killed", False)),
+        started_at=int(value.get("started_at", 0)),
+        finished_at=int(value.get("finished_at", 0)),
+        error=str(value.get("error", "")),
+    )
 
 
 def clear(state_dir: str | Path) -> None:

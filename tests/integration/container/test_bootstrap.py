@@ -6,8 +6,8 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,18 +94,22 @@ def test_starts_and_is_found_again(paths: Paths, core: Callable[[str], list[str]
     assert parent == first[1], "the core is the keeper's child"
 
 
-def test_ten_commands_start_one_engine(paths: Paths, core: Callable[[str], list[str]]) -> None:
-    argv = core(CORE)
-    found: list[tuple[int, int]] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(ask(ensure_engine(paths, argv)))) for _ in range(10)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 10
-    assert len(set(found)) == 1
+def test_commands_at_once_start_one_engine(paths: Paths, core: Callable[[str], list[str]]) -> None:
+    command = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from runtime.container.bootstrap import ensure_engine
+from runtime.storage.paths import Paths
+connection = ensure_engine(Paths(Path({str(paths.lib)!r}), Path({str(paths.run)!r})), {core(CORE)!r})
+connection.sendall(b"who")
+print(connection.recv(100).decode())
+"""
+    commands = [subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE) for _ in range(6)]
+    found = {process.communicate(timeout=60)[0] for process in commands}
+    assert [process.returncode for process in commands] == [0] * 6
+    assert len(found) == 1
+    assert len(found.pop().split()) == 2
 
 
 def test_core_that_dies_while_it_starts(paths: Paths, core: Callable[[str], list[str]]) -> None:
