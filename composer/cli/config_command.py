@@ -87,7 +87,7 @@ class _Loading:
                 normalize=not arguments.is_on("no-normalize"),
                 resolve_paths=not arguments.is_on("no-path-resolution"),
                 check_consistency=self.interpolate and not arguments.is_on("no-consistency"),
-                resolve_env=self.interpolate and not arguments.is_on("no-env-resolution"),
+                resolve_env=self.interpolate,
             ),
         )
         self.tree: Tree = load_tree(self.request, self.reader)
@@ -172,7 +172,7 @@ _CONFIG = Command(
         Flag("models", help="Print the names of models"),
         Flag("networks", help="Print the names of networks"),
         Flag("no-consistency", help="Do not check whether what is referred to is there"),
-        Flag("no-env-resolution", help="Do not read the env files of services"),
+        Flag("no-env-resolution", help="Without effect, as in Docker Compose"),
         Flag("no-interpolate", help="Do not replace variables"),
         Flag("no-normalize", help="Do not fill in what the file leaves to defaults"),
         Flag("no-path-resolution", help="Do not make paths absolute"),
