@@ -40,6 +40,7 @@ class Found:
     """As given by flag or variable; "" leaves it to the files and the directory."""
     texts: dict[str, bytes] = field(default_factory=dict)
     """Env files that were read."""
+    warnings: tuple[str, ...] = ()
 
     @property
     def default_name(self) -> str:
@@ -47,37 +48,24 @@ class Found:
 
 
 def find(request: LoadRequest, reader: Reader) -> Found:
-    """Raises NotFound when there is no Compose file, :class:`ComposeError` for a bad name or env file."""
-    texts: dict[str, bytes] = {}
-    environment = dict(request.env)
-    chosen = request.files
-    directory = _absolute(request.cwd, request.project_directory) if request.project_directory else ""
-    env_files = _env_files(request, environment)
-    loaded_early = False
-    if not env_files and not _is_set(environment, "COMPOSE_DISABLE_ENV_FILE"):
-        # A .env beside where we are may say which files there are.
-        base = directory or _directory_of(chosen, request.cwd) or request.cwd
-        loaded_early = _load_env_file(
-            join(base, ".env"), reader, request.env, environment, texts, is_required=False
-        )
-        env_files = (join(base, ".env"),) if loaded_early else ()
-    else:
-        for path in env_files:
-            _load_env_file(path, reader, request.env, environment, texts, is_required=True)
-    files = _compose_files(request, environment, reader)
-    if not directory:
-        directory = next((dirname(path) for path in files if path != STANDARD_INPUT), request.cwd)
-        if files and files[0] == STANDARD_INPUT:
-            directory = request.cwd
-    if (
-        not loaded_early
-        and not env_files
-        and not _is_set(environment, "COMPOSE_DISABLE_ENV_FILE")
-        and _load_env_file(
-            join(directory, ".env"), reader, request.env, environment, texts, is_required=False
-        )
-    ):
-        env_files = (join(directory, ".env"),)
+    """Raises NotFound when there is no Compose file, :class:`ComposeError` for a bad name or env file.
+
+    A ``.env`` where the command is run may say which files there are; the one in the project's directory then fills
+    what the first left open.
+    """
+    loader = _EnvFiles(request, reader)
+    given = _absolute(request.cwd, request.project_directory) if request.project_directory else ""
+    named = _named_files(request, request.files)
+    env_files = loader.load(given or _directory_of(named) or request.cwd)
+    if not named:
+        named = _from_variable(request, loader.environment)
+    directory = given or _directory_of(named) or request.cwd
+    warnings: list[str] = []
+    files = _existing(named, reader) if named else _search(directory, reader, warnings)
+    if not given:
+        directory = _directory_of(files) or request.cwd
+    env_files = loader.load(directory) or env_files
+    environment = loader.environment
     return Found(
         files=files,
         directory=directory,
@@ -85,8 +73,39 @@ def find(request: LoadRequest, reader: Reader) -> Found:
         env_files=env_files,
         profiles=_profiles(request, environment),
         name=_given_name(request, environment),
-        texts=texts,
+        texts=loader.texts,
+        warnings=tuple(warnings),
     )
+
+
+class _EnvFiles:
+    """The variables of a command's environment and, where that has none, of its env files."""
+
+    def __init__(self, request: LoadRequest, reader: Reader) -> None:
+        self.reader = reader
+        self.environment = dict(request.env)
+        self.texts: dict[str, bytes] = {}
+        named = request.env_files or tuple(filter(None, request.env.get("COMPOSE_ENV_FILES", "").split(",")))
+        self.named = tuple(_absolute(request.cwd, path) for path in named)
+        self.is_disabled = not self.named and _is_disabled(request.env)
+
+    def load(self, directory: str) -> tuple[str, ...]:
+        """Take what the env files named, or the ``.env`` of a directory, add. Which files that were."""
+        paths = self.named
+        if not paths and not self.is_disabled and self.reader.is_file(join(directory, ".env")):
+            paths = (join(directory, ".env"),)
+        if all(path in self.texts for path in paths):
+            return paths
+        added: dict[str, str] = {}
+        for path in paths:
+            data = self.reader.read(path) if not self.reader.is_dir(path) else None
+            if data is None:
+                raise ComposeError(f"couldn't find env file: {path}", exit_status=14)
+            self.texts[path] = data
+            added.update(parse_dotenv(data, path, self.environment.get, added))
+        for name, value in added.items():
+            self.environment.setdefault(name, value)
+        return paths
 
 
 def normalised_name(text: str) -> str:
@@ -115,27 +134,37 @@ def _profiles(request: LoadRequest, environment: Mapping[str, str]) -> tuple[str
     return tuple(dict.fromkeys(profile.strip() for profile in named if profile.strip()))
 
 
-def _compose_files(request: LoadRequest, environment: Mapping[str, str], reader: Reader) -> tuple[str, ...]:
-    named = request.files
-    base = request.cwd
-    if not named and environment.get("COMPOSE_FILE"):
-        separator = environment.get("COMPOSE_PATH_SEPARATOR") or ":"
-        named = tuple(filter(None, environment["COMPOSE_FILE"].split(separator)))
-        base = _absolute(request.cwd, request.project_directory) if request.project_directory else request.cwd
-    if named:
-        files = tuple(path if path == STANDARD_INPUT else _absolute(base, path) for path in named)
-        for path in files:
-            if path != STANDARD_INPUT and not reader.is_file(path):
-                problem = "is a directory" if reader.is_dir(path) else "no such file or directory"
-                raise NotFound(f"open {path}: {problem}")
-        return files
-    start = _absolute(request.cwd, request.project_directory) if request.project_directory else request.cwd
+def _named_files(request: LoadRequest, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name if name == STANDARD_INPUT else _absolute(request.cwd, name) for name in names)
+
+
+def _from_variable(request: LoadRequest, environment: Mapping[str, str]) -> tuple[str, ...]:
+    value = environment.get("COMPOSE_FILE", "")
+    separator = environment.get("COMPOSE_PATH_SEPARATOR") or ":"
+    return _named_files(request, tuple(filter(None, value.split(separator))))
+
+
+def _existing(files: tuple[str, ...], reader: Reader) -> tuple[str, ...]:
+    for path in files:
+        if path != STANDARD_INPUT and not reader.is_file(path):
+            problem = "is a directory" if reader.is_dir(path) else "no such file or directory"
+            raise NotFound(f"open {path}: {problem}")
+    return files
+
+
+def _search(start: str, reader: Reader, warnings: list[str]) -> tuple[str, ...]:
+    """The Compose file of a directory or of the nearest one above, and its override file."""
     directory = start
     while True:
-        if present := [name for name in NAMES if reader.is_file(join(directory, name))]:
-            files = (join(directory, present[0]),)
-            overrides = [name for name in OVERRIDES if reader.is_file(join(directory, name))]
-            return (*files, *(join(directory, name) for name in overrides[:1]))
+        present = [join(directory, name) for name in NAMES if reader.is_file(join(directory, name))]
+        if present:
+            overrides = [join(directory, name) for name in OVERRIDES if reader.is_file(join(directory, name))]
+            for kind, found in (("config", present), ("override", overrides)):
+                if len(found) > 1:
+                    warnings.append(
+                        f"Found multiple {kind} files with supported names: {', '.join(found)}; using {found[0]}"
+                    )
+            return (present[0], *overrides[:1])
         if directory == dirname(directory):
             raise NotFound(
                 "no configuration file provided: not found",
@@ -144,42 +173,19 @@ def _compose_files(request: LoadRequest, environment: Mapping[str, str], reader:
         directory = dirname(directory)
 
 
-def _directory_of(files: tuple[str, ...], cwd: str) -> str:
-    if files and files[0] != STANDARD_INPUT:
-        return dirname(_absolute(cwd, files[0]))
-    return ""
+def _directory_of(files: tuple[str, ...]) -> str:
+    """That of the first which is a file."""
+    return next((dirname(path) for path in files if path != STANDARD_INPUT), "")
 
 
-def _env_files(request: LoadRequest, environment: Mapping[str, str]) -> tuple[str, ...]:
-    named = request.env_files or tuple(filter(None, environment.get("COMPOSE_ENV_FILES", "").split(",")))
-    return tuple(_absolute(request.cwd, path) for path in named)
-
-
-def _load_env_file(
-    path: str,
-    reader: Reader,
-    shell: Mapping[str, str],
-    environment: dict[str, str],
-    texts: dict[str, bytes],
-    *,
-    is_required: bool,
-) -> bool:
-    """Add what the file says and the shell does not; later files win over earlier ones. Whether it exists."""
-    data = reader.read(path) if not reader.is_dir(path) else None
-    if data is None:
-        if is_required:
-            raise ComposeError(f"couldn't find env file: {path}", exit_status=14)
+def _is_disabled(environment: Mapping[str, str]) -> bool:
+    value = environment.get("COMPOSE_DISABLE_ENV_FILE", "")
+    if value.lower() in ("", "0", "f", "false"):
         return False
-    texts[path] = data
-    for name, value in parse_dotenv(data, path, environment.get).items():
-        if name not in shell:
-            environment[name] = value
-    return True
+    if value.lower() in ("1", "t", "true"):
+        return True
+    raise ComposeError(f'COMPOSE_DISABLE_ENV_FILE is "{value}"', hint="true or false")
 
 
 def _absolute(base: str, path: str) -> str:
     return normpath(path if isabs(path) else join(base, path))
-
-
-def _is_set(environment: Mapping[str, str], name: str) -> bool:
-    return environment.get(name, "").lower() in ("1", "t", "true", "y", "yes", "on")

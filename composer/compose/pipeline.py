@@ -147,7 +147,7 @@ class _Loader:
             env_files=found.env_files,
             environment=self.environment,
             profiles=found.profiles,
-            warnings=(*warnings, *self.sources.warnings),
+            warnings=(*found.warnings, *warnings, *self.sources.warnings),
             unready=unready,
             lines=self.sources.lines,
         )
