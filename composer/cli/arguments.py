@@ -126,6 +126,10 @@ class Arguments:
         """The flag was given."""
         return name in self._values
 
+    def knows(self, name: str) -> bool:
+        """The command has such a flag."""
+        return name in self._flags
+
     def is_on(self, name: str) -> bool:
         """A switch, with its default when it was not given."""
         value = self._values.get(name)

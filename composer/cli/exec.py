@@ -18,7 +18,12 @@ def run_exec(session: Session, arguments: Arguments) -> int:
     """Find the service's container, and run the command in it."""
     service, *words = arguments.words
     container = running_container(session, service, arguments.number("index") or 0)
-    wants_tty = not (arguments.is_on("no-tty") or arguments.is_on("no-TTY")) and arguments.is_on("tty") and os.isatty(0) and os.isatty(1)
+    wants_tty = (
+        not (arguments.is_on("no-tty") or arguments.is_on("no-TTY"))
+        and arguments.is_on("tty")
+        and os.isatty(0)
+        and os.isatty(1)
+    )
     config: dict[str, Any] = {
         "Cmd": words,
         "Tty": wants_tty and not arguments.is_on("detach"),
@@ -54,7 +59,7 @@ def running_container(session: Session, service: str, index: int) -> dict[str, A
         close = nearest(service, known)
         hint = f"did you mean {close}?" if close else f"services: {', '.join(known)}" if known else ""
         raise NotFound(f'service "{service}" is not running', hint=hint)
-    which = f' container #{index}' if index else ""
+    which = f" container #{index}" if index else ""
     raise NotFound(f'service "{service}" is not running{which}', hint=f"composer up -d {service} starts it")
 
 
@@ -92,8 +97,10 @@ def run_in(session: Session, container: str, config: dict[str, Any], *, detach: 
             session.client.request("POST", f"{API}/exec/{exec_id}/resize", {"h": rows, "w": columns})
 
     connection, received = client.hijack("POST", f"{API}/exec/{exec_id}/start", body=start)
-    with connection:
+    try:
         converse(connection, received, tty=tty, stdin=config["AttachStdin"], resize=resize)
+    finally:
+        connection.close()
     state = client.request("GET", f"{API}/exec/{exec_id}/json").json()
     return int(state["ExitCode"] or 0)
 
@@ -108,7 +115,11 @@ COMMANDS = {
             Flag("env", "e", "stringArray", "Set environment variables"),
             Flag("index", kind="int", help="Which container, when the service has several"),
             Flag("interactive", "i", help="Keep standard input open", default="true", is_hidden=True),
-            Flag("no-tty", "T", help="No pseudo-terminal; the default is one when stdin and stdout are terminals"),
+            Flag(
+                "no-tty",
+                "T",
+                help="No pseudo-terminal; the default is one when stdin and stdout are terminals",
+            ),
             Flag("no-TTY", help="Same as --no-tty", is_hidden=True),
             Flag("privileged", help="Give the process all privileges"),
             Flag("tty", "t", help="A pseudo-terminal", default="true", is_hidden=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal as signal
+import _signal as signal  # type: ignore[import-not-found]  # the module without its enums
 import termios
 from collections.abc import Callable
 from types import FrameType, TracebackType

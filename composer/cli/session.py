@@ -124,6 +124,10 @@ class Session:
             return TracedClient(path, connection, self.trace)
         return EngineClient(path, connection=connection)
 
+    def forget_connection(self) -> None:
+        """After a fork: the connection belongs to the other process."""
+        self._client = None
+
     def _start_engine(self) -> Any:
         from runtime.container.bootstrap import ensure_engine
         from runtime.storage.paths import Paths

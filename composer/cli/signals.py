@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal as signal
+import _signal as signal  # type: ignore[import-not-found]  # the module without its enums
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any

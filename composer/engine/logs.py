@@ -12,13 +12,27 @@ from typing import Generic, TypeVar
 import trio
 
 from composer.engine.containers import Container
-from composer.engine.model import LogLine
+from composer.engine.model import LogLine, Status
 from runtime.container.logfile import list_files
 from runtime.container.logs import LogEntry, LogReader
 from runtime.errors import ComposerError
 from runtime.storage.paths import Paths
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A container's end, at its place among the lines that it wrote."""
+
+    status: Status
+
+    @property
+    def time_ns(self) -> int:
+        return self.status.finished_at
+
+
+Item = LogLine | Exit
 
 
 @dataclass
@@ -51,7 +65,7 @@ class ContainerLogs:
         async for line in self.read_marked(
             container, follow=follow, stdout=stdout, stderr=stderr, since=since, until=until, tail=tail
         ):
-            if line is not None:
+            if isinstance(line, LogLine):
                 yield line
 
     async def read_marked(
@@ -64,8 +78,10 @@ class ContainerLogs:
         since: int | None = None,
         until: int | None = None,
         tail: int | None = None,
-    ) -> AsyncIterator[LogLine | None]:
-        """As :meth:`read`, with None whenever the reader has caught up with the writer."""
+        exits_since: int | None = None,
+    ) -> AsyncIterator[LogLine | Exit | None]:
+        """As :meth:`read`, with None whenever the reader has caught up with the writer, and with an :class:`Exit`
+        behind the lines of each run that ended after ``exits_since`` (ns)."""
         if container.config.log.driver == "none":
             raise ComposerError("configured logging driver does not support reading", status=501)
         reader = LogReader(self.paths.container(container.id) / "log")
@@ -75,12 +91,16 @@ class ContainerLogs:
                     yield _line(entry)
             while follow:
                 # Asked before the last read, so that nothing written before the end is missed.
-                is_over = container.state.is_settled or container.is_removed.is_set()
+                status = container.state
+                is_over = (status.is_settled and status.status != "created") or container.is_removed.is_set()
                 for entry in reader.read_new():
                     if until is not None and entry.time_ns > until:
                         return
                     if (since is None or entry.time_ns >= since) and _is_wanted(entry, stdout, stderr):
                         yield _line(entry)
+                if exits_since is not None and not status.is_alive and status.finished_at > exits_since:
+                    exits_since = status.finished_at
+                    yield Exit(status)
                 if is_over:
                     return
                 yield None
@@ -98,7 +118,7 @@ async def _wait_for_either(wait_for_news: Callable[[], object], container: Conta
             nursery.cancel_scope.cancel()
 
         async def change() -> None:
-            if not container.state.is_settled:
+            if not container.is_removed.is_set():
                 await container.status.changed()
             nursery.cancel_scope.cancel()
 
@@ -119,13 +139,13 @@ class Source(Generic[T]):
     """One log to merge: ``key`` tells the lines of sources apart, ``lines`` yields None when it has caught up."""
 
     key: T
-    lines: Callable[[], AsyncIterator[LogLine | None]]
+    lines: Callable[[], AsyncIterator[Item | None]]
 
 
 @dataclass
 class _Head(Generic[T]):
     source: Source[T]
-    waiting: deque[LogLine]
+    waiting: deque[Item]
     has_caught_up: bool = False
     is_over: bool = False
 
@@ -134,7 +154,7 @@ QUEUE = 2000
 """Lines read ahead of one source while the others are behind."""
 
 
-async def merge(sources: Sequence[Source[T]], deliver: Callable[[T, LogLine], Awaitable[None]]) -> None:
+async def merge(sources: Sequence[Source[T]], deliver: Callable[[T, Item], Awaitable[None]]) -> None:
     """Deliver the lines of all sources in the order of their times, as far as it can be known: a line goes out as soon
     as every other source has a later one or has caught up with its writer. Returns when all sources are over."""
     heads = [_Head(source, deque()) for source in sources]
@@ -175,12 +195,12 @@ async def _fill(head: _Head[T], signals: _Signals) -> None:
     signals.news.set()
 
 
-def _ready(heads: Sequence[_Head[T]]) -> list[tuple[T, LogLine]]:
+def _ready(heads: Sequence[_Head[T]]) -> list[tuple[T, Item]]:
     """Take what may go out now, in order."""
     order = [(head.waiting[0].time_ns, index) for index, head in enumerate(heads) if head.waiting]
     heapq.heapify(order)
     silent = any(not head.waiting and not head.has_caught_up and not head.is_over for head in heads)
-    out: list[tuple[T, LogLine]] = []
+    out: list[tuple[T, Item]] = []
     while order and not silent:
         _, index = heapq.heappop(order)
         head = heads[index]

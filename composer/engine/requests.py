@@ -190,6 +190,18 @@ class ExitEvent(msgspec.Struct, frozen=True, kw_only=True, tag="exit", omit_defa
     restarting: bool = False
 
 
+class AttachedEvent(msgspec.Struct, frozen=True, kw_only=True, tag="attached"):
+    """What was asked for stands, and logs follow: of these containers (service, container, number)."""
+
+    containers: tuple[dict[str, Any], ...]
+
+
+class AbortingEvent(msgspec.Struct, frozen=True, kw_only=True, tag="aborting"):
+    """A container's exit ends an attached ``up``."""
+
+    container: str
+
+
 class WarningEvent(msgspec.Struct, frozen=True, kw_only=True, tag="warning"):
     message: str
 
@@ -211,4 +223,6 @@ class ErrorEvent(msgspec.Struct, frozen=True, kw_only=True, tag="error", omit_de
     exit_status: int = 1
 
 
-Event = StepEvent | LogEvent | ExitEvent | WarningEvent | ResultEvent | ErrorEvent
+Event = (
+    StepEvent | LogEvent | ExitEvent | AttachedEvent | AbortingEvent | WarningEvent | ResultEvent | ErrorEvent
+)

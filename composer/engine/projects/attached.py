@@ -5,18 +5,17 @@ from __future__ import annotations
 
 import base64
 import functools
-import time
 from collections.abc import AsyncIterator, Sequence
 
 import trio
 
 from composer.engine.containers import Container
 from composer.engine.lifecycle import AlreadyStarted
-from composer.engine.logs import Source, merge
+from composer.engine.logs import Exit, Item, Source, merge
 from composer.engine.model import LogLine, Status
 from composer.engine.projects.parts import Parts, number_of, service_of
 from composer.engine.projects.steps import Emit, tell
-from composer.engine.requests import ExitEvent, LogEvent, UpRequest
+from composer.engine.requests import AbortingEvent, AttachedEvent, ExitEvent, LogEvent, UpRequest
 
 
 def log_event(container: Container, line: LogLine) -> LogEvent:
@@ -38,23 +37,15 @@ def log_event(container: Container, line: LogLine) -> LogEvent:
     )
 
 
-async def follow_logs(
-    parts: Parts, containers: Sequence[Container], emit: Emit, since: dict[str, int]
-) -> None:
-    """Emit the logs of ``containers`` in time order until all of them have ended; ``since`` (ns) by container id."""
-
-    def lines(container: Container) -> AsyncIterator[LogLine | None]:
-        return parts.logs.read_marked(container, follow=True, since=since.get(container.id))
-
-    async def deliver(container: Container, line: LogLine) -> None:
-        await emit(log_event(container, line))
-
-    sources = [
-        Source(container, functools.partial(lines, container))
-        for container in containers
-        if container.config.log.driver != "none"
-    ]
-    await merge(sources, deliver)
+def exit_event(container: Container, status: Status) -> ExitEvent:
+    """The end of one run."""
+    return ExitEvent(
+        service=service_of(container),
+        container=container.name,
+        number=number_of(container),
+        exit_code=status.exit_code,
+        restarting=status.status == "restarting",
+    )
 
 
 class Attached:
@@ -76,6 +67,7 @@ class Attached:
         self.emit = emit
         self.exit_status = 0
         self._is_aborting = False
+        self._nursery: trio.Nursery | None = None
 
     @property
     def _aborts(self) -> bool:
@@ -85,19 +77,38 @@ class Attached:
             or self.request.exit_code_from
         )
 
-    async def run(self, since: dict[str, int]) -> int:
-        """Until everything has ended; returns the exit status."""
+    async def run(self, since: int) -> int:
+        """Show everything written and every exit after ``since`` (ns), in order, until all has ended."""
+        shown = [c for c in self.containers if c.config.log.driver != "none"]
+        await self.emit(
+            AttachedEvent(
+                containers=tuple(
+                    {"service": service_of(c), "container": c.name, "number": number_of(c)} for c in shown
+                )
+            )
+        )
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(follow_logs, self.parts, self.containers, self.emit, since)
+            self._nursery = nursery
             for container in self.project:
-                nursery.start_soon(self._watch, container)
+                if container not in shown:
+                    nursery.start_soon(self._watch, container, since)
+            sources = [Source(c, functools.partial(self._lines, c, since)) for c in shown]
+            nursery.start_soon(merge, sources, self._deliver)
         return self.exit_status
 
-    async def _watch(self, container: Container) -> None:
-        """Tell each exit of a container until it has ended for good."""
-        seen = 0
+    def _lines(self, container: Container, since: int) -> AsyncIterator[Item | None]:
+        return self.parts.logs.read_marked(container, follow=True, since=since, exits_since=since)
+
+    async def _deliver(self, container: Container, item: Item) -> None:
+        if isinstance(item, Exit):
+            await self._tell_exit(container, item.status)
+        else:
+            await self.emit(log_event(container, item))
+
+    async def _watch(self, container: Container, seen: int) -> None:
+        """Tell each exit of a container whose log is not shown, until it has ended for good."""
         async for status in container.status.values():
-            if status.status in ("exited", "restarting", "removing", "dead") and status.finished_at > seen:
+            if not status.is_alive and status.finished_at > seen:
                 seen = status.finished_at
                 await self._tell_exit(container, status)
             if (status.is_settled and status.status != "created") or container.is_removed.is_set():
@@ -106,15 +117,7 @@ class Attached:
     async def _tell_exit(self, container: Container, status: Status) -> None:
         restarting = status.status == "restarting"
         if container in self.containers:
-            await self.emit(
-                ExitEvent(
-                    service=service_of(container),
-                    container=container.name,
-                    number=number_of(container),
-                    exit_code=status.exit_code,
-                    restarting=restarting,
-                )
-            )
+            await self.emit(exit_event(container, status))
         if restarting or not self._aborts:
             return
         is_chosen = self.request.exit_code_from == service_of(container)
@@ -127,11 +130,12 @@ class Attached:
         self._is_aborting = True
         if not self.request.exit_code_from:
             self.exit_status = status.exit_code
-        await self._abort(container)
+        assert self._nursery is not None
+        self._nursery.start_soon(self._abort, container)
 
     async def _abort(self, cause: Container) -> None:
         """Stop all the others, as ``--abort-on-container-exit`` asks."""
-        await tell(self.emit, "Container", cause.name, "Aborting", "on container exit")
+        await self.emit(AbortingEvent(container=cause.name))
         async with trio.open_nursery() as nursery:
             for container in self.project:
                 if container is not cause:
@@ -146,8 +150,3 @@ class Attached:
         except AlreadyStarted:
             pass
         await tell(self.emit, "Container", container.name, "Stopped")
-
-
-def now() -> int:
-    """Nanoseconds since the epoch."""
-    return time.time_ns()

@@ -12,10 +12,9 @@ import trio
 
 from composer.compose.model import Project
 from composer.engine.containers import Container
-from composer.engine.logs import Source, merge
-from composer.engine.model import LogLine
+from composer.engine.logs import Exit, Item, Source, merge
 from composer.engine.projects import operations
-from composer.engine.projects.attached import Attached, log_event
+from composer.engine.projects.attached import Attached, exit_event, log_event
 from composer.engine.projects.down import take_down
 from composer.engine.projects.listing import container_summary, project_summaries
 from composer.engine.projects.observe import observe
@@ -27,7 +26,6 @@ from composer.engine.projects.steps import Emit, tell
 from composer.engine.projects.up import Up
 from composer.engine.requests import (
     DownRequest,
-    ExitEvent,
     KillRequest,
     LogsRequest,
     ProjectRequest,
@@ -140,18 +138,15 @@ class Projects:
             if await ensure_images(self.parts, plan.images, request, emit):
                 plan = self._plan(project, request)  # what was pulled may change what has to be done
             up = Up(self.parts, plan, request, emit)
-            was_running = {c.id for c in self.parts.of_project(project.name) if c.state.is_alive}
             if not request.attach:
                 await up.apply()
                 if request.wait:
                     await self._wait_ready(up, request, project)
                 return ResultEvent()
-            attached, since = await self._apply_attached(up, request, project, emit, begun, was_running)
-        return ResultEvent(exit_status=await attached.run(since))
+            attached = await self._apply_attached(up, request, project, emit)
+        return ResultEvent(exit_status=await attached.run(begun))
 
-    async def _apply_attached(
-        self, up: Up, request: UpRequest, project: Project, emit: Emit, begun: int, was_running: set[str]
-    ) -> tuple[Attached, dict[str, int]]:
+    async def _apply_attached(self, up: Up, request: UpRequest, project: Project, emit: Emit) -> Attached:
         await up.apply()
         chosen = set(request.attach_services or request.services or up.plan.services)
         if request.attach_dependencies:
@@ -159,11 +154,12 @@ class Projects:
         chosen -= set(request.no_attach)
         chosen -= {name for name, service in project.services.items() if service.attach is False}
         everyone = [container for _, container in up.containers]
-        shown = [c for c in everyone if service_of(c) in chosen]
-        since = {c.id: begun for c in everyone}
         if request.exit_code_from and request.exit_code_from not in {service_of(c) for c in everyone}:
             raise NotFound(f"no such service: {request.exit_code_from}")
-        return Attached(self.parts, shown, everyone, request, emit), since
+        shown = sorted(
+            (c for c in everyone if service_of(c) in chosen), key=lambda c: (service_of(c), number_of(c))
+        )
+        return Attached(self.parts, shown, everyone, request, emit)
 
     def _plan(self, project: Project, request: UpRequest) -> Plan:
         observed = observe(project.name, images_of(project), self.parts)
@@ -342,52 +338,28 @@ class Projects:
         if request.index:
             chosen = [c for c in chosen if number_of(c) == request.index]
         chosen = [c for c in chosen if c.config.log.driver != "none"]
-        if not request.follow:
-            await self._merge_logs(chosen, request, emit)
-            return ResultEvent()
-        async with trio.open_nursery() as nursery:
-            for container in chosen:
-                nursery.start_soon(self._tell_exits, container, emit)
-            await self._merge_logs(chosen, request, emit)
-            nursery.cancel_scope.cancel()
-        return ResultEvent()
+        now = time.time_ns()
 
-    async def _merge_logs(self, chosen: Sequence[Container], request: LogsRequest, emit: Emit) -> None:
         def source(container: Container) -> Source[Container]:
-            def lines() -> AsyncIterator[LogLine | None]:
+            def lines() -> AsyncIterator[Item | None]:
                 return self.parts.logs.read_marked(
                     container,
                     follow=request.follow,
                     since=request.since,
                     until=request.until,
                     tail=request.tail,
+                    exits_since=now if request.follow else None,
                 )
 
             return Source(container, lines)
 
-        async def deliver(container: Container, line: LogLine) -> None:
-            await emit(log_event(container, line))
+        async def deliver(container: Container, item: Item) -> None:
+            await emit(
+                exit_event(container, item.status) if isinstance(item, Exit) else log_event(container, item)
+            )
 
         await merge([source(c) for c in chosen], deliver)
-
-    async def _tell_exits(self, container: Container, emit: Emit) -> None:
-        seen = container.state.finished_at
-        async for status in container.status.values():
-            if status.finished_at > seen:
-                seen = status.finished_at
-                await emit(
-                    ExitEvent(
-                        service=service_of(container),
-                        container=container.name,
-                        number=number_of(container),
-                        exit_code=status.exit_code,
-                        restarting=status.status == "restarting",
-                    )
-                )
-            if container.is_removed.is_set():
-                return
-
-    # Questions
+        return ResultEvent()
 
     async def resolve(self, request: ProjectRequest) -> dict[str, Any]:
         """The project of a directory, and its containers."""
