@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from posixpath import dirname, isabs, join, normpath
 from typing import Any
 
@@ -16,6 +16,7 @@ from composer.compose.sources import Sources
 from composer.compose.trace import Path, brought, copied, origin_of
 from composer.compose.yaml_text import drop_paths
 
+MAX_CHAIN = 200
 Place = tuple[str, str]
 """A file and a service in it."""
 
@@ -54,6 +55,8 @@ class _Resolver:
     sources: Sources
     environment: Mapping[str, str]
     tree: dict[str, Any]
+    files: dict[str, _File] = field(default_factory=dict)
+    """Those that were read, by path."""
 
     def resolve(self, name: str, file: _File, seen: tuple[Place, ...]) -> Any:
         service = file.services.get(name)
@@ -67,6 +70,8 @@ class _Resolver:
                 f"{service} in {path}" for path, service in (*seen[seen.index(place) :], place)
             )
             raise self._problem(f"circular reference: {chain}", name)
+        if len(seen) > MAX_CHAIN:
+            raise self._problem(f"extends goes on for more than {MAX_CHAIN} services", name)
         base_file = self._base_file(name, reference, other, file)
         base = self.resolve(reference, base_file, (*seen, place))
         if base is None:
@@ -80,6 +85,7 @@ class _Resolver:
         own = {key: value for key, value in service.items() if key != "extends"}
         merged: dict[str, Any] = merge(base, copied(own), ("services", name))
         merged.pop("extends", None)
+        file.services[name] = merged
         return merged
 
     def _reference(self, name: str, extends: Any) -> tuple[str, str]:
@@ -106,6 +112,8 @@ class _Resolver:
 
     def _load(self, name: str, reference: str, other: str, file: _File) -> _File:
         path = normpath(other if isabs(other) else join(file.directory, other))
+        if path in self.files:
+            return self.files[path]
         if not self.sources.reader.is_file(path):
             raise self._problem(
                 f'cannot extend service "{name}": open {path}: no such file or directory',
@@ -127,7 +135,8 @@ class _Resolver:
                 canonical_service(service, ("services", key), lenient=True)
         if self.sources.options.resolve_paths:
             resolve_paths({"services": services}, directory, self.sources.home)
-        return _File(path, directory, services, dropped)
+        read = self.files[path] = _File(path, directory, services, dropped)
+        return read
 
     def _problem(self, message: str, name: str, *, hint: str = "") -> Problem:
         return Problem(message, ("services", name, "extends"), hint=hint, tree=self.tree)

@@ -37,21 +37,26 @@ def apply_include(
     for index, entry in enumerate(entries):
         here: Path = ("include", index)
         files, project, env_files = _read_entry(entry, here, holder)
+        _warn(entry, index, sources)
+        if not files:
+            continue
         paths = tuple(_absolute(directory, file) for file in files)
         for path in paths:
-            if not sources.reader.is_file(path):
-                raise Problem(f"open {path}: no such file or directory", here, tree=holder)
+            sources.require(path, here, holder)
         if paths[0] in including:
             chain = "\n include ".join((*including, paths[0]))
             raise Problem(f"include cycle detected:\n{chain}", here, tree=holder)
         base = _absolute(directory, project) if project else dirname(paths[0])
+        own_directory = (
+            base if not project or isabs(project) or sources.reader.is_dir(base) else dirname(base)
+        )
         gaps: dict[str, str] = {}
         for path in _env_files(env_files, directory, base, sources, here, holder):
             data = sources.reader.read(path) or b""
             if sources.traced:
                 sources.note(path, data)
             gaps.update(parse_dotenv(data, path, environment.get, gaps))
-        imported = load(paths, base, {**gaps, **environment}, (*including, paths[0]))
+        imported = load(paths, own_directory, {**gaps, **environment}, (*including, paths[0]))
         if sources.traced and (via := origin_of(holder, here)) is not None:
             imported = brought(imported, via)
         _import(imported, tree, dropped, here, holder)
@@ -62,18 +67,28 @@ def _read_entry(entry: Any, here: Path, holder: dict[str, Any]) -> tuple[list[st
         return [entry], "", None
     if not isinstance(entry, dict):
         raise Problem("an include is a path or a mapping", here, tree=holder)
-    if unknown := [key for key in entry if key not in ("path", "project_directory", "env_file")]:
-        raise Problem(
-            f"include: additional properties '{unknown[0]}' not allowed", (*here, unknown[0]), tree=holder
-        )
     files, env_files = entry.get("path"), entry.get("env_file")
     files = [files] if isinstance(files, str) else files
     env_files = [env_files] if isinstance(env_files, str) else env_files
-    if not isinstance(files, list) or not files or not all(isinstance(f, str) for f in files):
+    files = [] if files is None else files
+    if not isinstance(files, list) or not all(isinstance(f, str) for f in files):
         raise Problem("include: path must be a path or a list of paths", here, tree=holder)
     if env_files is not None and not isinstance(env_files, list):
         raise Problem("include: env_file must be a path or a list of paths", here, tree=holder)
     return list(files), str(entry.get("project_directory") or ""), env_files or None
+
+
+def _warn(entry: Any, index: int, sources: Sources) -> None:
+    """Docker Compose passes over what it does not know here, which hides mistakes."""
+    if not isinstance(entry, dict):
+        return
+    for key in entry:
+        if key not in ("path", "project_directory", "env_file") and not key.startswith("x-"):
+            sources.warnings[f"include[{index}]: the attribute `{key}` is not known, it will be ignored"] = (
+                None
+            )
+    if not entry.get("path"):
+        sources.warnings[f"include[{index}] names no path and includes nothing"] = None
 
 
 def _env_files(

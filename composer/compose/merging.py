@@ -23,7 +23,7 @@ def merge(base: Any, override: Any, path: Path = ()) -> Any:
     return _merge(base, override, path, _rules_at(path))
 
 
-def _rules_at(path: Path) -> Rules | Merger | None:
+def _rules_at(path: Path) -> Any:
     rules: Any = _RULES
     for step in path:
         rules = _below(rules, str(step))

@@ -193,6 +193,8 @@ class _Loader:
                     if problem.tree is None:
                         problem.tree = document.tree
                     raise
+        if not tree and not including:
+            raise ComposeError("empty compose file", hint=f"{', '.join(files)}: begin with services:")
         try:
             canonical(tree, lenient=not self.options.interpolate)
             enforce_unicity(tree)

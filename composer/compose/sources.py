@@ -13,6 +13,7 @@ from composer.compose.files import STANDARD_INPUT
 from composer.compose.interpolation import Variables, interpolate
 from composer.compose.problem import Problem
 from composer.compose.request import Options, Reader
+from composer.compose.trace import Path
 from composer.compose.yaml_text import Document, parse_documents
 
 
@@ -38,12 +39,19 @@ class Sources:
         else:
             found = self.reader.read(path) if not self.reader.is_dir(path) else None
             if found is None:
-                problem = "is a directory" if self.reader.is_dir(path) else "no such file or directory"
-                raise ComposeError(f"open {path}: {problem}", exit_status=14)
+                raise ComposeError(self._missing(path), exit_status=14)
             data = found
         if self.traced:
             self.note(path, data)
         return data
+
+    def require(self, path: str, here: Path, tree: Any) -> None:
+        """Raises :class:`Problem` at ``here`` for a path that is no file."""
+        if not self.reader.is_file(path):
+            raise Problem(self._missing(path), here, tree=tree)
+
+    def _missing(self, path: str) -> str:
+        return f"open {path}: {'is a directory' if self.reader.is_dir(path) else 'no such file or directory'}"
 
     def note(self, path: str, data: bytes) -> None:
         """Remember the lines of a file that errors may show."""

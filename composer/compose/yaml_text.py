@@ -23,7 +23,7 @@ from yaml.events import (
 )
 
 try:
-    from yaml.cyaml import CParser as _Parser
+    from yaml.cyaml import CParser as _Parser  # type: ignore[attr-defined]
 except ImportError:  # a PyYAML that was built without libyaml
     from yaml import Loader as _Parser  # type: ignore[assignment]
 
