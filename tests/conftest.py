@@ -10,6 +10,7 @@ import pytest
 EXPECTED_SKIPS = (
     r"needs root",
     r"\.\./shared/.* is not here",
+    r"COMPOSER_CONFORMANCE does not name",
     r"needs cgroup v[12]",
     r"needs the docker command",
     r"needs a kernel with ",
