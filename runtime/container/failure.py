@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 ENGINE = 125
@@ -26,17 +24,23 @@ class Failure(Exception):
         return {"step": self.step, "errno": self.errno, "message": self.message, "exit_code": self.exit_code}
 
 
-@contextlib.contextmanager
-def step(name: str) -> Iterator[None]:
-    """Turn any error inside into a :class:`Failure` of the step ``name``."""
-    try:
-        yield
-    except Failure:
-        raise
-    except OSError as error:
+class step:
+    """``with step("name"):`` turns any error inside into a :class:`Failure` of that step."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, Failure) or not isinstance(error, Exception):
+            return
+        if not isinstance(error, OSError):
+            raise Failure(self._name, 0, f"{self._name}: {type(error).__name__}: {error}") from None
         text = error.strerror or str(error)
         if error.filename is not None:
             text = f"{error.filename!s}: {text}"
-        raise Failure(name, error.errno or 0, f"{name}: {text}") from None
-    except Exception as error:
-        raise Failure(name, 0, f"{name}: {type(error).__name__}: {error}") from None
+        raise Failure(self._name, error.errno or 0, f"{self._name}: {text}") from None

@@ -62,7 +62,7 @@ def identify(user: str, groups: Sequence[str], passwd: bytes, group_file: bytes)
     entry = next(
         (
             fields
-            for fields in _entries(passwd, 7)
+            for fields in _entries(passwd, 7, wanted if number is None and wanted else f":{number or 0}:")
             if (fields[0] == wanted if number is None and wanted else fields[2] == str(number or 0))
         ),
         None,
@@ -80,7 +80,7 @@ def identify(user: str, groups: Sequence[str], passwd: bytes, group_file: bytes)
         gid = _group_id(wanted_group, group_file)
         supplementary = [gid]
     elif name:
-        supplementary += [int(g[2]) for g in _entries(group_file, 4) if name in g[3].split(",")]
+        supplementary += [int(g[2]) for g in _entries(group_file, 4, name) if name in g[3].split(",")]
     supplementary += [_group_id(g, group_file) for g in groups]
     return Identity(uid, gid, tuple(dict.fromkeys(supplementary)), home)
 
@@ -90,16 +90,19 @@ def _group_id(text: str, group_file: bytes) -> int:
         if int(text) > LARGEST_ID:
             raise UserNotFound(f"uids and gids must be in range 0-{LARGEST_ID}")
         return int(text)
-    for fields in _entries(group_file, 3):
+    for fields in _entries(group_file, 3, text):
         if fields[0] == text:
             return int(fields[2])
     raise UserNotFound(f"unable to find group {text}: no matching entries in group file")
 
 
-def _entries(content: bytes, count: int) -> Iterator[list[str]]:
-    """Lines of passwd(5) or group(5) that have ``count`` fields and numbers where numbers belong."""
+def _entries(content: bytes, count: int, part: str) -> Iterator[list[str]]:
+    """Lines of passwd(5) or group(5) with ``part`` in them, ``count`` fields, and numbers where numbers belong."""
     numeric = (2, 3) if count == 7 else (2,)
+    wanted = part.encode("utf-8", "surrogateescape")
     for line in _lines(content):
+        if wanted not in line:
+            continue
         fields = line.decode("utf-8", "replace").split(":")
         fields += [""] * (count - len(fields))
         if line.startswith(b"#") or not all(_is_id(fields[i]) for i in numeric):
