@@ -1,0 +1,52 @@
+"""Tables as Docker prints them, and ``--format``: ``table``, ``json`` or a template of fields."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, narrowest: int = 10, gap: int = 3) -> str:
+    """Columns as Go's tabwriter makes them: each cell but the last padded to its column, ``gap`` spaces between, at
+    least ``narrowest`` wide."""
+    lines = [tuple(titles), *(tuple(row) for row in rows)]
+    widths = [max(narrowest, *(len(line[i]) + gap for line in lines)) for i in range(len(titles) - 1)]
+    return "".join(
+        "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)) + line[-1] + "\n"
+        for line in lines
+    )
+
+
+def formatted(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, str],
+    layout: str,
+    *,
+    default: Sequence[str],
+    json_list: bool = False,
+    as_json: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda row: row,
+) -> str:
+    """``rows`` as ``layout`` says: "" or ``table`` (the ``default`` fields), ``table TEMPLATE``, ``json``, TEMPLATE.
+
+    ``columns`` gives the title of each field. Raises ValueError for a template that is none."""
+    from composer.api.plain_json import dumps
+
+    if layout in ("", "table"):
+        cells = [[str(row.get(field, "")) for field in default] for row in rows]
+        return table([columns[field] for field in default], cells)
+    if layout == "json":
+        if json_list:
+            return dumps([dict(as_json(row)) for row in rows]).decode() + "\n"
+        return "".join(dumps(dict(as_json(row))).decode() + "\n" for row in rows)
+    from composer.cli.templates import Template, unescape
+
+    is_table = layout.startswith("table ")
+    template = Template(unescape(layout[len("table ") :] if is_table else layout))
+    texts = [template.render(row) for row in rows]
+    if not is_table:
+        return "".join(text + "\n" for text in texts)
+    header = template.render(columns, titles=True)
+    split = [text.split("\t") for text in (header, *texts)]
+    return table(split[0], split[1:])
