@@ -76,7 +76,7 @@ def converse_with(
     finally:
         connection.close()
     if ended is not None:
-        return ended()
+        return int(ended())
     state = session.client.request("GET", f"{API}/containers/{container}/json").json()["State"]
     return 0 if state["Running"] else int(state["ExitCode"])
 

@@ -61,6 +61,7 @@ class Recovery:
         for container in self.containers.all():
             if await self._take_up(container, forwards):
                 wanted.append(container)
+        await self.sandboxes.drop_stale()
         self._restore_firewall(forwards)
         self._sweep()
         return wanted

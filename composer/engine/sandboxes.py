@@ -278,6 +278,12 @@ class Sandboxes:
         self._published[container.id] = _Published(forwards, tuple(reservations))
         return forwards
 
+    async def drop_stale(self) -> None:
+        """Let go of ports that the keeper holds for containers that ended while there was no engine."""
+        for name in await self.keeper.names():
+            if name.startswith("ports/") and name.split("/")[1] not in self._published:
+                await self.keeper.drop(name)
+
     # After the end
 
     async def release(self, container: Container) -> None:

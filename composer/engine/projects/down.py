@@ -11,7 +11,7 @@ from composer.engine.projects.steps import Emit, tell, warn
 from composer.engine.projects.waits import unwrap
 from composer.engine.requests import DownRequest
 from composer.plan.steps import DownPlan
-from runtime.errors import ComposerError, NotFound
+from runtime.errors import ComposerError, Conflict, NotFound
 
 
 async def take_down(parts: Parts, plan: DownPlan, request: DownRequest, emit: Emit) -> None:
@@ -64,6 +64,8 @@ async def _remove_network(parts: Parts, name: str, emit: Emit, failures: list[Co
         await parts.networks.remove(name)
     except NotFound:
         await tell(emit, "Network", name, "Warning", "No resource found to remove")
+    except Conflict as error:
+        await tell(emit, "Network", name, "Resource is still in use", error.message)
     except ComposerError as error:
         await tell(emit, "Network", name, "Error", error.message)
         failures.append(error)
@@ -77,6 +79,8 @@ async def _remove_volume(parts: Parts, name: str, emit: Emit, failures: list[Com
         await parts.volumes.remove(name)
     except NotFound:
         await tell(emit, "Volume", name, "Warning", "No resource found to remove")
+    except Conflict as error:
+        await tell(emit, "Volume", name, "Resource is still in use", error.message)
     except ComposerError as error:
         await tell(emit, "Volume", name, "Error", error.message)
         failures.append(error)
