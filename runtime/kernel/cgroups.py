@@ -178,13 +178,18 @@ class Cgroups:
             cgroup_tree.kill(directory)
 
     def remove(self, container_id: str) -> None:
-        """Kill what is left in the container's cgroups and remove them. Raises OSError when something cannot die."""
+        """Kill what is left in the container's cgroups and remove them, with the engine's own when it was the last.
+
+        Raises OSError when something cannot die."""
         found = self._find(container_id)
-        if not found:
-            return
-        self.kill(container_id)
+        if found:
+            self.kill(container_id)
         for directory in found.values():
             cgroup_tree.remove(directory)
+        for root in self._roots():
+            # Refused as long as there are others in it; a start that comes right now makes it again.
+            with contextlib.suppress(OSError):
+                os.rmdir(root)
 
     def sweep(self, ids: Collection[str]) -> list[str]:
         """Remove the cgroups of containers that are not among ``ids``, and parents that have become empty; returns the
