@@ -145,13 +145,11 @@ class Networks:
                 status=403,
             )
         if network.driver == "bridge":
-            await trio.to_thread.run_sync(self._dismantle, network)
+            # The firewall has one socket and one state: it is used in this thread only.
+            self._firewall.remove_network(network.bridge)
+            await trio.to_thread.run_sync(bridge.remove_bridge, network.bridge, self._tag)
         self._records.delete(network.id)
         self._events.publish("network", "destroy", network.id, {"name": network.name, "type": network.driver})
-
-    def _dismantle(self, network: Network) -> None:
-        self._firewall.remove_network(network.bridge)
-        bridge.remove_bridge(network.bridge, self._tag)
 
     async def prune(self) -> builtins.list[str]:
         """Remove the networks that no container uses; their names."""
