@@ -13,7 +13,7 @@ from typing import Any
 from composer.compose.ports import parse_port
 from composer.compose.problem import Problem
 from composer.compose.trace import Path, key_like, like
-from composer.compose.volumes import clean_target, parse_volume
+from composer.compose.volumes import clean_path, parse_volume
 
 Form = Callable[[Any, Path, bool], Any]
 
@@ -111,8 +111,8 @@ def _volume(item: Any, path: Path, lenient: bool) -> Any:
         target = item.get("target")
         if target is None and not lenient:
             raise Problem("a volume without a target", path, hint="target: the path in the container")
-        if isinstance(target, str) and target:
-            cleaned = clean_target(target)
+        if isinstance(target, str):
+            cleaned = clean_path(target)
             if cleaned != target:
                 item["target"] = like(target, cleaned)
     return item

@@ -53,7 +53,7 @@ _CASTS: dict[str, Any] = {
             "cpu_rt_runtime": _whole,
             "cpu_shares": _whole,
             "cpus": _number,
-            "depends_on": {"*": {"required": _boolean, "restart": _boolean}},
+            "depends_on": {"*": {"restart": _boolean}},
             "deploy": {
                 "placement": {"max_replicas_per_node": _whole},
                 "replicas": _whole,

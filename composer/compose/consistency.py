@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from composer.compose.nearest import nearest
+from composer.compose.ports import is_address
 from composer.compose.problem import Problem, raise_all
 from composer.compose.profiles import is_enabled
 from composer.compose.trace import Path
@@ -42,7 +43,7 @@ def check(tree: dict[str, Any], profiles: Iterable[str] = ()) -> None:
     for name, service in services.items():
         _Checker(tree, every, services, name, service, found).check()
     for name, secret in _mappings(tree.get("secrets")):
-        if not (secret.get("external") is True or "file" in secret or "environment" in secret):
+        if not (secret.get("external") is True or secret.get("file") or secret.get("environment")):
             found.append(
                 Problem(f'secret "{name}" must declare either file or environment', ("secrets", name))
             )
@@ -89,6 +90,10 @@ def _check_service_rules(service: dict[str, Any], path: Path, found: list[Proble
     for where, request in requests:
         if isinstance(request, dict) and "count" in request and "device_ids" in request:
             found.append(Problem('"count" and "device_ids" are exclusive', (*path, *where)))
+    for i, port in enumerate(service.get("ports") or ()):
+        address = port.get("host_ip") if isinstance(port, dict) else None
+        if isinstance(address, str) and "$" not in address and not is_address(address):
+            found.append(Problem(f"invalid ip address: {address}", (*path, "ports", i, "host_ip")))
     for i, item in enumerate(_at(service, "develop", "watch") or ()):
         if isinstance(item, dict) and item.get("path") == "":
             found.append(Problem("value can't be blank", (*path, "develop", "watch", i, "path")))

@@ -150,12 +150,13 @@ def boolean(value: Any) -> bool:
 
 
 def integer(value: Any) -> int:
+    """A whole number; what has a fraction is cut, as in Docker Compose."""
     if isinstance(value, bool):
         raise ValueError("a whole number expected")
     if isinstance(value, int):
         number = int(value)
     elif isinstance(value, float):
-        if value != int(value):
+        if value != value or abs(value) > 2**63:
             raise ValueError(f"a whole number expected, not {float_text(value)}")
         number = int(value)
     else:
@@ -213,20 +214,22 @@ def single(value: Any) -> float:
 
 
 def size(value: Any) -> Size:
-    """Bytes. A number with a fraction is none, and counts as not given."""
+    """Bytes. A number with a decimal point is none, and counts as not given, as in Docker Compose."""
     if isinstance(value, str):
         return parse_size(value)
-    if isinstance(value, float) and not value.is_integer():
+    if isinstance(value, float):
         return Size(0)
     return Size(integer(value))
 
 
 def file_mode(value: Any) -> int:
     """Permission bits; a string is octal."""
+    if isinstance(value, float):
+        raise ValueError(f"an octal number expected, not {float_text(value)}")
     if not isinstance(value, str):
         return integer(value)
     try:
-        return int(value.removeprefix("0o"), 8)
+        return int(value, 8)
     except ValueError:
         raise ValueError(f"an octal number expected, not {value!r}") from None
 
@@ -251,7 +254,7 @@ def word(value: Any) -> str:
 
 def words(value: Any) -> dict[str, str]:
     """A mapping of strings."""
-    return {str(key): word(inner) for key, inner in value.items()}
+    return {str(key): "" if inner is None else word(inner) for key, inner in value.items()}
 
 
 def healthcheck_test(value: Any) -> list[str]:
@@ -324,6 +327,18 @@ def device_count(value: Any) -> int:
     return -1 if value == "all" else integer(value)
 
 
+def throttle(value: Any) -> dict[str, Any]:
+    return {"path": "", "rate": Size(0), **_THROTTLE(value)}
+
+
+def weight(value: Any) -> dict[str, Any]:
+    return {"path": "", "weight": 0, **_WEIGHT(value)}
+
+
+def countable(value: Any) -> dict[str, Any]:
+    return {"kind": "", "value": 0, **_COUNTABLE(value)}
+
+
 def provider_option(value: Any) -> list[str]:
     return [text(item) for item in value] if isinstance(value, list) else [text(value)]
 
@@ -337,6 +352,8 @@ _DEVICE_REQUEST = struct(
     {"count": device_count, "options": mapping, "capabilities": listed, "device_ids": listed}
 )
 _THROTTLE = struct({"rate": size})
+_COUNTABLE = struct({"value": integer})
+_WEIGHT = struct({"weight": strict_natural})
 _UPDATE = struct(
     {
         "parallelism": natural,
@@ -350,7 +367,7 @@ _RESERVATIONS = struct(
     {
         **_LIMITS,
         "devices": several(_DEVICE_REQUEST),
-        "generic_resources": several(struct({"discrete_resource_spec": struct({"value": integer})})),
+        "generic_resources": several(struct({"discrete_resource_spec": countable})),
     }
 )
 _BUILD = struct(
@@ -381,7 +398,7 @@ _VOLUME_MOUNT = struct(
         "read_only": boolean,
         "bind": struct({"create_host_path": boolean}),
         "volume": struct({"nocopy": boolean, "labels": mapping}),
-        "tmpfs": struct({"size": size, "mode": integer}),
+        "tmpfs": struct({"size": size, "mode": strict_natural}),
     }
 )
 _SERVICE = struct(
@@ -391,11 +408,11 @@ _SERVICE = struct(
         "blkio_config": struct(
             {
                 "weight": strict_natural,
-                "weight_device": several(struct({"weight": strict_natural})),
-                "device_read_bps": several(_THROTTLE),
-                "device_read_iops": several(_THROTTLE),
-                "device_write_bps": several(_THROTTLE),
-                "device_write_iops": several(_THROTTLE),
+                "weight_device": several(weight),
+                "device_read_bps": several(throttle),
+                "device_read_iops": several(throttle),
+                "device_write_bps": several(throttle),
+                "device_write_iops": several(throttle),
             }
         ),
         "build": _BUILD,

@@ -114,6 +114,6 @@ def _name_resources(tree: dict[str, Any], kind: str, project: str) -> None:
     for key, resource in section.items():
         if resource is None:
             resource = section[key] = {}
-        if isinstance(resource, dict) and not resource.get("name"):
+        if isinstance(resource, dict) and resource.get("name") is None:
             is_external = resource.get("external") in (True, "true")
             resource["name"] = str(key) if is_external else f"{project}_{key}"

@@ -28,7 +28,7 @@ def resolve_paths(tree: dict[str, Any], base: str, home: str) -> dict[str, Any]:
         if isinstance(section, dict):
             for resource in section.values():
                 if isinstance(resource, dict):
-                    _replace(resource, "file", base, home)
+                    _replace_file(resource, "file", base, home)
     volumes = tree.get("volumes")
     if isinstance(volumes, dict):
         for volume in volumes.values():
@@ -76,7 +76,7 @@ def resolve_service_paths(service: dict[str, Any], name: str, base: str, home: s
                         ("services", name, "volumes", i),
                         hint="source: the path on the host",
                     )
-                _replace(mount, "source", base, home)
+                _replace_file(mount, "source", base, home)
     return service
 
 
@@ -104,6 +104,13 @@ def _replace(mapping: dict[str, Any], key: str, base: str, home: str) -> None:
     value = mapping.get(key)
     if isinstance(value, str):
         mapping[key] = like(value, absolute(value, base, home))
+
+
+def _replace_file(mapping: dict[str, Any], key: str, base: str, home: str) -> None:
+    """As :func:`_replace`; "" is the directory itself."""
+    if mapping.get(key) == "":
+        mapping[key] = like(mapping[key], base)
+    _replace(mapping, key, base, home)
 
 
 def _replace_context(mapping: dict[str, Any], key: str, base: str, home: str) -> None:

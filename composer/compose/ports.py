@@ -25,7 +25,7 @@ def parse_port(text: str) -> list[dict[str, Any]]:
     protocol = protocol or "tcp"
     if address.startswith("["):
         address = _unbracketed(address)
-    if address and not _is_address(address):
+    if address and not is_address(address):
         raise ValueError(f"invalid IP address: {address}")
     if not container:
         raise ValueError(f"no port specified: {text}<empty>")
@@ -79,7 +79,8 @@ def _unbracketed(address: str) -> str:
     return address[1:-1]
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether ``text`` is an IPv4 or IPv6 address."""
     if _IPV4.match(text):
         return True
     from ipaddress import IPv6Address

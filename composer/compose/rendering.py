@@ -155,7 +155,7 @@ def _plain(value: Any) -> Any:
 
 
 def _octal(mode: int) -> str:
-    return f"0{mode:o}" if mode >= 0 else f"-0{-mode:o}"
+    return f"0{mode:o}"
 
 
 def _ulimits(limits: dict[str, Any]) -> dict[str, Any]:
@@ -260,7 +260,7 @@ _SERVICE = Form(
     post_start=_HOOK,
     pre_start=_HOOK,
     pre_stop=_HOOK,
-    provider=Form("type options", kept="type"),
+    provider=Form("type options"),
     secrets=_FILE,
     volumes=Form(
         "type source target read_only consistency bind volume tmpfs image",

@@ -143,7 +143,7 @@ def _resource(kind: type[T], key: str, values: dict[str, Any]) -> T:
         fields["ipam"] = _ipam(fields["ipam"])
     fields.update(key=key, extensions=_extensions(values))
     if "name" in kind.__struct_fields__:
-        fields.setdefault("name", key)
+        fields["name"] = fields.get("name") or key
     return kind(**fields)
 
 

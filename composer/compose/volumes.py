@@ -24,10 +24,10 @@ def parse_volume(text: str) -> dict[str, Any]:
     if len(sections) > 3:
         raise ValueError(f"invalid volume {text!r}: too many colons")
     if len(sections) == 1:
-        return {"type": "volume", "target": clean_target(text), "volume": {}}
+        return {"type": "volume", "target": clean_path(text), "volume": {}}
     source, target, *options = sections
     volume: dict[str, Any] = {"type": "bind" if is_path(source) else "volume", "source": source}
-    volume["target"] = clean_target(target)
+    volume["target"] = clean_path(target)
     bind: dict[str, Any] = {}
     named: dict[str, Any] = {}
     for option in options[0].split(",") if options else ():
@@ -76,11 +76,6 @@ def is_path(source: str) -> bool:
 def is_drive(source: str) -> bool:
     """``C:\\...``"""
     return len(source) > 1 and source[1] == ":" and source[0].isalpha()
-
-
-def clean_target(target: str) -> str:
-    """A path in a container, cleaned as Go's path.Clean does."""
-    return clean_path(target) if target else target
 
 
 def clean_path(path: str) -> str:
