@@ -42,6 +42,8 @@ def apply_extends(
     """Replace every ``extends`` in the services of one file's tree. Raises :class:`Problem`."""
     services = tree.get("services")
     if not isinstance(services, dict):
+        if "services" in tree:
+            raise Problem("services must be a mapping", ("services",), tree=tree)
         return
     if not any(isinstance(service, dict) and "extends" in service for service in services.values()):
         return
@@ -92,7 +94,7 @@ class _Resolver:
         if isinstance(extends, str):
             return extends, ""
         if isinstance(extends, dict):
-            reference, other = extends.get("service"), extends.get("file", "")
+            reference, other = extends.get("service"), extends.get("file") or ""
             if isinstance(reference, str) and isinstance(other, str):
                 return reference, other
             raise self._problem(f"services.{name}.extends.service is required", name)

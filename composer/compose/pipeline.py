@@ -196,8 +196,6 @@ class _Loader:
         if not tree and not including:
             raise ComposeError("empty compose file", hint=f"{', '.join(files)}: begin with services:")
         try:
-            canonical(tree, lenient=not self.options.interpolate)
-            enforce_unicity(tree)
             set_defaults(tree)
             check_rules(tree)
             if self.options.resolve_paths:
@@ -236,6 +234,8 @@ class _Loader:
         try:
             enforce_unicity(merged)
             validate(merged)
+            canonical(merged, lenient=not self.options.interpolate)
+            enforce_unicity(merged)
         except Problem as problem:
             problem.tree = merged
             raise

@@ -63,7 +63,7 @@ class Sources:
         for document in documents:
             if not isinstance(document.tree, dict):
                 raise Problem(
-                    "top-level object must be a mapping", tree=document.tree, hint="begin with services:"
+                    "top-level object must be a mapping", at=document.at, hint="begin with services:"
                 )
             if self.options.interpolate:
                 self.interpolate(document.tree, environment)

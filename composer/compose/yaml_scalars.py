@@ -27,6 +27,7 @@ _DATE = re.compile(
     r"(?:[ \t]*(?:Z|[-+][0-9]{1,2}(?::?[0-9]{2})?))?)?\Z"
 )
 MAX_DIGITS = 400
+_INFINITE = float("inf")
 
 
 def plain_scalar(text: str) -> Any:
@@ -44,7 +45,8 @@ def plain_scalar(text: str) -> Any:
         value = _integer(digits)
         return value if -(2**63) <= value < 2**64 else float(value)
     if _FLOAT.match(digits):
-        return float(digits)
+        number = float(digits)
+        return text if number in (_INFINITE, -_INFINITE) else number
     return text
 
 

@@ -60,10 +60,11 @@ class Document:
 
     tree: Any
     dropped: tuple[Path, ...] = ()
+    at: Origin | None = None
 
 
 def parse_documents(data: bytes, file: str, *, traced: bool) -> list[Document]:
-    """The documents of a YAML text that are not empty.
+    """The documents of a YAML text; none for a text without any, such as one of comments alone.
 
     Raises :class:`Problem` with the place for what is not YAML, not UTF-8, or refused.
     """
@@ -141,8 +142,7 @@ class _Builder:
             dropped: list[Path] = []
             if self.tagged:
                 value = _untagged(value, (), dropped)
-            if value is not None or not _is_bare(first):
-                found.append(Document(value, tuple(dropped)))
+            found.append(Document(value, tuple(dropped), self.origin(first)))
 
     def origin(self, event: Any) -> Origin:
         mark = event.start_mark
@@ -230,6 +230,8 @@ class _Builder:
                 text = key_event.value
                 if key_event.implicit[0]:
                     if text == "<<":
+                        if merged:
+                            self.refuse_twice(key_event, "<<")
                         merged.append((key_event, self.value(following())))
                         continue
                     if not _is_text(text):
@@ -243,9 +245,7 @@ class _Builder:
                     self.refuse_key(key_event, found)
                 key = str(found)
             if key in made:
-                raise Problem(
-                    f'mapping key "{key}" is already defined', at=self.origin(key_event), hint="keep one of the two"
-                )
+                self.refuse_twice(key_event, key)
             value_event = following()
             if self.traced:
                 traced = Key(key)
@@ -266,10 +266,20 @@ class _Builder:
             if isinstance(source, Override):
                 source = source.value
             if not isinstance(source, dict):
-                raise Problem("map merge requires map or sequence of maps as the value", at=self.origin(key_event))
+                raise Problem(
+                    "map merge requires map or sequence of maps as the value", at=self.origin(key_event)
+                )
             for key, inner in source.items():
                 if key not in made:
                     made[key] = inner
+
+    def refuse_twice(self, event: Any, key: str) -> None:
+        several = "; << takes a list of mappings, too" if key == "<<" else ""
+        raise Problem(
+            f'mapping key "{key}" is already defined',
+            at=self.origin(event),
+            hint=f"keep one of the two{several}",
+        )
 
     def refuse_key(self, event: Any, value: Any) -> None:
         shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
@@ -298,11 +308,6 @@ class _Builder:
 
 def _is_text(text: str) -> bool:
     return type(plain_scalar(text)) is str
-
-
-def _is_bare(event: Any) -> bool:
-    """An empty document: no value at all was written."""
-    return type(event) is ScalarEvent and event.value == "" and event.tag is None
 
 
 def _count(value: Any) -> int:
