@@ -84,7 +84,8 @@ def test_killed_again_and_again(composer: Composer, project: Project) -> None:
     composer.run("up", "-d", "count", cwd=directory)
     pid = pid_of(composer, f"{project.name}-count-1")
     for victim in itertools.islice(itertools.cycle(("composer-core", "composer-keeper")), 6):
-        wait_for(partial(composer.kill, victim), f"{victim} to be there")
+        composer.run("ps", cwd=directory)
+        assert composer.kill(victim)
     seen = lines(composer, directory)
     assert seen == list(range(len(seen)))
     assert pid_of(composer, f"{project.name}-count-1") == pid

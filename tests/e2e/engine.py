@@ -145,12 +145,19 @@ class Composer:
         return killed
 
     def reboot(self) -> None:
-        """What a power cut and a start do to an engine: all processes gone, the runtime directory empty."""
+        """What a power cut and a start do to an engine: all processes gone at once, the runtime directory empty."""
         members = [pid for container in self._running() if (pid := container["State"]["Pid"])]
-        for comm in ("composer-keeper", "composer-core", "composer-shim"):
-            self.kill(comm)
-        for pid in members:
-            wait_for(partial(is_gone, pid), f"container process {pid} to end")
+        stopped: set[int] = set()
+        while new := {pid for comm in PROCESSES for pid in self.processes(comm)} - stopped:
+            for pid in new:  # nobody may notice that another one dies
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+            stopped |= new
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in (*stopped, *members):
+            wait_for(partial(is_gone, pid), f"process {pid} to end")
         shutil.rmtree(self.paths.run, ignore_errors=True)
 
     def _running(self) -> list[dict[str, Any]]:
@@ -178,7 +185,7 @@ class Composer:
 
     def end_by_force(self) -> None:
         """For a test that has failed already: nothing of its engine may disturb the others."""
-        for comm in ("composer-keeper", "composer-core", "composer-shim"):
+        for comm in PROCESSES:
             for pid in self.processes(comm):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -195,6 +202,7 @@ class Composer:
         return "\n".join(parts)
 
 
+PROCESSES = ("composer-keeper", "composer-core", "composer-shim")
 COMMAND = (sys.executable, "-m", "composer")
 
 

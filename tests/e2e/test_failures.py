@@ -10,7 +10,7 @@ from tests.e2e.engine import Composer
 
 def test_an_unknown_attribute_is_shown_where_it_stands(composer: Composer, project: Project) -> None:
     directory = project.write("services:\n  web:\n    image: composer.local/host\n    comand: sleep 1\n")
-    done = composer.run("up", "-d", cwd=directory, status=15)
+    done = composer.run("up", "-d", cwd=directory, status=1)
     assert "compose.yaml:4:5" in done.stderr
     assert "comand: sleep 1" in done.stderr
     assert "command" in done.stderr.replace("comand: sleep 1", "")
@@ -19,7 +19,7 @@ def test_an_unknown_attribute_is_shown_where_it_stands(composer: Composer, proje
 
 def test_no_file(composer: Composer, project: Project) -> None:
     project.directory.mkdir()
-    done = composer.run("up", "-d", cwd=project.directory, status=14)
+    done = composer.run("up", "-d", cwd=project.directory, status=1)
     assert "no configuration file provided: not found" in done.stderr
 
 
@@ -86,7 +86,7 @@ def test_what_is_not_supported_is_refused(composer: Composer, project: Project) 
     directory = project.write("services: {web: {image: composer.local/host, gpus: all}}")
     done = composer.run("up", "-d", cwd=directory, status=None)
     assert done.returncode != 0
-    assert "gpus" in done.stderr and "compose.yaml:1" in done.stderr
+    assert "services.web.gpus" in done.stderr
 
 
 def test_an_unknown_command_suggests_the_nearest(composer: Composer) -> None:
