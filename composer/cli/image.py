@@ -1,0 +1,449 @@
+"""``image``: images of this machine."""
+
+from __future__ import annotations
+
+import sys
+
+from composer.api.client import API, quote
+from composer.cli.arguments import Command, Flag, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from composer.cli.arguments import Arguments
+    from composer.cli.session import Session
+
+TITLES = {
+    "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "ID": "IMAGE ID", "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT", "Size": "SIZE", "Containers": "CONTAINERS",
+}  # fmt: skip
+
+
+def run_ls(session: Session, arguments: Arguments) -> int:
+    from composer.cli.tables import formatted
+
+    filters = parse_filters(arguments.list("filter"))
+    if arguments.words:
+        filters.setdefault("reference", []).append(arguments.words[0])
+    images = session.client.request("GET", f"{API}/images/json", {"filters": filters or None}).json()
+    if arguments.is_on("quiet"):
+        ids = dict.fromkeys(_short(image["Id"], full=arguments.is_on("no-trunc")) for image in images)
+        session.write("".join(f"{image}\n" for image in ids))
+        return 0
+    rows = [row for image in images for row in _rows(image, session, full=arguments.is_on("no-trunc"))]
+    default = ["Repository", "Tag", "ID", "CreatedSince", "Size"]
+    if arguments.is_on("digests"):
+        default.insert(2, "Digest")
+    try:
+        session.write(formatted(rows, TITLES, arguments.text("format"), default=default))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return 0
+
+
+def parse_filters(conditions: Iterable[str]) -> dict[str, list[str]]:
+    """``key=value`` conditions as the API takes them. Raises UsageError."""
+    found: dict[str, list[str]] = {}
+    for condition in conditions:
+        key, equals, value = condition.partition("=")
+        if not equals:
+            raise UsageError(f"invalid filter {condition!r}", hint="--filter KEY=VALUE")
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def _rows(image: dict[str, Any], session: Session, *, full: bool) -> list[dict[str, Any]]:
+    from composer.cli.images import split_reference
+    from composer.cli.units import human_duration, human_size, rfc3339
+
+    created = image["Created"]
+    digests = {d.partition("@")[0]: d.partition("@")[2] for d in image.get("RepoDigests") or ()}
+    found = []
+    for tag in image.get("RepoTags") or ["<none>:<none>"]:
+        repository, name = split_reference(tag)
+        found.append(
+            {
+                "Repository": repository,
+                "Tag": name,
+                "Digest": digests.get(repository, "<none>"),
+                "ID": _short(image["Id"], full=full),
+                "CreatedSince": f"{human_duration(session.started - created)} ago" if created > 0 else "N/A",
+                "CreatedAt": rfc3339(created * 10**9, 0),
+                "Size": human_size(image["Size"]),
+                "Containers": str(image.get("Containers", 0)),
+            }
+        )
+    return found
+
+
+def _short(image: str, *, full: bool = False) -> str:
+    return image if full else image.removeprefix("sha256:")[:12]
+
+
+def run_pull(session: Session, arguments: Arguments) -> int:
+    """Progress of each layer goes to stderr, the reference to stdout."""
+    name = arguments.words[0]
+    if arguments.is_on("all-tags"):
+        raise UsageError("--all-tags is not available in composer: name the tags one by one", is_flag=True)
+    query = {
+        "fromImage": name,
+        "tag": "" if _has_tag(name) else "latest",
+        "platform": arguments.text("platform") or None,
+    }
+    show_progress(
+        session,
+        session.client.stream("POST", f"{API}/images/create", query),
+        quiet=arguments.is_on("quiet"),
+        title="Pulling",
+        parent=name,
+    )
+    session.write(f"{name}\n")
+    return 0
+
+
+def _has_tag(name: str) -> bool:
+    return "@" in name or ":" in name.rpartition("/")[2]
+
+
+def show_progress(
+    session: Session, messages: Iterable[dict[str, Any]], *, quiet: bool, title: str, parent: str = ""
+) -> None:
+    """Docker's progress messages as steps. Raises ComposerError for one that is an error."""
+    from runtime.errors import ComposerError
+
+    renderer = session.renderer(title, quiet=quiet)
+    try:
+        for message in messages:
+            if "error" in message:
+                raise ComposerError(message["error"], hint=message.get("hint", ""))
+            if layer := message.get("id"):
+                detail = message.get("progressDetail") or {}
+                renderer.step(
+                    {
+                        "type": "step",
+                        "kind": "Image",
+                        "name": layer,
+                        "parent": parent,
+                        "status": message.get("status", ""),
+                        "current": detail.get("current", 0),
+                        "total": detail.get("total", 0),
+                    }
+                )
+            elif text := message.get("stream"):
+                renderer.close()
+                session.write(text)
+            elif (status := message.get("status")) and not quiet:
+                renderer.close()
+                session.write_status(f"{status}\n")
+    finally:
+        renderer.close()
+
+
+def run_load(session: Session, arguments: Arguments) -> int:
+    source = arguments.text("input")
+    if not source and sys.stdin.isatty():
+        raise UsageError("requested load from stdin, but stdin is empty", hint="composer image load -i FILE")
+    with open(source, "rb") if source else sys.stdin.buffer as archive:
+        messages = session.client.stream("POST", f"{API}/images/load", {"quiet": True}, archive)
+        show_progress(session, messages, quiet=arguments.is_on("quiet"), title="Loading")
+    return 0
+
+
+def run_import(session: Session, arguments: Arguments) -> int:
+    source, *names = arguments.words
+    if source.startswith(("http://", "https://")):
+        raise UsageError("importing from a URL is not available in composer", hint="download it first")
+    repository, tag = (names[0], "") if names else ("", "")
+    query = {
+        "fromSrc": "-",
+        "repo": repository,
+        "tag": tag,
+        "changes": arguments.list("change"),
+        "message": arguments.text("message") or None,
+        "platform": arguments.text("platform") or None,
+    }
+    with sys.stdin.buffer if source == "-" else open(source, "rb") as archive:
+        for message in session.client.stream("POST", f"{API}/images/create", query, archive):
+            if "error" in message:
+                from runtime.errors import ComposerError
+
+                raise ComposerError(message["error"])
+            session.write(f"{message['status']}\n")
+    return 0
+
+
+def run_save(session: Session, arguments: Arguments) -> int:
+    target = arguments.text("output")
+    if not target and sys.stdout.isatty():
+        raise UsageError("cowardly refusing to save to a terminal", hint="composer image save -o FILE IMAGE")
+    pieces = session.client.chunks("GET", f"{API}/images/get", {"names": arguments.words})
+    if not target:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+        return 0
+    import os
+
+    partial = f"{target}.partial-{os.getpid()}"
+    try:
+        with open(partial, "xb") as file:
+            for piece in pieces:
+                file.write(piece)
+        os.replace(partial, target)
+    finally:
+        if os.path.exists(partial):
+            os.unlink(partial)
+    return 0
+
+
+def run_rm(session: Session, arguments: Arguments) -> int:
+    from runtime.errors import ComposerError
+
+    failures: list[ComposerError] = []
+    query = {"force": arguments.is_on("force"), "noprune": arguments.is_on("no-prune")}
+    for name in arguments.words:
+        try:
+            for change in session.client.request("DELETE", f"{API}/images/{quote(name)}", query).json():
+                session.write("".join(f"{what}: {which}\n" for what, which in change.items()))
+        except ComposerError as error:
+            failures.append(error)
+    return report_failures(session, failures)
+
+
+def report_failures(session: Session, failures: list[Any]) -> int:
+    """Say what went wrong for some of several; 1 when anything did."""
+    from composer.cli.faults import describe
+
+    for failure in failures:
+        sys.stderr.write(describe(failure) + "\n")
+    return 1 if failures else 0
+
+
+def run_tag(session: Session, arguments: Arguments) -> int:
+    source, target = arguments.words
+    session.client.request("POST", f"{API}/images/{quote(source)}/tag", {"repo": target})
+    return 0
+
+
+def run_inspect(session: Session, arguments: Arguments) -> int:
+    return inspect_each(session, arguments, lambda name: f"{API}/images/{quote(name)}/json", "image")
+
+
+def inspect_each(session: Session, arguments: Arguments, path: Any, what: str) -> int:
+    """``inspect`` of several things: a JSON list, or a template a thing."""
+    from runtime.errors import ComposerError
+
+    found: list[Any] = []
+    failures: list[ComposerError] = []
+    for name in arguments.words:
+        try:
+            found.append(session.client.request("GET", path(name)).json())
+        except ComposerError as error:
+            failures.append(error)
+    layout = arguments.text("format")
+    if layout and layout != "json":
+        from composer.cli.templates import Template, TemplateError, unescape
+
+        try:
+            template = Template(unescape(layout))
+            for item in found:
+                session.write(template.render(item) + "\n")
+        except TemplateError as error:
+            raise UsageError(str(error)) from None
+    else:
+        import json
+
+        session.write(json.dumps(found, indent=None if layout == "json" else 4, ensure_ascii=False) + "\n")
+    return report_failures(session, failures)
+
+
+def run_history(session: Session, arguments: Arguments) -> int:
+    from composer.cli.containers import shortened
+    from composer.cli.tables import formatted
+    from composer.cli.units import human_duration, human_size, rfc3339
+
+    steps = session.client.request("GET", f"{API}/images/{quote(arguments.words[0])}/history").json()
+    full = arguments.is_on("no-trunc")
+    rows = []
+    for step in steps:
+        size = human_size(step["Size"]) if arguments.is_on("human") else str(step["Size"])
+        created = step["Created"]
+        command = " ".join(step["CreatedBy"].split())
+        rows.append(
+            {
+                "ID": step["Id"] if full or step["Id"] == "<missing>" else _short(step["Id"]),
+                "CreatedSince": f"{human_duration(session.started - created)} ago" if created else "N/A",
+                "CreatedAt": rfc3339(created * 10**9, 0),
+                "CreatedBy": command if full else shortened(command, 45),
+                "Size": size,
+                "Comment": step["Comment"],
+            }
+        )
+    if arguments.is_on("quiet"):
+        session.write("".join(f"{row['ID']}\n" for row in rows))
+        return 0
+    titles = {
+        "ID": "IMAGE", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT", "CreatedBy": "CREATED BY", "Size": "SIZE",
+        "Comment": "COMMENT",
+    }  # fmt: skip
+    default = ("ID", "CreatedSince", "CreatedBy", "Size", "Comment")
+    try:
+        session.write(formatted(rows, titles, arguments.text("format"), default=default))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return 0
+
+
+def run_prune(session: Session, arguments: Arguments) -> int:
+    everything = arguments.is_on("all")
+    what = (
+        "all images without at least one container associated to them"
+        if everything
+        else "all dangling images"
+    )
+    if not confirm(session, arguments, f"This will remove {what}."):
+        return 0
+    filters = parse_filters(arguments.list("filter"))
+    filters["dangling"] = ["false" if everything else "true"]
+    return show_pruned(
+        session, session.client.request("POST", f"{API}/images/prune", {"filters": filters}).json()
+    )
+
+
+def confirm(session: Session, arguments: Arguments, warning: str) -> bool:
+    """Ask, unless ``--force`` was given."""
+    if arguments.is_on("force"):
+        return True
+    session.write(f"WARNING! {warning}\nAre you sure you want to continue? [y/N] ")
+    try:
+        return input().strip().lower() in ("y", "yes")
+    except EOFError:
+        session.write("\n")
+        return False
+
+
+def show_pruned(session: Session, answer: dict[str, Any]) -> int:
+    from composer.cli.units import human_size
+
+    for key in ("ImagesDeleted", "ContainersDeleted", "NetworksDeleted", "VolumesDeleted"):
+        if deleted := answer.get(key):
+            session.write(f"Deleted {key.removesuffix('Deleted')}:\n")
+            for item in deleted:
+                lines = [f"{k.lower()}: {v}" for k, v in item.items()] if isinstance(item, dict) else [item]
+                session.write("".join(f"{line}\n" for line in lines))
+            session.write("\n")
+    if "SpaceReclaimed" in answer:
+        session.write(f"Total reclaimed space: {human_size(answer['SpaceReclaimed'] or 0)}\n")
+    return 0
+
+
+FORMAT = Flag("format", kind="string", help='"table", "json", "table TEMPLATE" or a Go template')
+INSPECT_FORMAT = Flag("format", "f", "string", '"json" or a Go template')
+FORCE = Flag("force", "f", help="Don't ask")
+QUIET = Flag("quiet", "q", help="Ids only")
+NO_TRUNC = Flag("no-trunc", help="Don't shorten anything")
+FILTER = Flag("filter", "f", "filter", "Only those with a property: KEY=VALUE")
+PLATFORM = Flag("platform", kind="string", help="Platform of a multi-platform image, such as linux/arm64")
+
+_LS = Command(
+    "image ls [OPTIONS] [REPOSITORY[:TAG]]",
+    "List images",
+    run_ls,
+    (
+        Flag("all", "a", help="Also images without a name"),
+        Flag("digests", help="Show digests"),
+        FILTER,
+        FORMAT,
+        NO_TRUNC,
+        QUIET,
+    ),
+    at_most=1,
+)
+_RM = Command(
+    "image rm [OPTIONS] IMAGE [IMAGE...]",
+    "Remove images",
+    run_rm,
+    (
+        Flag("force", "f", help="Also when stopped containers use it"),
+        Flag("no-prune", help="Keep parents without a name"),
+    ),
+    at_least=1,
+)
+COMMANDS = {
+    "history": Command(
+        "image history [OPTIONS] IMAGE",
+        "Show how an image was made",
+        run_history,
+        (FORMAT, Flag("human", "H", help="Sizes and times for people", default="true"), NO_TRUNC, QUIET),
+        at_least=1,
+        at_most=1,
+    ),
+    "import": Command(
+        "image import [OPTIONS] file|- [REPOSITORY[:TAG]]",
+        "Make an image of the tar of a root file system",
+        run_import,
+        (
+            Flag("change", "c", "list", "Apply a Dockerfile instruction"),
+            Flag("message", "m", "string", "Comment"),
+            PLATFORM,
+        ),
+        at_least=1,
+        at_most=2,
+    ),
+    "inspect": Command(
+        "image inspect [OPTIONS] IMAGE [IMAGE...]",
+        "Show all about images",
+        run_inspect,
+        (INSPECT_FORMAT,),
+        at_least=1,
+    ),
+    "load": Command(
+        "image load [OPTIONS]",
+        "Bring in images of an archive (docker-archive or OCI layout)",
+        run_load,
+        (
+            Flag("input", "i", "string", "Read from a file instead of the standard input"),
+            Flag("quiet", "q", help="No progress"),
+        ),
+        at_most=0,
+    ),
+    "ls": _LS,
+    "list": _LS,
+    "prune": Command(
+        "image prune [OPTIONS]",
+        "Remove unused images",
+        run_prune,
+        (
+            Flag("all", "a", help="All that no container uses, not only those without a name"),
+            Flag("filter", kind="filter", help="Only those with a property"),
+            FORCE,
+        ),
+        at_most=0,
+    ),
+    "pull": Command(
+        "image pull [OPTIONS] NAME[:TAG|@DIGEST]",
+        "Pull an image from a registry",
+        run_pull,
+        (
+            Flag("all-tags", "a", help="All tags of the repository"),
+            PLATFORM,
+            Flag("quiet", "q", help="No progress"),
+        ),
+        at_least=1,
+        at_most=1,
+    ),
+    "rm": _RM,
+    "remove": _RM,
+    "save": Command(
+        "image save [OPTIONS] IMAGE [IMAGE...]",
+        "Write images to an archive",
+        run_save,
+        (Flag("output", "o", "string", "Write to a file instead of the standard output"),),
+        at_least=1,
+    ),
+    "tag": Command(
+        "image tag SOURCE[:TAG] TARGET[:TAG]", "Give an image another name", run_tag, at_least=2, at_most=2
+    ),
+}

@@ -1,0 +1,223 @@
+"""``network``: networks of this machine."""
+
+from __future__ import annotations
+
+from composer.api.client import API, quote
+from composer.cli.arguments import Command, Flag, UsageError
+from composer.cli.image import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, QUIET
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from composer.cli.arguments import Arguments
+    from composer.cli.session import Session
+
+TITLES = {
+    "ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv6": "IPV6", "Internal": "INTERNAL",
+    "Labels": "LABELS", "CreatedAt": "CREATED AT",
+}  # fmt: skip
+
+
+def run_ls(session: Session, arguments: Arguments) -> int:
+    from composer.cli.image import parse_filters
+    from composer.cli.tables import formatted
+
+    filters = parse_filters(arguments.list("filter"))
+    found = session.client.request("GET", f"{API}/networks", {"filters": filters or None}).json()
+    full = arguments.is_on("no-trunc")
+    rows = [
+        {
+            "ID": network["Id"] if full else network["Id"][:12],
+            "Name": network["Name"],
+            "Driver": network["Driver"],
+            "Scope": network["Scope"],
+            "IPv6": str(bool(network.get("EnableIPv6"))).lower(),
+            "Internal": str(bool(network.get("Internal"))).lower(),
+            "Labels": ",".join(f"{k}={v}" for k, v in (network.get("Labels") or {}).items()),
+            "CreatedAt": network.get("Created", ""),
+        }
+        for network in sorted(found, key=lambda network: network["Name"])
+    ]
+    if arguments.is_on("quiet"):
+        session.write("".join(f"{row['ID']}\n" for row in rows))
+        return 0
+    try:
+        session.write(
+            formatted(rows, TITLES, arguments.text("format"), default=("ID", "Name", "Driver", "Scope"))
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return 0
+
+
+def pairs(entries: list[str]) -> dict[str, str]:
+    """``key=value`` entries."""
+    return {key: value for key, _, value in (entry.partition("=") for entry in entries)}
+
+
+def run_create(session: Session, arguments: Arguments) -> int:
+    subnets, ranges, gateways = (arguments.list(name) for name in ("subnet", "ip-range", "gateway"))
+    configuration: list[dict[str, Any]] = [{"Subnet": subnet} for subnet in subnets]
+    for name, values in (("IPRange", ranges), ("Gateway", gateways)):
+        if len(values) > max(1, len(subnets)):
+            raise UsageError(f"every --{'ip-range' if name == 'IPRange' else 'gateway'} needs a --subnet")
+        for position, value in enumerate(values):
+            if position >= len(configuration):
+                configuration.append({})
+            configuration[position][name] = value
+    if auxiliary := pairs(arguments.list("aux-address")):
+        if not configuration:
+            raise UsageError("--aux-address needs a --subnet")
+        configuration[0]["AuxiliaryAddresses"] = auxiliary
+    body = {
+        "Name": arguments.words[0],
+        "Driver": arguments.text("driver"),
+        "Internal": arguments.is_on("internal"),
+        "Attachable": arguments.is_on("attachable"),
+        "EnableIPv6": arguments.is_on("ipv6"),
+        "IPAM": {"Driver": "default", "Config": configuration},
+        "Options": pairs(arguments.list("opt")),
+        "Labels": pairs(arguments.list("label")),
+    }
+    session.write(session.client.request("POST", f"{API}/networks/create", body=body).json()["Id"] + "\n")
+    return 0
+
+
+def run_rm(session: Session, arguments: Arguments) -> int:
+    return remove_each(session, arguments, "networks")
+
+
+def remove_each(session: Session, arguments: Arguments, kind: str) -> int:
+    """Remove several things, name each that is gone, and go on after one that could not be removed."""
+    from composer.cli.image import report_failures
+    from runtime.errors import ComposerError, NotFound
+
+    failures: list[ComposerError] = []
+    for name in arguments.words:
+        try:
+            session.client.request("DELETE", f"{API}/{kind}/{quote(name)}")
+            session.write(f"{name}\n")
+        except NotFound as error:
+            if not arguments.is_on("force"):
+                failures.append(error)
+        except ComposerError as error:
+            if not (arguments.is_on("force") and error.status == 404):
+                failures.append(error)
+    return report_failures(session, failures)
+
+
+def run_inspect(session: Session, arguments: Arguments) -> int:
+    from composer.cli.image import inspect_each
+
+    return inspect_each(session, arguments, lambda name: f"{API}/networks/{quote(name)}", "network")
+
+
+def run_connect(session: Session, arguments: Arguments) -> int:
+    network, container = arguments.words
+    endpoint: dict[str, Any] = {
+        "Aliases": arguments.list("alias"),
+        "Links": arguments.list("link"),
+        "DriverOpts": pairs(arguments.list("driver-opt")),
+        "GwPriority": arguments.number("gw-priority") or 0,
+        "IPAMConfig": {
+            "IPv4Address": arguments.text("ip"),
+            "IPv6Address": arguments.text("ip6"),
+            "LinkLocalIPs": arguments.list("link-local-ip"),
+        },
+    }
+    body = {"Container": container, "EndpointConfig": endpoint}
+    session.client.request("POST", f"{API}/networks/{quote(network)}/connect", body=body)
+    return 0
+
+
+def run_disconnect(session: Session, arguments: Arguments) -> int:
+    network, container = arguments.words
+    body = {"Container": container, "Force": arguments.is_on("force")}
+    session.client.request("POST", f"{API}/networks/{quote(network)}/disconnect", body=body)
+    return 0
+
+
+def run_prune(session: Session, arguments: Arguments) -> int:
+    from composer.cli.image import confirm, parse_filters, show_pruned
+
+    if not confirm(
+        session, arguments, "This will remove all custom networks not used by at least one container."
+    ):
+        return 0
+    filters = parse_filters(arguments.list("filter"))
+    answer = session.client.request("POST", f"{API}/networks/prune", {"filters": filters or None}).json()
+    return show_pruned(session, answer)
+
+
+_LS = Command("network ls [OPTIONS]", "List networks", run_ls, (FILTER, FORMAT, NO_TRUNC, QUIET), at_most=0)
+_RM = Command(
+    "network rm NETWORK [NETWORK...]",
+    "Remove networks",
+    run_rm,
+    (Flag("force", "f", help="Do not complain about one that is not there"),),
+    at_least=1,
+)
+COMMANDS = {
+    "connect": Command(
+        "network connect [OPTIONS] NETWORK CONTAINER",
+        "Connect a container to a network",
+        run_connect,
+        (
+            Flag("alias", kind="strings", help="Another name of the container on the network"),
+            Flag("driver-opt", kind="strings", help="Option of the driver"),
+            Flag("gw-priority", kind="int", help="The highest has the default route"),
+            Flag("ip", kind="string", help="IPv4 address"),
+            Flag("ip6", kind="string", help="IPv6 address"),
+            Flag("link", kind="list", help="Another container under a name of one's own"),
+            Flag("link-local-ip", kind="strings", help="Link-local address"),
+        ),
+        at_least=2,
+        at_most=2,
+    ),
+    "create": Command(
+        "network create [OPTIONS] NETWORK",
+        "Make a network",
+        run_create,
+        (
+            Flag("attachable", help="Accepted; every network is"),
+            Flag("aux-address", kind="list", help="Address that is in use: NAME=ADDRESS"),
+            Flag("driver", "d", "string", "bridge", "bridge"),
+            Flag("gateway", kind="strings", help="Address of the bridge"),
+            Flag("internal", help="Without a way outside"),
+            Flag("ip-range", kind="strings", help="Containers' addresses come from this part of the subnet"),
+            Flag("ipv6", help="With IPv6 addresses"),
+            Flag("label", kind="list", help="Label: KEY=value"),
+            Flag("opt", "o", "list", "Option of the driver: KEY=value"),
+            Flag("subnet", kind="strings", help="Subnet, such as 172.30.0.0/24"),
+        ),
+        at_least=1,
+        at_most=1,
+    ),
+    "disconnect": Command(
+        "network disconnect [OPTIONS] NETWORK CONTAINER",
+        "Disconnect a container from a network",
+        run_disconnect,
+        (Flag("force", "f", help="Do not complain when it is not connected"),),
+        at_least=2,
+        at_most=2,
+    ),
+    "inspect": Command(
+        "network inspect [OPTIONS] NETWORK [NETWORK...]",
+        "Show all about networks",
+        run_inspect,
+        (INSPECT_FORMAT,),
+        at_least=1,
+    ),
+    "ls": _LS,
+    "list": _LS,
+    "prune": Command(
+        "network prune [OPTIONS]",
+        "Remove unused networks",
+        run_prune,
+        (Flag("filter", kind="filter", help="Only those with a property"), FORCE),
+        at_most=0,
+    ),
+    "rm": _RM,
+    "remove": _RM,
+}
