@@ -126,16 +126,22 @@ def text(value: Any) -> str:
 
 
 def float_text(value: float) -> str:
-    """Go's ``%v``: the shortest that reads back, with an exponent from 1e21 on and below 1e-4."""
+    """Go's ``%v``: the shortest that reads back, with an exponent from 1e6 on and below 1e-4."""
+    from decimal import Decimal
+
     if value != value or value in (float("inf"), float("-inf")):
         return "NaN" if value != value else "+Inf" if value > 0 else "-Inf"
-    if value == int(value) and abs(value) < 1e21:
-        return "-0" if str(value) == "-0.0" else str(int(value))
-    shown = repr(float(value))
-    if "e" not in shown:
-        return shown
-    digits, exponent = shown.split("e")
-    return f"{digits.removesuffix('.0')}e{exponent[0] if exponent[0] in '+-' else '+'}{exponent.lstrip('+-').zfill(2)}"
+    sign, digits, exponent = Decimal(repr(float(value))).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    first = len(digits) + exponent - 1
+    shown = "".join(map(str, digits))
+    minus = "-" if sign else ""
+    if value and not -4 <= first < 6:
+        return f"{minus}{shown[0]}{'.' + shown[1:] if len(shown) > 1 else ''}e{first:+03d}"
+    if exponent >= 0:
+        return minus + shown + "0" * exponent
+    whole = shown.rjust(1 - exponent, "0")
+    return f"{minus}{whole[:exponent]}.{whole[exponent:]}"
 
 
 def boolean(value: Any) -> bool:
