@@ -106,8 +106,21 @@ def _shown(value: Any) -> str:
 
 def _extra_hosts(base: Any, override: Any, path: Path) -> Any:
     """A host may have several addresses: what is added is what is not there in the same words."""
-    left = as_list(base)
-    return like(override, left + [item for item in as_list(override) if item not in left])
+    left = _hosts(base)
+    return like(override, left + [item for item in _hosts(override) if item not in left])
+
+
+def _hosts(value: Any) -> list[Any]:
+    """As :func:`as_list`, a host with several addresses once for each."""
+    if not isinstance(value, dict):
+        return as_list(value)
+    pairs = [(host, value[host]) for host in sorted(value)]
+    return [
+        item
+        for host, addresses in pairs
+        for address in (addresses if isinstance(addresses, list) else [addresses])
+        for item in as_list({host: address})
+    ]
 
 
 def _build(base: Any, override: Any, path: Path) -> Any:
@@ -313,7 +326,6 @@ _UNIQUE: Rules = {
             "build": {
                 "args": _by_key,
                 "additional_contexts": _by_key,
-                "platforms": _by_key,
                 "tags": _by_key,
                 "labels": _by_key,
             },

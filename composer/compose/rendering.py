@@ -81,8 +81,17 @@ def arrange(values: dict[str, Any], services: Iterable[str], *, is_json: bool) -
     made.update((str(k), _plain(values[k])) for k in sorted(values) if k.startswith("x-"))
     if is_json:
         top = sorted(made, key=lambda k: (k.startswith("x-"), k))
-        return {key: made[key] for key in top}
+        return {key: _nulls(made[key]) if key.startswith("x-") else made[key] for key in top}
     return made
+
+
+def _nulls(value: Any) -> Any:
+    """Extensions in JSON: an empty list is null there."""
+    if isinstance(value, dict):
+        return {key: _nulls(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_nulls(inner) for inner in value] or None
+    return value
 
 
 def used_resources(services: dict[str, dict[str, Any]]) -> dict[str, set[str]]:

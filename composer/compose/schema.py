@@ -168,7 +168,7 @@ def _is_unique(value: Any) -> bool:
 
 
 def _repeated(value: list[Any]) -> int | None:
-    """Index of the first item that is there before it. 1 and 1.0 are the same, 1 and true are not."""
+    """Index of the first item that is there before it; 1, 1.0 and "1" are the same, 1 and true are not."""
     seen: set[Any] = set()
     kept: list[Any] = []
     for i, item in enumerate(value):
@@ -177,7 +177,8 @@ def _repeated(value: list[Any]) -> int | None:
                 return i
             kept.append(item)
             continue
-        mark = (isinstance(item, bool), item)
+        is_whole = isinstance(item, float) and item.is_integer()
+        mark = (isinstance(item, bool), str(int(item)) if is_whole else str(item))
         if mark in seen:
             return i
         seen.add(mark)
