@@ -68,7 +68,7 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
     with step("oom_score_adj"):
         set_oom_score(program["confinement"]["oom_score_adj"])
     own_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    enter_namespaces(spec["namespaces"], channel)
+    enter_namespaces(spec, own_proc, channel)
 
     def wait_for_network() -> None:
         answer = sockets.receive_packet(channel)
@@ -152,9 +152,10 @@ def set_oom_score(value: int) -> None:
         os.close(fd)
 
 
-def enter_namespaces(wanted: dict[str, Any], channel: socket.socket) -> None:
+def enter_namespaces(spec: dict[str, Any], proc: int, channel: socket.socket) -> None:
     """Join what is shared, make what is new. The network comes first and is sent to the shim, which connects it
-    while the root is made here."""
+    while the root is made here. ``proc`` is the host's /proc."""
+    wanted = spec["namespaces"]
     for kind in JOINABLE:
         if isinstance(wanted[kind], int):
             with step(f"join {kind} namespace of {wanted[kind]}"):
@@ -164,6 +165,7 @@ def enter_namespaces(wanted: dict[str, Any], channel: socket.socket) -> None:
     with step("namespaces"):
         if wanted["net"] == "new":
             syscalls.unshare(syscalls.CLONE_NEWNET)
+            sandbox.prepare(spec["sandbox"], proc)
         netns = namespaces.open_namespace("self", "net")
         sockets.send_packet(channel, {"netns": True}, [netns])
         os.close(netns)

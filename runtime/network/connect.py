@@ -49,11 +49,16 @@ def connect_endpoint(netns: int, endpoint: SandboxEndpoint, gateways: Sequence[s
 
     Raises OSError naming the step.
     """
+    sysctls = dict(endpoint["sysctls"])
+    if any(":" in address for address in endpoint["addresses"]):
+        # A container without IPv6 until now has it switched off by default.
+        sysctls = {f"net.ipv6.conf.{endpoint['name'].replace('.', '/')}.disable_ipv6": "0", **sysctls}
     plan = Sandbox(
         mode="bridge",
-        endpoints=[{**endpoint, "gateways": []}],
+        endpoints=[{**endpoint, "gateways": [], "sysctls": sysctls}],
         resolver=False,
         sysctls={},
+        inherited={},
         descriptors=["sock_diag"],
     )
     attach(plan, netns)

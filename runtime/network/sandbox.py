@@ -66,6 +66,8 @@ class Sandbox(TypedDict):
     endpoints: list[SandboxEndpoint]
     resolver: bool
     sysctls: dict[str, str]
+    inherited: dict[str, str]
+    """Sysctls that are set before there are interfaces, which take them over when they come."""
     descriptors: list[str]
     """What ``configure`` returns, in order: of ``udp``, ``tcp``, ``sock_diag``."""
 
@@ -96,7 +98,9 @@ def plan_sandbox(
     """
     own = {key: value for key, value in (sysctls or {}).items() if key.replace("/", ".").startswith("net.")}
     if mode not in ("bridge", "none"):
-        return Sandbox(mode=mode, endpoints=[], resolver=False, sysctls={}, descriptors=["sock_diag"])
+        return Sandbox(
+            mode=mode, endpoints=[], resolver=False, sysctls={}, inherited={}, descriptors=["sock_diag"]
+        )
     ordered = sorted(endpoints, key=lambda pair: -pair[1].priority) if mode == "bridge" else []
     gateways = default_gateways(ordered)
     taken = {endpoint.interface_name for _, endpoint in ordered if endpoint.interface_name}
@@ -107,11 +111,21 @@ def plan_sandbox(
         through = [gateway for network_id, gateway in gateways if network_id == network.id]
         planned.append(plan_endpoint(container_id, network, endpoint, name, through))
     has_resolver = resolver and mode == "bridge" and bool(planned)
+    inherited: dict[str, str] = {}
+    if planned and not any(endpoint.ipv6 for _, endpoint in ordered):
+        # Switching IPv6 off for an interface that is there needs the kernel's one lock over all links, for which
+        # the writer spins; a default needs none.
+        inherited = {"net.ipv6.conf.default.disable_ipv6": "1"}
+        for plan in planned:
+            plan["sysctls"] = {
+                key: value for key, value in plan["sysctls"].items() if not key.endswith(".disable_ipv6")
+            }
     return Sandbox(
         mode=mode,
         endpoints=planned,
         resolver=has_resolver,
         sysctls={**DEFAULT_SYSCTLS, **own},
+        inherited=inherited,
         descriptors=["udp", "tcp", "sock_diag"] if has_resolver else ["sock_diag"],
     )
 
@@ -248,6 +262,11 @@ def detach(host_ifname: str) -> None:
 
 
 # Effects: the container's half.
+
+
+def prepare(sandbox: Sandbox | dict[str, Any], proc: int) -> None:
+    """In the fresh namespace, before :func:`attach`: what its interfaces are to inherit."""
+    write_sysctls(proc, sandbox.get("inherited") or {})
 
 
 def configure(sandbox: Sandbox | dict[str, Any], proc: int | None = None) -> list[int]:
