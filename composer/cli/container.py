@@ -1,0 +1,547 @@
+"""``container``: single containers."""
+
+from __future__ import annotations
+
+import sys
+
+from composer.api.client import API, quote
+from composer.cli.arguments import Command, Flag, UsageError
+from composer.cli.container_options import OPTIONS, RESOURCES
+from composer.cli.image import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, QUIET
+from composer.cli.stats import FLAGS as STATS_FLAGS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from composer.cli.arguments import Arguments
+    from composer.cli.session import Session
+
+
+def _path(name: str, action: str = "") -> str:
+    return f"{API}/containers/{quote(name)}" + (f"/{action}" if action else "")
+
+
+# Making and running
+
+
+def create(session: Session, arguments: Arguments) -> str:
+    """Make a container, pulling its image if that is wanted; its id."""
+    from composer.cli.container_options import create_body
+    from runtime.errors import NotFound
+
+    body = create_body(arguments, session.env)
+    query = {"name": arguments.text("name") or None, "platform": arguments.text("platform") or None}
+    policy = arguments.text("pull")
+    if policy not in ("always", "missing", "never"):
+        raise UsageError(f'invalid pull option: "{policy}"', hint="always, missing or never")
+    if policy == "always":
+        _pull(session, arguments)
+    try:
+        answer = session.client.request("POST", f"{API}/containers/create", query, body).json()
+    except NotFound as error:
+        if policy != "missing" or "No such image" not in error.message:
+            raise
+        session.write_status(f"Unable to find image '{arguments.words[0]}' locally\n")
+        _pull(session, arguments)
+        answer = session.client.request("POST", f"{API}/containers/create", query, body).json()
+    for warning in answer.get("Warnings") or ():
+        session.warn(warning)
+    if path := arguments.text("cidfile"):
+        with open(path, "x", encoding="ascii") as file:
+            file.write(answer["Id"])
+    return str(answer["Id"])
+
+
+def _pull(session: Session, arguments: Arguments) -> None:
+    from composer.cli.image import show_progress
+
+    name = arguments.words[0]
+    tag = "" if "@" in name or ":" in name.rpartition("/")[2] else "latest"
+    query = {"fromImage": name, "tag": tag, "platform": arguments.text("platform") or None}
+    messages = session.client.stream("POST", f"{API}/images/create", query)
+    show_progress(session, messages, quiet=arguments.is_on("quiet"), title="Pulling", parent=name)
+
+
+def run_create(session: Session, arguments: Arguments) -> int:
+    session.write(create(session, arguments) + "\n")
+    return 0
+
+
+def run_run(session: Session, arguments: Arguments) -> int:
+    from composer.cli.attach import converse_with
+    from runtime.errors import ComposerError
+
+    try:
+        container = create(session, arguments)
+        if arguments.is_on("detach"):
+            session.client.request("POST", _path(container, "start"))
+            session.write(f"{container}\n")
+            return 0
+        return converse_with(
+            session,
+            container,
+            stdin=arguments.is_on("interactive"),
+            sig_proxy=arguments.is_on("sig-proxy"),
+            detach_keys=arguments.text("detach-keys"),
+            start=True,
+        )
+    except ComposerError as error:
+        if error.exit_status == 1:
+            error.exit_status = 125
+        raise
+
+
+def run_start(session: Session, arguments: Arguments) -> int:
+    if arguments.is_on("attach") or arguments.is_on("interactive"):
+        from composer.cli.attach import converse_with
+
+        if len(arguments.words) != 1:
+            raise UsageError("you cannot start and attach multiple containers at once")
+        return converse_with(
+            session,
+            arguments.words[0],
+            stdin=arguments.is_on("interactive"),
+            detach_keys=arguments.text("detach-keys"),
+            start=True,
+        )
+    return _each(session, arguments.words, "start", {})
+
+
+def _each(session: Session, names: list[str], action: str, query: dict[str, Any]) -> int:
+    """An action on several containers; each is named when it is done."""
+    from composer.cli.image import report_failures
+    from runtime.errors import ComposerError
+
+    failures: list[ComposerError] = []
+    for name in names:
+        try:
+            session.client.request("POST", _path(name, action), query)
+            session.write(f"{name}\n")
+        except ComposerError as error:
+            failures.append(error)
+    return report_failures(session, failures)
+
+
+def run_stop(session: Session, arguments: Arguments) -> int:
+    query = {"t": arguments.number("timeout"), "signal": arguments.text("signal") or None}
+    return _each(session, arguments.words, "stop", query)
+
+
+def run_restart(session: Session, arguments: Arguments) -> int:
+    query = {"t": arguments.number("timeout"), "signal": arguments.text("signal") or None}
+    return _each(session, arguments.words, "restart", query)
+
+
+def run_kill(session: Session, arguments: Arguments) -> int:
+    return _each(session, arguments.words, "kill", {"signal": arguments.text("signal") or None})
+
+
+def run_pause(session: Session, arguments: Arguments) -> int:
+    return _each(session, arguments.words, "pause", {})
+
+
+def run_unpause(session: Session, arguments: Arguments) -> int:
+    return _each(session, arguments.words, "unpause", {})
+
+
+def run_rm(session: Session, arguments: Arguments) -> int:
+    from composer.cli.image import report_failures
+    from runtime.errors import ComposerError
+
+    failures: list[ComposerError] = []
+    for name in arguments.words:
+        query = {"force": arguments.is_on("force"), "v": arguments.is_on("volumes")}
+        try:
+            session.client.request("DELETE", _path(name), query)
+            session.write(f"{name}\n")
+        except ComposerError as error:
+            failures.append(error)
+    return report_failures(session, failures)
+
+
+def run_exec(session: Session, arguments: Arguments) -> int:
+    from composer.cli.container_options import lines_of
+    from composer.cli.exec import resolve_env, run_in
+
+    name, *words = arguments.words
+    env = [entry for path in arguments.list("env-file") for entry in resolve_env(lines_of(path), session.env)]
+    config: dict[str, Any] = {
+        "Cmd": words,
+        "Tty": arguments.is_on("tty"),
+        "AttachStdin": arguments.is_on("interactive"),
+        "Env": env + resolve_env(arguments.list("env"), session.env),
+        "User": arguments.text("user"),
+        "WorkingDir": arguments.text("workdir"),
+        "Privileged": arguments.is_on("privileged"),
+    }
+    return run_in(session, quote(name), config, detach=arguments.is_on("detach"))
+
+
+def run_attach(session: Session, arguments: Arguments) -> int:
+    from composer.cli.attach import converse_with
+
+    return converse_with(
+        session,
+        arguments.words[0],
+        stdin=not arguments.is_on("no-stdin"),
+        sig_proxy=arguments.is_on("sig-proxy"),
+        detach_keys=arguments.text("detach-keys"),
+    )
+
+
+# Looking
+
+
+def run_ls(session: Session, arguments: Arguments) -> int:
+    from composer.cli.image import parse_filters
+    from composer.cli.tables import formatted
+
+    count = 1 if arguments.is_on("latest") else arguments.number("last")
+    query = {
+        "all": arguments.is_on("all") or count is not None,
+        "filters": parse_filters(arguments.list("filter")) or None,
+        "limit": count,
+        "size": arguments.is_on("size"),
+    }
+    found = session.client.request("GET", f"{API}/containers/json", query).json()
+    full = arguments.is_on("no-trunc")
+    if arguments.is_on("quiet"):
+        session.write("".join(f"{c['Id'] if full else c['Id'][:12]}\n" for c in found))
+        return 0
+    default = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"]
+    if arguments.is_on("size"):
+        default.append("Size")
+    rows = [_row(container, session, full=full) for container in found]
+    try:
+        session.write(formatted(rows, TITLES, arguments.text("format"), default=default))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return 0
+
+
+TITLES = {
+    "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "RunningFor": "CREATED", "CreatedAt": "CREATED AT",
+    "Status": "STATUS", "State": "STATE", "Ports": "PORTS", "Names": "NAMES", "Size": "SIZE", "Labels": "LABELS",
+    "Networks": "NETWORKS", "Mounts": "MOUNTS", "LocalVolumes": "LOCAL VOLUMES",
+}  # fmt: skip
+
+
+def _row(container: dict[str, Any], session: Session, *, full: bool) -> dict[str, Any]:
+    from composer.cli.containers import ports_words, shortened
+    from composer.cli.units import human_duration, human_size, rfc3339
+
+    ports = [
+        {
+            "URL": port.get("IP", ""),
+            "TargetPort": port["PrivatePort"],
+            "PublishedPort": port.get("PublicPort", 0),
+            "Protocol": port["Type"],
+        }
+        for port in container["Ports"]
+    ]
+    size = human_size(container.get("SizeRw", 0))
+    mounts = [mount.get("Name") or mount.get("Source", "") for mount in container.get("Mounts") or ()]
+    return {
+        "ID": container["Id"] if full else container["Id"][:12],
+        "Image": container["Image"],
+        "Command": f'"{container["Command"] if full else shortened(container["Command"], 20)}"',
+        "RunningFor": f"{human_duration(session.started - container['Created'])} ago",
+        "CreatedAt": rfc3339(container["Created"] * 10**9, 0),
+        "Status": container["Status"],
+        "State": container["State"],
+        "Ports": ports_words(ports),
+        "Names": ",".join(name.removeprefix("/") for name in container["Names"]),
+        "Size": f"{size} (virtual {human_size(container.get('SizeRootFs', 0))})",
+        "Labels": ",".join(f"{key}={value}" for key, value in container["Labels"].items()),
+        "Networks": ",".join(container["NetworkSettings"]["Networks"]),
+        "Mounts": ",".join(mounts),
+        "LocalVolumes": str(sum(bool(mount.get("Name")) for mount in container.get("Mounts") or ())),
+    }
+
+
+def run_inspect(session: Session, arguments: Arguments) -> int:
+    from composer.cli.image import inspect_each
+
+    return inspect_each(session, arguments, lambda name: _path(name, "json"), "container")
+
+
+def run_logs(session: Session, arguments: Arguments) -> int:
+    from composer.cli.streams import Frames
+    from composer.cli.units import parse_time
+
+    name = arguments.words[0]
+    if arguments.is_on("details"):
+        raise UsageError("--details is not available in composer: logs carry no attributes", is_flag=True)
+    query: dict[str, Any] = {
+        "stdout": True,
+        "stderr": True,
+        "follow": arguments.is_on("follow"),
+        "timestamps": arguments.is_on("timestamps"),
+        "tail": arguments.text("tail"),
+    }
+    for field in ("since", "until"):
+        if text := arguments.text(field):
+            try:
+                query[field] = str(parse_time(text, int(session.started * 1e9)) / 1e9)
+            except ValueError as error:
+                raise UsageError(f'invalid value for --{field}: "{text}": {error}') from None
+    tty = session.client.request("GET", _path(name, "json")).json()["Config"]["Tty"]
+    frames = Frames()
+    outputs = {1: sys.stdout.buffer, 2: sys.stderr.buffer}
+    for piece in session.client.chunks("GET", _path(name, "logs"), query):
+        if tty:
+            outputs[1].write(piece)
+        else:
+            for stream, data in frames.feed(piece):
+                outputs.get(stream, outputs[1]).write(data)
+        for output in outputs.values():
+            output.flush()
+    return 0
+
+
+def run_top(session: Session, arguments: Arguments) -> int:
+    from composer.cli.tables import table
+
+    name, *options = arguments.words
+    found = session.client.request("GET", _path(name, "top"), {"ps_args": " ".join(options) or None}).json()
+    session.write(table(found["Titles"], found["Processes"], narrowest=20))
+    return 0
+
+
+def run_stats(session: Session, arguments: Arguments) -> int:
+    from composer.cli.stats import show_stats
+
+    def chosen() -> list[dict[str, Any]]:
+        if arguments.words:
+            found = [session.client.request("GET", _path(name, "json")).json() for name in arguments.words]
+            return [{"Id": one["Id"], "Name": one["Name"]} for one in found]
+        query = {"all": arguments.is_on("all")}
+        listed = session.client.request("GET", f"{API}/containers/json", query).json()
+        return [{"Id": one["Id"], "Name": one["Names"][0]} for one in listed]
+
+    return show_stats(session, arguments, chosen)
+
+
+def run_port(session: Session, arguments: Arguments) -> int:
+    from runtime.errors import ComposerError
+
+    name, *wanted = arguments.words
+    ports = session.client.request("GET", _path(name, "json")).json()["NetworkSettings"]["Ports"] or {}
+    if wanted:
+        key = wanted[0] if "/" in wanted[0] else f"{wanted[0]}/tcp"
+        bindings = ports.get(key)
+        if not bindings:
+            raise ComposerError(f"No public port '{key}' published for {name}")
+        session.write("".join(f"{_address(binding)}\n" for binding in bindings))
+        return 0
+    for key in sorted(ports, key=lambda text: (int(text.partition("/")[0]), text)):
+        for binding in ports[key] or ():
+            session.write(f"{key} -> {_address(binding)}\n")
+    return 0
+
+
+def _address(binding: dict[str, str]) -> str:
+    host = f"[{binding['HostIp']}]" if ":" in binding["HostIp"] else binding["HostIp"]
+    return f"{host}:{binding['HostPort']}"
+
+
+def run_wait(session: Session, arguments: Arguments) -> int:
+    from composer.cli.wait import exit_status
+
+    for name in arguments.words:
+        session.write(f"{exit_status(session.client, quote(name))}\n")
+    return 0
+
+
+# Changing
+
+
+def run_rename(session: Session, arguments: Arguments) -> int:
+    name, new = arguments.words
+    session.client.request("POST", _path(name, "rename"), {"name": new})
+    return 0
+
+
+def run_update(session: Session, arguments: Arguments) -> int:
+    from composer.cli.container_options import resources, restart_policy
+
+    body = {key: value for key, value in resources(arguments).items() if value}
+    if text := arguments.text("restart"):
+        body["RestartPolicy"] = restart_policy(text)
+    if not body:
+        raise UsageError("you must provide one or more flags when using this command.")
+    for name in arguments.words:
+        session.client.request("POST", _path(name, "update"), body=body)
+        session.write(f"{name}\n")
+    return 0
+
+
+def run_prune(session: Session, arguments: Arguments) -> int:
+    from composer.cli.image import confirm, parse_filters, show_pruned
+
+    if not confirm(session, arguments, "This will remove all stopped containers."):
+        return 0
+    filters = parse_filters(arguments.list("filter"))
+    answer = session.client.request("POST", f"{API}/containers/prune", {"filters": filters or None}).json()
+    return show_pruned(session, answer)
+
+
+_DETACH_KEYS = Flag("detach-keys", kind="string", help="Keys that leave the container running")
+_SIG_PROXY = Flag("sig-proxy", help="Pass signals on to the process", default="true")
+_SIGNAL = Flag("signal", "s", "string", "Signal to send")
+_TIMEOUT = Flag("timeout", "t", "int", "Seconds until it is killed")
+_NOT_YET = "it is not there yet; `composer container exec` with tar does the same"
+
+
+def _several(name: str, summary: str, run: Any, flags: tuple[Flag, ...] = ()) -> Command:
+    options = " [OPTIONS]" if flags else ""
+    return Command(f"container {name}{options} CONTAINER [CONTAINER...]", summary, run, flags, at_least=1)
+
+
+_LS = Command(
+    "container ls [OPTIONS]",
+    "List containers",
+    run_ls,
+    (
+        Flag("all", "a", help="Also those that do not run"),
+        FILTER,
+        FORMAT,
+        Flag("last", "n", "int", "The last N, whatever their state"),
+        Flag("latest", "l", help="The last one, whatever its state"),
+        NO_TRUNC,
+        QUIET,
+        Flag("size", "s", help="Show sizes"),
+    ),
+    at_most=0,
+)
+_RM = _several(
+    "rm",
+    "Remove containers",
+    run_rm,
+    (
+        Flag("force", "f", help="Kill those that run"),
+        Flag("link", "l", refusal="links are names, there is nothing to remove"),
+        Flag("volumes", "v", help="Remove their anonymous volumes, too"),
+    ),
+)
+COMMANDS = {
+    "attach": Command(
+        "container attach [OPTIONS] CONTAINER",
+        "Attach the terminal's streams to a running container",
+        run_attach,
+        (_DETACH_KEYS, Flag("no-stdin", help="Do not attach the standard input"), _SIG_PROXY),
+        at_least=1,
+        at_most=1,
+    ),
+    "commit": Command(
+        "container commit CONTAINER", "Make an image of changes", None, refusal="images are not made yet"
+    ),
+    "cp": Command("container cp", "Copy files to and from a container", None, refusal=_NOT_YET),
+    "create": Command(
+        "container create [OPTIONS] IMAGE [COMMAND] [ARG...]",
+        "Make a container",
+        run_create,
+        OPTIONS,
+        at_least=1,
+        is_interspersed=False,
+    ),
+    "diff": Command(
+        "container diff CONTAINER", "Show changed files", None, refusal="changes are not listed yet"
+    ),
+    "exec": Command(
+        "container exec [OPTIONS] CONTAINER COMMAND [ARG...]",
+        "Run a command in a running container",
+        run_exec,
+        (
+            Flag("detach", "d", help="In the background"),
+            _DETACH_KEYS,
+            Flag("env", "e", "list", "Environment variable"),
+            Flag("env-file", kind="list", help="File of environment variables"),
+            Flag("interactive", "i", help="Keep the standard input open"),
+            Flag("privileged", help="With all capabilities"),
+            Flag("tty", "t", help="With a terminal"),
+            Flag("user", "u", "string", "Run as: NAME|UID[:GROUP]"),
+            Flag("workdir", "w", "string", "Working directory"),
+        ),
+        at_least=2,
+        is_interspersed=False,
+    ),
+    "export": Command("container export CONTAINER", "Write its files as a tar", None, refusal=_NOT_YET),
+    "inspect": _several("inspect", "Show all about containers", run_inspect, (INSPECT_FORMAT,)),
+    "kill": _several("kill", "Send a signal to containers (SIGKILL)", run_kill, (_SIGNAL,)),
+    "logs": Command(
+        "container logs [OPTIONS] CONTAINER",
+        "Show what a container has written",
+        run_logs,
+        (
+            Flag("details", help="Show attributes, too"),
+            Flag("follow", "f", help="Go on with what is written from now on"),
+            Flag("since", kind="string", help="From a time or so long ago"),
+            Flag("tail", "n", "string", "Number of lines from the end", "all"),
+            Flag("timestamps", "t", help="Show when lines were written"),
+            Flag("until", kind="string", help="Up to a time or so long ago"),
+        ),
+        at_least=1,
+        at_most=1,
+    ),
+    "ls": _LS,
+    "list": _LS,
+    "ps": _LS,
+    "pause": _several("pause", "Freeze containers", run_pause),
+    "port": Command(
+        "container port CONTAINER [PRIVATE_PORT[/PROTO]]",
+        "List published ports",
+        run_port,
+        at_least=1,
+        at_most=2,
+    ),
+    "prune": Command(
+        "container prune [OPTIONS]",
+        "Remove all stopped containers",
+        run_prune,
+        (Flag("filter", kind="filter", help="Only those with a property"), FORCE),
+        at_most=0,
+    ),
+    "rename": Command(
+        "container rename CONTAINER NEW_NAME", "Rename a container", run_rename, at_least=2, at_most=2
+    ),
+    "restart": _several("restart", "Restart containers", run_restart, (_SIGNAL, _TIMEOUT)),
+    "rm": _RM,
+    "remove": _RM,
+    "run": Command(
+        "container run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+        "Make and run a container",
+        run_run,
+        (*OPTIONS, Flag("detach", "d", help="In the background; print the id"), _DETACH_KEYS, _SIG_PROXY),
+        at_least=1,
+        is_interspersed=False,
+    ),
+    "start": _several(
+        "start",
+        "Start containers",
+        run_start,
+        (
+            Flag("attach", "a", help="Attach its output"),
+            Flag("checkpoint", kind="string", refusal="there are no checkpoints"),
+            Flag("checkpoint-dir", kind="string", refusal="there are no checkpoints"),
+            _DETACH_KEYS,
+            Flag("interactive", "i", help="Attach its input, too"),
+        ),
+    ),
+    "stats": Command(
+        "container stats [OPTIONS] [CONTAINER...]", "Show what containers use", run_stats, STATS_FLAGS
+    ),
+    "stop": _several("stop", "Stop containers", run_stop, (_SIGNAL, _TIMEOUT)),
+    "top": Command(
+        "container top CONTAINER [ps OPTIONS]", "Show a container's processes", run_top, at_least=1
+    ),
+    "unpause": _several("unpause", "Let frozen containers go on", run_unpause),
+    "update": _several(
+        "update",
+        "Change limits and restart policies",
+        run_update,
+        (*RESOURCES, Flag("restart", kind="string", help="Restart policy")),
+    ),
+    "wait": _several("wait", "Wait until containers end, and print their exit statuses", run_wait),
+}

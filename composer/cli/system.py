@@ -1,0 +1,103 @@
+"""``system``: what the engine keeps, and tidying it."""
+
+from __future__ import annotations
+
+from composer.api.client import API
+from composer.cli.arguments import Command, Flag
+from composer.cli.image import FORCE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from composer.cli.arguments import Arguments
+    from composer.cli.session import Session
+
+
+def run_df(session: Session, arguments: Arguments) -> int:
+    from composer.cli.tables import table
+    from composer.cli.units import human_size
+
+    usage = session.client.request("GET", f"{API}/system/df").json()
+    images, containers, volumes = usage["Images"] or [], usage["Containers"] or [], usage["Volumes"] or []
+    used_images = [image for image in images if image.get("Containers")]
+    alive = [c for c in containers if c["State"] in ("running", "paused", "restarting")]
+    used_volumes = [v for v in volumes if v["UsageData"]["RefCount"]]
+
+    def row(kind: str, every: list[Any], used: list[Any], size: Any, total: int | None = None) -> list[str]:
+        whole = sum(map(size, every)) if total is None else total
+        free = max(0, whole - sum(map(size, used)))
+        share = f" ({free * 100 // whole}%)" if whole else ""
+        return [kind, str(len(every)), str(len(used)), human_size(whole), f"{human_size(free)}{share}"]
+
+    rows = [
+        row("Images", images, used_images, lambda image: image["Size"], usage.get("LayersSize")),
+        row("Containers", containers, alive, lambda c: c.get("SizeRw", 0)),
+        row("Local Volumes", volumes, used_volumes, lambda v: max(0, v["UsageData"]["Size"])),
+    ]
+    session.write(table(("TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"), rows))
+    if arguments.is_on("verbose"):
+        shown: tuple[tuple[str, list[Any], Callable[[Any], str], Callable[[Any], int]], ...] = (
+            ("Images", images, lambda i: (i.get("RepoTags") or [i["Id"][7:19]])[0], lambda i: i["Size"]),
+            (
+                "Containers",
+                containers,
+                lambda c: c["Names"][0].removeprefix("/"),
+                lambda c: c.get("SizeRw", 0),
+            ),
+            ("Volumes", volumes, lambda v: v["Name"], lambda v: max(0, v["UsageData"]["Size"])),
+        ):
+            lines = sorted((name(item), human_size(size(item))) for item in items)
+            session.write("\n" + table((title.upper(), "SIZE"), lines))
+    return 0
+
+
+def run_info(session: Session, arguments: Arguments) -> int:
+    import json
+
+    session.write(json.dumps(session.client.request("GET", f"{API}/info").json(), indent=2) + "\n")
+    return 0
+
+
+def run_prune(session: Session, arguments: Arguments) -> int:
+    from composer.cli.image import confirm, show_pruned
+
+    everything = arguments.is_on("all")
+    parts = ["all stopped containers", "all networks not used by at least one container"]
+    parts.append("all images without at least one container" if everything else "all dangling images")
+    if arguments.is_on("volumes"):
+        parts.insert(2, "all anonymous volumes not used by at least one container")
+    if not confirm(session, arguments, "This will remove:\n  - " + "\n  - ".join(parts)):
+        return 0
+    kinds = ["containers", "networks", *(["volumes"] if arguments.is_on("volumes") else []), "images"]
+    total = 0
+    for kind in kinds:
+        filters = {"dangling": ["false" if everything else "true"]} if kind == "images" else None
+        answer = session.client.request("POST", f"{API}/{kind}/prune", {"filters": filters}).json()
+        total += answer.pop("SpaceReclaimed", 0) or 0
+        show_pruned(session, answer)
+    return show_pruned(session, {"SpaceReclaimed": total})
+
+
+COMMANDS = {
+    "df": Command(
+        "system df [OPTIONS]",
+        "Show disk usage",
+        run_df,
+        (Flag("verbose", "v", help="Of each thing"),),
+        at_most=0,
+    ),
+    "info": Command("system info", "Show facts about the machine and the engine", run_info, at_most=0),
+    "prune": Command(
+        "system prune [OPTIONS]",
+        "Remove what is not used",
+        run_prune,
+        (
+            Flag("all", "a", help="All unused images, not only those without a name"),
+            FORCE,
+            Flag("volumes", help="Anonymous volumes, too"),
+        ),
+        at_most=0,
+    ),
+}
