@@ -26,7 +26,6 @@ class _File:
     """The services of a file, and what its own tags drop from what its services extend."""
 
     path: str
-    directory: str
     services: dict[str, Any]
     dropped: tuple[Path, ...]
 
@@ -47,9 +46,9 @@ def apply_extends(
         return
     if not any(isinstance(service, dict) and "extends" in service for service in services.values()):
         return
-    resolver = _Resolver(sources, environment, tree)
+    resolver = _Resolver(sources, environment, tree, directory)
     for name in list(services):
-        services[name] = resolver.resolve(name, _File(path, directory, services, dropped), ())
+        services[name] = resolver.resolve(name, _File(path, services, dropped), ())
 
 
 @dataclass
@@ -57,6 +56,8 @@ class _Resolver:
     sources: Sources
     environment: Mapping[str, str]
     tree: dict[str, Any]
+    directory: str
+    """Of the project, where files are looked for."""
     files: dict[str, _File] = field(default_factory=dict)
     """Those that were read, by path."""
 
@@ -101,7 +102,7 @@ class _Resolver:
         raise self._problem(f"services.{name}.extends must be a string or a mapping", name)
 
     def _base_file(self, name: str, reference: str, other: str, file: _File) -> _File:
-        found = self._load(name, reference, other, file) if other else file
+        found = self._load(name, other) if other else file
         if reference not in found.services:
             where = f" in {other}" if other else ""
             close = nearest(reference, found.services)
@@ -112,15 +113,15 @@ class _Resolver:
             )
         return found
 
-    def _load(self, name: str, reference: str, other: str, file: _File) -> _File:
-        path = normpath(other if isabs(other) else join(file.directory, other))
+    def _load(self, name: str, other: str) -> _File:
+        path = normpath(other if isabs(other) else join(self.directory, other))
         if path in self.files:
             return self.files[path]
         if not self.sources.reader.is_file(path):
             raise self._problem(
                 f'cannot extend service "{name}": open {path}: no such file or directory',
                 name,
-                hint="file: is relative to the file that it stands in",
+                hint=f"file: is relative to {self.directory}",
             )
         merged: dict[str, Any] = {}
         dropped: tuple[Path, ...] = ()
@@ -131,13 +132,12 @@ class _Resolver:
         services = merged.get("services")
         if not isinstance(services, dict):
             services = {}
-        directory = dirname(path)
         for key, service in services.items():
             if isinstance(service, dict):
                 canonical_service(service, ("services", key), lenient=True)
-        if self.sources.options.resolve_paths:
-            resolve_paths({"services": services}, directory, self.sources.home)
-        read = self.files[path] = _File(path, directory, services, dropped)
+        base = self.sources.base(dirname(path), self.directory)
+        resolve_paths({"services": services}, base, self.sources.home)
+        read = self.files[path] = _File(path, services, dropped)
         return read
 
     def _problem(self, message: str, name: str, *, hint: str = "") -> Problem:

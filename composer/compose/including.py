@@ -12,8 +12,8 @@ from composer.compose.sources import Sources
 from composer.compose.trace import Path, brought, origin_of
 from composer.compose.yaml_text import drop_paths
 
-LoadModel = Callable[[tuple[str, ...], str, Mapping[str, str], tuple[str, ...]], dict[str, Any]]
-"""Files, project directory, environment, files that are being included: a canonical tree with absolute paths."""
+LoadModel = Callable[[tuple[str, ...], str, str, Mapping[str, str], tuple[str, ...]], dict[str, Any]]
+"""Files, project directory, what to put paths behind, environment, files that are being included: a canonical tree."""
 
 SECTIONS = ("services", "volumes", "networks", "secrets", "configs", "models")
 
@@ -47,16 +47,19 @@ def apply_include(
             chain = "\n include ".join((*including, paths[0]))
             raise Problem(f"include cycle detected:\n{chain}", here, tree=holder)
         base = _absolute(directory, project) if project else dirname(paths[0])
-        own_directory = (
-            base if not project or isabs(project) or sources.reader.is_dir(base) else dirname(base)
-        )
+        if isabs(project):
+            shown = project
+        else:
+            # As in Docker Compose, paths of a directory that is not there begin one above it.
+            shown = base if not project or sources.reader.is_dir(base) else dirname(base)
+            shown = sources.base(shown, directory)
         gaps: dict[str, str] = {}
         for path in _env_files(env_files, directory, base, sources, here, holder):
             data = sources.reader.read(path) or b""
             if sources.traced:
                 sources.note(path, data)
             gaps.update(parse_dotenv(data, path, environment.get, gaps))
-        imported = load(paths, own_directory, {**gaps, **environment}, (*including, paths[0]))
+        imported = load(paths, base, shown, {**gaps, **environment}, (*including, paths[0]))
         if sources.traced and (via := origin_of(holder, here)) is not None:
             imported = brought(imported, via)
         _import(imported, tree, dropped, here, holder)

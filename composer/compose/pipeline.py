@@ -121,7 +121,7 @@ class _Loader:
                 hint="the directory's name has no letter or digit: name the project with -p or name:",
             )
         self.environment["COMPOSE_PROJECT_NAME"] = name
-        tree = self.model(found.files, found.directory, self.environment, ())
+        tree = self.model(found.files, found.directory, found.directory, self.environment, ())
         try:
             unready: dict[str, str] = {}
             if options.normalize:
@@ -178,10 +178,14 @@ class _Loader:
         self,
         files: tuple[str, ...],
         directory: str,
+        base: str,
         environment: Mapping[str, str],
         including: tuple[str, ...],
     ) -> dict[str, Any]:
-        """The canonical tree of ``files`` with absolute paths: of a project, or of an include."""
+        """The canonical tree of ``files``, of a project or of an include.
+
+        What they name with ``extends`` and ``include`` is in ``directory``; other paths are put behind ``base``.
+        """
         tree: dict[str, Any] = {}
         for path in files:
             for document in self.sources.documents(path, environment):
@@ -198,8 +202,8 @@ class _Loader:
         try:
             set_defaults(tree)
             check_rules(tree)
-            if self.options.resolve_paths:
-                resolve_paths(tree, directory, self.sources.home)
+            if self.options.resolve_paths or including:
+                resolve_paths(tree, base, self.sources.home)
         except Problem as problem:
             if problem.tree is None:
                 problem.tree = tree
@@ -217,9 +221,7 @@ class _Loader:
         including: tuple[str, ...],
     ) -> dict[str, Any]:
         """One document over what came before it."""
-        apply_extends(
-            own, path, self.sources.directory_of(path, directory), dropped, self.sources, environment
-        )
+        apply_extends(own, path, directory, dropped, self.sources, environment)
         drop_paths(tree, dropped)
         apply_include(
             own,

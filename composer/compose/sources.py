@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from posixpath import dirname
+from posixpath import relpath
 from typing import Any
 
 from composer.compose.casting import cast
@@ -81,8 +81,10 @@ class Sources:
             raise
         self.unset.update(variables.unset)
 
-    def directory_of(self, path: str, fallback: str) -> str:
-        return fallback if path == STANDARD_INPUT else dirname(path)
+    def base(self, directory: str, of: str) -> str:
+        """What paths in a file of ``directory`` are put behind, for a project in ``of``: relative to that when
+        paths are to stay relative."""
+        return directory if self.options.resolve_paths else relpath(directory, of)
 
 
 def _fill_empty(tree: dict[str, Any]) -> None:
