@@ -112,7 +112,8 @@ class Container:
     def command_line(self) -> str:
         """What runs, as one line for people."""
         try:
-            return " ".join(effective_command(self.config, self.image))
+            first, *rest = effective_command(self.config, self.image)
+            return " ".join([first, *(f"'{word}'" if " " in word else word for word in rest)])
         except InvalidArgument:
             return ""
 
@@ -331,8 +332,12 @@ class Containers:
         self.events.publish("container", "destroy", container.id, container.attributes)
 
     def volume_users(self, name: str) -> builtins.list[str]:
-        """Names of the containers that use a volume."""
-        return [c.name for c in self._by_id.values() if name in c.record.volumes.values()]
+        """Names of the containers that use a volume, without those that are being removed."""
+        return [
+            c.name
+            for c in self._by_id.values()
+            if name in c.record.volumes.values() and c.state.status != "removing"
+        ]
 
     def mount_points(self, container: Container, volumes: Volumes) -> tuple[MountPoint, ...]:
         """The container's mounts as people see them."""

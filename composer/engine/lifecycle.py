@@ -413,15 +413,17 @@ class Lifecycle:
                     await self._end_pause(container)
                 elif container.shim is not None:
                     await self._force(container, container.shim)
+            if volumes and container.record.anonymous:
+                container.update(discards_volumes=True)
             container.set_status(replace(container.state, status="removing"))
             await self.sandboxes.release(container)
-            anonymous = container.record.anonymous
             await self.sandboxes.clean(container)
+            # The record goes last: whoever finds it after a crash does the rest.
+            if container.record.discards_volumes:
+                for name in container.record.anonymous:
+                    if not self.containers.volume_users(name):
+                        await self.volumes.remove(name, force=True)
             self.containers.forget(container)
-        if volumes:
-            for name in anonymous:
-                if not self.containers.volume_users(name):
-                    await self.volumes.remove(name, force=True)
 
     async def wait(self, ref: str, condition: str = "not-running") -> int:
         """Wait as Docker's wait does: ``not-running``, ``next-exit`` or ``removed``. Returns the exit code."""

@@ -106,6 +106,8 @@ class ContainerRecord(Frozen, frozen=True):
     """Mount target -> name of the volume, for named and anonymous ones."""
     anonymous: tuple[str, ...] = ()
     """Names of the volumes that ``rm -v`` removes."""
+    discards_volumes: bool = False
+    """While it is being removed: its anonymous volumes go with it."""
     is_wanted: bool = False
     """Should be running: what a recovering engine goes by."""
     is_manually_stopped: bool = False
