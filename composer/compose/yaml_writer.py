@@ -34,7 +34,7 @@ def to_yaml(value: Any) -> str:
 def _mapping(value: dict[str, Any], indent: str, lines: list[str], first: str | None = None) -> None:
     """``first``: what stands before the first key in place of the indent."""
     for key, inner in value.items():
-        start = f"{indent if first is None else first}{_key(str(key))}:"
+        start = f"{indent if first is None else first}{_text(str(key), None)}:"
         first = None
         if isinstance(inner, dict) and inner:
             lines.append(start)
@@ -56,11 +56,6 @@ def _sequence(value: list[Any], indent: str, lines: list[str], first: str | None
             _sequence(inner, indent + "  ", lines, start)
         else:
             lines.append(start + _scalar(inner, indent + "  "))
-
-
-def _key(text: str) -> str:
-    shown = _text(text, None)
-    return shown
 
 
 def _scalar(value: Any, indent: str) -> str:
@@ -99,8 +94,8 @@ def _text(text: str, indent: str | None) -> str:
     """A string; ``indent`` None: a key, which is on one line."""
     if _SAFE.match(text) and text not in _OLD_BOOLEANS and isinstance(plain_scalar(text), str):
         return text
-    if text in ("<<", "="):
-        return text
+    if text == "<<":
+        return '"<<"' if indent is None else text
     if "\n" in text and indent is not None and _can_be_block(text):
         return _block(text, indent)
     if "\n" not in text and (
@@ -133,7 +128,7 @@ def _can_be_plain(text: str) -> bool:
 
 
 def _can_be_block(text: str) -> bool:
-    if text.endswith(" ") or " \n" in text:
+    if text.endswith(" ") or " \n" in text or text.startswith("\t") or "\n\t" in text:
         return False
     return all(char == "\n" or char == "\t" or (_is_printable(char) and char not in _BREAKS) for char in text)
 
