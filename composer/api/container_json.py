@@ -86,7 +86,7 @@ def summary(container: Container, now_ns: int) -> dict[str, Any]:
         "Names": [f"/{container.name}"],
         "Image": container.image_ref,
         "ImageID": container.image_id,
-        "Command": command_text(container),
+        "Command": container.command_line,
         "Created": container.created // SECOND,
         "Ports": port_list(container),
         "Labels": container.labels,
@@ -96,12 +96,6 @@ def summary(container: Container, now_ns: int) -> dict[str, Any]:
         "NetworkSettings": {"Networks": networks(container)},
         "Mounts": [mount_point(point) for point in container.mounts],
     }
-
-
-def command_text(container: Container) -> str:
-    entrypoint, arguments = container_command(container.config, container.image)
-    words = [*entrypoint, *arguments]
-    return " ".join([*words[:1], *(f"'{word}'" if " " in word else word for word in words[1:])])
 
 
 def port_list(container: Container) -> list[dict[str, Any]]:

@@ -97,6 +97,10 @@ class Container(Protocol):
     @property
     def image_ref(self) -> str: ...
     @property
+    def command_line(self) -> str:
+        """What runs, as one line for people."""
+
+    @property
     def labels(self) -> Mapping[str, str]:
         """The image's and the container's own."""
 

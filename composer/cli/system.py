@@ -47,7 +47,8 @@ def run_df(session: Session, arguments: Arguments) -> int:
                 lambda c: c.get("SizeRw", 0),
             ),
             ("Volumes", volumes, lambda v: v["Name"], lambda v: max(0, v["UsageData"]["Size"])),
-        ):
+        )
+        for title, items, name, size in shown:
             lines = sorted((name(item), human_size(size(item))) for item in items)
             session.write("\n" + table((title.upper(), "SIZE"), lines))
     return 0

@@ -81,6 +81,10 @@ class FakeContainer:
         return self.config.image
 
     @property
+    def command_line(self) -> str:
+        return " ".join((*(self.config.entrypoint or ()), *(self.config.command or ())))
+
+    @property
     def labels(self) -> dict[str, str]:
         return {**self.image.labels, **self.config.labels}
 
