@@ -181,3 +181,11 @@ def children(directory: str) -> list[str]:
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:
         return []
+
+
+def has_children(directory: str) -> bool:
+    """Whether there are cgroups below: each counts as a link of the directory, beside its own two."""
+    try:
+        return os.stat(directory).st_nlink > 2
+    except FileNotFoundError:
+        return False

@@ -186,8 +186,11 @@ class Cgroups:
             self.kill(container_id)
         for directory in found.values():
             cgroup_tree.remove(directory)
-        for root in self._roots():
-            # Refused as long as there are others in it; a start that comes right now makes it again.
+        roots = list(self._roots())
+        if any(map(cgroup_tree.has_children, roots[:1])):
+            return
+        for root in roots:
+            # Refused when there are others in it after all; a start that comes right now makes it again.
             with contextlib.suppress(OSError):
                 os.rmdir(root)
 
