@@ -155,7 +155,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 1e21 else float(value)
+        return int(value) if value.is_integer() and abs(value) < 1e6 else float(value)
     if isinstance(value, dict):
         return {str(k): _plain(value[k]) for k in sorted(value)}
     if isinstance(value, list | tuple):

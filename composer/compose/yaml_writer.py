@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from composer.compose.decoding import float_text
 from composer.compose.yaml_scalars import plain_scalar
 
 _OLD_BOOLEANS = frozenset("y Y yes Yes YES on On ON n N no No NO off Off OFF".split())
@@ -77,17 +78,7 @@ def _float(value: float) -> str:
         return ".nan"
     if value in (float("inf"), float("-inf")):
         return ".inf" if value > 0 else "-.inf"
-    mantissa, exponent = f"{value!r}".partition("e")[::2]
-    power = int(f"{value:e}".partition("e")[2])
-    if -4 <= power < 21 and not exponent:
-        return mantissa.removesuffix(".0")
-    digits = f"{value:.17e}" if float(f"{value:.16e}") != value else f"{value:.16e}"
-    for precision in range(17):
-        shown = f"{value:.{precision}e}"
-        if float(shown) == value:
-            digits = shown
-            break
-    return digits
+    return float_text(value)
 
 
 def _text(text: str, indent: str | None) -> str:
