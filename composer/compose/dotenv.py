@@ -43,11 +43,11 @@ def parse_raw(data: bytes, file: str, lookup: Lookup) -> dict[str, str]:
     found: dict[str, str] = {}
     text = data.decode("utf-8-sig", "surrogateescape")
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
-        stripped = line.lstrip()
+        stripped = line.lstrip(" \t")
         if not stripped or stripped.startswith("#"):
             continue
         name, equals, value = stripped.partition("=")
-        if not name or name != name.strip() or any(c.isspace() for c in name):
+        if not name or " " in name or "\t" in name:
             raise Problem(
                 f"variable '{name}' contains whitespaces"
                 if name
