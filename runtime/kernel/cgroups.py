@@ -134,19 +134,15 @@ class Cgroups:
 
     def _find(self, container_id: str) -> dict[str, str]:
         """The container's directories by hierarchy's root; empty when it has none."""
-        found = {}
-        relative = container_id
-        for root in self._roots():
-            if not os.path.isdir(f"{root}/{relative}"):
-                # cgroup_parent: somewhere below, at the same place in every hierarchy.
-                for path in _container_cgroups(root):
-                    if os.path.basename(path) == container_id:
-                        relative = os.path.relpath(path, root)
-                        break
-                else:
-                    continue
-            found[root] = f"{root}/{relative}"
-        return found
+        roots = list(self._roots())
+        found = _existing(roots, container_id)
+        if found or not roots:
+            return found
+        # cgroup_parent: somewhere below, at the same place in every hierarchy. The last one is also removed last.
+        for path in _container_cgroups(roots[-1], is_nested=True):
+            if os.path.basename(path) == container_id:
+                return _existing(roots, os.path.relpath(path, roots[-1]))
+        return {}
 
     def _directory(self, container_id: str, controller: str) -> str:
         """The container's directory with ``controller``. Raises FileNotFoundError."""
@@ -184,8 +180,13 @@ class Cgroups:
         found = self._find(container_id)
         if found:
             self.kill(container_id)
-        for directory in found.values():
+        for root, directory in found.items():
             cgroup_tree.remove(directory)
+            while (directory := os.path.dirname(directory)) != root:
+                if cgroup_tree.has_children(directory):
+                    break
+                with contextlib.suppress(OSError):
+                    os.rmdir(directory)
         roots = list(self._roots())
         if any(map(cgroup_tree.has_children, roots[:1])):
             return
@@ -275,14 +276,19 @@ class Cgroups:
         return cgroups_v2.is_frozen(directory) if self.version == 2 else cgroups_v1.is_frozen(directory)
 
 
-def _container_cgroups(root: str) -> Iterator[str]:
-    """The containers' cgroups below the engine's own, those of a ``cgroup_parent`` included."""
+def _existing(roots: Iterable[str], relative: str) -> dict[str, str]:
+    """By root: the directory ``relative`` below it, where there is one."""
+    return {root: f"{root}/{relative}" for root in roots if os.path.isdir(f"{root}/{relative}")}
+
+
+def _container_cgroups(root: str, *, is_nested: bool = False) -> Iterator[str]:
+    """The containers' cgroups below the engine's own; ``is_nested``: those below a ``cgroup_parent`` only."""
     for name in cgroup_tree.children(root):
         path = f"{root}/{name}"
-        if _ID.fullmatch(name):
-            yield path
-        else:
+        if not _ID.fullmatch(name):
             yield from _container_cgroups(path)
+        elif not is_nested:
+            yield path
 
 
 def _is_inside_container(directory: str) -> bool:

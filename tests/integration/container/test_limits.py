@@ -120,9 +120,10 @@ async def test_fork_bomb_is_killed(laboratory: Laboratory) -> None:
         "/bin/sh", "-c", "while :; do (while :; do (sleep 0.001 &) ; done &) ; sleep 0.01; done",
         pid_mode="host", resources=Resources(pids_limit=200),
     )  # fmt: skip
-    await trio.sleep(0.5)
     own = laboratory.last_id()
-    assert len(laboratory.cgroups.pids(own)) > 20
+    with trio.fail_after(TIMEOUT):
+        while len(laboratory.cgroups.pids(own)) < 10:
+            await trio.sleep(0.01)
     with trio.fail_after(TIMEOUT):
         await trio.to_thread.run_sync(laboratory.cgroups.kill, own)
         await shim.wait()
@@ -173,6 +174,21 @@ async def test_sweep(laboratory: Laboratory) -> None:
     await kept.wait()
     laboratory.cgroups.sweep([])
     assert cgroup_leftovers(laboratory.tag) == []
+
+
+async def test_parents_go_with_the_last_container(laboratory: Laboratory) -> None:
+    first = await laboratory.start("sleep", "1000", cgroup_parent="x/y")
+    first_id = laboratory.last_id()
+    second = await laboratory.start("sleep", "1000", cgroup_parent="x/z")
+    laboratory.cgroups.remove(first_id)
+    assert (await first.wait()).exit_code == 137
+    assert laboratory.cgroups.pids(laboratory.last_id()) == [second.pid]
+    laboratory.cgroups.remove(laboratory.last_id())
+    await second.wait()
+    with trio.fail_after(TIMEOUT):
+        while cgroup_leftovers(laboratory.tag):
+            laboratory.cgroups.remove(laboratory.last_id())
+            await trio.sleep(0.01)
 
 
 async def test_parent_cannot_escape(laboratory: Laboratory) -> None:
