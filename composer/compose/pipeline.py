@@ -7,7 +7,6 @@ goes wrong it is loaded once more with them, and the error says where.
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,7 +86,7 @@ def _sources(request: LoadRequest, reader: Reader, *, traced: bool) -> Sources:
         reader=reader,
         options=request.options,
         stdin=request.stdin,
-        home=request.env.get("HOME") or os.path.expanduser("~"),
+        home=request.env.get("HOME") or "/",
         traced=traced,
     )
 

@@ -82,7 +82,8 @@ class FakeContainer:
 
     @property
     def command_line(self) -> str:
-        return " ".join((*(self.config.entrypoint or ()), *(self.config.command or ())))
+        words = [*(self.config.entrypoint or self.image.entrypoint), *(self.config.command or self.image.cmd)]
+        return " ".join(f"'{word}'" if " " in word else word for word in words)
 
     @property
     def labels(self) -> dict[str, str]:
