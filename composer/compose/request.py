@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
-
-import msgspec
+from typing import NamedTuple, Protocol
 
 
 class Reader(Protocol):
@@ -22,7 +20,7 @@ class Reader(Protocol):
     def exists(self, path: str) -> bool: ...
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class Options(NamedTuple):
     """Stages left out, by the ``--no-*`` switches of ``config``."""
 
     interpolate: bool = True
@@ -32,7 +30,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     resolve_env: bool = True
 
 
-class LoadRequest(msgspec.Struct, frozen=True, kw_only=True):
+class LoadRequest(NamedTuple):
     """Which project, as a command line and its environment say it."""
 
     cwd: str
