@@ -100,7 +100,9 @@ class _EnvFiles:
         for path in paths:
             data = self.reader.read(path) if not self.reader.is_dir(path) else None
             if data is None:
-                raise ComposeError(f"couldn't find env file: {path}", exit_status=14)
+                if self.reader.is_dir(path):
+                    raise ComposeError(f"{path} is a directory", hint="--env-file names a file")
+                raise ComposeError(f"couldn't find env file: {path}")
             self.texts[path] = data
             added.update(parse_dotenv(data, path, self.environment.get, added))
         for name, value in added.items():

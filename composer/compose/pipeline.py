@@ -16,7 +16,7 @@ from composer.compose.defaults import set_defaults
 from composer.compose.envfiles import resolve_environment
 from composer.compose.errors import ComposeError
 from composer.compose.extends import apply_extends
-from composer.compose.files import Found, check_name, find, normalised_name
+from composer.compose.files import Found, find, normalised_name
 from composer.compose.including import apply_include
 from composer.compose.interpolation import Variables, interpolate
 from composer.compose.merging import enforce_unicity, merge
@@ -38,6 +38,11 @@ def load_tree(request: LoadRequest, reader: Reader) -> Tree:
         return _load(request, reader, traced=False)[0]
     except Problem:
         pass
+    return _load_traced(request, reader)
+
+
+def load_traced(request: LoadRequest, reader: Reader) -> Tree:
+    """As :func:`load_tree`, of values that know where they were written."""
     return _load_traced(request, reader)
 
 
@@ -113,11 +118,13 @@ class _Loader:
 
     def load(self) -> Tree:
         found, options = self.found, self.options
-        name = found.name or self._name_in_files() or found.default_name
+        name = found.name or self._name_in_files()
+        if name is None:
+            name = found.default_name
         if not name:
             raise ComposeError(
                 "project name must not be empty",
-                hint="the directory's name has no letter or digit: name the project with -p or name:",
+                hint="a name has a letter or digit; it is that of -p, of name: in the file or of the directory",
             )
         self.environment["COMPOSE_PROJECT_NAME"] = name
         tree = self.model(found.files, found.directory, found.directory, self.environment, ())
@@ -151,27 +158,23 @@ class _Loader:
             lines=self.sources.lines,
         )
 
-    def _name_in_files(self) -> str:
-        """``name:`` of the last file that has one, with variables replaced."""
-        from composer.compose.yaml_text import parse_documents
-
-        name = ""
+    def _name_in_files(self) -> str | None:
+        """``name:`` of the last file that has one, with variables replaced; None when none has."""
+        name: str | None = None
         for path in self.found.files:
-            data = self.sources.read(path)
-            if b"name" not in data:
-                continue
-            for document in parse_documents(data, path, traced=self.sources.traced):
+            for document in self.sources.parse_ahead(path):
                 tree = document.tree
-                if isinstance(tree, dict) and isinstance(tree.get("name"), str):
-                    holder = {"name": tree["name"]}
-                    if self.options.interpolate:
-                        try:
-                            interpolate(holder, Variables(self.environment))
-                        except Problem as problem:
-                            problem.tree = tree
-                            raise
-                    name = normalised_name(holder["name"])
-        return check_name(name) if name else ""
+                if not isinstance(tree, dict) or not isinstance(tree.get("name"), str):
+                    continue
+                holder = {"name": tree["name"]}
+                if self.options.interpolate:
+                    try:
+                        interpolate(holder, Variables(self.environment))
+                    except Problem as problem:
+                        problem.tree = tree
+                        raise
+                name = normalised_name(holder["name"])
+        return name
 
     def model(
         self,

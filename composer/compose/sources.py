@@ -31,6 +31,8 @@ class Sources:
     unset: dict[str, None] = field(default_factory=dict)
     """Variables that were named and are not set."""
     warnings: dict[str, None] = field(default_factory=dict)
+    parsed: dict[str, list[Document]] = field(default_factory=dict)
+    """Documents that were parsed ahead and not used yet, by file."""
 
     def read(self, path: str) -> bytes:
         """A file's content. Raises :class:`ComposeError` when it is not there."""
@@ -57,9 +59,16 @@ class Sources:
         """Remember the lines of a file that errors may show."""
         self.lines[path] = data.decode("utf-8", "replace").splitlines()
 
+    def parse_ahead(self, path: str) -> list[Document]:
+        """A file's documents as they are written, for a look that changes nothing. Raises :class:`Problem`."""
+        self.parsed[path] = parse_documents(self.read(path), path, traced=self.traced)
+        return self.parsed[path]
+
     def documents(self, path: str, environment: Mapping[str, str]) -> list[Document]:
         """A file's documents, interpolated and cast. Raises :class:`Problem`."""
-        documents = parse_documents(self.read(path), path, traced=self.traced)
+        documents = self.parsed.pop(path, None)
+        if documents is None:
+            documents = parse_documents(self.read(path), path, traced=self.traced)
         for document in documents:
             if not isinstance(document.tree, dict):
                 raise Problem(
