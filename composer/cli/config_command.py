@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from composer.compose.tree import Tree
 
 LISTS = (
+    "explain",
     "services",
     "volumes",
     "networks",
@@ -29,7 +30,7 @@ def run_config(session: Session, arguments: Arguments) -> int:
     """Load the project and print what was asked for."""
     form = arguments.text("format")
     asked = next((name for name in LISTS if arguments.text(name) or arguments.has(name)), "")
-    if asked == "hash" and not arguments.text("hash"):
+    if asked in ("hash", "explain") and not arguments.text(asked):
         asked = ""
     if form not in ("", "yaml", "json", "table") and not asked:
         raise UsageError(f'unsupported format "{form}"', hint="yaml or json", is_flag=True)
@@ -125,6 +126,11 @@ class _Loading:
     def listed(self, asked: str, form: str) -> str:
         from composer.cli import config_lists
 
+        if asked == "explain":
+            from composer.compose.explanation import explain
+            from composer.compose.pipeline import load_traced
+
+            return explain(load_traced(self.request, self.reader), self.arguments.text("explain"))
         if asked == "variables":
             return config_lists.variables(self.tree.tree, form)
         if asked == "environment":
@@ -165,6 +171,7 @@ _CONFIG = Command(
     run_config,
     (
         Flag("environment", help="Print the environment that variables are taken from"),
+        Flag("explain", kind="string", help="Tell where a value comes from (services.web.environment.URL)"),
         Flag("format", kind="string", help="Form of the output (yaml | json); with json errors are JSON too"),
         Flag("hash", kind="string", help='Print configuration hashes of services ("*" for all)'),
         Flag("images", help="Print the names of images"),

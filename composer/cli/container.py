@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-
 from composer.api.client import API, quote
 from composer.cli.arguments import Command, Flag, UsageError
 from composer.cli.container_options import OPTIONS, RESOURCES
+from composer.cli.container_views import (
+    container_path,
+    run_inspect,
+    run_logs,
+    run_ls,
+    run_port,
+    run_stats,
+    run_top,
+    run_wait,
+)
 from composer.cli.image import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, QUIET
 from composer.cli.stats import FLAGS as STATS_FLAGS
 
@@ -16,10 +24,6 @@ if TYPE_CHECKING:
 
     from composer.cli.arguments import Arguments
     from composer.cli.session import Session
-
-
-def _path(name: str, action: str = "") -> str:
-    return f"{API}/containers/{quote(name)}" + (f"/{action}" if action else "")
 
 
 # Making and running
@@ -75,7 +79,7 @@ def run_run(session: Session, arguments: Arguments) -> int:
     try:
         container = create(session, arguments)
         if arguments.is_on("detach"):
-            session.client.request("POST", _path(container, "start"))
+            session.client.request("POST", container_path(container, "start"))
             session.write(f"{container}\n")
             return 0
         return converse_with(
@@ -116,7 +120,7 @@ def _each(session: Session, names: list[str], action: str, query: dict[str, Any]
     failures: list[ComposerError] = []
     for name in names:
         try:
-            session.client.request("POST", _path(name, action), query)
+            session.client.request("POST", container_path(name, action), query)
             session.write(f"{name}\n")
         except ComposerError as error:
             failures.append(error)
@@ -153,7 +157,7 @@ def run_rm(session: Session, arguments: Arguments) -> int:
     for name in arguments.words:
         query = {"force": arguments.is_on("force"), "v": arguments.is_on("volumes")}
         try:
-            session.client.request("DELETE", _path(name), query)
+            session.client.request("DELETE", container_path(name), query)
             session.write(f"{name}\n")
         except ComposerError as error:
             failures.append(error)
@@ -190,176 +194,12 @@ def run_attach(session: Session, arguments: Arguments) -> int:
     )
 
 
-# Looking
-
-
-def run_ls(session: Session, arguments: Arguments) -> int:
-    from composer.cli.image import parse_filters
-    from composer.cli.tables import formatted
-
-    count = 1 if arguments.is_on("latest") else arguments.number("last")
-    query = {
-        "all": arguments.is_on("all") or count is not None,
-        "filters": parse_filters(arguments.list("filter")) or None,
-        "limit": count,
-        "size": arguments.is_on("size"),
-    }
-    found = session.client.request("GET", f"{API}/containers/json", query).json()
-    full = arguments.is_on("no-trunc")
-    if arguments.is_on("quiet"):
-        session.write("".join(f"{c['Id'] if full else c['Id'][:12]}\n" for c in found))
-        return 0
-    default = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"]
-    if arguments.is_on("size"):
-        default.append("Size")
-    rows = [_row(container, session, full=full) for container in found]
-    try:
-        session.write(formatted(rows, TITLES, arguments.text("format"), default=default))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    return 0
-
-
-TITLES = {
-    "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "RunningFor": "CREATED", "CreatedAt": "CREATED AT",
-    "Status": "STATUS", "State": "STATE", "Ports": "PORTS", "Names": "NAMES", "Size": "SIZE", "Labels": "LABELS",
-    "Networks": "NETWORKS", "Mounts": "MOUNTS", "LocalVolumes": "LOCAL VOLUMES",
-}  # fmt: skip
-
-
-def _row(container: dict[str, Any], session: Session, *, full: bool) -> dict[str, Any]:
-    from composer.cli.containers import ports_words, shortened
-    from composer.cli.units import human_duration, human_size, rfc3339
-
-    ports = [
-        {
-            "URL": port.get("IP", ""),
-            "TargetPort": port["PrivatePort"],
-            "PublishedPort": port.get("PublicPort", 0),
-            "Protocol": port["Type"],
-        }
-        for port in container["Ports"]
-    ]
-    size = human_size(container.get("SizeRw", 0))
-    mounts = [mount.get("Name") or mount.get("Source", "") for mount in container.get("Mounts") or ()]
-    return {
-        "ID": container["Id"] if full else container["Id"][:12],
-        "Image": container["Image"],
-        "Command": f'"{container["Command"] if full else shortened(container["Command"], 20)}"',
-        "RunningFor": f"{human_duration(session.started - container['Created'])} ago",
-        "CreatedAt": rfc3339(container["Created"] * 10**9, 0),
-        "Status": container["Status"],
-        "State": container["State"],
-        "Ports": ports_words(ports),
-        "Names": ",".join(name.removeprefix("/") for name in container["Names"]),
-        "Size": f"{size} (virtual {human_size(container.get('SizeRootFs', 0))})",
-        "Labels": ",".join(f"{key}={value}" for key, value in container["Labels"].items()),
-        "Networks": ",".join(container["NetworkSettings"]["Networks"]),
-        "Mounts": ",".join(mounts),
-        "LocalVolumes": str(sum(bool(mount.get("Name")) for mount in container.get("Mounts") or ())),
-    }
-
-
-def run_inspect(session: Session, arguments: Arguments) -> int:
-    from composer.cli.image import inspect_each
-
-    return inspect_each(session, arguments, lambda name: _path(name, "json"), "container")
-
-
-def run_logs(session: Session, arguments: Arguments) -> int:
-    from composer.cli.streams import Frames
-    from composer.cli.units import parse_time
-
-    name = arguments.words[0]
-    if arguments.is_on("details"):
-        raise UsageError("--details is not available in composer: logs carry no attributes", is_flag=True)
-    query: dict[str, Any] = {
-        "stdout": True,
-        "stderr": True,
-        "follow": arguments.is_on("follow"),
-        "timestamps": arguments.is_on("timestamps"),
-        "tail": arguments.text("tail"),
-    }
-    for field in ("since", "until"):
-        if text := arguments.text(field):
-            try:
-                query[field] = str(parse_time(text, int(session.started * 1e9)) / 1e9)
-            except ValueError as error:
-                raise UsageError(f'invalid value for --{field}: "{text}": {error}') from None
-    tty = session.client.request("GET", _path(name, "json")).json()["Config"]["Tty"]
-    frames = Frames()
-    outputs = {1: sys.stdout.buffer, 2: sys.stderr.buffer}
-    for piece in session.client.chunks("GET", _path(name, "logs"), query):
-        if tty:
-            outputs[1].write(piece)
-        else:
-            for stream, data in frames.feed(piece):
-                outputs.get(stream, outputs[1]).write(data)
-        for output in outputs.values():
-            output.flush()
-    return 0
-
-
-def run_top(session: Session, arguments: Arguments) -> int:
-    from composer.cli.tables import table
-
-    name, *options = arguments.words
-    found = session.client.request("GET", _path(name, "top"), {"ps_args": " ".join(options) or None}).json()
-    session.write(table(found["Titles"], found["Processes"], narrowest=20))
-    return 0
-
-
-def run_stats(session: Session, arguments: Arguments) -> int:
-    from composer.cli.stats import show_stats
-
-    def chosen() -> list[dict[str, Any]]:
-        if arguments.words:
-            found = [session.client.request("GET", _path(name, "json")).json() for name in arguments.words]
-            return [{"Id": one["Id"], "Name": one["Name"]} for one in found]
-        query = {"all": arguments.is_on("all")}
-        listed = session.client.request("GET", f"{API}/containers/json", query).json()
-        return [{"Id": one["Id"], "Name": one["Names"][0]} for one in listed]
-
-    return show_stats(session, arguments, chosen)
-
-
-def run_port(session: Session, arguments: Arguments) -> int:
-    from runtime.errors import ComposerError
-
-    name, *wanted = arguments.words
-    ports = session.client.request("GET", _path(name, "json")).json()["NetworkSettings"]["Ports"] or {}
-    if wanted:
-        key = wanted[0] if "/" in wanted[0] else f"{wanted[0]}/tcp"
-        bindings = ports.get(key)
-        if not bindings:
-            raise ComposerError(f"No public port '{key}' published for {name}")
-        session.write("".join(f"{_address(binding)}\n" for binding in bindings))
-        return 0
-    for key in sorted(ports, key=lambda text: (int(text.partition("/")[0]), text)):
-        for binding in ports[key] or ():
-            session.write(f"{key} -> {_address(binding)}\n")
-    return 0
-
-
-def _address(binding: dict[str, str]) -> str:
-    host = f"[{binding['HostIp']}]" if ":" in binding["HostIp"] else binding["HostIp"]
-    return f"{host}:{binding['HostPort']}"
-
-
-def run_wait(session: Session, arguments: Arguments) -> int:
-    from composer.cli.wait import exit_status
-
-    for name in arguments.words:
-        session.write(f"{exit_status(session.client, quote(name))}\n")
-    return 0
-
-
 # Changing
 
 
 def run_rename(session: Session, arguments: Arguments) -> int:
     name, new = arguments.words
-    session.client.request("POST", _path(name, "rename"), {"name": new})
+    session.client.request("POST", container_path(name, "rename"), {"name": new})
     return 0
 
 
@@ -372,7 +212,7 @@ def run_update(session: Session, arguments: Arguments) -> int:
     if not body:
         raise UsageError("you must provide one or more flags when using this command.")
     for name in arguments.words:
-        session.client.request("POST", _path(name, "update"), body=body)
+        session.client.request("POST", container_path(name, "update"), body=body)
         session.write(f"{name}\n")
     return 0
 

@@ -198,7 +198,7 @@ async def test_networks_and_volumes(address, engine):
 async def test_events(address, engine):
     await engine.run_container("web")
     done = await docker(
-        address, "events", "--since", "1m", "--until", "0s", "--format", "{{.Type}} {{.Action}}"
+        address, "events", "--since", "1m", "--until=-1s", "--format", "{{.Type}} {{.Action}}"
     )
     assert done.stdout == b"container create\ncontainer start\n"
 
