@@ -164,7 +164,7 @@ class _Loader:
         for path in self.found.files:
             for document in self.sources.parse_ahead(path):
                 tree = document.tree
-                if not isinstance(tree, dict) or not isinstance(tree.get("name"), str):
+                if not isinstance(tree, dict) or not isinstance(tree.get("name"), str) or not tree["name"]:
                     continue
                 holder = {"name": tree["name"]}
                 if self.options.interpolate:
