@@ -1,0 +1,128 @@
+"""``config --explain``: what one value is, where it was written, what it replaced and which variables took part."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from composer.compose.errors import ComposeError
+from composer.compose.nearest import nearest
+from composer.compose.trace import Key, Origin, Path, dotted, own_key
+from composer.compose.tree import Tree
+from composer.compose.variables import variables_of
+
+_STEP = re.compile(r"\[([0-9]+)\]|([^.\[\]]+)|\.")
+
+
+def parse_path(text: str) -> Path:
+    """``services.web.ports[0]`` as steps. A key with a dot in it is found too, by :func:`find`."""
+    steps: list[str | int] = []
+    for match in _STEP.finditer(text):
+        if match[1]:
+            steps.append(int(match[1]))
+        elif match[2]:
+            steps.append(match[2])
+    return tuple(steps)
+
+
+def explain(tree: Tree, text: str) -> str:
+    """Sentences about the value at ``text`` in a tree that was loaded with places.
+
+    Raises :class:`ComposeError` for a path that leads nowhere, with the nearest name.
+    """
+    path, value, origin = find(tree.tree, parse_path(text))
+    lines = [f"{dotted(path)}: {_shown(value)}"]
+    if origin is None:
+        lines.append("  nobody wrote it: Compose fills it in")
+        return "\n".join(lines) + "\n"
+    lines += _place("from", origin, tree)
+    names = _variables(origin, tree)
+    for name in names:
+        known = tree.environment.get(name)
+        lines.append(f"  with ${{{name}}}" + (f" = {known}" if known is not None else ", which is not set"))
+    shadowed = origin.shadowed
+    while shadowed is not None:
+        lines += _place("instead of", shadowed, tree)
+        shadowed = shadowed.shadowed
+    return "\n".join(lines) + "\n"
+
+
+def find(tree: Any, path: Path) -> tuple[Path, Any, Origin | None]:
+    """The value at ``path``, its whole path and its place; in a list of ``K=V`` a step may be a K."""
+    node: Any = tree
+    origin: Origin | None = None
+    done: list[str | int] = []
+    rest = list(path)
+    while rest:
+        step = rest.pop(0)
+        if isinstance(node, list) and isinstance(step, str):
+            found = next((i for i, item in enumerate(node) if str(item).partition("=")[0] == step), None)
+            if found is None:
+                raise _missing(done, step, [str(item).partition("=")[0] for item in node])
+            item = node[found]
+            origin = getattr(item, "at", origin)
+            node = str(item).partition("=")[2]
+        elif isinstance(node, list) and isinstance(step, int) and step < len(node):
+            node = node[step]
+            origin = getattr(node, "at", origin)
+        elif isinstance(node, dict):
+            name = str(step)
+            while name not in node and rest and isinstance(rest[0], str):
+                name += f".{rest.pop(0)}"
+            if name not in node:
+                raise _missing(done, str(step), [str(key) for key in node])
+            key = own_key(node, name)
+            is_made = not any(isinstance(k, Key) for k in node)
+            node = node[name]
+            if isinstance(key, Key):
+                origin = key.value_at
+            else:  # a short form wrote it where it stands, or nobody did
+                origin = getattr(node, "at", origin if is_made else None)
+            step = name
+        else:
+            raise _missing(done, step, [])
+        done.append(step)
+    return tuple(done), node, origin
+
+
+def _missing(done: list[str | int], step: str | int, known: list[str]) -> ComposeError:
+    where = dotted(tuple(done)) or "the project"
+    close = nearest(str(step), known)
+    hint = f"did you mean {close}?" if close else f"there are: {', '.join(known[:20])}" if known else ""
+    return ComposeError(f"{where} has no {step}", hint=hint)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return str(value)
+    import json
+
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _place(how: str, origin: Origin, tree: Tree) -> list[str]:
+    """One place with its line, and what brought it here."""
+    lines = [f"  {how} {_where(origin)}"]
+    text = _line(origin, tree)
+    if text:
+        lines.append(f"    {origin.line} | {text}")
+    via = origin.via
+    while via is not None:
+        lines.append(f"  by way of {_where(via)}")
+        via = via.via
+    return lines
+
+
+def _where(origin: Origin) -> str:
+    return ":".join([origin.file, *(str(n) for n in (origin.line, origin.column) if n)])
+
+
+def _line(origin: Origin, tree: Tree) -> str:
+    lines = tree.lines.get(origin.file, [])
+    return lines[origin.line - 1] if 0 < origin.line <= len(lines) else ""
+
+
+def _variables(origin: Origin, tree: Tree) -> list[str]:
+    if origin.variables:
+        return [name for name, _ in origin.variables]
+    return list(variables_of(_line(origin, tree)))
