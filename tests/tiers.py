@@ -56,7 +56,6 @@ def main(words: list[str]) -> int:
 
 def _run(tier: str, arguments: list[str], work: Path) -> Outcome:
     print(f"\n=== {tier}", flush=True)
-    before = leaks.observe()
     started = time.monotonic()
     if tier == "lint":
         statuses = [subprocess.call([sys.executable, "-m", *command], cwd=ROOT) for command in LINT]
@@ -69,7 +68,8 @@ def _run(tier: str, arguments: list[str], work: Path) -> Outcome:
             subprocess.call(_pytest(place, *chosen, base, *strict, "--durations=5", *arguments), cwd=ROOT)
         ]
     seconds = time.monotonic() - started
-    return Outcome(tier, seconds, not any(statuses), leaks.left_behind(before))
+    left = leaks.left_behind(leaks.scopes_below(work / tier))
+    return Outcome(tier, seconds, not any(statuses), left)
 
 
 def _pytest(*arguments: str) -> list[str]:
@@ -84,7 +84,7 @@ def _report(outcomes: list[Outcome]) -> bool:
     for tier, what in left:
         print(f"left behind by {tier}: {what}")
     if not left:
-        print("Nothing was left behind: no process, mount, link, namespace, cgroup, nftables table or file.")
+        print("Nothing was left behind: no process, mount, link, namespace, cgroup or nftables table.")
     is_passed = not left and all(outcome.is_passed for outcome in outcomes)
     print("All tests passed." if is_passed else "FAILED")
     sys.stdout.flush()

@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from composer.engine.engine import tag_of
 from runtime.storage.paths import Paths
 from tests import leaks
 
@@ -44,7 +43,7 @@ class Composer:
 
     @property
     def scope(self) -> leaks.Scope:
-        return leaks.Scope(str(self.root), tag_of(self.paths.lib))
+        return leaks.scope_of(self.root)
 
     @property
     def env(self) -> dict[str, str]:
@@ -246,7 +245,6 @@ def running(root: Path, environment: dict[str, str], is_failed: Callable[[], boo
     """An engine for one test; raises when the test passed and left something."""
     root.mkdir(parents=True)
     composer = Composer(root, environment)
-    before = leaks.observe(composer.scope)
     try:
         yield composer
     finally:
@@ -254,7 +252,7 @@ def running(root: Path, environment: dict[str, str], is_failed: Callable[[], boo
             print(composer.report())
         try:
             composer.remove_everything()
-            left = leaks.left_behind(before, composer.scope)
+            left = leaks.left_behind([composer.scope])
         finally:
             composer.end_by_force()
     assert not left or is_failed(), f"left behind: {left}\n{composer.report()}"
