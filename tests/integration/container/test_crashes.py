@@ -17,6 +17,8 @@ from runtime.container.client import AttachStreams, ExitStatus, KeeperGone, Laun
 from .conftest import TIMEOUT, Pipe, cgroup_leftovers, end_process
 
 if TYPE_CHECKING:
+    from runtime.container.spec import LaunchSpec
+
     from .conftest import Laboratory
 
 
@@ -207,3 +209,51 @@ async def test_nothing_of_the_keeper_in_a_shim(laboratory: Laboratory) -> None:
     assert not [link for link in links if laboratory.ids[0] in link]
     assert len(links) < 25, links
     assert first.shim_pid != second.shim_pid
+
+
+async def test_killed_at_every_moment_of_a_start(laboratory: Laboratory) -> None:
+    """The shim, or the keeper, killed after some milliseconds: nothing runs on unseen, and the next start works."""
+    own = "ab" * 32
+    for kills_keeper in (False, True):
+        for delay in range(0, 24, 2):
+            spec = laboratory.build("sleep", "1000", id=own)
+            outcome: list[Shim | Exception] = []
+
+            async def launch(spec: LaunchSpec = spec, outcome: list[Shim | Exception] = outcome) -> None:
+                try:
+                    outcome.append(await laboratory.keeper.launch(spec))
+                except (LaunchError, KeeperGone) as error:
+                    outcome.append(error)
+
+            with trio.fail_after(TIMEOUT):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(launch)
+                    await trio.sleep(delay / 1000)
+                    if kills_keeper:
+                        os.kill(laboratory.keeper.pid, signal.SIGKILL)
+                    else:
+                        for pid in shims_of(laboratory.keeper.pid):
+                            os.kill(pid, signal.SIGKILL)
+                if kills_keeper:
+                    await laboratory.keeper.wait_gone()
+                    laboratory.new_keeper()
+                # What a core does that finds a container in its records: adopt it, or clean up behind it.
+                found = await adopted(laboratory, own)
+                if isinstance(found, Shim):
+                    assert (await laboratory.exec(found, "true")).code == 0
+                    found.signal(signal.SIGKILL)
+                    await found.wait()
+                    found.close()
+                if isinstance(outcome[0], Shim):
+                    await outcome[0].wait()
+                    outcome[0].close()
+                while laboratory.cgroups.pids(own):
+                    laboratory.cgroups.kill(own)
+                    await trio.sleep(0.01)
+    assert (await laboratory.sh("exit 8", id=own)).code == 8
+    laboratory.cgroups.remove(own)
+
+
+def shims_of(keeper: int) -> list[int]:
+    """The keeper's children."""
+    return [int(pid) for pid in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()]
