@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from os import isatty
+
 from composer.cli.arguments import Arguments, Command, Flag, UsageError
 
 TYPE_CHECKING = False
@@ -94,6 +96,26 @@ class _Loading:
         self.tree: Tree = load_tree(self.request, self.reader)
         for warning in self.tree.warnings:
             session.warn(warning)
+        if self.interpolate and (arguments.is_on("advice") if arguments.has("advice") else isatty(2)):
+            self.advise()
+
+    def advise(self) -> None:
+        """Say what is valid and will bite."""
+        from composer.compose.advice import advise
+        from composer.compose.choice import chosen_services
+
+        tree = self.tree
+        active = chosen_services(tree.tree, (), tree.profiles, tree.unready)
+        found = advise(tree.tree, active, self.reader.exists)
+        if not found:
+            return
+        from composer.compose.explanation import place
+        from composer.compose.pipeline import load_traced
+
+        traced = load_traced(self.request, self.reader)
+        for advice in found:
+            where = place(traced, advice.path)
+            self.session.warn(f"{where}{': ' if where else ''}{advice.message} [{advice.code}]")
 
     def located(self, problem: Any) -> Exception:
         from composer.compose.pipeline import locate
@@ -170,6 +192,7 @@ _CONFIG = Command(
     "Check, resolve and print the Compose file in canonical form",
     run_config,
     (
+        Flag("advice", help="Say what is valid and will bite (default: when stderr is a terminal)"),
         Flag("environment", help="Print the environment that variables are taken from"),
         Flag("explain", kind="string", help="Tell where a value comes from (services.web.environment.URL)"),
         Flag("format", kind="string", help="Form of the output (yaml | json); with json errors are JSON too"),

@@ -85,6 +85,12 @@ def find(tree: Any, path: Path) -> tuple[Path, Any, Origin | None]:
     return tuple(done), node, origin
 
 
+def place(tree: Tree, path: Path) -> str:
+    """``file:line:column`` of the value at ``path``; "" when nobody wrote it."""
+    origin = find(tree.tree, path)[2]
+    return "" if origin is None else _where(origin)
+
+
 def _missing(done: list[str | int], step: str | int, known: list[str]) -> ComposeError:
     where = dotted(tuple(done)) or "the project"
     close = nearest(str(step), known)

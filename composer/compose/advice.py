@@ -1,0 +1,175 @@
+"""What is valid and will bite: said by ``config``, with its place and the word that silences it.
+
+``x-composer: {silence: [untagged-image]}``, in a service or at the top of the file, takes an advice back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from composer.compose.trace import Path
+
+DATABASE_PORTS = {
+    1433: "SQL Server",
+    2379: "etcd",
+    3306: "MySQL",
+    5432: "PostgreSQL",
+    5984: "CouchDB",
+    6379: "Redis",
+    7000: "Cassandra",
+    8086: "InfluxDB",
+    9042: "Cassandra",
+    9200: "Elasticsearch",
+    11211: "memcached",
+    27017: "MongoDB",
+}
+WITHOUT_EFFECT = {
+    ("credential_spec",): "it is for Windows",
+    ("cpu_count",): "it is for Windows",
+    ("cpu_percent",): "it is for Windows",
+    ("isolation",): "it is for Windows",
+    ("deploy", "endpoint_mode"): "it is for clusters",
+    ("deploy", "placement"): "it is for clusters",
+    ("deploy", "rollback_config"): "it is for clusters",
+    ("deploy", "update_config"): "it is for clusters",
+}
+_EVERYWHERE = ("", "0.0.0.0", "::")
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}\Z")
+_AUTHORITY = re.compile(r"://(?:[^/@?#]*@)?([a-zA-Z0-9][a-zA-Z0-9_.-]*)")
+_ADDRESS = re.compile(r"([a-zA-Z0-9][a-zA-Z0-9_.-]*):[0-9]{1,5}\Z")
+
+
+class Advice(NamedTuple):
+    """One thing that will bite. ``code`` is what silences it."""
+
+    code: str
+    message: str
+    path: Path
+
+
+def advise(tree: dict[str, Any], services: Iterable[str], exists: Callable[[str], bool]) -> list[Advice]:
+    """What is to be said about the named services of a canonical, normalised tree.
+
+    ``exists`` tells whether something is at a path of the host.
+    """
+    found: list[Advice] = []
+    every = tree.get("services") or {}
+    names = [str(name) for name in services]
+    silent = _silenced(tree)
+    for name in names:
+        service = every[name]
+        mine = [
+            *_image(name, service),
+            *_ports(name, service),
+            *_mounts(name, service, exists),
+            *_hosts(name, service, names, every),
+            *_without_effect(name, service),
+        ]
+        quiet = silent | _silenced(service)
+        found += [advice for advice in mine if advice.code not in quiet]
+    return found
+
+
+def _silenced(mapping: dict[str, Any]) -> frozenset[str]:
+    own = mapping.get("x-composer")
+    words = own.get("silence") if isinstance(own, dict) else None
+    return frozenset(str(word) for word in words) if isinstance(words, list) else frozenset()
+
+
+def _image(name: str, service: dict[str, Any]) -> list[Advice]:
+    image = service.get("image")
+    if not isinstance(image, str) or "build" in service or "provider" in service or _DIGEST.search(image):
+        return []
+    tag = image.rpartition("/")[2].partition(":")[2]
+    if tag not in ("", "latest") or image.startswith("composer.local/"):
+        return []
+    what = "has no tag" if not tag else "means another image from time to time"
+    return [Advice("untagged-image", f"{image} {what}: name a version", ("services", name, "image"))]
+
+
+def _ports(name: str, service: dict[str, Any]) -> list[Advice]:
+    found = []
+    for i, port in enumerate(service.get("ports") or ()):
+        target = port.get("target") if isinstance(port, dict) else None
+        if (
+            target not in DATABASE_PORTS
+            or not port.get("published")
+            or port.get("host_ip", "") not in _EVERYWHERE
+        ):
+            continue
+        message = (
+            f"port {port['published']} ({DATABASE_PORTS[target]}) is open to everyone who reaches this machine: "
+            f'"127.0.0.1:{port["published"]}:{target}" keeps it here'
+        )
+        found.append(Advice("open-database-port", message, ("services", name, "ports", i)))
+    return found
+
+
+def _mounts(name: str, service: dict[str, Any], exists: Callable[[str], bool]) -> list[Advice]:
+    return [
+        Advice(
+            "missing-bind-path",
+            f"nothing is at {mount['source']}: an empty directory will be made there",
+            ("services", name, "volumes", i),
+        )
+        for i, mount in enumerate(service.get("volumes") or ())
+        if isinstance(mount, dict)
+        and mount.get("type") == "bind"
+        and not exists(str(mount.get("source", "")))
+    ]
+
+
+def _hosts(name: str, service: dict[str, Any], names: list[str], every: dict[str, Any]) -> list[Advice]:
+    """Other services that variables name as hosts."""
+    environment = service.get("environment")
+    if isinstance(environment, dict):
+        pairs = [(str(key), value) for key, value in environment.items()]
+    else:
+        pairs = [(str(i).partition("=")[0], str(i).partition("=")[2]) for i in environment or ()]
+    others = {other for other in names if other != name}
+    needed = _needed(name, every) if others else set()
+    found = []
+    for key, value in pairs:
+        if not isinstance(value, str):
+            continue
+        for host in dict.fromkeys(_named(value)):
+            if host in others and host not in needed:
+                message = f"{key} names {host}, which may start later: depends_on: [{host}] makes it wait"
+                found.append(Advice("undeclared-dependency", message, ("services", name, "environment", key)))
+    return found
+
+
+def _named(value: str) -> list[str]:
+    """Names that stand where a host does: in a URL, or in front of a port."""
+    found = _AUTHORITY.findall(value)
+    for part in re.split(r"[,; ]", value):
+        if match := _ADDRESS.match(part):
+            found.append(match[1])
+    return found
+
+
+def _needed(name: str, every: dict[str, Any]) -> set[str]:
+    """All that ``name`` waits for, however far."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for needed in (every.get(waiting.pop()) or {}).get("depends_on") or ():
+            if needed not in found:
+                found.add(str(needed))
+                waiting.append(str(needed))
+    return found
+
+
+def _without_effect(name: str, service: dict[str, Any]) -> list[Advice]:
+    found = []
+    for path, why in WITHOUT_EFFECT.items():
+        value: Any = service
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None:
+            found.append(
+                Advice("no-effect", f"{'.'.join(path)} has no effect here: {why}", ("services", name, *path))
+            )
+    return found
