@@ -11,6 +11,7 @@ import time
 
 import trio
 
+from composer.api import interface
 from composer.api.server import Connections, serve
 from composer.engine.engine import REST_AFTER, Engine, build
 from runtime.container.bootstrap import replace_keeper
@@ -41,7 +42,8 @@ class Core:
             nursery.start_soon(self._obey_signals)
             nursery.start_soon(self._keep_keeper)
             await nursery.start(self._run_engine, nursery.cancel_scope)
-            connections: Connections = await nursery.start(serve, self.engine, self.listener)
+            served: interface.Engine = self.engine
+            connections: Connections = await nursery.start(serve, served, self.listener)
             await self.keeper.ready()
             nursery.start_soon(self._rest, connections)
             log.info("ready (pid %d, keeper %d)", os.getpid(), self.keeper.pid)

@@ -80,6 +80,8 @@ class Engine:
     firewall: Firewall
     database: StateDatabase
     scope: trio.CancelScope
+    spool: Path
+    """Where uploads are put while they come in."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Recover, then live until :meth:`System.stop` or cancellation. Containers run on afterwards."""
@@ -239,4 +241,5 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         firewall=firewall,
         database=database,
         scope=scope,
+        spool=paths.lib / "tmp",
     )

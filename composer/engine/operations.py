@@ -6,7 +6,8 @@ import builtins
 import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
@@ -203,7 +204,7 @@ class ContainerOperations:
         yield b""
 
     async def archive_put(
-        self, ref: str, path: str, source: BinaryIO, *, no_overwrite_dir_non_dir: bool = False
+        self, ref: str, path: str, archive: Path, *, no_overwrite_dir_non_dir: bool = False
     ) -> None:
         raise not_supported("copying into a container")
 
