@@ -233,7 +233,7 @@ class _Checker:
         return ("depends_on", needed)
 
     def check_limits(self) -> None:
-        from composer.compose import decoding
+        from composer.compose import decoders
 
         service = self.service
         scale, replicas = service.get("scale"), _at(service, "deploy", "replicas")
@@ -249,10 +249,10 @@ class _Checker:
         if not isinstance(deploy, dict):
             return
         for attribute, kind, name, read in (
-            ("cpus", "limits", "cpus", decoding.single),
-            ("mem_limit", "limits", "memory", decoding.size),
-            ("mem_reservation", "reservations", "memory", decoding.size),
-            ("pids_limit", "limits", "pids", decoding.integer),
+            ("cpus", "limits", "cpus", decoders.single),
+            ("mem_limit", "limits", "memory", decoders.size),
+            ("mem_reservation", "reservations", "memory", decoders.size),
+            ("pids_limit", "limits", "pids", decoders.integer),
         ):
             if _at(deploy, "resources", kind) is None:
                 continue

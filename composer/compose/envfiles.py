@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from composer.compose.decoding import text
+from composer.compose.decoders import text
 from composer.compose.dotenv import parse_dotenv, parse_raw
 from composer.compose.normalise import resolve_values
 from composer.compose.paths import absolute

@@ -99,7 +99,7 @@ def _place_of(key: str, value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    from composer.compose.decoding import text
+    from composer.compose.decoders import text
 
     return text(value)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from composer.compose.decoding import float_text
+from composer.compose.decoders import float_text
 from composer.compose.yaml_scalars import plain_scalar
 
 _OLD_BOOLEANS = frozenset("y Y yes Yes YES on On ON n N no No NO off Off OFF".split())

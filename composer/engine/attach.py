@@ -16,7 +16,7 @@ from composer.engine.logs import ContainerLogs
 from composer.engine.model import LogLine
 from composer.engine.streams import Stream, Streams
 from runtime.container import stats as container_stats
-from runtime.container.client import AttachStreams
+from runtime.container.shim_client import AttachStreams
 from runtime.errors import ComposerError, Conflict, InvalidArgument
 from runtime.kernel.cgroups import Cgroups
 

@@ -18,8 +18,8 @@ from composer.engine.health import merge_healthcheck
 from composer.engine.model import ContainerRecord, Endpoint, MountPoint, PublishedPort, Status
 from composer.engine.records import Records
 from composer.engine.volumes import Volumes
-from runtime.container.client import AttachStreams, Shim
 from runtime.container.config import ContainerConfig, Healthcheck, ImageConfig, Mount
+from runtime.container.shim_client import AttachStreams, Shim
 from runtime.container.spec import effective_command
 from runtime.errors import Conflict, InvalidArgument, NotFound
 from runtime.storage.paths import Paths

@@ -14,8 +14,8 @@ from composer.engine.health import OUTPUT_LIMIT
 from composer.engine.launching import Launching
 from composer.engine.model import ExecConfig, ExecState
 from composer.engine.streams import CHUNK, Streams
-from runtime.container.client import ExecSession, ExecStreams, LaunchError, Shim, ShimGone
 from runtime.container.config import Hook
+from runtime.container.shim_client import ExecSession, ExecStreams, LaunchError, Shim, ShimGone
 from runtime.container.spec import ExecSpec
 from runtime.errors import Conflict, NotFound
 

@@ -22,8 +22,9 @@ from composer.engine.prober import Prober
 from composer.engine.restart import decide_restart
 from composer.engine.sandboxes import Sandboxes
 from composer.engine.volumes import Volumes
-from runtime.container.client import KeeperClient, LaunchError, Shim
+from runtime.container.client import KeeperClient
 from runtime.container.config import Hook
+from runtime.container.shim_client import LaunchError, Shim
 from runtime.container.spec import LaunchSpec
 from runtime.container.status import ExitStatus
 from runtime.errors import ComposerError, Conflict

@@ -23,7 +23,7 @@ from composer.engine.health import (
     watch_gap,
 )
 from composer.engine.model import Health, ProbeResult
-from runtime.container.client import Shim
+from runtime.container.shim_client import Shim
 from runtime.network.diag import listening
 
 RunProbe = Callable[[Container, tuple[str, ...], float], Awaitable[tuple[int, bytes]]]

@@ -22,7 +22,8 @@ from composer.engine.projects.parts import Parts
 from composer.engine.projects.waits import ConditionFailed, wait_for_condition
 from composer.engine.restart import is_started_with_engine
 from composer.engine.sandboxes import Sandboxes
-from runtime.container.client import Shim, adopt
+from runtime.container.client import adopt
+from runtime.container.shim_client import Shim
 from runtime.container.status import ExitStatus
 from runtime.errors import ComposerError
 from runtime.kernel.cgroups import Cgroups

@@ -17,8 +17,9 @@ from msgspec import to_builtins
 from composer.engine.containers import Container, Containers
 from composer.engine.model import Endpoint, PublishedPort
 from composer.engine.networks import Networks, runtime_endpoint
-from runtime.container.client import KeeperClient, Shim
+from runtime.container.client import KeeperClient
 from runtime.container.config import PortBinding
+from runtime.container.shim_client import Shim
 from runtime.errors import ComposerError
 from runtime.kernel.cgroups import Cgroups
 from runtime.network import host, ports, sandbox

@@ -23,6 +23,8 @@ def resolve(name: str, soft: int, hard: int) -> tuple[int, int, int]:
         hint = f"did you mean {close[0]}?" if close else f"one of {', '.join(NAMES)}"
         raise InvalidArgument(f"invalid ulimit type: {name}", hint=hint)
     if hard != -1 and (soft == -1 or soft > hard):
-        raise InvalidArgument(f"ulimit {name}: soft limit must be less than or equal to hard limit: {soft} > {hard}")
+        raise InvalidArgument(
+            f"ulimit {name}: soft limit must be less than or equal to hard limit: {soft} > {hard}"
+        )
     infinity = resource.RLIM_INFINITY
     return NAMES[plain], infinity if soft == -1 else soft, infinity if hard == -1 else hard

@@ -1,7 +1,8 @@
 """System call numbers of the architectures that containers run on.
 
 Facts from the kernel's headers (``asm/unistd_64.h``, ``unistd_32.h``, ``unistd_x32.h`` and the arm ones), Linux 6.13.
-One line an architecture: names in order of their numbers, ``=n`` where the count jumps. x32 numbers are without bit 30."""
+One line an architecture: names in order of their numbers, ``=n`` where the count jumps.
+x32 numbers are without bit 30."""
 
 from __future__ import annotations
 

@@ -24,16 +24,11 @@ import trio
 from msgspec.structs import replace
 
 from runtime.container import bootstrap, spec
-from runtime.container.client import (
-    AttachStreams,
-    ExecStreams,
-    ExitStatus,
-    KeeperClient,
-    Shim,
-)
+from runtime.container.client import KeeperClient
 from runtime.container.config import ContainerConfig, ImageConfig, Mount
 from runtime.container.host import device_nodes, host_facts
 from runtime.container.logs import read_log
+from runtime.container.shim_client import AttachStreams, ExecStreams, ExitStatus, Shim
 from runtime.image.host import host_image
 from runtime.image.model import Image
 from runtime.image.platform import Platform

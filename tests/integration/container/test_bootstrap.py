@@ -23,7 +23,7 @@ CORE = f"""
 import os, sys, socket
 sys.path.insert(0, {str(ROOT)!r})
 import trio
-from runtime.container.client import inherit
+from runtime.container.client import (inherit)
 given = inherit()
 async def main():
     await given.keeper.ready()

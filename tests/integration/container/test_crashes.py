@@ -12,7 +12,8 @@ import pytest
 import trio
 
 from runtime.container import status as status_file
-from runtime.container.client import AttachStreams, ExitStatus, KeeperGone, LaunchError, Shim, ShimGone, adopt
+from runtime.container.client import KeeperGone, adopt
+from runtime.container.shim_client import AttachStreams, ExitStatus, LaunchError, Shim, ShimGone
 
 from .conftest import TIMEOUT, Pipe, cgroup_leftovers, end_process
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from runtime.container.client import ExecStreams, LaunchError, ShimGone
 from runtime.container.config import ContainerConfig
+from runtime.container.shim_client import ExecStreams, LaunchError, ShimGone
 
 from .conftest import TIMEOUT, Pipe
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from runtime.container.client import LaunchError
 from runtime.container.config import ImageConfig, Ulimit
+from runtime.container.shim_client import LaunchError
 
 from .conftest import TIMEOUT
 

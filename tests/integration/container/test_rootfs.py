@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.container.client import LaunchError
 from runtime.container.config import Device, FileContent, Mount
+from runtime.container.shim_client import LaunchError
 from runtime.errors import InvalidArgument
 
 if TYPE_CHECKING:

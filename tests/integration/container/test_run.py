@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.container.client import LaunchError
+from runtime.container.shim_client import LaunchError
 
 if TYPE_CHECKING:
     from .conftest import Laboratory

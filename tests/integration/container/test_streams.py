@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from runtime.container.client import AttachStreams
+from runtime.container.shim_client import AttachStreams
 
 from .conftest import TIMEOUT, Pipe
 
 if TYPE_CHECKING:
-    from runtime.container.client import Shim
+    from runtime.container.shim_client import Shim
 
     from .conftest import Laboratory
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
 from typing import Any
 
 import pytest
@@ -43,7 +42,8 @@ async def test_create_start_stop_inspect(address, engine):
     await docker(
         address, "create", "--name", "db", "-p", "127.0.0.1:8080:80", "-v", "/srv:/data:ro", "-v", "vol:/v",
         "-e", "A=own", "--label", "x=y", "-m", "64m", "--restart", "on-failure:3",
-        "--health-cmd", "true", "--init", "--add-host", "h:1.2.3.4", "--tmpfs", "/run:size=1m", "--ulimit", "nofile=10:20",
+        "--health-cmd", "true", "--init", "--add-host", "h:1.2.3.4", "--tmpfs", "/run:size=1m",
+        "--ulimit", "nofile=10:20",
         "busybox", "echo", "hi",
     )  # fmt: skip
     await docker(address, "start", "db")

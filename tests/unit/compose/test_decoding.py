@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from composer.compose import model
 from composer.compose.canonical import canonical
-from composer.compose.decoding import decode, float_text, single
+from composer.compose.decoders import float_text, single
+from composer.compose.decoding import decode
 from composer.compose.defaults import set_defaults
 from composer.compose.normalise import normalise
 from composer.compose.problem import Problem

@@ -58,7 +58,14 @@ def test_files_before_this_one_are_seen() -> None:
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("A B=1", 1), ("B=1\nC='open", 2), ('B=1\n\nC="open', 3), ("B=1\nC!=2", 2), ("B=${", 1), ("B=${X:?gone}", 1)],
+    [
+        ("A B=1", 1),
+        ("B=1\nC='open", 2),
+        ('B=1\n\nC="open', 3),
+        ("B=1\nC!=2", 2),
+        ("B=${", 1),
+        ("B=${X:?gone}", 1),
+    ],
 )
 def test_mistakes_have_their_line(text: str, line: int) -> None:
     with pytest.raises(Problem) as caught:

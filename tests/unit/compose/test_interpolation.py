@@ -49,7 +49,18 @@ def test_substitution(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["${", "${SET", "${}", "${ SET}", "${SET }", "${1}", "${SET!x}", "${SET:x}", "${SET:=x}", "${UNSET:-a\nb}"],
+    [
+        "${",
+        "${SET",
+        "${}",
+        "${ SET}",
+        "${SET }",
+        "${1}",
+        "${SET!x}",
+        "${SET:x}",
+        "${SET:=x}",
+        "${UNSET:-a\nb}",
+    ],
 )
 def test_malformed(text: str) -> None:
     with pytest.raises(Malformed):

@@ -79,7 +79,7 @@ class World:
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock) -> Iterator[None]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(prober_module.time, "time_ns", lambda: 0)
     yield
 
@@ -92,32 +92,42 @@ def watched(monkeypatch: pytest.MonkeyPatch, world: World) -> World:
 SLOW = Healthcheck(test=("CMD", "ready"), interval=10 * SECOND, retries=3)
 
 
-async def test_while_somebody_waits_news_brings_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_while_somebody_waits_news_brings_the_probe(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
     world = watched(monkeypatch, World(SLOW, ready_at=8.5))
     world.container.waiters = 1
     assert await world.run_until("healthy") - 8.5 < 0.02
 
 
-async def test_without_anybody_waiting_the_interval_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_anybody_waiting_the_interval_rules(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
     world = watched(monkeypatch, World(SLOW, ready_at=3.0))
     found = await world.run_until("healthy")
     assert world.probes == pytest.approx([10.0], abs=0.05)
     assert found == pytest.approx(10.0, abs=0.05)
 
 
-async def test_early_failures_do_not_make_it_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_early_failures_do_not_make_it_unhealthy(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
     world = watched(monkeypatch, World(SLOW, ready_at=9.9, listens=False))
     world.container.waiters = 1
     assert await world.run_until("healthy") <= 10.2
     assert len(world.probes) > 3
 
 
-async def test_unhealthy_after_three_scheduled_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unhealthy_after_three_scheduled_failures(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
     world = watched(monkeypatch, World(SLOW, ready_at=1e9))
     assert await world.run_until("unhealthy") == pytest.approx(30.0, abs=0.1)
 
 
-async def test_who_comes_later_is_served_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_comes_later_is_served_at_once(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
     world = watched(monkeypatch, World(SLOW, ready_at=2.0))
 
     async def come() -> None:
@@ -130,7 +140,9 @@ async def test_who_comes_later_is_served_at_once(monkeypatch: pytest.MonkeyPatch
         assert await world.run_until("healthy") - 5 < 0.02
 
 
-async def test_the_start_interval_within_the_start_period(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_start_interval_within_the_start_period(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
     check = Healthcheck(
         test=("CMD", "ready"), interval=30 * SECOND, start_period=20 * SECOND, start_interval=2 * SECOND
     )

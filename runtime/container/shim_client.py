@@ -1,0 +1,302 @@
+"""The core's side of the shims: trio, one packet a message, descriptors as SCM_RIGHTS.
+
+A :class:`Shim` is one running container. Whoever runs ``await shim.wait()`` (the replica's task) drives its events;
+all other methods may be called from other tasks meanwhile.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any
+
+import msgspec
+import trio
+
+from runtime.container import status as status_file
+from runtime.container.spec import ExecSpec
+from runtime.container.status import ExitStatus as ExitStatus
+from runtime.errors import ComposerError
+from runtime.kernel import sockets, syscalls
+
+
+class ShimGone(ComposerError):
+    """The container's shim has died or ended; its exit status is in ``wait()`` or on disk."""
+
+    status = 409
+
+
+class LaunchError(ComposerError):
+    """A container or an exec could not be started. ``exit_status`` is Docker's 125 (engine), 126 (cannot be
+    executed) or 127 (not found)."""
+
+    status = 400
+
+    def __init__(self, step: str, errno: int, message: str, exit_code: int) -> None:
+        super().__init__(message, exit_status=exit_code)
+        self.step = step
+        self.errno = errno
+        self.exit_code = exit_code
+
+
+class PacketSocket:
+    """JSON packets with descriptors over a SEQPACKET socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._socket = trio.socket.from_stdlib_socket(connection)
+
+    async def send(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
+        """Raises OSError (EPIPE, ECONNRESET) when nobody is there any more."""
+        data = sockets.encode_packet(dict(message))
+        ancillary = []
+        if descriptors:
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+        await self._socket.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
+
+    async def receive(self) -> tuple[dict[str, Any], list[int]] | None:
+        """The next packet with its descriptors (close-on-exec), or None at end-of-file."""
+        try:
+            data, ancillary, _, _ = await self._socket.recvmsg(
+                sockets.MAX_PACKET, socket.CMSG_SPACE(4 * sockets.MAX_DESCRIPTORS), socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:
+            return None
+        descriptors = sockets.descriptors_in(ancillary)
+        if not data:
+            sockets.close_all(descriptors)
+            return None
+        return json.loads(data), descriptors
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@dataclass(frozen=True)
+class AttachStreams:
+    """Ends of pipes (or sockets) of the caller's, to be connected to a container's standard streams.
+
+    ``stdin`` is read by the shim, ``stdout`` and ``stderr`` are written; None leaves that stream out. The shim gets
+    duplicates: the caller closes its own. A reader that falls far behind is dropped (its stream ends) unless
+    ``lossless``, which holds the container back instead, as a foreground ``run`` wants.
+    """
+
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
+    lossless: bool = False
+
+    def message(self) -> tuple[dict[str, Any], list[int]]:
+        named = [(name, getattr(self, name)) for name in ("stdin", "stdout", "stderr")]
+        present = [(name, fd) for name, fd in named if fd is not None]
+        return {"streams": [name for name, _ in present], "lossless": self.lossless}, [
+            fd for _, fd in present
+        ]
+
+
+@dataclass(frozen=True)
+class ExecStreams:
+    """Descriptors that become an exec's 0, 1 and 2; None is /dev/null. Unused with a terminal. The child gets
+    duplicates: the caller closes its own."""
+
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
+
+
+class ExecSession:
+    """A process started in a running container."""
+
+    def __init__(self, connection: PacketSocket, pid: int, terminal: int | None) -> None:
+        self._connection = connection
+        self.pid = pid
+        """As the host numbers it."""
+        self.terminal = terminal
+        """With ``tty``: the descriptor of the terminal's master end, to be owned (and closed) by the caller."""
+
+    async def wait(self) -> int:
+        """The exit status (128 + n for signal n). Closes the session. Raises ShimGone when the container ended with
+        its shim before the process was waited for."""
+        try:
+            while (packet := await self._connection.receive()) is not None:
+                message, descriptors = packet
+                sockets.close_all(descriptors)
+                if message.get("event") == "exited":
+                    return int(message["exit_code"])
+            raise ShimGone("the container ended")
+        finally:
+            self._connection.close()
+
+    async def signal(self, number: int) -> None:
+        await self._connection.send({"op": "signal", "signal": number})
+
+    async def resize(self, rows: int, columns: int) -> None:
+        await self._connection.send({"op": "resize", "rows": rows, "columns": columns})
+
+    def close(self) -> None:
+        """Let go of the session; the process runs on."""
+        self._connection.close()
+
+
+class Shim:
+    """One running container.
+
+    ``pid`` is init's process id on the host. ``descriptors`` holds by name what came from inside: ``pidfd`` always,
+    and with a network of its own ``udp`` and ``tcp`` (resolver sockets on 127.0.0.11) and ``sock_diag``; they belong
+    to this object until :meth:`take`.
+    """
+
+    def __init__(
+        self,
+        connection: PacketSocket,
+        run_dir: Path,
+        state_dir: Path,
+        message: dict[str, Any],
+        fds: list[int],
+    ) -> None:
+        self._connection = connection
+        self._run_dir = run_dir
+        self._state_dir = state_dir
+        self.pid = int(message["pid"])
+        self.shim_pid = int(message["shim_pid"])
+        self.started_at = int(message["started_at"])
+        """Nanoseconds since the epoch."""
+        self.descriptors: dict[str, int] = dict(zip(message["descriptors"], fds, strict=True))
+        self.first_output = trio.Event()
+        """Set when the container has written something (while :meth:`wait` runs somewhere)."""
+        if message.get("output"):
+            self.first_output.set()
+        self._lock = trio.Lock()
+        self._exit: ExitStatus | None = None
+        self._told: ExitStatus | None = None
+        """What the shim says: counts where it could not write (a full disk)."""
+
+    @property
+    def pidfd(self) -> int:
+        return self.descriptors["pidfd"]
+
+    def take(self, name: str) -> int | None:
+        """Hand the descriptor ``name`` over to the caller; None when there is none (left)."""
+        return self.descriptors.pop(name, None)
+
+    async def wait(self) -> ExitStatus:
+        """Until the container has ended, its status is on disk and its shim is done.
+
+        When the shim itself was killed the status is 137, ``error`` says so, and the container has been killed by the
+        kernel; its cgroup may still hold processes that were not in its pid namespace."""
+        async with self._lock:
+            while self._exit is None:
+                packet = await self._connection.receive()
+                if packet is None:
+                    self._exit = status_file.read(self._state_dir) or self._told or self._without_shim()
+                    break
+                message, descriptors = packet
+                sockets.close_all(descriptors)
+                if message.get("event") == "output":
+                    self.first_output.set()
+                elif message.get("event") == "exited":
+                    self._told = status_file.from_fields(message["status"])
+            return self._exit
+
+    def _without_shim(self) -> ExitStatus:
+        """The shim was killed. Init has lost its parent-death signal when it executed a set-user-id program."""
+        with contextlib.suppress(ProcessLookupError, KeyError):
+            self.signal(SIGKILL)
+        return status_file.killed(self.started_at)
+
+    def signal(self, number: int) -> None:
+        """Signal init. Raises ProcessLookupError when it is gone."""
+        syscalls.pidfd_send_signal(self.pidfd, number)
+
+    async def exec(self, spec: ExecSpec, streams: ExecStreams | None = None) -> ExecSession:
+        """Start a process in the container. Raises LaunchError (126, 127 with Docker's texts) and ShimGone."""
+        streams = streams or ExecStreams()
+        present = [
+            (number, fd)
+            for number, fd in enumerate((streams.stdin, streams.stdout, streams.stderr))
+            if fd is not None
+        ]
+        connection = self._connect()
+        try:
+            message = {
+                "op": "exec",
+                "spec": msgspec.to_builtins(spec),
+                "streams": [number for number, _ in present],
+            }
+            await self._send(connection, message, [fd for _, fd in present])
+            reply, descriptors = await self._reply(connection)
+            return ExecSession(connection, int(reply["pid"]), descriptors[0] if descriptors else None)
+        except BaseException:
+            connection.close()
+            raise
+
+    async def attach(self, streams: AttachStreams) -> None:
+        """Connect ``streams`` to the container from now on. Raises ShimGone."""
+        message, descriptors = streams.message()
+        await self._ask({"op": "attach", **message}, descriptors)
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Tell the container's terminal its size; without a terminal nothing happens."""
+        await self._ask({"op": "resize", "rows": rows, "columns": columns})
+
+    async def close_stdin(self) -> None:
+        """End-of-file on the container's standard input."""
+        await self._ask({"op": "close_stdin"})
+
+    async def state(self) -> dict[str, Any]:
+        """What the shim says of itself, for ``engine dump``."""
+        return await self._ask({"op": "state"})
+
+    def close(self) -> None:
+        """Close the connection and the descriptors; the container runs on."""
+        self._connection.close()
+        sockets.close_all(list(self.descriptors.values()))
+        self.descriptors.clear()
+
+    def _connect(self) -> PacketSocket:
+        try:
+            return PacketSocket(sockets.connect(self._run_dir / "shim.sock", socket.SOCK_SEQPACKET))
+        except OSError as error:
+            raise ShimGone("the container is not running") from error
+
+    @staticmethod
+    async def _send(connection: PacketSocket, message: dict[str, Any], descriptors: Sequence[int]) -> None:
+        try:
+            await connection.send(message, descriptors)
+        except OSError as error:
+            raise ShimGone("the container is not running") from error
+
+    @staticmethod
+    async def _reply(connection: PacketSocket) -> tuple[dict[str, Any], list[int]]:
+        packet = await connection.receive()
+        if packet is None:
+            raise ShimGone("the container is not running")
+        if failure := packet[0].get("failed"):
+            sockets.close_all(packet[1])
+            raise launch_error(failure)
+        return packet
+
+    async def _ask(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
+        connection = self._connect()
+        try:
+            await self._send(connection, message, descriptors)
+            reply, got = await self._reply(connection)
+            sockets.close_all(got)
+            return reply
+        finally:
+            connection.close()
+
+
+def launch_error(failure: Mapping[str, Any]) -> LaunchError:
+    return LaunchError(
+        str(failure.get("step", "")),
+        int(failure.get("errno", 0)),
+        str(failure.get("message", "")),
+        int(failure.get("exit_code", 125)),
+    )
