@@ -367,7 +367,7 @@ def _lost() -> ComposerError:
 
     return ComposerError(
         "the engine closed the connection before it answered",
-        hint="run the command again; `composer engine log` tells what happened",
+        hint="run the command again; `composer engine logs` tells what happened",
     )
 
 

@@ -372,5 +372,5 @@ def internal_error(error: BaseException, request_id: str) -> ComposerError:
     """What a client is told about an error that nobody foresaw."""
     return ComposerError(
         f"internal error: {type(error).__name__} (request {request_id})",
-        hint="This is a bug. `composer engine log` has the details under the request's id.",
+        hint="This is a bug. `composer engine logs` has the details under the request's id.",
     )

@@ -140,7 +140,7 @@ class Content:
     ) -> LayerRecord:
         short = layer.descriptor.digest.short
         progress(PullProgress(short, "Pulling fs layer"))
-        async with self._locks.hold(layer.chain_id):
+        async with self._locks.hold(("layer", layer.chain_id)):
             known = self.catalogue.layer(layer.chain_id)
             if self.layers.has(layer.chain_id):
                 if known is None and not self.blobs.has(layer.descriptor.digest, layer.descriptor.size):
@@ -180,7 +180,7 @@ class Content:
         staged = await self._stage(layer, progress)
         diff_id = staged.diff_id
         chain_id = Digest.of(f"{below[0]} {diff_id}".encode()) if below else diff_id
-        async with self._locks.hold(chain_id):
+        async with self._locks.hold(("layer", chain_id)):
             if self.layers.has(chain_id):
                 staged.discard()
             else:
@@ -192,7 +192,7 @@ class Content:
         )
 
     async def _fetch(self, descriptor: Descriptor, fetch: Fetch) -> None:
-        async with self._locks.hold(descriptor.digest):
+        async with self._locks.hold(("blob", descriptor.digest)):
             if not self.blobs.has(descriptor.digest, descriptor.size):
                 await fetch(descriptor)
 
