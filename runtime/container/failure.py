@@ -25,12 +25,13 @@ class Failure(Exception):
 
 
 class step:
-    """``with step("name"):`` turns any error inside into a :class:`Failure` of that step."""
+    """``with step("name"):`` turns any error inside into a :class:`Failure` of that step, with ``exit_code``."""
 
-    __slots__ = ("_name",)
+    __slots__ = ("_exit_code", "_name")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, exit_code: int = ENGINE) -> None:
         self._name = name
+        self._exit_code = exit_code
 
     def __enter__(self) -> None:
         pass
@@ -38,9 +39,13 @@ class step:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, Failure) or not isinstance(error, Exception):
             return
+        if isinstance(error, LookupError) and not isinstance(error, (KeyError, IndexError)):
+            # What was looked up in the image is not there; the message says all.
+            raise Failure(self._name, 0, str(error), self._exit_code) from None
         if not isinstance(error, OSError):
-            raise Failure(self._name, 0, f"{self._name}: {type(error).__name__}: {error}") from None
+            text = f"{self._name}: {type(error).__name__}: {error}"
+            raise Failure(self._name, 0, text, self._exit_code) from None
         text = error.strerror or str(error)
-        if error.filename is not None:
+        if error.filename is not None and str(error.filename) not in self._name:
             text = f"{error.filename!s}: {text}"
-        raise Failure(self._name, error.errno or 0, f"{self._name}: {text}") from None
+        raise Failure(self._name, error.errno or 0, f"{self._name}: {text}", self._exit_code) from None

@@ -92,7 +92,7 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
         null = root.open_null()
     memory = init.make_memory() if spec["init"] else -1
     with step("pivot_root"):
-        root.enter()
+        root.enter(program["cwd"])
     if memory >= 0:
         run_under_init(program, channel, root.root, memory, streams, null, terminal)
     take_stdio(streams, null, terminal)

@@ -19,7 +19,7 @@ import termios
 from typing import Any
 
 from runtime.container.failure import CANNOT_EXECUTE, NOT_FOUND, Failure, step
-from runtime.kernel import capabilities, mounts, seccomp, syscalls, users
+from runtime.kernel import capabilities, seccomp, syscalls, users
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CHANNEL = 3
@@ -43,12 +43,10 @@ def become(
         _own_streams(identity.uid)
     if not any(item.startswith("HOME=") for item in process["env"]):
         process["env"] = [*process["env"], f"HOME={identity.home}"]
-    # The directory is made with all rights, and entered when no descriptor of the host is left that a path of the
-    # image (/proc/self/fd/7) could name: CVE-2024-21626.
-    with step("working directory"):
-        os.close(mounts.make_directories(root, process["cwd"]))
+    # It is entered when no descriptor of the host is left that a path of the image (/proc/self/fd/7) could name:
+    # CVE-2024-21626.
     free = _close_descriptors(channel, keep)
-    with step(f'working directory "{process["cwd"]}"'):
+    with step(f'working directory "{process["cwd"]}"', CANNOT_EXECUTE):
         os.chdir(process["cwd"])
         if not os.getcwdb().startswith(b"/"):
             raise OSError(errno.ENOENT, "it is outside of the container's root")

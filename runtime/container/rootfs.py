@@ -52,13 +52,17 @@ class Root:
             with step(f"{name} {subject}".rstrip()):
                 getattr(self, f"_{name}")(operation)
 
-    def enter(self) -> None:
-        """Make the root this process's root and forget the host's. pivot_root(2), "pivot_root(".", ".")"."""
+    def enter(self, working_directory: str) -> None:
+        """Make the root this process's root and forget the host's. pivot_root(2), "pivot_root(".", ".")".
+
+        ``working_directory`` is made when it is missing, before the root becomes read-only."""
         os.fchdir(self.root)
         syscalls.pivot_root(b".", b".")
         # The old root is stacked on the new one; as a slave its unmounting does not reach the host.
         syscalls.umount2(b".", syscalls.MNT_DETACH)
         os.chdir("/")
+        with step(f'working directory "{working_directory}"'):
+            os.close(mounts.make_directories(self.root, working_directory))
         if self._ends_read_only:
             mounts.make_read_only(self.root)
 

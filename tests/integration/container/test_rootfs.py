@@ -32,6 +32,12 @@ async def test_root_attributes(laboratory: Laboratory) -> None:
     ]  # fmt: skip
 
 
+async def test_the_working_directory_is_made_in_a_root_that_becomes_read_only(laboratory: Laboratory) -> None:
+    finished = await laboratory.sh("pwd; touch x 2>&1", read_only=True, working_dir="/new/one")
+    assert finished.lines[0] == "/new/one"
+    assert "Read-only file system" in finished.text
+
+
 async def test_read_only(laboratory: Laboratory) -> None:
     finished = await laboratory.sh(
         "touch /x || echo root; touch /etc/x || echo etc; touch /run/t && echo run; "
