@@ -69,10 +69,19 @@ def make_parents(directory: str) -> None:
 
 def _fill_cpuset(directory: str) -> None:
     """A new cpuset is empty and cannot be joined until it has cpus and memory nodes: take its parent's."""
-    parent = os.path.dirname(directory)
     for name in ("cpuset.cpus", "cpuset.mems"):
-        if os.path.exists(f"{directory}/{name}") and not tree.read(f"{directory}/{name}").strip():
-            tree.write(f"{directory}/{name}", tree.read(f"{parent}/{name}").strip())
+        if os.path.exists(f"{directory}/{name}"):
+            _inherit(directory, name)
+
+
+def _inherit(directory: str, name: str) -> str:
+    """The setting; where it is empty it becomes the parent's, which may be as new: somebody else has just made it and
+    not filled it yet."""
+    text = tree.read(f"{directory}/{name}").strip()
+    if not text and directory != ROOT:
+        text = _inherit(os.path.dirname(directory), name)
+        tree.write(f"{directory}/{name}", text)
+    return text
 
 
 def join(directories: Sequence[str]) -> None:
