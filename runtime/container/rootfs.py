@@ -37,6 +37,7 @@ class Root:
         self.dev = -1
         self.devpts = -1
         self._host_null = -1
+        self._own_null = -1
         self._empty = -1
         self._files = -1
         self._files_made = 0
@@ -96,7 +97,8 @@ class Root:
         try:
             if operation.get("inherit_mode"):
                 options.append(("mode", f"{stat.S_IMODE(os.fstat(where).st_mode):o}"))
-            mount = mounts.new_filesystem(kind, options, attributes)
+            source = "shm" if target == "/dev/shm" else ""
+            mount = mounts.new_filesystem(kind, options, attributes, source=source)
             syscalls.move_mount(mount, where, target)
         finally:
             os.close(where)
@@ -130,6 +132,8 @@ class Root:
         finally:
             os.umask(before)
         for name, text in operation["links"]:
+            if name == "core" and not os.path.exists(text):
+                continue
             os.symlink(text, name, dir_fd=dev)
         for name in ("pts", "shm", "mqueue"):
             os.mkdir(name, 0o755, dir_fd=dev)
@@ -305,8 +309,12 @@ class Root:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             try:
-                source = self._empty_directory() if stat.S_ISDIR(os.fstat(where).st_mode) else self.null()
+                is_directory = stat.S_ISDIR(os.fstat(where).st_mode)
+                source = self._empty_directory() if is_directory else self._null_to_mask_with()
                 tree = mounts.clone_tree(b"", directory=source, recursive=False)
+                if not is_directory:
+                    # chmod of a masked path is not chmod of a device.
+                    mounts.make_read_only(tree)
                 syscalls.move_mount(tree, where, path)
                 os.close(tree)
             finally:
@@ -343,6 +351,14 @@ class Root:
                 raise OSError(errno.EINVAL, "/dev/null of the host is not the null device")
             self._host_null = fd
         return self._host_null
+
+    def _null_to_mask_with(self) -> int:
+        """The container's own /dev/null, or where its /dev is not ours the host's."""
+        if self.dev < 0:
+            return self.null()
+        if self._own_null < 0:
+            self._own_null = os.open("null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.dev)
+        return self._own_null
 
     def _empty_directory(self) -> int:
         if self._empty < 0:

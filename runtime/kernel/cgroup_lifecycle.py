@@ -19,11 +19,16 @@ filter in base64); ``memory`` and ``freezer`` (the directories with these contro
 
 def create(settings: Settings) -> None:
     """Make the cgroups and write all settings. Raises OSError with the file in it; :func:`remove` undoes a part."""
-    for directory in settings["directories"]:
-        if settings["version"] == 2:
-            cgroups_v2.make(directory, settings["controllers"])
-        else:
-            cgroups_v1.make(directory)
+    # Programs of the container that are not root's look their limits up too (the JVM).
+    before = os.umask(0o022)
+    try:
+        for directory in settings["directories"]:
+            if settings["version"] == 2:
+                cgroups_v2.make(directory, settings["controllers"])
+            else:
+                cgroups_v1.make(directory)
+    finally:
+        os.umask(before)
     for paths, device, required in settings["files"]:
         if notice := cgroup_tree.write_setting(paths, device, required):
             print(f"cgroup: {notice}", file=sys.stderr)

@@ -49,11 +49,14 @@ def attribute_flags(names: Iterable[str]) -> int:
     return flags
 
 
-def new_filesystem(kind: str, options: Sequence[tuple[str, str | None]] = (), attributes: int = 0) -> int:
-    """A detached mount of a new instance of ``kind``; ``options`` are its own (not those of the mount)."""
+def new_filesystem(
+    kind: str, options: Sequence[tuple[str, str | None]] = (), attributes: int = 0, *, source: str = ""
+) -> int:
+    """A detached mount of a new instance of ``kind``; ``options`` are its own (not those of the mount). ``source`` is
+    what ``df`` and ``mount`` show as device, by default ``kind``."""
     context = sys.fsopen(kind.encode())
     try:
-        for key, value in options:
+        for key, value in (("source", source or kind), *options):
             try:
                 if value is None:
                     sys.fsconfig(context, sys.FSCONFIG_SET_FLAG, key.encode())

@@ -12,8 +12,8 @@ from runtime.network.sandbox import RESOLVER_ADDRESS
 _LOCAL = "127.0.0.1\tlocalhost\n"
 _LOCAL6 = (
     "::1\tlocalhost ip6-localhost ip6-loopback\n"
-    "fe00::\tip6-localnet\n"
-    "ff00::\tip6-mcastprefix\n"
+    "fe00::0\tip6-localnet\n"
+    "ff00::0\tip6-mcastprefix\n"
     "ff02::1\tip6-allnodes\n"
     "ff02::2\tip6-allrouters\n"
 )
@@ -112,9 +112,10 @@ def resolv_conf(
     chosen = list(options) or list(parse_options(host_text))
     if has_resolver and not any(option.startswith("ndots:") for option in chosen):
         chosen.append("ndots:0")
-    lines = [f"nameserver {server}\n" for server in servers]
+    lines = []
     if domains and domains != ["."]:
         lines.append(f"search {' '.join(domains)}\n")
+    lines += [f"nameserver {server}\n" for server in servers]
     if chosen:
         lines.append(f"options {' '.join(chosen)}\n")
     return "".join(lines)

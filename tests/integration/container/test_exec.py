@@ -61,7 +61,7 @@ async def test_user_directory_environment(laboratory: Laboratory) -> None:
     )  # fmt: skip
     assert finished.lines[:4] == ["65534", "65534", "/tmp", "red"]
     assert (await laboratory.exec(shim, "id", "-u", user="12345")).lines == ["12345"]
-    with pytest.raises(LaunchError, match="^unable to find user nonesuch"):
+    with pytest.raises(LaunchError, match=r"^unable to find user nonesuch"):
         await laboratory.exec(shim, "true", user="nonesuch")
     with pytest.raises(LaunchError, match='working directory "/none": No such file') as caught:
         await laboratory.exec(shim, "true", cwd="/none")
