@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+ENVIRONMENT = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
+"""Of what is measured: an interpreter as users have it, one that keeps compiled modules among others."""
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -28,7 +31,7 @@ class Tool:
         done = subprocess.run(
             [*prefix, *words],
             cwd=cwd,
-            env={**os.environ, **self.environment},
+            env={**ENVIRONMENT, **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -48,6 +48,8 @@ install_composer() {
         --editable "$1$2" </dev/null ||
         fail "pip could not install composer; its message is above" \
             "it needs a Python package index: check the network, or pip's configuration"
+    # An editable installation is not compiled by pip; a command would pay for that each time.
+    "$1/.venv/bin/python" -m compileall -q "$1/composer" "$1/runtime"
 }
 
 # install_debian_packages PROGRAM[:PACKAGE]...: the packages whose program is missing.

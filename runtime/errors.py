@@ -5,20 +5,34 @@ Raise where most is known, add context on the way up with :meth:`ComposerError.w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
 class Location:
-    """A place in a text file. ``line`` and ``column`` count from 1; 0 means unknown."""
+    """A place in a text file. ``line`` and ``column`` count from 1; 0 means unknown.
 
-    file: str
-    line: int = 0
-    column: int = 0
-    path: str = ""
-    """Dotted path of the value, for instance ``services.web.ports[0]``."""
-    text: str = ""
-    """The line itself, without its line end, for showing under the message."""
+    ``path`` is the dotted path of the value, for instance ``services.web.ports[0]``; ``text`` is the line itself,
+    without its line end, for showing under the message. (No dataclass: each command would pay for its import.)
+    """
+
+    __slots__ = ("column", "file", "line", "path", "text")
+
+    def __init__(self, file: str, line: int = 0, column: int = 0, path: str = "", text: str = "") -> None:
+        self.file = file
+        self.line = line
+        self.column = column
+        self.path = path
+        self.text = text
+
+    def _key(self) -> tuple[str, int, int, str, str]:
+        return self.file, self.line, self.column, self.path, self.text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Location) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return f"Location{self._key()!r}"
 
     def __str__(self) -> str:
         return ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import socket
-from importlib import metadata
 
 import trio
 
+from composer import __version__
 from composer.api import (
     routes_archives,
     routes_containers,
@@ -70,7 +70,7 @@ async def serve(
     in one is answered and logged there."""
     router = build_router(engine)
     connections = Connections()
-    server_name = f"composer/{version()} (linux)"
+    server_name = f"composer/{__version__} (linux)"
     listener_socket.setblocking(False)
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(listener_socket))
 
@@ -85,11 +85,3 @@ async def serve(
 
     task_status.started(connections)
     await trio.serve_listeners(serve_connection, [listener])
-
-
-def version() -> str:
-    """The installed version of composer."""
-    try:
-        return metadata.version("composer")
-    except metadata.PackageNotFoundError:
-        return "0.1.0"

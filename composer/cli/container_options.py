@@ -291,11 +291,11 @@ def _healthcheck(arguments: Arguments) -> dict[str, Any]:
 
 
 def _ports(arguments: Arguments) -> tuple[dict[str, Any], dict[str, list[dict[str, str]]]]:
-    from composer.compose.ports import parse_port
-
     exposed: dict[str, Any] = {}
     bindings: dict[str, list[dict[str, str]]] = {}
     for text in arguments.list("publish"):
+        from composer.compose.ports import parse_port
+
         try:
             ports = parse_port(text)
         except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from composer import __version__
 from composer.cli.arguments import Arguments, Command, Flag, UsageError
 
 TYPE_CHECKING = False
@@ -9,27 +10,14 @@ if TYPE_CHECKING:
     from composer.cli.session import Session
 
 
-def version() -> str:
-    """This distribution's version."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    for name in ("composer",):
-        try:
-            return installed(name)
-        except PackageNotFoundError:
-            continue
-    return "0.0.0"
-
-
 def run_version(session: Session, arguments: Arguments) -> int:
     style = arguments.text("format")
     if arguments.is_on("short"):
-        session.write(f"{version()}\n")
+        session.write(f"{__version__}\n")
     elif style == "json":
-        session.write(f'{{"version":"v{version()}"}}\n')
+        session.write(f'{{"version":"v{__version__}"}}\n')
     elif style in ("", "pretty"):
-        session.write(f"composer version v{version()}\n")
+        session.write(f"composer version v{__version__}\n")
     else:
         raise UsageError(f'unsupported --format value "{style}"', hint="pretty or json", is_flag=True)
     return 0

@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from composer import __version__
 from composer.engine.containers import Containers
 from composer.engine.images import Images
 from composer.engine.networks import Networks
@@ -19,8 +20,6 @@ from runtime.container.client import KeeperClient
 from runtime.container.spec import HostFacts
 from runtime.storage.files import directory_size
 from runtime.storage.paths import Paths
-
-VERSION = "0.1.0"
 
 
 @dataclass
@@ -45,7 +44,7 @@ class System:
         return {
             "ID": str(self.paths.lib),
             "Name": platform.node(),
-            "ServerVersion": VERSION,
+            "ServerVersion": __version__,
             "Containers": len(states),
             "ContainersRunning": states.count("running"),
             "ContainersPaused": states.count("paused"),
@@ -98,12 +97,12 @@ class System:
         """Docker's ``/version``."""
         return {
             "Platform": {"Name": "composer"},
-            "Version": VERSION,
+            "Version": __version__,
             "Os": "linux",
             "Arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
             "KernelVersion": platform.release(),
             "Components": [
-                {"Name": "Engine", "Version": VERSION, "Details": {"Python": platform.python_version()}}
+                {"Name": "Engine", "Version": __version__, "Details": {"Python": platform.python_version()}}
             ],
         }
 
@@ -128,7 +127,7 @@ class System:
         """What ``composer engine status`` shows."""
         states = [c.state.status for c in self.containers.all()]
         return {
-            "Version": VERSION,
+            "Version": __version__,
             "Pid": os.getpid(),
             "KeeperPid": self.keeper.pid,
             "StartedAt": self.started_at,
