@@ -74,8 +74,8 @@ class PlainRenderer(Renderer):
     def step(self, event: dict[str, Any]) -> None:
         name, status, text = event["name"], event["status"], event.get("text", "")
         key = f"{event['kind']} {name}" if not event.get("parent") else name
-        if self._shown.get(key) == status and (state_of(status) == "working"):
-            return  # progress within a status: of interest on a terminal only
+        if not name or self._shown.get(key) == status:
+            return  # said already (waited for by several, progress within a status), or about no part of it
         self._shown[key] = status
         shown = paint(status, _COLOURS[state_of(status)]) if self._colour else status
         self._write(f" {key}  {shown}{f'  {text}' if text else ''}\n")
