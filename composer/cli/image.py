@@ -118,7 +118,11 @@ def show_progress(
         for message in messages:
             if "error" in message:
                 raise ComposerError(message["error"], hint=message.get("hint", ""))
-            if layer := message.get("id"):
+            if message.get("status", "").startswith("Pulling from "):
+                if not quiet:
+                    renderer.close()
+                    session.write_status(f"{message['id']}: {message['status']}\n")
+            elif layer := message.get("id"):
                 detail = message.get("progressDetail") or {}
                 renderer.step(
                     {
@@ -270,7 +274,7 @@ def run_history(session: Session, arguments: Arguments) -> int:
     for step in steps:
         size = human_size(step["Size"]) if arguments.is_on("human") else str(step["Size"])
         created = step["Created"]
-        command = " ".join(step["CreatedBy"].split())
+        command = step["CreatedBy"].replace("\t", " ")
         rows.append(
             {
                 "ID": step["Id"] if full or step["Id"] == "<missing>" else _short(step["Id"]),

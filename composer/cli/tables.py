@@ -10,13 +10,20 @@ if TYPE_CHECKING:
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, narrowest: int = 10, gap: int = 3) -> str:
     """Columns as Go's tabwriter makes them: each cell but the last padded to its column, ``gap`` spaces between, at
-    least ``narrowest`` wide."""
-    lines = [tuple(titles), *(tuple(row) for row in rows)]
+    least ``narrowest`` wide. Control characters, which images and labels can contain, become spaces."""
+    lines = [tuple(titles), *(tuple(map(_printable, row)) for row in rows)]
     widths = [max(narrowest, *(len(line[i]) + gap for line in lines)) for i in range(len(titles) - 1)]
     return "".join(
         "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)) + line[-1] + "\n"
         for line in lines
     )
+
+
+def _printable(cell: str) -> str:
+    return cell if cell.isprintable() else cell.translate(_BLANKED)
+
+
+_BLANKED = {code: " " for code in (*range(0x20), *range(0x7F, 0xA0))}
 
 
 def formatted(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from _socket import socket
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-
-from composer.api.client import Body, EngineClient, QueryValue, Response, encode_query
+from composer.api.client import EngineClient, Response, encode_query
 from composer.api.plain_json import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from composer.api.client import Body, QueryValue
 
 _SHOWN = 2000
 """Characters of a body or an event that are shown."""

@@ -14,7 +14,6 @@ import trio
 
 from composer.engine.containers import Containers
 from composer.engine.events import Events
-from runtime.errors import NotFound
 from runtime.image.model import HistoryEntry, Image, ImageUse, PullProgress, Removal
 from runtime.image.reference import parse_reference
 from runtime.image.store import ImageStore
@@ -37,10 +36,7 @@ class Images:
 
     def get(self, ref: str) -> Image:
         """By reference, id or an unambiguous beginning of the id."""
-        image = self.store.resolve(ref)
-        if image is None:
-            raise NotFound(f"No such image: {ref}")
-        return image
+        return self.store.get(ref)
 
     def list(self) -> Iterable[Image]:
         return self.store.list()
@@ -73,6 +69,9 @@ class Images:
 
         def progress(layer: str, status: str, current: int, total: int) -> None:
             message: dict[str, Any] = {"status": status, "id": layer}
+            if not layer:
+                name = parse_reference(reference).with_default_tag()
+                message = {"status": f"{status} {name.path}", "id": name.tag or str(name.digest)}
             if total:
                 message["progressDetail"] = {"current": current, "total": total}
             try:

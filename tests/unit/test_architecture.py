@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted([*ROOT.glob("composer/**/*.py"), *ROOT.glob("runtime/**/*.py")])
@@ -214,6 +217,12 @@ def test_what_is_forked_needs_the_standard_library_only() -> None:
                 pending.append(imported)
             else:
                 assert imported.split(".")[0] in sys.stdlib_module_names, f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_every_module_can_be_imported(name: str) -> None:
+    """Also those that a command imports late, where no other test may ever get."""
+    importlib.import_module(name)
 
 
 def test_modules_hold_one_idea() -> None:
