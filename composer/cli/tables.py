@@ -23,7 +23,7 @@ def _printable(cell: str) -> str:
     return cell if cell.isprintable() else cell.translate(_BLANKED)
 
 
-_BLANKED = {code: " " for code in (*range(0x20), *range(0x7F, 0xA0))}
+_BLANKED = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 
 def formatted(

@@ -47,7 +47,7 @@ class Unpacked:
 
     diff_id: Digest
     size: int
-    """Bytes of the files in it."""
+    """Bytes of the files and links in it, as Docker counts them."""
     implied: tuple[str, ...]
     """Directories that the tar has only as parents of others: their attributes are those of lower layers."""
 
@@ -292,6 +292,7 @@ class _Unpacker:
 
     def _add_link(self, name: bytes, parent: int, entry: tar.Entry) -> None:
         os.symlink(entry.link, name, dir_fd=parent)
+        self.size += len(entry.link)
         if self._privileged and (entry.uid or entry.gid):
             os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
         moment = _time(entry)
