@@ -136,20 +136,37 @@ class Networks:
             raise InvalidArgument(
                 f"{network.name} is a pre-defined network and cannot be removed", status=403
             )
-        users = [c for c in self._containers.all() if network.name in c.endpoints]
-        active = [c for c in users if c.state.status in ("running", "paused", "restarting")]
-        if active:
+        if active := self._active(network):
             names = " ".join(f'name:"{c.name}"' for c in active)
             raise Conflict(
                 f"error while removing network: network {network.name} has active endpoints ({names})",
                 status=403,
             )
+        await self._remove_bridge(network)
+        self._records.delete(network.id)
+        self._events.publish("network", "destroy", network.id, {"name": network.name, "type": network.driver})
+
+    async def retire(self, ref: str) -> None:
+        """Take away the bridge of a network that will be removed next, if no container is active on it.
+
+        The kernel takes some 50 ms for it, in which the files of the last containers can go."""
+        network = self.get(ref)
+        if network.name not in BUILT_IN and not self._active(network):
+            await self._remove_bridge(network)
+
+    def _active(self, network: Network) -> builtins.list[Container]:
+        return [
+            container
+            for container in self._containers.all()
+            if network.name in container.endpoints
+            and container.state.status in ("running", "paused", "restarting")
+        ]
+
+    async def _remove_bridge(self, network: Network) -> None:
         if network.driver == "bridge":
             # The firewall has one socket and one state: it is used in this thread only.
             self._firewall.remove_network(network.bridge)
             await trio.to_thread.run_sync(bridge.remove_bridge, network.bridge, self._tag)
-        self._records.delete(network.id)
-        self._events.publish("network", "destroy", network.id, {"name": network.name, "type": network.driver})
 
     async def prune(self) -> builtins.list[str]:
         """Remove the networks that no container uses; their names."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+
 import trio
 
 from composer.engine.containers import Container
@@ -19,11 +22,23 @@ async def take_down(parts: Parts, plan: DownPlan, request: DownRequest, emit: Em
     for warning in plan.warnings:
         await warn(emit, warning)
     failures: list[ComposerError] = []
+    running = {container.id for group in plan.containers for container in group}
+    all_stopped = trio.Event()
+
+    def stopped(id: str) -> None:
+        running.discard(id)
+        if not running:
+            all_stopped.set()
+
     try:
-        for group in plan.containers:
-            async with trio.open_nursery() as nursery:
-                for orphan in group:
-                    nursery.start_soon(_remove, parts, orphan.id, request, emit)
+        async with trio.open_nursery() as meanwhile:
+            if running:
+                for name in plan.networks:
+                    meanwhile.start_soon(_retire_network, parts, name, all_stopped)
+            for group in plan.containers:
+                async with trio.open_nursery() as nursery:
+                    for container in group:
+                        nursery.start_soon(_remove, parts, container.id, request, emit, stopped)
         async with trio.open_nursery() as nursery:
             for name in plan.networks:
                 nursery.start_soon(_remove_network, parts, name, emit, failures)
@@ -37,12 +52,16 @@ async def take_down(parts: Parts, plan: DownPlan, request: DownRequest, emit: Em
         raise failures[0]
 
 
-async def _remove(parts: Parts, id: str, request: DownRequest, emit: Emit) -> None:
+async def _remove(
+    parts: Parts, id: str, request: DownRequest, emit: Emit, stopped: Callable[[str], None]
+) -> None:
     try:
         container = parts.containers.get(id)
     except NotFound:
+        stopped(id)
         return
     await stop_container(parts, container, request.timeout, emit)
+    stopped(id)
     await tell(emit, "Container", container.name, "Removing")
     await parts.lifecycle.remove(container.id, force=True, volumes=request.volumes)
     await tell(emit, "Container", container.name, "Removed")
@@ -56,6 +75,13 @@ async def stop_container(parts: Parts, container: Container, timeout: float | No
     except AlreadyStarted:
         pass
     await tell(emit, "Container", container.name, "Stopped")
+
+
+async def _retire_network(parts: Parts, name: str, all_stopped: trio.Event) -> None:
+    """The slow part of a network's removal, while containers are removed; what goes wrong is told by the removal."""
+    await all_stopped.wait()
+    with contextlib.suppress(ComposerError):
+        await parts.networks.retire(name)
 
 
 async def _remove_network(parts: Parts, name: str, emit: Emit, failures: list[ComposerError]) -> None:
