@@ -59,8 +59,9 @@ def proportional_bytes(pid: int) -> int:
     return 0
 
 
-def processes(is_wanted: Callable[[str], bool]) -> list[int]:
-    """Ids of the processes whose command line (words joined by spaces) is wanted."""
+def processes(is_wanted: Callable[[str], bool], variable: str = "") -> list[int]:
+    """Ids of the processes whose name and command line (words joined by spaces) are wanted, and which were started
+    with the environment variable (``NAME=text``): there may be other engines on the machine."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
@@ -68,9 +69,10 @@ def processes(is_wanted: Callable[[str], bool]) -> list[int]:
         try:
             line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             name = (entry / "comm").read_text(encoding="utf-8", errors="replace").strip()
+            environment = (entry / "environ").read_bytes().split(b"\0") if variable else []
         except OSError:
             continue
-        if is_wanted(f"{name} {line}"):
+        if is_wanted(f"{name} {line}") and (not variable or variable.encode() in environment):
             found.append(int(entry.name))
     return found
 
