@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
@@ -38,8 +39,18 @@ def parse_challenges(header: str) -> list[Challenge]:
     return found
 
 
-def token_url(challenge: Challenge, repository: str, registry_url: str) -> str:
-    """Where to get a token for pulling ``repository``.
+def pull_scope(repository: str) -> str:
+    """What a token must allow for reading a repository."""
+    return f"repository:{repository}:pull"
+
+
+def push_scope(repository: str) -> str:
+    """What a token must allow for writing to a repository."""
+    return f"repository:{repository}:pull,push"
+
+
+def token_url(challenge: Challenge, scopes: Sequence[str], registry_url: str) -> str:
+    """Where to get a token that allows ``scopes``.
 
     Raises ComposerError when it would send credentials in the clear: the realm must be https unless the
     registry itself is not.
@@ -50,9 +61,9 @@ def token_url(challenge: Challenge, repository: str, registry_url: str) -> str:
         raise ComposerError("the registry asks for a token from an invalid address")
     if parts.scheme == "http" and urlsplit(registry_url).scheme == "https":
         raise ComposerError(f"the registry asks for a token from {parts.hostname} without TLS")
-    query = {"scope": f"repository:{repository}:pull"}
+    query = [("scope", scope) for scope in scopes]
     if service := challenge.parameter("service"):
-        query["service"] = service
+        query.insert(0, ("service", service))
     return realm + ("&" if parts.query else "?") + urlencode(query)
 
 

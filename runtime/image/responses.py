@@ -28,11 +28,15 @@ class AccessDenied(ComposerError):
     status = 404
 
     @classmethod
-    def of(cls, reference: Reference) -> AccessDenied:
+    def of(cls, reference: Reference, method: str = "GET") -> AccessDenied:
+        denied = "denied: requested access to the resource is denied"
+        hint = "Check the name, or give credentials with `composer login`."
+        if method not in ("GET", "HEAD"):
+            return cls(denied, hint=hint, status=403)
         return cls(
             f"pull access denied for {reference.familiar_name}, repository does not exist or may require"
-            " 'docker login': denied: requested access to the resource is denied",
-            hint="Check the name. Credentials are taken from ~/.docker/config.json.",
+            f" 'composer login': {denied}",
+            hint=hint,
         )
 
 
@@ -60,11 +64,13 @@ def begins_at(response: httpx.Response, offset: int) -> bool:
     return match is not None and int(match[1]) == offset
 
 
-def describe_failure(status: int, body: bytes, path: str, reference: Reference, name: str) -> ComposerError:
+def describe_failure(
+    status: int, body: bytes, path: str, reference: Reference, name: str, method: str = "GET"
+) -> ComposerError:
     """The error for a failed request, in Docker's words where it has some."""
     code, message = _first_error(body)
     if status in (401, 403):
-        return AccessDenied.of(reference)
+        return AccessDenied.of(reference, method)
     if status == 404 and code == "NAME_UNKNOWN":
         detail = message or "repository name not known to registry"
         return NotFound(f"repository {reference.name} not found: name unknown: {detail}")

@@ -1,0 +1,178 @@
+"""Pulling from a registry that has a bad day, and from one that lies."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from runtime.errors import ComposerError
+from runtime.image.digest import Digest
+from runtime.image.manifest import InvalidImage
+from runtime.image.model import PullProgress
+from runtime.image.responses import AccessDenied
+from runtime.image.store import ImageStore
+from tests.faulty_registry import Fault, FaultyRegistry, digest_of
+from tests.integration.image.conftest import layer
+
+
+async def pull(store: ImageStore, registry: FaultyRegistry, name: str = "app:1") -> str:
+    return (await store.pull(f"{registry.address}/{name}")).id
+
+
+async def test_an_image_comes_whole(store: ImageStore, faulty: FaultyRegistry) -> None:
+    digest = faulty.add_image("app", "1", [layer(1), layer(2)])
+    events: list[PullProgress] = []
+    image = await store.pull(f"{faulty.address}/app:1", progress=events.append)
+    assert image.digests == (f"{faulty.address}/app@{digest}",)
+    assert [path.name for path in image.layers] == ["diff", "diff"]
+    assert (image.layers[1] / "file1").stat().st_size == 1000
+    done = [event.layer for event in events if event.status == "Pull complete"]
+    assert sorted(done) == sorted(digest_of(layer(n))[7:19] for n in (1, 2))
+
+
+async def test_an_unchanged_image_costs_one_request(store: ImageStore, faulty: FaultyRegistry) -> None:
+    faulty.add_image("app", "1", [layer(1)])
+    first = await pull(store, faulty)
+    faulty.seen.clear()
+    assert await pull(store, faulty) == first
+    assert [request.method for request in faulty.seen] == ["HEAD"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("/blobs/", "GET", times=3, status=500),
+        Fault("/blobs/", "GET", times=3, status=429, headers={"Retry-After": "0"}),
+        Fault("/manifests/", "GET", times=3, status=503),
+        Fault("/blobs/", "GET", times=3, drop_after=0),
+        Fault("/manifests/", "GET", times=1, drop_after=20),
+        Fault("/blobs/", "GET", times=1, corrupt=True),
+        Fault("/manifests/", "GET", times=1, corrupt=True),
+    ],
+    ids=repr,
+)
+async def test_what_passes_is_got_over(store: ImageStore, faulty: FaultyRegistry, fault: Fault) -> None:
+    faulty.add_image("app", "1", [layer(1), layer(2)])
+    faulty.faults.append(fault)
+    await pull(store, faulty)
+    assert fault.times == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        (Fault("/blobs/", "GET", times=99, status=500), ComposerError, "status 500: on purpose"),
+        (Fault("/manifests/", "GET", times=99, status=429, headers={"Retry-After": "0"}), ComposerError, "toomany"),
+        (Fault("/blobs/", "GET", times=99, corrupt=True), InvalidImage, "does not match its digest"),
+        (Fault("/manifests/", "GET", times=99, corrupt=True), InvalidImage, "does not match its digest"),
+        (Fault("/manifests/", "GET", times=99, status=403), AccessDenied, "pull access denied"),
+        (Fault("/blobs/", "GET", times=99, status=404), InvalidImage, "blob unknown"),
+        (Fault("/blobs/", "GET", times=99, status=302, headers={"Location": "ftp://x/"}), ComposerError, "invalid"),
+        (Fault("/blobs/", "GET", times=99, status=307, headers={"Location": "/v2/blobs/"}), ComposerError, "and again"),
+    ],
+    ids=repr,
+)  # fmt: skip
+async def test_what_stays_is_told(
+    store: ImageStore, faulty: FaultyRegistry, fault: Fault, error: type[ComposerError], words: str
+) -> None:
+    faulty.add_image("app", "1", [layer(1)])
+    faulty.faults.append(fault)
+    with pytest.raises(error, match=words):
+        await pull(store, faulty)
+    assert store.resolve(f"{faulty.address}/app:1") is None
+
+
+async def test_a_broken_download_goes_on_where_it_was(store: ImageStore, faulty: FaultyRegistry) -> None:
+    big = layer(1, 1 << 20)
+    faulty.add_image("app", "1", [big])
+    faulty.faults += [
+        Fault(digest_of(big), "GET", drop_after=400_000),
+        Fault(digest_of(big), drop_after=300_000),
+    ]
+    await pull(store, faulty)
+    asked = [r.headers.get("Range") for r in faulty.seen if digest_of(big) in r.path]
+    assert asked == [None, "bytes=400000-", "bytes=700000-"]
+
+
+async def test_a_server_without_ranges_sends_all_again(store: ImageStore, faulty: FaultyRegistry) -> None:
+    big = layer(1, 1 << 20)
+    faulty.add_image("app", "1", [big])
+    faulty.faults += [
+        Fault(digest_of(big), "GET", drop_after=400_000),
+        Fault(digest_of(big), "GET", ignore_range=True),
+    ]
+    await pull(store, faulty)
+
+
+async def test_a_cancelled_pull_keeps_what_came(store: ImageStore, faulty: FaultyRegistry) -> None:
+    small, big = layer(1), layer(2, 2 << 20)
+    faulty.add_image("app", "1", [small, big])
+    slow = Fault(digest_of(big), "GET", pause=0.05)
+    faulty.faults.append(slow)
+    half = trio.Event()
+
+    def look(event: PullProgress) -> None:
+        if event.status == "Downloading" and event.current > 200_000:
+            half.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.pull, f"{faulty.address}/app:1", "", look)
+        await half.wait()
+        began = trio.current_time()
+        nursery.cancel_scope.cancel()
+    assert trio.current_time() - began < 1
+    faulty.seen.clear()
+    await pull(store, faulty)
+    (again,) = [r.headers.get("Range", "") for r in faulty.seen if digest_of(big) in r.path]
+    assert int(again.removeprefix("bytes=").removesuffix("-")) > 200_000
+    assert faulty.count("GET", digest_of(small)) == 0
+
+
+async def test_many_askers_share_one_download(store: ImageStore, faulty: FaultyRegistry) -> None:
+    shared = layer(1, 200_000)
+    faulty.add_image("one", "1", [shared, layer(2)])
+    faulty.add_image("two", "1", [shared, layer(3)])
+    faulty.faults.append(Fault(digest_of(shared), "GET", pause=0.02))
+    async with trio.open_nursery() as nursery:
+        for name in ("one:1", "one:1", "two:1", "two:1"):
+            nursery.start_soon(pull, store, faulty, name)
+    assert faulty.count("GET", digest_of(shared)) == 1
+    assert faulty.count("GET", "/manifests/") == 2
+
+
+async def test_when_one_asker_goes_the_others_get_it(store: ImageStore, faulty: FaultyRegistry) -> None:
+    big = layer(1, 1 << 20)
+    faulty.add_image("app", "1", [big])
+    faulty.faults.append(Fault(digest_of(big), "GET", pause=0.02))
+    begun = trio.Event()
+    async with trio.open_nursery() as nursery, trio.open_nursery() as impatient:
+        impatient.start_soon(store.pull, f"{faulty.address}/app:1", "", lambda _: begun.set())
+        await begun.wait()
+        nursery.start_soon(pull, store, faulty)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        impatient.cancel_scope.cancel()
+    assert store.resolve(f"{faulty.address}/app:1") is not None
+
+
+async def test_garbage_collection_leaves_what_is_being_pulled(
+    store: ImageStore, faulty: FaultyRegistry
+) -> None:
+    small, big = layer(1), layer(2, 1 << 20)
+    faulty.add_image("app", "1", [small, big])
+    faulty.faults.append(Fault(digest_of(big), "GET", pause=0.05))
+    unpacked = trio.Event()
+
+    def look(event: PullProgress) -> None:
+        if event.status == "Pull complete":
+            unpacked.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.pull, f"{faulty.address}/app:1", "", look)
+        await unpacked.wait()
+        store.collect()
+        await store.prune(everything=True)
+        assert store.content.blobs.has(Digest.parse(digest_of(small)))
+    image = store.get(f"{faulty.address}/app:1")
+    assert (image.layers[1] / "file1").exists()
+    assert (image.layers[0] / "file2").exists()
