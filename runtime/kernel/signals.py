@@ -7,6 +7,10 @@ import signal
 
 from runtime.errors import InvalidArgument
 
+_SIGTIMEDWAIT = {"x86_64": ("128", "177", "421"), "aarch64": ("137", "177", "421")}.get(
+    os.uname().machine, ()
+)
+"""Numbers of rt_sigtimedwait(2), also for programs of 32 bits, with times of 32 and 64."""
 SIGRTMIN, SIGRTMAX = 34, 64
 """As glibc and Docker count them: the C library keeps 32 and 33 for itself."""
 
@@ -22,7 +26,7 @@ def parse_signal(text: str) -> int:
     plain = plain.removeprefix("SIG")
     for base, start, sign in (("RTMIN", SIGRTMIN, 1), ("RTMAX", SIGRTMAX, -1)):
         if plain.startswith(base):
-            offset = plain[len(base) :].lstrip("+-") or "0"
+            offset = plain[len(base) :].removeprefix("+" if sign > 0 else "-") or "0"
             if offset.isdecimal() and SIGRTMIN <= (number := start + sign * int(offset)) <= SIGRTMAX:
                 return number
             raise InvalidArgument(f"Invalid signal: {text}")
@@ -46,8 +50,9 @@ def can_receive(pid: int, number: int, *, is_init: bool = True) -> bool:
     """Whether a signal would have any effect on process ``pid`` now.
 
     The init of a pid namespace gets no signal that it has not asked for (pid_namespaces(7)): it must catch it, or block
-    it in some thread to take it with sigwait(3) or signalfd(2). SIGKILL and SIGSTOP from outside always arrive.
-    Anything that cannot be read counts as able.
+    it in some thread to take it with sigwait(3) or signalfd(2). While a thread sleeps in rt_sigtimedwait(2), as tini
+    and dumb-init do, its mask in /proc lacks what it waits for: being in there counts, too. SIGKILL and SIGSTOP from
+    outside always arrive. Anything that cannot be read counts as able.
     """
     if not is_init or number in (signal.SIGKILL, signal.SIGSTOP):
         return True
@@ -56,10 +61,20 @@ def can_receive(pid: int, number: int, *, is_init: bool = True) -> bool:
         status = _masks(f"/proc/{pid}/status")
         if status.get("SigCgt", 0) & bit:
             return True
-        threads = os.listdir(f"/proc/{pid}/task")
-        return any(_masks(f"/proc/{pid}/task/{tid}/status").get("SigBlk", 0) & bit for tid in threads)
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            thread = f"/proc/{pid}/task/{tid}"
+            # Before and after: between the two looks the thread may have begun or ended its wait.
+            if _waits(thread) or _masks(f"{thread}/status").get("SigBlk", 0) & bit or _waits(thread):
+                return True
+        return False
     except (OSError, ValueError):
         return True
+
+
+def _waits(thread: str) -> bool:
+    """Whether a thread sleeps in rt_sigtimedwait(2)."""
+    with open(f"{thread}/syscall", encoding="ascii") as file:
+        return file.read().split()[0] in _SIGTIMEDWAIT
 
 
 def _masks(path: str) -> dict[str, int]:
