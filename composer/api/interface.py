@@ -48,6 +48,7 @@ from runtime.container.config import (
     Resources,
     RestartPolicy,
 )
+from runtime.image.configuration import Credentials
 from runtime.image.model import Image
 from runtime.network.model import Network
 
@@ -193,7 +194,12 @@ class Execs(Protocol):
 
 
 class Images(Protocol):
-    async def pull(self, reference: str, platform: str, emit: Progress) -> object: ...
+    async def pull(
+        self, reference: str, platform: str, emit: Progress, credentials: Credentials | None = None
+    ) -> object: ...
+    async def push(self, name: str, tag: str, emit: Progress, credentials: Credentials | None = None) -> None:
+        """One tag of a repository, or all of them when ``tag`` is ""."""
+
     def list(self) -> Iterable[Image]: ...
     def get(self, ref: str) -> Image: ...
     async def remove(

@@ -45,7 +45,7 @@ def routes(engine: Engine) -> list[Route]:
         Route("GET", "/images/{name*}/history", own.history),
         Route("GET", "/images/{name*}/get", own.save),
         Route("POST", "/images/{name*}/tag", own.tag),
-        Route("POST", "/images/{name*}/push", _refuse("pushing images")),
+        Route("POST", "/images/{name*}/push", own.push),
         Route("DELETE", "/images/{name*}", own.remove),
     ]
 
@@ -150,6 +150,14 @@ class ImageRoutes:
         repo, tag = request.query.text("repo"), request.query.text("tag")
         await self.engine.images.tag(self._get(request).id, f"{repo}:{tag}" if tag else repo)
         return json_response(None, 201)
+
+    async def push(self, request: Request) -> Answer:
+        name, tag = request.params["name"], request.query.text("tag")
+
+        async def work(emit: Progress) -> None:
+            await self.engine.images.push(name, tag, emit)
+
+        return _progress(work)
 
     async def remove(self, request: Request) -> Answer:
         query = request.query

@@ -58,7 +58,7 @@ def create(session: Session, arguments: Arguments) -> str:
 
 
 def _pull(session: Session, arguments: Arguments) -> None:
-    from composer.cli.image import show_progress
+    from composer.cli.image_transfer import show_progress
 
     name = arguments.words[0]
     tag = "" if "@" in name or ":" in name.rpartition("/")[2] else "latest"

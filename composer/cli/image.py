@@ -6,6 +6,7 @@ import sys
 
 from composer.api.client import API, quote
 from composer.cli.arguments import Command, Flag, UsageError
+from composer.cli.image_transfer import run_pull, run_push, show_progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,69 +81,6 @@ def _rows(image: dict[str, Any], session: Session, *, full: bool) -> list[dict[s
 
 def _short(image: str, *, full: bool = False) -> str:
     return image if full else image.removeprefix("sha256:")[:12]
-
-
-def run_pull(session: Session, arguments: Arguments) -> int:
-    """Progress of each layer goes to stderr, the reference to stdout."""
-    name = arguments.words[0]
-    if arguments.is_on("all-tags"):
-        raise UsageError("--all-tags is not available in composer: name the tags one by one", is_flag=True)
-    query = {
-        "fromImage": name,
-        "tag": "" if _has_tag(name) else "latest",
-        "platform": arguments.text("platform") or None,
-    }
-    show_progress(
-        session,
-        session.client.stream("POST", f"{API}/images/create", query),
-        quiet=arguments.is_on("quiet"),
-        title="Pulling",
-        parent=name,
-    )
-    session.write(f"{name}\n")
-    return 0
-
-
-def _has_tag(name: str) -> bool:
-    return "@" in name or ":" in name.rpartition("/")[2]
-
-
-def show_progress(
-    session: Session, messages: Iterable[dict[str, Any]], *, quiet: bool, title: str, parent: str = ""
-) -> None:
-    """Docker's progress messages as steps. Raises ComposerError for one that is an error."""
-    from runtime.errors import ComposerError
-
-    renderer = session.renderer(title, quiet=quiet)
-    try:
-        for message in messages:
-            if "error" in message:
-                raise ComposerError(message["error"], hint=message.get("hint", ""))
-            if message.get("status", "").startswith("Pulling from "):
-                if not quiet:
-                    renderer.close()
-                    session.write_status(f"{message['id']}: {message['status']}\n")
-            elif layer := message.get("id"):
-                detail = message.get("progressDetail") or {}
-                renderer.step(
-                    {
-                        "type": "step",
-                        "kind": "Image",
-                        "name": layer,
-                        "parent": parent,
-                        "status": message.get("status", ""),
-                        "current": detail.get("current", 0),
-                        "total": detail.get("total", 0),
-                    }
-                )
-            elif text := message.get("stream"):
-                renderer.close()
-                session.write(text)
-            elif (status := message.get("status")) and not quiet:
-                renderer.close()
-                session.write_status(f"{status}\n")
-    finally:
-        renderer.close()
 
 
 def run_load(session: Session, arguments: Arguments) -> int:
@@ -435,6 +373,14 @@ COMMANDS = {
             PLATFORM,
             Flag("quiet", "q", help="No progress"),
         ),
+        at_least=1,
+        at_most=1,
+    ),
+    "push": Command(
+        "image push [OPTIONS] NAME[:TAG]",
+        "Push an image to a registry",
+        run_push,
+        (Flag("all-tags", "a", help="All tags of the repository"), Flag("quiet", "q", help="No progress")),
         at_least=1,
         at_most=1,
     ),

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import trio
 
 from composer.engine.containers import Containers
 from composer.engine.events import Events
-from runtime.image.model import HistoryEntry, Image, ImageUse, PullProgress, Removal
-from runtime.image.reference import parse_reference
+from runtime.errors import InvalidArgument, NotFound
+from runtime.image.configuration import Credentials
+from runtime.image.model import HistoryEntry, Image, ImageUse, PullProgress, Removal, Status
+from runtime.image.push import Pushed
+from runtime.image.reference import Reference, parse_reference
 from runtime.image.store import ImageStore
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[dict[str, Any]], Awaitable[None]]
+T = TypeVar("T")
 LayerProgress = Callable[[str, str, int, int], None]
 
 
@@ -48,13 +53,19 @@ class Images:
             users.setdefault(container.image_id, []).append(container.name)
         return users
 
-    async def fetch(self, reference: str, platform: str, progress: LayerProgress) -> Image:
+    async def fetch(
+        self,
+        reference: str,
+        platform: str,
+        progress: LayerProgress,
+        credentials: Credentials | None = None,
+    ) -> Image:
         """Pull, telling the progress of each layer."""
 
         def forward(event: PullProgress) -> None:
             progress(event.layer, event.status, event.current, event.total)
 
-        image = await self.store.pull(reference, platform, forward)
+        image = await self.store.pull(reference, platform, forward, credentials)
         self._pulled[reference] = time.time_ns()
         self.events.publish("image", "pull", reference, {"name": reference})
         return image
@@ -63,39 +74,55 @@ class Images:
         """When (ns) the reference was pulled by this engine; 0 if it was not."""
         return self._pulled.get(reference, 0)
 
-    async def pull(self, reference: str, platform: str, emit: Progress) -> Image:
+    async def pull(
+        self, reference: str, platform: str, emit: Progress, credentials: Credentials | None = None
+    ) -> Image:
         """Pull with Docker's progress messages."""
-        send, receive = trio.open_memory_channel[dict[str, Any]](512)
-
-        def progress(layer: str, status: str, current: int, total: int) -> None:
-            message: dict[str, Any] = {"status": status, "id": layer}
-            if not layer:
-                name = parse_reference(reference).with_default_tag()
-                message = {"status": f"{status} {name.path}", "id": name.tag or str(name.digest)}
-            if total:
-                message["progressDetail"] = {"current": current, "total": total}
-            try:
-                send.send_nowait(message)
-            except trio.WouldBlock:
-                pass
-
-        async def forward() -> None:
-            async for message in receive:
-                await emit(message)
-
+        name = parse_reference(reference).with_default_tag()
         before = self.store.resolve(reference)
-        image: Image | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(forward)
-            with send:
-                image = await self.fetch(reference, platform, progress)
-        assert image is not None
+
+        async def work(tell: Callable[[PullProgress], None]) -> Image:
+            def forward(layer: str, status: str, current: int, total: int) -> None:
+                tell(PullProgress(layer, cast("Status", status), current, total))
+
+            return await self.fetch(reference, platform, forward, credentials)
+
+        image = await _told(work, emit, name)
         for digest in image.digests[:1]:
             await emit({"status": f"Digest: {digest.partition('@')[2]}"})
         is_same = before is not None and before.id == image.id
         word = "Image is up to date" if is_same else "Downloaded newer image"
-        await emit({"status": f"Status: {word} for {parse_reference(reference).familiar}"})
+        await emit({"status": f"Status: {word} for {name.familiar}"})
         return image
+
+    async def push(self, name: str, tag: str, emit: Progress, credentials: Credentials | None = None) -> None:
+        """Push one tag of a repository, or with "" all of them, with Docker's progress messages."""
+        repository = parse_reference(name)
+        if repository.tag or repository.digest is not None:
+            raise InvalidArgument("the name of a repository expected, without a tag or digest")
+        if tag:
+            tags = [f"{name}:{tag}"]
+        else:
+            tags = sorted(
+                known
+                for image in self.store.list()
+                for known in image.tags
+                if parse_reference(known).name == repository.name
+            )
+        if not tags:
+            raise NotFound(f"An image does not exist locally with the tag: {repository.familiar_name}")
+        await emit({"status": f"The push refers to repository [{repository.name}]"})
+        for text in tags:
+
+            async def work(tell: Callable[[PullProgress], None], text: str = text) -> Pushed:
+                return await self.store.push(text, tell, credentials)
+
+            pushed = await _told(work, emit, repository)
+            line = f"{pushed.tag}: digest: {pushed.digest} size: {pushed.size}"
+            await emit({"status": line})
+            aux = {"Tag": pushed.tag, "Digest": str(pushed.digest), "Size": pushed.size}
+            await emit({"progressDetail": {}, "aux": aux})
+            self.events.publish("image", "push", text, {"name": text})
 
     async def tag(self, ref: str, target: str) -> None:
         self.store.tag(self.get(ref).id, target)
@@ -157,6 +184,34 @@ class Images:
 
     def history(self, ref: str) -> Sequence[HistoryEntry]:
         return self.store.history(ref)
+
+
+async def _told(
+    work: Callable[[Callable[[PullProgress], None]], Awaitable[T]], emit: Progress, name: Reference
+) -> T:
+    """Do ``work``, its progress going to ``emit`` as Docker's messages; a slow reader misses some of them."""
+    send, receive = trio.open_memory_channel[dict[str, Any]](512)
+
+    def tell(event: PullProgress) -> None:
+        message: dict[str, Any] = {"status": event.status, "id": event.layer}
+        if event.text:
+            message["status"] = f"{event.status} {event.text}"
+        if not event.layer:
+            message = {"status": f"{event.status} {name.path}", "id": name.tag or str(name.digest)}
+        if event.total:
+            message["progressDetail"] = {"current": event.current, "total": event.total}
+        with contextlib.suppress(trio.WouldBlock):
+            send.send_nowait(message)
+
+    async def forward() -> None:
+        async for message in receive:
+            await emit(message)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(forward)
+        with send:
+            result = await work(tell)
+    return result
 
 
 def image_users(containers: Containers, image_id: str) -> list[ImageUse]:

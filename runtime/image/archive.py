@@ -45,6 +45,7 @@ from runtime.image.manifest import (
 )
 from runtime.image.members import DirectoryMembers, Members, TarMembers
 from runtime.image.model import Image, ImageRecord, NewImage, Progress
+from runtime.image.outgoing import describe
 from runtime.image.platform import Platform
 from runtime.image.reference import Reference, parse_reference
 from runtime.image.unpack import LAYER_LIMIT
@@ -287,7 +288,7 @@ def _save(content: Content, images: Sequence[tuple[ImageRecord, Sequence[str]]])
     index: list[dict[str, object]] = []
     for record, tags in images:
         config = record.config.encode()
-        manifest = _manifest(record)
+        described, manifest = describe(record, is_layout=True)
         for layer in record.layers:
             if layer.blob not in written:
                 written.add(layer.blob)
@@ -306,9 +307,9 @@ def _save(content: Content, images: Sequence[tuple[ImageRecord, Sequence[str]]])
             }
         )
         entry: dict[str, object] = {
-            "mediaType": OCI_MANIFEST,
-            "digest": Digest.of(manifest),
-            "size": len(manifest),
+            "mediaType": described.media_type,
+            "digest": described.digest,
+            "size": described.size,
         }
         index += [
             {**entry, "annotations": {_CONTAINERD_NAME: str(name), _REF_NAME: name.tag}} for name in names
@@ -318,24 +319,6 @@ def _save(content: Content, images: Sequence[tuple[ImageRecord, Sequence[str]]])
     yield _member("index.json", json.dumps(document).encode())
     yield _member("manifest.json", json.dumps(listed).encode())
     yield bytes(1024)
-
-
-def _manifest(record: ImageRecord) -> bytes:
-    """An OCI manifest of what is stored (a layer may have come in another compression than its manifest
-    says)."""
-    config = record.config.encode()
-    layers = []
-    for layer in record.layers:
-        kind = layer.media_type
-        suffix = "+gzip" if "gzip" in kind else "+zstd" if "zstd" in kind else ""
-        layers.append({"mediaType": OCI_LAYER + suffix, "digest": layer.blob, "size": layer.blob_size})
-    document = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": {"mediaType": OCI_CONFIG, "digest": Digest.of(config), "size": len(config)},
-        "layers": layers,
-    }
-    return json.dumps(document).encode()
 
 
 def _header(name: str, size: int) -> bytes:

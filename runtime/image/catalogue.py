@@ -13,7 +13,7 @@ import msgspec
 
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.image.digest import Digest
-from runtime.image.manifest import InvalidImage, parse_config
+from runtime.image.manifest import Descriptor, InvalidImage, parse_config
 from runtime.image.model import HistoryEntry, Image, ImageRecord, LayerRecord, NewImage, parse_time
 from runtime.image.reference import Reference, parse_reference
 from runtime.storage.state import StateDatabase
@@ -170,6 +170,32 @@ class Catalogue:
             self._take_name(name, image_id)
             if name not in record.tags:
                 self._write(msgspec.structs.replace(record, tags=tuple(sorted({*record.tags, name}))))
+
+    def add_digest(self, image_id: str, reference: Reference, manifest: bytes) -> None:
+        """What a registry calls an image since it was pushed there, described by ``manifest``."""
+        record = self._records.get(image_id)
+        if record is None:
+            return
+        name = str(reference)
+        with self._database.transaction():
+            self._take_name(name, image_id)
+            digests = tuple(sorted({*record.digests, name}))
+            self._write(msgspec.structs.replace(record, digests=digests, manifest=manifest.decode()))
+
+    def replace_blob(self, old: str, new: Descriptor) -> None:
+        """Let all images have a layer in another compression."""
+        with self._database.transaction():
+            for record in self.records():
+                if any(layer.blob == old for layer in record.layers):
+                    layers = tuple(
+                        msgspec.structs.replace(
+                            layer, blob=str(new.digest), blob_size=new.size, media_type=new.media_type
+                        )
+                        if layer.blob == old
+                        else layer
+                        for layer in record.layers
+                    )
+                    self._write(msgspec.structs.replace(record, layers=layers))
 
     def remove_name(self, image_id: str, name: str) -> None:
         """Take a tag or digest away. With the last tag of a repository go its digests, as for Docker."""

@@ -129,6 +129,27 @@ class _Guarded:
             raise
 
 
+class Compressing:
+    """The gzip form of a stream: without a name or time, so that the same content has the same digest."""
+
+    def __init__(self, source: Readable) -> None:
+        self._source = source
+        self._deflate: Any = isal_zlib.compressobj(2, isal_zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+        self._is_ended = False
+
+    def read(self, _: int, /) -> bytes:
+        """The next piece of whatever size, b"" at the end."""
+        while not self._is_ended:
+            chunk = self._source.read(_CHUNK)
+            if chunk:
+                data: bytes = self._deflate.compress(chunk)
+            else:
+                data, self._is_ended = self._deflate.flush(), True
+            if data:
+                return data
+        return b""
+
+
 class Stopped(Exception):
     """The reader was asked to stop."""
 

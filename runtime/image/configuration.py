@@ -34,6 +34,7 @@ class RegistryConfiguration:
     """Base URLs by registry."""
     insecure: tuple[str, ...] = ()
     concurrent_downloads: int = 3
+    concurrent_uploads: int = 5
     attempts: int = 5
 
     def is_insecure(self, host: str) -> bool:
@@ -115,6 +116,7 @@ def parse_configuration(data: bytes, name: str) -> RegistryConfiguration:
         mirrors={registry: tuple(url.rstrip("/") for url in urls) for registry, urls in mirrors.items()},
         insecure=tuple(document.get("insecure-registries", ())),
         concurrent_downloads=document.get("max-concurrent-downloads", defaults.concurrent_downloads),
+        concurrent_uploads=document.get("max-concurrent-uploads", defaults.concurrent_uploads),
         attempts=document.get("max-download-attempts", defaults.attempts),
     )
 

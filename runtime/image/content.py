@@ -16,12 +16,13 @@ import trio
 
 from runtime.image.blobs import BlobStore
 from runtime.image.catalogue import Catalogue
-from runtime.image.compression import Readable, detect
+from runtime.image.compression import Compressing, Readable, decompressed, detect
 from runtime.image.digest import Digest, chain_ids
 from runtime.image.flight import KeyedLocks
 from runtime.image.layers import LayerStore, StagedLayer
 from runtime.image.manifest import OCI_LAYER, Descriptor, InvalidImage, Manifest, parse_config
-from runtime.image.model import Image, LayerRecord, Progress, PullProgress
+from runtime.image.model import Image, ImageRecord, LayerRecord, Progress, PullProgress
+from runtime.image.outgoing import is_described, oci_layer_type
 from runtime.storage.state import StateDatabase
 
 _REPORT_EVERY = 0.1
@@ -191,6 +192,36 @@ class Content:
             str(diff_id), str(chain_id), staged.size, str(descriptor.digest), descriptor.size, media_type
         )
 
+    async def compress(self, image_id: str) -> ImageRecord:
+        """The record of an image whose layers are all compressed, so that they can be sent somewhere.
+
+        Those that came plain (from an archive, an import) are kept in their compressed form from now on; those
+        that a manifest describes stay as they are. Raises InvalidImage when a blob is missing.
+        """
+        record = self.catalogue.record(image_id)
+        if record is None:
+            raise InvalidImage(f"the image {image_id} is gone")
+        if is_described(record):
+            return record
+        with self.collecting_stopped():
+            for layer in record.layers:
+                async with self._locks.hold(("blob", layer.blob)):
+                    known = self.catalogue.layer(Digest(layer.chain_id))
+                    if known is not None and oci_layer_type(known.media_type) != OCI_LAYER:
+                        continue
+                    made = await trio.to_thread.run_sync(self._compressed, Digest(layer.blob))
+                    self.catalogue.replace_blob(layer.blob, made)
+        self.collect()
+        record = self.catalogue.record(image_id)
+        if record is None:
+            raise InvalidImage(f"the image {image_id} is gone")
+        return record
+
+    def _compressed(self, digest: Digest) -> Descriptor:
+        with self.blobs.open(digest) as blob:
+            made = self.blobs.spool(Compressing(decompressed(blob)))
+        return Descriptor(f"{OCI_LAYER}+gzip", made.digest, made.size)
+
     async def _fetch(self, descriptor: Descriptor, fetch: Fetch) -> None:
         async with self._locks.hold(("blob", descriptor.digest)):
             if not self.blobs.has(descriptor.digest, descriptor.size):
@@ -224,15 +255,16 @@ class Content:
         """
         if self._busy:
             return 0
-        used: set[Digest] = set(self._pins)
+        # Apart, for the chain id of a lowest layer is also the digest of its plain blob.
+        chains: set[str] = set(self._pins)
+        blobs: set[str] = set(self._pins)
         for record in self.catalogue.records():
-            for layer in record.layers:
-                used.add(Digest(layer.chain_id))
-                used.add(Digest(layer.blob))
+            chains.update(layer.chain_id for layer in record.layers)
+            blobs.update(layer.blob for layer in record.layers)
         for chain_id in self.layers.all():
-            if chain_id not in used:
+            if chain_id not in chains:
                 self.layers.remove(chain_id)
-        return sum(self.blobs.remove(digest) for digest in self.blobs.all() if digest not in used)
+        return sum(self.blobs.remove(digest) for digest in self.blobs.all() if digest not in blobs)
 
     def disk_usage(self) -> int:
         """Bytes of the blobs and of the files in the layers of all images, each once."""

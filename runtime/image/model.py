@@ -24,6 +24,11 @@ Status = Literal[
     "Pull complete",
     "Already exists",
     "Loading layer",
+    "Preparing",
+    "Pushing",
+    "Pushed",
+    "Layer already exists",
+    "Mounted from",
 ]
 
 

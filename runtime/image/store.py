@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from runtime.errors import ComposerError, Conflict, InvalidArgument
+from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound
 from runtime.image import archive
 from runtime.image.changes import apply_changes
 from runtime.image.configuration import Credentials, RegistryConfiguration
@@ -24,6 +24,7 @@ from runtime.image.host import host_image
 from runtime.image.model import HistoryEntry, Image, ImageUse, Progress, PullProgress, Removal
 from runtime.image.platform import Platform, parse_platform
 from runtime.image.pull import Puller
+from runtime.image.push import Pushed, Pusher
 from runtime.image.reference import parse_reference
 from runtime.storage.state import StateDatabase
 
@@ -49,6 +50,7 @@ class ImageStore:
         self._catalogue = self._content.catalogue
         self._platform = platform or Platform.host()
         self._puller = Puller(self._content, configuration or RegistryConfiguration(), env)
+        self._pusher = Pusher(self._content, configuration or RegistryConfiguration(), env)
         self._pulls = KeyedLocks()
         self._watchers: dict[object, list[Progress]] = {}
         self._results: dict[object, Image | ComposerError] = {}
@@ -146,6 +148,23 @@ class ImageStore:
         if isinstance(result, ComposerError):
             raise copy.copy(result)
         return self._catalogue.image(result.id) or result
+
+    # Pushing
+
+    async def push(
+        self, text: str, progress: Progress | None = None, credentials: Credentials | None = None
+    ) -> Pushed:
+        """Bring the image that has the tag ``text`` to the registry in its name.
+
+        Raises NotFound, InvalidArgument, AccessDenied, Unreachable, InvalidImage.
+        """
+        reference = parse_reference(text).with_default_tag()
+        image = self._catalogue.by_name(reference)
+        if image is None or reference.digest is not None:
+            raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
+        if image.is_embedded:
+            raise InvalidArgument(f"{image.tags[0]} is this machine itself and cannot be pushed")
+        return await self._pusher.push(image, reference, progress or _ignore, credentials)
 
     # Archives
 

@@ -1,0 +1,99 @@
+"""``image pull`` and ``image push``: images from and to registries, and how such work is shown."""
+
+from __future__ import annotations
+
+from composer.api.client import API, quote
+from composer.cli.arguments import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from composer.cli.arguments import Arguments
+    from composer.cli.session import Session
+
+
+def run_pull(session: Session, arguments: Arguments) -> int:
+    """Progress of each layer goes to stderr, the reference to stdout."""
+    name = arguments.words[0]
+    if arguments.is_on("all-tags"):
+        raise UsageError("--all-tags is not available in composer: name the tags one by one", is_flag=True)
+    query = {
+        "fromImage": name,
+        "tag": "" if _has_tag(name) else "latest",
+        "platform": arguments.text("platform") or None,
+    }
+    show_progress(
+        session,
+        session.client.stream("POST", f"{API}/images/create", query),
+        quiet=arguments.is_on("quiet"),
+        title="Pulling",
+        parent=name,
+    )
+    session.write(f"{name}\n")
+    return 0
+
+
+def run_push(session: Session, arguments: Arguments) -> int:
+    """Progress of each layer goes to stderr, the reference to stdout when it is all that is wanted."""
+    name = arguments.words[0]
+    repository, tag = name, "latest"
+    if "@" in name:
+        raise UsageError("cannot push a digest reference")
+    if _has_tag(name):
+        repository, _, tag = name.rpartition(":")
+        if arguments.is_on("all-tags"):
+            raise UsageError("tag can't be used with --all-tags/-a")
+    is_quiet = arguments.is_on("quiet")
+    messages = session.client.stream(
+        "POST",
+        f"{API}/images/{quote(repository)}/push",
+        {"tag": "" if arguments.is_on("all-tags") else tag},
+    )
+    show_progress(session, messages, quiet=is_quiet, title="Pushing", parent=name)
+    if is_quiet:
+        session.write(f"{name}\n")
+    return 0
+
+
+def _has_tag(name: str) -> bool:
+    return "@" in name or ":" in name.rpartition("/")[2]
+
+
+def show_progress(
+    session: Session, messages: Iterable[dict[str, Any]], *, quiet: bool, title: str, parent: str = ""
+) -> None:
+    """Docker's progress messages as steps. Raises ComposerError for one that is an error."""
+    from runtime.errors import ComposerError
+
+    renderer = session.renderer(title, quiet=quiet)
+    try:
+        for message in messages:
+            if "error" in message:
+                raise ComposerError(message["error"], hint=message.get("hint", ""))
+            if message.get("status", "").startswith("Pulling from "):
+                if not quiet:
+                    renderer.close()
+                    session.write_status(f"{message['id']}: {message['status']}\n")
+            elif layer := message.get("id"):
+                detail = message.get("progressDetail") or {}
+                renderer.step(
+                    {
+                        "type": "step",
+                        "kind": "Image",
+                        "name": layer,
+                        "parent": parent,
+                        "status": message.get("status", ""),
+                        "current": detail.get("current", 0),
+                        "total": detail.get("total", 0),
+                    }
+                )
+            elif text := message.get("stream"):
+                renderer.close()
+                session.write(text)
+            elif (status := message.get("status")) and not quiet:
+                renderer.close()
+                session.write_status(f"{status}\n")
+    finally:
+        renderer.close()

@@ -1,0 +1,134 @@
+"""Pushing: an image of this store to a registry, sending only what is not there yet."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import trio
+
+from runtime.errors import ComposerError, InvalidArgument
+from runtime.image.configuration import Credentials, RegistryConfiguration, load_credentials
+from runtime.image.connection import Connection
+from runtime.image.content import Content, Throttle
+from runtime.image.digest import Digest
+from runtime.image.manifest import OCI_CONFIG, Descriptor, InvalidImage
+from runtime.image.model import Image, ImageRecord, LayerRecord, Progress, PullProgress
+from runtime.image.outgoing import describe
+from runtime.image.reference import Reference, parse_reference
+from runtime.image.upload import Uploader
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a tag of the registry stands for now."""
+
+    tag: str
+    digest: Digest
+    size: int
+    """Of the manifest, bytes."""
+
+
+class Pusher:
+    """Pushes from one :class:`Content`."""
+
+    def __init__(
+        self, content: Content, configuration: RegistryConfiguration, env: Mapping[str, str]
+    ) -> None:
+        self._content = content
+        self._configuration = configuration
+        self._env = env
+
+    async def push(
+        self,
+        image: Image,
+        reference: Reference,
+        progress: Progress,
+        credentials: Credentials | None = None,
+    ) -> Pushed:
+        """Make ``reference`` (with a tag) mean ``image`` in its registry.
+
+        Layers that came uncompressed are compressed first, once. Raises as pulling does, InvalidImage when a
+        blob is missing here.
+        """
+        if reference.digest is not None:
+            raise InvalidArgument("cannot push a digest reference")
+        if credentials is None:
+            credentials = load_credentials(self._env, reference.domain)
+        for layer in image.diff_ids:
+            progress(PullProgress(Digest(layer).short, "Preparing"))
+        connection = Connection(reference.domain, self._configuration, credentials=credentials)
+        try:
+            record = await self._content.compress(image.id)
+            blobs = [layer.blob for layer in record.layers]
+            with self._content.pinned([*map(Digest, blobs)]):
+                descriptor, manifest = describe(record)
+                uploader = Uploader(connection, reference)
+                await self._send_blobs(uploader, record, reference, progress)
+                await uploader.put_manifest(descriptor, manifest, reference.tag)
+        finally:
+            with trio.CancelScope(shield=True):
+                await connection.aclose()
+        self._content.catalogue.add_digest(image.id, reference.with_digest(descriptor.digest), manifest)
+        return Pushed(reference.tag, descriptor.digest, descriptor.size)
+
+    async def _send_blobs(
+        self, uploader: Uploader, record: ImageRecord, reference: Reference, progress: Progress
+    ) -> None:
+        config = record.config.encode()
+        limiter = trio.CapacityLimiter(self._configuration.concurrent_uploads)
+        failures: list[ComposerError] = []
+
+        async def send(layer: LayerRecord, scope: trio.CancelScope) -> None:
+            try:
+                async with limiter:
+                    await self._send_layer(uploader, layer, reference, progress)
+            except ComposerError as error:
+                failures.append(error)
+                scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for layer in {layer.blob: layer for layer in record.layers}.values():
+                nursery.start_soon(send, layer, nursery.cancel_scope)
+        if failures:
+            raise failures[0]
+        digest = Digest.of(config)
+        if not await uploader.has(digest):
+            await uploader.upload(
+                Descriptor(OCI_CONFIG, digest, len(config)), lambda: io.BytesIO(config), lambda _: None
+            )
+
+    async def _send_layer(
+        self, uploader: Uploader, layer: LayerRecord, reference: Reference, progress: Progress
+    ) -> None:
+        digest, short, size = Digest(layer.blob), Digest(layer.diff_id).short, layer.blob_size
+        if await uploader.has(digest):
+            progress(PullProgress(short, "Layer already exists"))
+            return
+        for source in self._sources(layer.blob, reference):
+            if await uploader.mount(digest, source):
+                progress(PullProgress(short, "Mounted from", text=source))
+                return
+        if not self._content.blobs.has(digest, size):
+            raise InvalidImage(
+                f"the layer {digest} of the image is missing or damaged", hint="Pull or load the image again."
+            )
+        throttle = Throttle(progress)
+        progress(PullProgress(short, "Pushing", 0, size))
+        await uploader.upload(
+            Descriptor(layer.media_type, digest, size),
+            lambda: self._content.blobs.open(digest),
+            lambda sent: throttle(PullProgress(short, "Pushing", sent, size)),
+        )
+        progress(PullProgress(short, "Pushed", size, size))
+
+    def _sources(self, blob: str, reference: Reference) -> Iterator[str]:
+        """Other repositories of the registry that are known to have a blob."""
+        found: dict[str, None] = {}
+        for record in self._content.catalogue.records():
+            if any(layer.blob == blob for layer in record.layers):
+                for name in map(parse_reference, record.digests):
+                    if name.domain == reference.domain and name.path != reference.path:
+                        found[name.path] = None
+        yield from list(found)[:3]
