@@ -75,6 +75,7 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
     colour = session.colours(1) and not arguments.is_on("no-color")
     printer = LogPrinter(
         writer_of(1),
+        write_errors=writer_of(2),
         colour=colour,
         prefix=not arguments.is_on("no-log-prefix"),
         timestamps=arguments.is_on("timestamps"),

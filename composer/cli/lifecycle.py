@@ -37,11 +37,14 @@ def run_restart(session: Session, arguments: Arguments) -> int:
 
 
 def run_kill(session: Session, arguments: Arguments) -> int:
-    return session.perform(
+    status, data = session.perform_for(
         "kill",
         _body(arguments)
         | {"signal": arguments.text("signal"), "remove_orphans": arguments.is_on("remove-orphans")},
     )
+    if data and not data["Killed"]:
+        session.write_status("no container to kill\n")
+    return status
 
 
 def run_pause(session: Session, arguments: Arguments) -> int:

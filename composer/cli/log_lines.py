@@ -11,15 +11,22 @@ if TYPE_CHECKING:
 
 
 class LogPrinter:
-    """Writes LogEvents and ExitEvents. ``write`` takes bytes for stdout.
+    """Writes LogEvents and ExitEvents. ``write`` takes bytes for stdout, ``write_errors`` those of containers' stderr.
 
     Parts of one line are put together; half a line of one container is ended before another one's begins.
     """
 
     def __init__(
-        self, write: Callable[[bytes], None], *, colour: bool, prefix: bool = True, timestamps: bool = False
+        self,
+        write: Callable[[bytes], None],
+        *,
+        write_errors: Callable[[bytes], None] | None = None,
+        colour: bool,
+        prefix: bool = True,
+        timestamps: bool = False,
     ) -> None:
         self._write = write
+        self._writers = {"stderr": write_errors or write}
         self._colour = colour
         self._prefix = prefix
         self._timestamps = timestamps
@@ -40,8 +47,7 @@ class LogPrinter:
         source = (name, event["stream"])
         parts: list[bytes] = []
         if self._open is not None and self._open != source:
-            parts.append(b"\n")
-            self._open = None
+            self.end_line()
         if self._open is None:
             parts.append(self._head(name, event))
         if (encoded := event.get("line64")) is not None:
@@ -55,7 +61,10 @@ class LogPrinter:
         else:
             parts.append(b"\n")
             self._open = None
-        self._write(b"".join(parts))
+        self._writer(source[1])(b"".join(parts))
+
+    def _writer(self, stream: str) -> Callable[[bytes], None]:
+        return self._writers.get(stream, self._write)
 
     def _head(self, name: str, event: dict[str, Any]) -> bytes:
         head = ""
@@ -79,7 +88,7 @@ class LogPrinter:
     def end_line(self) -> None:
         """Something else is going to be written."""
         if self._open is not None:
-            self._write(b"\n")
+            self._writer(self._open[1])(b"\n")
             self._open = None
 
 

@@ -29,8 +29,11 @@ def run_logs(session: Session, arguments: Arguments) -> int:
         if text := arguments.text(field):
             try:
                 body[field] = parse_time(text, int(session.started * 1e9))
-            except ValueError as error:
-                raise UsageError(f'invalid value for --{field}: "{text}": {error}') from None
+            except ValueError:
+                raise UsageError(
+                    f'invalid value for --{field}: "{text}"',
+                    hint="for instance 10m, 2026-01-31T12:00:00Z or 1767225600",
+                ) from None
     if arguments.number("index"):
         body["index"] = arguments.number("index")
     printer = LogPrinter(

@@ -38,9 +38,7 @@ def run_ps(session: Session, arguments: Arguments) -> int:
     project = session.resolve(arguments.words)
     services = {service["Name"] for service in project["Services"]}
     chosen = [
-        container
-        for container in project["Containers"]
-        if _is_shown(container, arguments, states, services) and not container["OneOff"]
+        container for container in project["Containers"] if _is_shown(container, arguments, states, services)
     ]
     chosen.sort(key=plain_name)
     if arguments.is_on("quiet"):

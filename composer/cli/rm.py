@@ -23,7 +23,9 @@ def run_rm(session: Session, arguments: Arguments) -> int:
     if not chosen:
         session.write_status("No stopped containers\n")
         return 0
-    if not arguments.is_on("force"):
+    if arguments.is_on("force"):
+        session.write(f"Going to remove {', '.join(chosen)}\n")
+    else:
         session.write(f"? Going to remove {', '.join(chosen)} (y/N) ")
         try:
             answer = input().strip().lower()

@@ -21,7 +21,7 @@ def run_up(session: Session, arguments: Arguments) -> int:
         not arguments.is_on("detach") and not arguments.is_on("no-start") and not arguments.is_on("wait")
     )
     _check(arguments, attached)
-    if arguments.is_on("wait"):
+    if arguments.is_on("wait") and not arguments.is_on("no-start"):
         body["wait"] = True
         body["wait_timeout"] = arguments.number("wait-timeout") or 0
     if arguments.is_on("no-start"):

@@ -24,7 +24,8 @@ def run_wait(session: Session, arguments: Arguments) -> int:
     ]
     if not containers:
         raise ComposerError(f'no containers for project "{_project(session)}"')
-    status = _first_exit(session, [container["Id"] for container in containers])
+    ended, status = _first_exit(session, [container["Id"] for container in containers])
+    session.write(f'container "{ended}" exited with status code {status}\n')
     if arguments.is_on("down-project"):
         session.perform("down", {})
     return status
@@ -34,17 +35,17 @@ def _project(session: Session) -> str:
     return str(session.resolve()["Name"])
 
 
-def _first_exit(session: Session, ids: list[str]) -> int:
+def _first_exit(session: Session, ids: list[str]) -> tuple[str, int]:
     """Wait for all, a connection each; Docker Compose returns with the first that ends."""
     if len(ids) == 1:
-        return exit_status(session.client, ids[0])
+        return ids[0], exit_status(session.client, ids[0])
     from queue import SimpleQueue
     from threading import Thread
 
-    ended: SimpleQueue[int] = SimpleQueue()
+    ended: SimpleQueue[tuple[str, int]] = SimpleQueue()
     for container in ids:
         client = session.connect()
-        Thread(target=lambda c=client, i=container: ended.put(exit_status(c, i)), daemon=True).start()
+        Thread(target=lambda c=client, i=container: ended.put((i, exit_status(c, i))), daemon=True).start()
     return ended.get()
 
 

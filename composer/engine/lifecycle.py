@@ -77,8 +77,20 @@ class Lifecycle:
     # Starting
 
     async def start(self, ref: str) -> None:
-        """Start a container and return when its process runs. Raises LaunchError with what went wrong and where."""
+        """Start a container and return when its process runs. Raises LaunchError with what went wrong and where;
+        one that is to be removed at its end is removed then."""
         container = self.containers.get(ref)
+        try:
+            await self._start(container)
+        except LaunchError:
+            if container.config.auto_remove:
+                await self.remove(container.id, volumes=True)
+            raise
+        for hook in container.config.post_start:
+            if await self.run_hook(container, hook):
+                raise ComposerError(f"post_start hook of {container.name} failed: {' '.join(hook.command)}")
+
+    async def _start(self, container: Container) -> None:
         async with container.busy:
             match container.state.status:
                 case "running":
@@ -94,9 +106,6 @@ class Lifecycle:
             container.update(is_wanted=True, is_manually_stopped=False, boot_id=self.boot_id)
             shim = await self._launch(container, restart_count=0)
             self._supervise(container, shim, last_delay=0.0)
-        for hook in container.config.post_start:
-            if await self.run_hook(container, hook):
-                raise ComposerError(f"post_start hook of {container.name} failed: {' '.join(hook.command)}")
 
     async def _end_pause(self, container: Container) -> None:
         """End the back-off of a restarting container and wait until its task has let go."""
@@ -376,9 +385,9 @@ class Lifecycle:
         container = self.containers.get(ref)
         async with container.busy:
             if container.state.status == "paused":
-                raise Conflict(f"Container {container.id} is already paused")
+                raise Conflict(f"Container {container.name} is already paused")
             if container.shim is None or container.state.status != "running":
-                raise Conflict(f"Container {container.id} is not running")
+                raise Conflict(f"Container {container.name} is not running")
             await trio.to_thread.run_sync(self.cgroups.freeze, container.id)
             container.set_status(replace(container.state, status="paused"))
         self.events.publish("container", "pause", container.id, container.attributes)
@@ -390,7 +399,7 @@ class Lifecycle:
         container = self.containers.get(ref)
         async with container.busy:
             if container.shim is None or container.state.status != "paused":
-                raise Conflict(f"Container {container.id} is not paused")
+                raise Conflict(f"Container {container.name} is not paused")
             self.cgroups.thaw(container.id)
             container.set_status(replace(container.state, status="running"))
         self.events.publish("container", "unpause", container.id, container.attributes)

@@ -40,6 +40,8 @@ async def take_down(parts: Parts, plan: DownPlan, request: DownRequest, emit: Em
                     for container in group:
                         nursery.start_soon(_remove, parts, container.id, request, emit, stopped)
         async with trio.open_nursery() as nursery:
+            for name in plan.busy_networks:
+                await tell(emit, "Network", name, "Resource is still in use")
             for name in plan.networks:
                 nursery.start_soon(_remove_network, parts, name, emit, failures)
             for name in plan.volumes:

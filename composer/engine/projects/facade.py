@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-
-import trio
 
 from composer.compose.model import Project
 from composer.engine.containers import Container
@@ -21,8 +18,10 @@ from composer.engine.projects.observe import observe
 from composer.engine.projects.oneoff import make_oneoff
 from composer.engine.projects.parts import Parts, number_of, service_of
 from composer.engine.projects.pulling import ensure_images, pull_all
+from composer.engine.projects.readiness import wait_ready
 from composer.engine.projects.sources import ProjectLoader
 from composer.engine.projects.steps import Emit, tell
+from composer.engine.projects.turns import Turns
 from composer.engine.projects.up import Up
 from composer.engine.requests import (
     DownRequest,
@@ -81,13 +80,7 @@ class Projects:
 
     parts: Parts
     loader: ProjectLoader
-    _locks: dict[str, trio.Lock] = field(default_factory=dict)
-
-    @asynccontextmanager
-    async def _alone(self, name: str) -> AsyncIterator[None]:
-        lock = self._locks.setdefault(name, trio.Lock())
-        async with lock:
-            yield
+    turns: Turns = field(default_factory=Turns)
 
     def _load(self, source: ProjectSource, services: Sequence[str] = ()) -> Project:
         return self.loader.load(source, services)
@@ -133,18 +126,25 @@ class Projects:
     async def up(self, request: UpRequest, emit: Emit) -> ResultEvent:
         begun = time.time_ns()
         project = self._load(request.project, request.services)
-        async with self._alone(project.name):
+        async with self.turns.take(project.name, "up" if request.start else "create", emit):
             plan = self._plan(project, request)
+            if request.exit_code_from and request.exit_code_from not in plan.services:
+                raise NotFound(f"no such service: {request.exit_code_from}")
             if await ensure_images(self.parts, plan.images, request, emit):
                 plan = self._plan(project, request)  # what was pulled may change what has to be done
             up = Up(self.parts, plan, request, emit)
-            if not request.attach:
+            if request.attach:
+                attached = await self._apply_attached(up, request, project, emit)
+            else:
                 await up.apply()
-                if request.wait:
-                    await self._wait_ready(up, request, project)
-                return ResultEvent()
-            attached = await self._apply_attached(up, request, project, emit)
-        return ResultEvent(exit_status=await attached.run(begun))
+        # Waiting and showing logs keeps nobody from another command.
+        if request.attach:
+            return ResultEvent(exit_status=await attached.run(begun))
+        if request.wait and request.start:
+            services = request.services or up.plan.services
+            chosen = [container for replica, container in up.containers if replica.service in services]
+            await wait_ready(chosen, request.wait_timeout, emit, self.parts.logs)
+        return ResultEvent()
 
     async def _apply_attached(self, up: Up, request: UpRequest, project: Project, emit: Emit) -> Attached:
         await up.apply()
@@ -154,8 +154,6 @@ class Projects:
         chosen -= set(request.no_attach)
         chosen -= {name for name, service in project.services.items() if service.attach is False}
         everyone = [container for _, container in up.containers]
-        if request.exit_code_from and request.exit_code_from not in {service_of(c) for c in everyone}:
-            raise NotFound(f"no such service: {request.exit_code_from}")
         shown = sorted(
             (c for c in everyone if service_of(c) in chosen), key=lambda c: (service_of(c), number_of(c))
         )
@@ -180,16 +178,6 @@ class Projects:
             ),
         )
 
-    async def _wait_ready(self, up: Up, request: UpRequest, project: Project) -> None:
-        services = request.services or tuple(up.plan.services)
-        with trio.move_on_after(request.wait_timeout or float("inf")) as scope:
-            await up.wait_ready(services)
-        if scope.cancelled_caught:
-            waiting = [c.name for p, c in up.containers if p.service in services and not _is_ready(c)]
-            raise ComposerError(
-                f"application not healthy after {request.wait_timeout:g}s: still waiting for {', '.join(waiting)}"
-            )
-
     async def create(self, request: UpRequest, emit: Emit) -> ResultEvent:
         from msgspec.structs import replace
 
@@ -208,7 +196,7 @@ class Projects:
 
     async def down(self, request: DownRequest, emit: Emit) -> ResultEvent:
         known = self._know(request.project)
-        async with self._alone(known.name):
+        async with self.turns.take(known.name, "down", emit, preempts=not request.services):
             observed = observe(known.name, images_of(known.project) if known.project else (), self.parts)
             plan = plan_down(
                 known.project,
@@ -226,13 +214,15 @@ class Projects:
 
     async def start(self, request: StartRequest, emit: Emit) -> ResultEvent:
         known = self._know(request.project, request.services)
-        async with self._alone(known.name):
+        async with self.turns.take(known.name, "start", emit):
             chosen = self._chosen(known, request.services)
-            self._demand_containers(known, chosen, request.services)
+            self._demand_containers(chosen, request.services or _with_replicas(known.project))
             await operations.start(self.parts, chosen, known.dependencies, emit)
+        if request.wait:
+            await wait_ready(chosen, request.wait_timeout, emit, self.parts.logs)
         return ResultEvent()
 
-    def _demand_containers(self, known: Known, chosen: Sequence[Container], services: Sequence[str]) -> None:
+    def _demand_containers(self, chosen: Sequence[Container], services: Sequence[str]) -> None:
         missing = [s for s in services if s not in {service_of(c) for c in chosen}]
         if missing:
             raise NotFound(
@@ -241,14 +231,14 @@ class Projects:
 
     async def stop(self, request: StopRequest, emit: Emit) -> ResultEvent:
         known = self._know(request.project, request.services)
-        async with self._alone(known.name):
+        async with self.turns.take(known.name, "stop", emit):
             chosen = self._chosen(known, request.services)
             await operations.stop(self.parts, chosen, known.dependencies, request.timeout, emit)
         return ResultEvent()
 
     async def restart(self, request: StopRequest, emit: Emit) -> ResultEvent:
         known = self._know(request.project, request.services)
-        async with self._alone(known.name):
+        async with self.turns.take(known.name, "restart", emit):
             services = set(request.services)
             if services and not request.no_deps:
                 services |= restarted_with(known.dependencies, services)
@@ -265,27 +255,26 @@ class Projects:
                 await tell(emit, "Container", orphan.name, "Removing")
                 await self.parts.lifecycle.remove(orphan.id, force=True)
                 await tell(emit, "Container", orphan.name, "Removed")
-        if not any(c.state.is_alive for c in chosen):
-            raise ComposerError("no container to kill")
+        alive = sum(container.state.is_alive for container in chosen)
         await operations.kill(self.parts, chosen, request, emit)
-        return ResultEvent()
+        return ResultEvent(data={"Killed": alive})
 
     async def rm(self, request: RemoveRequest, emit: Emit) -> ResultEvent:
         known = self._know(request.project, request.services)
-        async with self._alone(known.name):
+        async with self.turns.take(known.name, "rm", emit):
             chosen = self._chosen(known, request.services)
             await operations.remove(self.parts, chosen, request, emit)
         return ResultEvent()
 
     async def pause(self, request: ProjectRequest, emit: Emit) -> ResultEvent:
         known = self._know(request.project, request.services)
-        async with self._alone(known.name):
+        async with self.turns.take(known.name, "pause", emit):
             await operations.pause(self.parts, self._chosen(known, request.services), emit)
         return ResultEvent()
 
     async def unpause(self, request: ProjectRequest, emit: Emit) -> ResultEvent:
         known = self._know(request.project, request.services)
-        async with self._alone(known.name):
+        async with self.turns.take(known.name, "unpause", emit):
             await operations.unpause(self.parts, self._chosen(known, request.services), emit)
         return ResultEvent()
 
@@ -318,7 +307,7 @@ class Projects:
                 f"no such service: {request.service}",
                 hint=_nearest(request.service, sorted(project.services)),
             )
-        async with self._alone(project.name):
+        async with self.turns.take(project.name, "run", emit):
             needs = dependencies_of(project).get(request.service, ())
             if needs and not request.no_deps:
                 up = UpRequest(
@@ -391,11 +380,8 @@ class Projects:
         return project_summaries(self.parts.containers.all(), everything=all)
 
 
-def _is_ready(container: Container) -> bool:
-    state = container.state
-    if state.status == "exited":
-        return state.exit_code == 0
-    return state.is_alive and (state.health is None or state.health.status == "healthy")
+def _with_replicas(project: Project | None) -> list[str]:
+    return [name for name, service in project.services.items() if service.replicas] if project else []
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

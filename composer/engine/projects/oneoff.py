@@ -9,7 +9,7 @@ from composer.engine.containers import Container
 from composer.engine.projects.observe import observe
 from composer.engine.projects.parts import Parts
 from composer.engine.projects.pulling import ensure_images
-from composer.engine.projects.steps import Emit, tell
+from composer.engine.projects.steps import Emit
 from composer.engine.projects.up import Up
 from composer.engine.requests import RunRequest, UpRequest
 from composer.plan.plan import UpOptions, images_of, plan_run, plan_up
@@ -37,7 +37,4 @@ async def make_oneoff(parts: Parts, project: Project, request: RunRequest, emit:
                 hint=f"composer up -d {service}",
             )
         ids[service] = replicas[0].id
-    await tell(emit, "Container", run.name, "Creating")
-    container = await parts.create(resolve_references(config, ids), run.name)
-    await tell(emit, "Container", run.name, "Created")
-    return container
+    return await parts.create(resolve_references(config, ids), run.name)

@@ -14,7 +14,7 @@ from composer.engine.projects.steps import Emit, tell, warn
 from composer.engine.projects.waits import ConditionFailed, explain_failure, unwrap, wait_for_condition
 from composer.engine.requests import KillRequest, RemoveRequest, StopRequest
 from composer.plan.graph import Dependencies, Dependency, layers
-from runtime.errors import ComposerError
+from runtime.errors import ComposerError, Conflict
 
 
 async def side_by_side(tasks: Iterable[Callable[[], Awaitable[None]]]) -> None:
@@ -62,6 +62,7 @@ async def start(
                 pass
             except ComposerError as error:
                 await tell(emit, "Container", container.name, "Error", error.message)
+                error.exit_status = 1
                 raise error.within(f"starting {container.name}")
             await tell(emit, "Container", container.name, "Started")
 
@@ -163,7 +164,10 @@ async def pause(parts: Parts, containers: Sequence[Container], emit: Emit) -> No
         await parts.lifecycle.pause(container.id)
         await tell(emit, "Container", container.name, "Paused")
 
-    await side_by_side([_bind(one, c) for c in containers if c.state.status == "running"])
+    running = [c for c in containers if c.state.status == "running"]
+    if not running and (paused := [c for c in containers if c.state.status == "paused"]):
+        raise Conflict(f"Container {paused[0].name} is already paused")
+    await side_by_side([_bind(one, c) for c in running])
 
 
 async def unpause(parts: Parts, containers: Sequence[Container], emit: Emit) -> None:
@@ -174,4 +178,7 @@ async def unpause(parts: Parts, containers: Sequence[Container], emit: Emit) -> 
         await parts.lifecycle.unpause(container.id)
         await tell(emit, "Container", container.name, "Unpaused")
 
-    await side_by_side([_bind(one, c) for c in containers if c.state.status == "paused"])
+    paused = [c for c in containers if c.state.status == "paused"]
+    if not paused and (running := [c for c in containers if c.state.status == "running"]):
+        raise Conflict(f"Container {running[0].name} is not paused")
+    await side_by_side([_bind(one, c) for c in paused])

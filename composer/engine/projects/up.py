@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -86,30 +85,10 @@ class Up:
         for volume in self.plan.volumes:
             await self._ensure_volume(volume)
 
-    async def wait_ready(self, services: Sequence[str]) -> None:
-        """``--wait``: until every container of ``services`` runs, is healthy, or has ended well."""
-        chosen = [(p, c) for p, c in self.containers if p.service in services]
-        try:
-            async with trio.open_nursery() as nursery:
-                for _, container in chosen:
-                    nursery.start_soon(self._wait_one, container)
-        except BaseExceptionGroup as group:
-            raise await self._explain(unwrap(group)) from None
-
-    async def _wait_one(self, container: Container) -> None:
-        if container.healthcheck is not None and container.state.is_alive:
-            await self._tell_waiting(container)
-        met = await wait_for_condition(container, "running_or_healthy")
-        if met.word != "Started":
-            await tell(self.emit, "Container", container.name, met.word)
-
     async def _explain(self, error: BaseException) -> BaseException:
         if isinstance(error, _DependencyFailed):
             await tell(self.emit, "Container", error.cause.container.name, "Error", error.cause.message)
             return await explain_failure(error.cause, self.parts.logs, "dependency failed to start: ")
-        if isinstance(error, ConditionFailed):
-            await tell(self.emit, "Container", error.container.name, "Error", error.message)
-            return await explain_failure(error, self.parts.logs, "")
         return error
 
     # Networks and volumes
@@ -270,6 +249,7 @@ class Up:
             pass
         except ComposerError as error:
             await tell(self.emit, "Container", container.name, "Error", error.message)
+            error.exit_status = 1
             raise error.within(f"starting {container.name} (service {replica.plan.service})")
         await tell(self.emit, "Container", container.name, "Started")
         replica.started.set()

@@ -80,7 +80,7 @@ async def explain_failure(error: ConditionFailed, logs: ContainerLogs, prefix: s
         probe = state.health.log[-1]
         said = probe.output.strip() or "(no output)"
         parts.append(f"  its last healthcheck ended with {probe.exit_code}: {said}")
-    lines = [line async for line in logs.read(container, tail=LOG_LINES)]
+    lines = [line async for line in logs.read(container, since=state.started_at, tail=LOG_LINES)]
     if lines:
         parts.append(
             f"  last lines of its log (all: composer logs {container.labels.get(SERVICE, container.name)}):"

@@ -1,0 +1,83 @@
+"""One command at a time for a project; who waits is told for whom, and ``down`` does not wait for what it undoes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from composer.engine.projects.steps import Emit, warn
+from runtime.errors import ComposerError
+
+PATIENCE = 1.0
+"""Seconds after which somebody who waits is told."""
+
+
+@dataclass
+class _Turn:
+    """A command at work, or in line for it."""
+
+    verb: str
+    scope: trio.CancelScope
+    since: float
+    ended_by: str = ""
+
+
+@dataclass
+class _Line:
+    lock: trio.Lock = field(default_factory=trio.Lock)
+    turns: list[_Turn] = field(default_factory=list)
+    """In order of coming: the first one is at work."""
+
+
+class Turns:
+    """Turns of commands, by project."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, _Line] = {}
+
+    @asynccontextmanager
+    async def take(
+        self, project: str, verb: str, emit: Emit, *, preempts: bool = False
+    ) -> AsyncIterator[None]:
+        """Be alone with ``project``. ``preempts``: other commands, at work or waiting, are ended first.
+
+        Raises ComposerError when another command preempts this one."""
+        line = self._lines.setdefault(project, _Line())
+        if preempts:
+            for other in line.turns:
+                if other.verb != verb:
+                    other.ended_by = verb
+                    other.scope.cancel()
+        turn = _Turn(verb, trio.CancelScope(), trio.current_time())
+        line.turns.append(turn)
+        try:
+            with turn.scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._tell, line, turn, emit)
+                    await line.lock.acquire()
+                    nursery.cancel_scope.cancel()
+                try:
+                    turn.since = trio.current_time()
+                    yield
+                finally:
+                    line.lock.release()
+        finally:
+            line.turns.remove(turn)
+            if not line.turns:
+                del self._lines[project]
+        if turn.scope.cancelled_caught:
+            raise ComposerError(f"{verb} was ended by `composer {turn.ended_by}` of the same project")
+
+    @staticmethod
+    async def _tell(line: _Line, turn: _Turn, emit: Emit) -> None:
+        await trio.sleep(PATIENCE)
+        first = line.turns[0]
+        if first is not turn:
+            seconds = trio.current_time() - first.since
+            await warn(
+                emit,
+                f"waiting for `composer {first.verb}` of this project, which has been at work for {seconds:.0f} s",
+            )
