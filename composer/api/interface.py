@@ -48,7 +48,7 @@ from runtime.container.config import (
     Resources,
     RestartPolicy,
 )
-from runtime.image.configuration import Credentials
+from runtime.image.authentication import Credentials, CredentialSource
 from runtime.image.model import Image
 from runtime.network.model import Network
 
@@ -195,9 +195,14 @@ class Execs(Protocol):
 
 class Images(Protocol):
     async def pull(
-        self, reference: str, platform: str, emit: Progress, credentials: Credentials | None = None
+        self, reference: str, platform: str, emit: Progress, credentials: CredentialSource | None = None
     ) -> object: ...
-    async def push(self, name: str, tag: str, emit: Progress, credentials: Credentials | None = None) -> None:
+    async def login(self, server: str, credentials: Credentials) -> None:
+        """Whether a registry accepts credentials; raises when not."""
+
+    async def push(
+        self, name: str, tag: str, emit: Progress, credentials: CredentialSource | None = None
+    ) -> None:
         """One tag of a repository, or all of them when ``tag`` is ""."""
 
     def list(self) -> Iterable[Image]: ...

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from composer.api import image_json
 from composer.api.container_filters import has_labels
 from composer.api.http import find_composer_error
@@ -26,6 +28,8 @@ from composer.api.routes_containers import until_bound
 from composer.api.routing import Route
 from composer.api.spool import spooled
 from runtime.errors import ComposerError, InvalidArgument
+from runtime.image.authentication import Credentials, CredentialSource
+from runtime.image.credentials import decode_header
 from runtime.image.model import Image
 
 _LIST_FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
@@ -35,6 +39,7 @@ _PRUNE_FILTERS = frozenset({"dangling", "label", "label!", "until"})
 def routes(engine: Engine) -> list[Route]:
     own = ImageRoutes(engine)
     return [
+        Route("POST", "/auth", own.login),
         Route("GET", "/images/json", own.list_images),
         Route("POST", "/images/create", own.create),
         Route("POST", "/images/load", own.load),
@@ -105,7 +110,7 @@ class ImageRoutes:
         platform = query.text("platform")
 
         async def work(emit: Progress) -> None:
-            await self.engine.images.pull(reference, platform, emit)
+            await self.engine.images.pull(reference, platform, emit, _credentials(request))
 
         return _progress(work)
 
@@ -151,11 +156,18 @@ class ImageRoutes:
         await self.engine.images.tag(self._get(request).id, f"{repo}:{tag}" if tag else repo)
         return json_response(None, 201)
 
+    async def login(self, request: Request) -> Answer:
+        """``POST /auth``: whether a registry accepts credentials; they are the client's to keep."""
+        body = await request.json(_Login)
+        credentials = Credentials(body.UserName, body.Password, body.IdentityToken)
+        await self.engine.images.login(body.ServerAddress, credentials)
+        return json_response({"Status": "Login Succeeded", "IdentityToken": ""})
+
     async def push(self, request: Request) -> Answer:
         name, tag = request.params["name"], request.query.text("tag")
 
         async def work(emit: Progress) -> None:
-            await self.engine.images.push(name, tag, emit)
+            await self.engine.images.push(name, tag, emit, _credentials(request))
 
         return _progress(work)
 
@@ -174,6 +186,19 @@ class ImageRoutes:
         everything = filters.get("dangling", ["true"])[0].lower() in ("0", "false")
         removed, reclaimed = await self.engine.images.prune(everything=everything)
         return json_response({"ImagesDeleted": removed or None, "SpaceReclaimed": reclaimed})
+
+
+class _Login(msgspec.Struct, rename="lower"):
+    UserName: str = ""
+    Password: str = ""
+    ServerAddress: str = ""
+    IdentityToken: str = ""
+
+
+def _credentials(request: Request) -> CredentialSource | None:
+    """Those that the client gives with the request."""
+    given = decode_header(request.headers.get("x-registry-auth", ""))
+    return (lambda _: given) if given is not None else None
 
 
 def matches_reference(tag: str, pattern: str) -> bool:

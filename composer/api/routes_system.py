@@ -18,7 +18,6 @@ _NO_CACHE = (("Cache-Control", "no-cache, no-store, must-revalidate"), ("Pragma"
 _UNSUPPORTED = {
     "build": "building images",
     "commit": "committing containers",
-    "auth": "logging in to registries through the engine",
     "swarm": "swarm mode",
     "nodes": "swarm mode",
     "services": "swarm mode",

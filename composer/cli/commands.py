@@ -59,6 +59,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("unavailable", "Write a service container's file system as a tar archive"),
     "images": ("images", "List the images that the project's containers use"),
     "kill": ("lifecycle", "Force services to stop"),
+    "login": ("login", "Log in to a registry"),
+    "logout": ("login", "Log out of a registry"),
     "logs": ("logs", "Show what containers have written"),
     "ls": ("projects", "List running projects"),
     "pause": ("lifecycle", "Freeze services"),
@@ -82,7 +84,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "wait": ("wait", "Wait until containers of services stop"),
     "watch": ("unavailable", "Update containers when files change"),
 }
-"""Docker Compose's commands: name to module and summary."""
+"""Docker Compose's commands, and those for registries: name to module and summary."""
 
 FAMILIES: dict[str, tuple[str, str]] = {
     "bridge": ("unavailable", "Convert Compose files into another model"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import trio
@@ -13,8 +14,8 @@ from runtime.image.configuration import (
     RegistryConfiguration,
     configuration_path,
     load_configuration,
-    load_credentials,
 )
+from runtime.image.credentials import load_credentials
 from runtime.image.reference import parse_reference
 from runtime.image.registry import Registry
 
@@ -54,7 +55,9 @@ async def _resolve(image: str, configuration: RegistryConfiguration, env: Mappin
     if reference.digest is not None:
         return image
     tagged = reference.with_default_tag()
-    registry = Registry(tagged.domain, configuration, credentials=load_credentials(env, tagged.domain))
+    registry = Registry(
+        tagged.domain, configuration, credentials=partial(load_credentials, env, tagged.domain)
+    )
     try:
         digest = await registry.head(tagged)
     except ComposerError as error:

@@ -58,12 +58,12 @@ def create(session: Session, arguments: Arguments) -> str:
 
 
 def _pull(session: Session, arguments: Arguments) -> None:
-    from composer.cli.image_transfer import show_progress
+    from composer.cli.image_transfer import identity, show_progress
 
     name = arguments.words[0]
     tag = "" if "@" in name or ":" in name.rpartition("/")[2] else "latest"
     query = {"fromImage": name, "tag": tag, "platform": arguments.text("platform") or None}
-    messages = session.client.stream("POST", f"{API}/images/create", query)
+    messages = session.client.stream("POST", f"{API}/images/create", query, headers=identity(session, name))
     show_progress(session, messages, quiet=arguments.is_on("quiet"), title="Pulling", parent=name)
 
 

@@ -26,7 +26,7 @@ def run_pull(session: Session, arguments: Arguments) -> int:
     }
     show_progress(
         session,
-        session.client.stream("POST", f"{API}/images/create", query),
+        session.client.stream("POST", f"{API}/images/create", query, headers=identity(session, name)),
         quiet=arguments.is_on("quiet"),
         title="Pulling",
         parent=name,
@@ -50,11 +50,28 @@ def run_push(session: Session, arguments: Arguments) -> int:
         "POST",
         f"{API}/images/{quote(repository)}/push",
         {"tag": "" if arguments.is_on("all-tags") else tag},
+        headers=identity(session, name),
     )
     show_progress(session, messages, quiet=is_quiet, title="Pushing", parent=name)
     if is_quiet:
         session.write(f"{name}\n")
     return 0
+
+
+def identity(session: Session, name: str) -> dict[str, str]:
+    """The header that tells the engine who one is to the registry of ``name``, when that is known here. When it
+    cannot be found out, one is nobody: many images are for everybody."""
+    from runtime.errors import ComposerError
+    from runtime.image.credentials import encode_header, load_credentials
+    from runtime.image.reference import parse_reference
+
+    domain = parse_reference(name).domain
+    try:
+        found = load_credentials(session.env, domain)
+    except ComposerError as error:
+        session.warn(f"no credentials for {domain}: {error.message}")
+        return {}
+    return {"X-Registry-Auth": encode_header(found, domain)} if found is not None else {}
 
 
 def _has_tag(name: str) -> bool:

@@ -16,7 +16,8 @@ import trio
 from composer.engine.containers import Containers
 from composer.engine.events import Events
 from runtime.errors import InvalidArgument, NotFound
-from runtime.image.configuration import Credentials
+from runtime.image.authentication import Credentials, CredentialSource
+from runtime.image.credentials import registry_domain
 from runtime.image.model import HistoryEntry, Image, ImageUse, PullProgress, Removal, Status
 from runtime.image.push import Pushed
 from runtime.image.reference import Reference, parse_reference
@@ -58,7 +59,7 @@ class Images:
         reference: str,
         platform: str,
         progress: LayerProgress,
-        credentials: Credentials | None = None,
+        credentials: CredentialSource | None = None,
     ) -> Image:
         """Pull, telling the progress of each layer."""
 
@@ -75,7 +76,7 @@ class Images:
         return self._pulled.get(reference, 0)
 
     async def pull(
-        self, reference: str, platform: str, emit: Progress, credentials: Credentials | None = None
+        self, reference: str, platform: str, emit: Progress, credentials: CredentialSource | None = None
     ) -> Image:
         """Pull with Docker's progress messages."""
         name = parse_reference(reference).with_default_tag()
@@ -95,7 +96,9 @@ class Images:
         await emit({"status": f"Status: {word} for {name.familiar}"})
         return image
 
-    async def push(self, name: str, tag: str, emit: Progress, credentials: Credentials | None = None) -> None:
+    async def push(
+        self, name: str, tag: str, emit: Progress, credentials: CredentialSource | None = None
+    ) -> None:
         """Push one tag of a repository, or with "" all of them, with Docker's progress messages."""
         repository = parse_reference(name)
         if repository.tag or repository.digest is not None:
@@ -123,6 +126,10 @@ class Images:
             aux = {"Tag": pushed.tag, "Digest": str(pushed.digest), "Size": pushed.size}
             await emit({"progressDetail": {}, "aux": aux})
             self.events.publish("image", "push", text, {"name": text})
+
+    async def login(self, server: str, credentials: Credentials) -> None:
+        """Whether a registry accepts credentials. Raises ComposerErrors when not."""
+        await self.store.login(registry_domain(server), credentials)
 
     async def tag(self, ref: str, target: str) -> None:
         self.store.tag(self.get(ref).id, target)

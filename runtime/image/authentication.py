@@ -5,16 +5,29 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
 from runtime.errors import ComposerError
-from runtime.image.configuration import Credentials
 
 _PARAMETER = re.compile(r'([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",\s]+))')
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Credentials:
+    """Of one registry. Never shown."""
+
+    username: str
+    password: str
+    identity_token: str = ""
+    """What a registry gave at a login instead: exchanged for short tokens, no password goes out."""
+
+
+CredentialSource = Callable[[str], Credentials | None]
+"""From a registry's domain to what one is there; may block. Raises ComposerError when it cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +74,22 @@ def token_url(challenge: Challenge, scopes: Sequence[str], registry_url: str) ->
         raise ComposerError("the registry asks for a token from an invalid address")
     if parts.scheme == "http" and urlsplit(registry_url).scheme == "https":
         raise ComposerError(f"the registry asks for a token from {parts.hostname} without TLS")
-    query = [("scope", scope) for scope in scopes]
+    query = [("scope", scope) for scope in scopes if scope]
     if service := challenge.parameter("service"):
         query.insert(0, ("service", service))
     return realm + ("&" if parts.query else "?") + urlencode(query)
+
+
+def refresh_form(url: str, identity_token: str) -> tuple[str, bytes]:
+    """The request that exchanges an identity token for a token, from the URL that a password would go to
+    (distribution's "OAuth2 token" specification): address and form."""
+    parts = urlsplit(url)
+    query = parse_qsl(parts.query)
+    form = [(name, value) for name, value in query if name == "service"]
+    form.append(("scope", " ".join(value for name, value in query if name == "scope")))
+    form += [("grant_type", "refresh_token"), ("client_id", "composer"), ("refresh_token", identity_token)]
+    kept = [(name, value) for name, value in query if name not in ("service", "scope")]
+    return urlunsplit(parts._replace(query=urlencode(kept))), urlencode(form).encode()
 
 
 def basic(credentials: Credentials) -> str:

@@ -1,10 +1,8 @@
-"""How registries are reached: mirrors, insecure registries, limits and credentials, from configuration
-files."""
+"""How registries are reached: mirrors, insecure registries and limits, from the engine's configuration
+file."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import ipaddress
 import json
 import os
@@ -16,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
-import msgspec
 
 from runtime.errors import ComposerError, InvalidArgument
 from runtime.image.reference import DEFAULT_DOMAIN
 from runtime.storage.files import read_regular
 
 _LIMIT = 1 << 20
-_DOCKER_HUB = "https://index.docker.io/v1/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +52,6 @@ class RegistryConfiguration:
                 except ValueError:
                     continue
         return False
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Credentials:
-    """Of one registry. Never shown."""
-
-    username: str
-    password: str
 
 
 def host_name(host: str) -> str:
@@ -130,41 +118,3 @@ def load_configuration(path: Path) -> RegistryConfiguration:
     except OSError as error:
         raise ComposerError(f"read {path}: {os.strerror(error.errno or 0)}") from error
     return parse_configuration(data, str(path))
-
-
-class _Auth(msgspec.Struct):
-    auth: str = ""
-    username: str = ""
-    password: str = ""
-
-
-class _DockerConfig(msgspec.Struct):
-    auths: dict[str, _Auth] = {}
-
-
-def load_credentials(env: Mapping[str, str], registry: str) -> Credentials | None:
-    """What ``docker login`` left in ``$DOCKER_CONFIG/config.json`` for a registry; None when there is nothing
-    usable."""
-    home = env.get("HOME") or os.path.expanduser("~")
-    path = Path(env.get("DOCKER_CONFIG") or Path(home) / ".docker") / "config.json"
-    try:
-        config = msgspec.json.decode(read_regular(os.path.realpath(path), limit=_LIMIT), type=_DockerConfig)
-    except (OSError, ComposerError, msgspec.MsgspecError, RecursionError, UnicodeError):
-        return None
-    names = [registry, f"https://{registry}", f"https://{registry}/v2/", f"http://{registry}"]
-    if registry == DEFAULT_DOMAIN:
-        names = [_DOCKER_HUB, "index.docker.io", *names]
-    for name in names:
-        if (found := config.auths.get(name)) is not None:
-            return _credentials(found)
-    return None
-
-
-def _credentials(auth: _Auth) -> Credentials | None:
-    if auth.auth:
-        try:
-            user, colon, password = base64.b64decode(auth.auth).decode().partition(":")
-        except (binascii.Error, UnicodeError, ValueError):
-            return None
-        return Credentials(user, password.rstrip("\0")) if colon and password else None
-    return Credentials(auth.username, auth.password) if auth.username and auth.password else None

@@ -18,18 +18,22 @@ import trio
 
 from runtime.errors import ComposerError
 from runtime.image.authentication import (
+    Credentials,
     basic,
     parse_challenges,
     parse_token,
     pull_scope,
+    push_scope,
+    refresh_form,
     same_origin,
     token_url,
 )
-from runtime.image.configuration import Credentials, RegistryConfiguration
+from runtime.image.configuration import RegistryConfiguration
 from runtime.image.manifest import InvalidImage
-from runtime.image.reference import DEFAULT_DOMAIN, Reference
+from runtime.image.reference import DEFAULT_DOMAIN, Reference, parse_reference
 from runtime.image.responses import (
     AccessDenied,
+    Unauthorized,
     Unreachable,
     describe_failure,
     is_retried,
@@ -67,7 +71,7 @@ class Retry(Exception):
 
 class Connection:
     """The registry ``domain``, or a mirror of it at ``url``. Sockets and tokens are kept until
-    :meth:`aclose`."""
+    :meth:`aclose`. ``credentials`` is called once, in a thread, when the registry first wants to know who asks."""
 
     def __init__(
         self,
@@ -75,14 +79,16 @@ class Connection:
         configuration: RegistryConfiguration,
         *,
         url: str = "",
-        credentials: Credentials | None = None,
+        credentials: Callable[[], Credentials | None] | None = None,
     ) -> None:
         host = _DOCKER_HUB_HOST if domain == DEFAULT_DOMAIN else domain
         self.name = url or domain
         """What to call it in messages."""
         self.attempts = configuration.attempts
         self._bases = (url,) if url else base_urls(host, configuration)
-        self._credentials = credentials
+        self._find_credentials = credentials
+        self._credentials: Credentials | None = None
+        self._no_credentials = ""
         self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
         self._token_lock = trio.Lock()
         netloc = urlsplit(self._bases[0]).netloc
@@ -90,6 +96,22 @@ class Connection:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+    async def login(self) -> None:
+        """Make sure that the registry accepts the credentials. Raises Unauthorized when it does not, or wants
+        none of them but a protocol that is not known here."""
+        anonymous = parse_reference("login")
+
+        async def attempt() -> None:
+            try:
+                async with self.response("GET", "/v2/", anonymous, scopes=("",)):
+                    pass
+            except AccessDenied as error:
+                raise Unauthorized(
+                    "unauthorized: incorrect username or password", hint=f"{self.name} does not accept them."
+                ) from error
+
+        await self.retrying(attempt)
 
     async def retrying(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Do something small until it succeeds, or fails in a way that stays."""
@@ -166,11 +188,13 @@ class Connection:
                 if renewed:
                     authorization = renewed
                     continue
-            error = describe_failure(response.status_code, text, path, reference, self.name, method)
+            if response.status_code in (401, 403):
+                raise self._denied(reference, scopes)
+            error = describe_failure(response.status_code, text, path, reference, self.name)
             if is_retried(response.status_code):
                 raise Retry(error, pause=retry_after(response.headers.get("Retry-After", "")))
             raise error
-        raise AccessDenied.of(reference, method)
+        raise self._denied(reference, scopes)
 
     async def _send(self, method: str, path: str, headers: Mapping[str, str], body: Body) -> httpx.Response:
         """Send to the first base URL that can be spoken to, and follow redirects."""
@@ -232,11 +256,12 @@ class Connection:
             present = self._authorization(scopes)
             if present and present != used:
                 return present  # another layer's request has just got it
+            await self._identify()
             challenges = parse_challenges(response.headers.get("WWW-Authenticate", ""))
             schemes = {challenge.scheme: challenge for challenge in challenges}
             if "bearer" in schemes:
                 url = token_url(schemes["bearer"], scopes, self._bases[0])
-                value, lifetime = await self._fetch_token(url, reference)
+                value, lifetime = await self._fetch_token(url, reference, scopes)
             elif "basic" in schemes and self._credentials is not None:
                 value, lifetime = basic(self._credentials), 3600.0
             else:
@@ -246,10 +271,32 @@ class Connection:
             self._tokens[scopes] = (value, time.monotonic() + lifetime * 0.9)
             return {"Authorization": value}
 
-    async def _fetch_token(self, url: str, reference: Reference) -> tuple[str, float]:
-        headers = {"Authorization": basic(self._credentials)} if self._credentials is not None else {}
+    async def _identify(self) -> None:
+        """Find out once who one is. A registry may answer those who are nobody, too."""
+        find, self._find_credentials = self._find_credentials, None
+        if find is not None:
+            try:
+                self._credentials = await trio.to_thread.run_sync(find, abandon_on_cancel=True)
+            except ComposerError as error:
+                self._no_credentials = error.message
+
+    def _denied(self, reference: Reference, scopes: tuple[str, ...]) -> AccessDenied:
+        error = AccessDenied.of(reference, is_write=push_scope(reference.path) in scopes)
+        if self._no_credentials:
+            error.hint = f"There are no credentials: {self._no_credentials}"
+        return error
+
+    async def _fetch_token(
+        self, url: str, reference: Reference, scopes: tuple[str, ...]
+    ) -> tuple[str, float]:
+        method, headers, form = "GET", {}, b""
+        if self._credentials is not None and self._credentials.identity_token:
+            method, headers = "POST", {"Content-Type": "application/x-www-form-urlencoded"}
+            url, form = refresh_form(url, self._credentials.identity_token)
+        elif self._credentials is not None:
+            headers = {"Authorization": basic(self._credentials)}
         try:
-            response = await self._follow("GET", url, url, headers)
+            response = await self._follow(method, url, url, headers, form)
             try:
                 body = await read(response, _TOKEN_LIMIT, "the token")
             finally:
@@ -259,7 +306,7 @@ class Connection:
         except httpx.InvalidURL:
             raise Unreachable(f"{self.name} asks for a token from an invalid address") from None
         if response.status_code in (401, 403):
-            raise AccessDenied.of(reference)
+            raise self._denied(reference, scopes)
         if response.status_code != 200:
             failure = ComposerError(f"the token server of {self.name} answered {response.status_code}")
             raise Retry(failure) if is_retried(response.status_code) else failure

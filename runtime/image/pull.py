@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
 from runtime.errors import ComposerError
-from runtime.image.configuration import Credentials, RegistryConfiguration, load_credentials
+from runtime.image.authentication import CredentialSource
+from runtime.image.configuration import RegistryConfiguration
 from runtime.image.content import Content, Throttle
+from runtime.image.credentials import load_credentials
 from runtime.image.digest import Digest
 from runtime.image.manifest import (
     CONFIG_LIMIT,
@@ -56,7 +59,7 @@ class Puller:
         progress: Progress,
         *,
         exact: bool = False,
-        credentials: Credentials | None = None,
+        credentials: CredentialSource | None = None,
     ) -> Image:
         """Bring the image of ``reference`` for ``platform`` here, from the first mirror or registry that has
         it.
@@ -78,12 +81,11 @@ class Puller:
             failure.hint = f"{failure.hint} Mirrors before it: {tried}".strip()
         raise failure
 
-    def _places(self, reference: Reference, credentials: Credentials | None) -> Iterator[Registry]:
+    def _places(self, reference: Reference, credentials: CredentialSource | None) -> Iterator[Registry]:
         for url in self._configuration.mirrors.get(reference.domain, ()):
             yield Registry(reference.domain, self._configuration, url=url)
-        if credentials is None:
-            credentials = load_credentials(self._env, reference.domain)
-        yield Registry(reference.domain, self._configuration, credentials=credentials)
+        find = credentials or partial(load_credentials, self._env)
+        yield Registry(reference.domain, self._configuration, credentials=partial(find, reference.domain))
 
     async def _pull_from(
         self, registry: Registry, reference: Reference, platform: Platform, progress: Progress, exact: bool

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
 from runtime.errors import ComposerError, InvalidArgument
-from runtime.image.configuration import Credentials, RegistryConfiguration, load_credentials
+from runtime.image.authentication import CredentialSource
+from runtime.image.configuration import RegistryConfiguration
 from runtime.image.connection import Connection
 from runtime.image.content import Content, Throttle
+from runtime.image.credentials import load_credentials
 from runtime.image.digest import Digest
 from runtime.image.manifest import OCI_CONFIG, Descriptor, InvalidImage
 from runtime.image.model import Image, ImageRecord, LayerRecord, Progress, PullProgress
@@ -45,7 +48,7 @@ class Pusher:
         image: Image,
         reference: Reference,
         progress: Progress,
-        credentials: Credentials | None = None,
+        credentials: CredentialSource | None = None,
     ) -> Pushed:
         """Make ``reference`` (with a tag) mean ``image`` in its registry.
 
@@ -54,11 +57,12 @@ class Pusher:
         """
         if reference.digest is not None:
             raise InvalidArgument("cannot push a digest reference")
-        if credentials is None:
-            credentials = load_credentials(self._env, reference.domain)
         for layer in image.diff_ids:
             progress(PullProgress(Digest(layer).short, "Preparing"))
-        connection = Connection(reference.domain, self._configuration, credentials=credentials)
+        find = credentials or partial(load_credentials, self._env)
+        connection = Connection(
+            reference.domain, self._configuration, credentials=partial(find, reference.domain)
+        )
         try:
             record = await self._content.compress(image.id)
             blobs = [layer.blob for layer in record.layers]

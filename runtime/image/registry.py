@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import trio
 
 from runtime.errors import ComposerError
+from runtime.image.authentication import Credentials
 from runtime.image.blobs import Ingest
-from runtime.image.configuration import Credentials, RegistryConfiguration
+from runtime.image.configuration import RegistryConfiguration
 from runtime.image.connection import STALL, Connection, Retry, read
 from runtime.image.digest import Digest
 from runtime.image.manifest import ACCEPTED, MANIFEST_LIMIT, InvalidImage
@@ -48,7 +49,7 @@ class Registry:
         configuration: RegistryConfiguration,
         *,
         url: str = "",
-        credentials: Credentials | None = None,
+        credentials: Callable[[], Credentials | None] | None = None,
     ) -> None:
         self.connection = Connection(domain, configuration, url=url, credentials=credentials)
         self.name = self.connection.name

@@ -28,16 +28,22 @@ class AccessDenied(ComposerError):
     status = 404
 
     @classmethod
-    def of(cls, reference: Reference, method: str = "GET") -> AccessDenied:
+    def of(cls, reference: Reference, *, is_write: bool = False) -> AccessDenied:
         denied = "denied: requested access to the resource is denied"
         hint = "Check the name, or give credentials with `composer login`."
-        if method not in ("GET", "HEAD"):
+        if is_write:
             return cls(denied, hint=hint, status=403)
         return cls(
             f"pull access denied for {reference.familiar_name}, repository does not exist or may require"
             f" 'composer login': {denied}",
             hint=hint,
         )
+
+
+class Unauthorized(ComposerError):
+    """The registry does not accept a name and password."""
+
+    status = 401
 
 
 class _Error(msgspec.Struct):
@@ -64,13 +70,9 @@ def begins_at(response: httpx.Response, offset: int) -> bool:
     return match is not None and int(match[1]) == offset
 
 
-def describe_failure(
-    status: int, body: bytes, path: str, reference: Reference, name: str, method: str = "GET"
-) -> ComposerError:
+def describe_failure(status: int, body: bytes, path: str, reference: Reference, name: str) -> ComposerError:
     """The error for a failed request, in Docker's words where it has some."""
     code, message = _first_error(body)
-    if status in (401, 403):
-        return AccessDenied.of(reference, method)
     if status == 404 and code == "NAME_UNKNOWN":
         detail = message or "repository name not known to registry"
         return NotFound(f"repository {reference.name} not found: name unknown: {detail}")

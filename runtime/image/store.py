@@ -14,10 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import trio
+
 from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound
 from runtime.image import archive
+from runtime.image.authentication import Credentials, CredentialSource
 from runtime.image.changes import apply_changes
-from runtime.image.configuration import Credentials, RegistryConfiguration
+from runtime.image.configuration import RegistryConfiguration
+from runtime.image.connection import Connection
 from runtime.image.content import Content
 from runtime.image.flight import KeyedLocks
 from runtime.image.host import host_image
@@ -49,8 +53,9 @@ class ImageStore:
         self._content = Content(root, database)
         self._catalogue = self._content.catalogue
         self._platform = platform or Platform.host()
-        self._puller = Puller(self._content, configuration or RegistryConfiguration(), env)
-        self._pusher = Pusher(self._content, configuration or RegistryConfiguration(), env)
+        self._configuration = configuration or RegistryConfiguration()
+        self._puller = Puller(self._content, self._configuration, env)
+        self._pusher = Pusher(self._content, self._configuration, env)
         self._pulls = KeyedLocks()
         self._watchers: dict[object, list[Progress]] = {}
         self._results: dict[object, Image | ComposerError] = {}
@@ -107,7 +112,7 @@ class ImageStore:
         text: str,
         platform: str = "",
         progress: Progress | None = None,
-        credentials: Credentials | None = None,
+        credentials: CredentialSource | None = None,
     ) -> Image:
         """Bring an image here, or find that it is here unchanged.
 
@@ -152,7 +157,7 @@ class ImageStore:
     # Pushing
 
     async def push(
-        self, text: str, progress: Progress | None = None, credentials: Credentials | None = None
+        self, text: str, progress: Progress | None = None, credentials: CredentialSource | None = None
     ) -> Pushed:
         """Bring the image that has the tag ``text`` to the registry in its name.
 
@@ -165,6 +170,15 @@ class ImageStore:
         if image.is_embedded:
             raise InvalidArgument(f"{image.tags[0]} is this machine itself and cannot be pushed")
         return await self._pusher.push(image, reference, progress or _ignore, credentials)
+
+    async def login(self, domain: str, credentials: Credentials) -> None:
+        """Ask the registry ``domain`` whether it accepts credentials. Raises Unauthorized, Unreachable."""
+        connection = Connection(domain, self._configuration, credentials=lambda: credentials)
+        try:
+            await connection.login()
+        finally:
+            with trio.CancelScope(shield=True):
+                await connection.aclose()
 
     # Archives
 

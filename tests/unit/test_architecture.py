@@ -122,6 +122,10 @@ PROGRAMS = frozenset(
     }
 )
 """What other runtimes execute, and this one does not."""
+EXECUTING = {
+    "runtime.image.credential_helper": "keychains can be asked only through the programs that config.json names",
+}
+"""Modules that execute other programs on the host, and why there is no other way."""
 
 
 def _name(path: Path) -> str:
@@ -235,7 +239,8 @@ def test_modules_hold_one_idea() -> None:
 def test_nothing_is_executed_but_the_containers_own_program() -> None:
     wrong = []
     for name, path in NAMES.items():
-        wrong += [f"{name} imports subprocess" for imported in _imports(path) if imported == "subprocess"]
+        if name not in EXECUTING:
+            wrong += [f"{name} imports subprocess" for imported in _imports(path) if imported == "subprocess"]
         for node in ast.walk(_tree(path)):
             if not isinstance(node, ast.Call):
                 continue

@@ -402,7 +402,7 @@ class FakeImages:
                 return image
         raise NotFound(f"No such image: {ref}")
 
-    async def pull(self, reference: str, platform: str, emit: Any) -> None:
+    async def pull(self, reference: str, platform: str, emit: Any, credentials: Any = None) -> None:
         if "missing" in reference:
             raise NotFound(f"manifest for {reference} not found")
         await emit({"status": "Pulling from library/busybox", "id": "latest"})
