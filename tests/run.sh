@@ -15,7 +15,7 @@ exec </dev/null
 setup_composer "$root" test
 
 # A real registry, what fills it, what makes its images; and for the tier "machine", what makes and runs one.
-install_debian_packages docker-registry skopeo mmdebstrap
+install_debian_packages docker-registry skopeo mmdebstrap openssl
 if ! [ -e /sys/fs/cgroup/cgroup.controllers ]; then
     case $(uname -m) in
         x86_64) install_debian_packages qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs ;;

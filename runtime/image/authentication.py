@@ -7,7 +7,7 @@ import base64
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import msgspec
 
@@ -69,7 +69,11 @@ def token_url(challenge: Challenge, scopes: Sequence[str], registry_url: str) ->
     registry itself is not.
     """
     realm = challenge.parameter("realm")
-    parts = urlsplit(realm)
+    try:
+        parts = urlsplit(realm)
+        _ = parts.port
+    except ValueError:
+        raise ComposerError("the registry asks for a token from an invalid address") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         raise ComposerError("the registry asks for a token from an invalid address")
     if parts.scheme == "http" and urlsplit(registry_url).scheme == "https":
@@ -120,6 +124,17 @@ def parse_token(data: bytes) -> Token:
     if not value or not value.isascii() or not value.isprintable():
         raise ComposerError("the registry's token server gave no token")
     return Token(value, min(max(answer.expires_in, 10), 3600))
+
+
+def join(base: str, location: str, name: str) -> str:
+    """Where ``location``, sent by the registry ``name``, leads from ``base``. Raises ComposerError when it is no
+    address."""
+    try:
+        url = urljoin(base, location)
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ComposerError(f"{name} redirects to an invalid address") from None
+    return url
 
 
 def same_origin(one: str, other: str) -> bool:

@@ -32,6 +32,8 @@ class RegistryConfiguration:
     concurrent_downloads: int = 3
     concurrent_uploads: int = 5
     attempts: int = 5
+    env: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    """For proxies and certificates."""
 
     def is_insecure(self, host: str) -> bool:
         """Whether ``host[:port]`` may be spoken to without TLS: loopback, or named in the configuration."""

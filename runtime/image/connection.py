@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 import trio
@@ -20,6 +20,7 @@ from runtime.errors import ComposerError
 from runtime.image.authentication import (
     Credentials,
     basic,
+    join,
     parse_challenges,
     parse_token,
     pull_scope,
@@ -92,7 +93,9 @@ class Connection:
         self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
         self._token_lock = trio.Lock()
         netloc = urlsplit(self._bases[0]).netloc
-        self._client = make_client(netloc, verify=not configuration.is_insecure(netloc), stall=STALL)
+        self._client = make_client(
+            netloc, verify=not configuration.is_insecure(netloc), stall=STALL, env=configuration.env
+        )
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -234,8 +237,8 @@ class Connection:
             response = await self._client.send(request, stream=True)
             if response.status_code not in (301, 302, 303, 307, 308):
                 return response
-            url = urljoin(url, response.headers.get("Location", ""))
             await response.aclose()
+            url = join(url, response.headers.get("Location", ""), self.name)
         raise Unreachable(f"{self.name} redirects again and again")
 
     # Authorization

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import certifi
 import httpx
 
+from runtime.errors import ComposerError
 from runtime.image.configuration import RegistryConfiguration, host_name, is_loopback
+from runtime.image.proxies import EnvironmentTransport
 from runtime.image.responses import Unreachable
 
 _CERTIFICATES = (Path("/etc/composer/certs.d"), Path("/etc/docker/certs.d"))
@@ -27,40 +30,65 @@ def base_urls(host: str, configuration: RegistryConfiguration) -> tuple[str, ...
     return (secure,)
 
 
-def make_client(host: str, *, verify: bool, stall: float) -> httpx.AsyncClient:
-    """A client whose reads end after ``stall`` seconds without data. Proxies are those of the environment,
-    but never for this machine itself. Redirects are the caller's."""
-    local = {f"all://{name}": None for name in ("localhost", "127.0.0.1", "[::1]")}
-    if is_loopback(host_name(host)):
-        local[f"all://{host}"] = None
+def make_client(host: str, *, verify: bool, stall: float, env: Mapping[str, str]) -> httpx.AsyncClient:
+    """A client whose reads end after ``stall`` seconds without data. Proxies are those of ``env``. Redirects are
+    the caller's. Raises ComposerError when certificates that are configured for the host cannot be used."""
+    limits = httpx.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=15.0)
     return httpx.AsyncClient(
-        verify=_context(host, verify),
+        transport=EnvironmentTransport(env, tls_context(host, verify=verify, env=env), limits),
         timeout=httpx.Timeout(stall, connect=15.0, pool=None),
-        limits=httpx.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=15.0),
         follow_redirects=False,
-        mounts=local,
+        trust_env=False,
         headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"},
     )
 
 
-def _context(host: str, verify: bool) -> ssl.SSLContext:
-    """Trusts the system's authorities, those of certifi, and the ones configured for the host."""
+def certificate_directories(host: str, env: Mapping[str, str]) -> list[Path]:
+    """Where certificates for ``host[:port]`` may be, in Docker's layout (https://docs.docker.com/engine/security/certificates):
+    ``*.crt`` are authorities, ``*.cert`` and ``*.key`` of one name identify the client."""
+    if "/" in host or host in ("", ".", ".."):
+        return []
+    home = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME") or "/") / ".config")
+    roots = (*_CERTIFICATES, home / "composer/certs.d", home / "docker/certs.d")
+    return [root / host for root in roots if (root / host).is_dir()]
+
+
+def tls_context(host: str, *, verify: bool, env: Mapping[str, str]) -> ssl.SSLContext:
+    """Trusts the system's authorities, those of certifi, and the ones configured for the host; has the client
+    certificates that are configured for it. Raises ComposerError naming a file that is no use."""
     context = ssl.create_default_context()
-    if not verify:
+    if verify:
+        context.load_verify_locations(certifi.where())
+    else:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        return context
-    context.load_verify_locations(certifi.where())
-    for directory in _CERTIFICATES:
-        path = directory / host / "ca.crt"
-        if "/" not in host and path.is_file():
-            context.load_verify_locations(path)
+    for directory in certificate_directories(host, env):
+        for path in sorted(directory.iterdir()):
+            try:
+                if path.suffix == ".crt":
+                    context.load_verify_locations(path)
+                elif path.suffix == ".cert":
+                    context.load_cert_chain(path, _key_of(path))
+            except (OSError, ssl.SSLError) as error:
+                raise ComposerError(
+                    f"the certificate {path} cannot be used: {error.strerror or error}"
+                ) from None
     return context
+
+
+def _key_of(certificate: Path) -> Path:
+    key = certificate.with_suffix(".key")
+    if not key.is_file():
+        raise ComposerError(
+            f"the key {key} of the client certificate {certificate.name} is missing",
+            hint="Authorities have the suffix .crt, client certificates .cert.",
+        )
+    return key
 
 
 def is_wrong_scheme(error: httpx.TransportError) -> bool:
     """Whether the other side may just be speaking (no) TLS."""
-    if isinstance(error, httpx.ProtocolError):
+    if isinstance(error, httpx.ProtocolError | httpx.ProxyError):
         return True
     return isinstance(error, httpx.ConnectError | httpx.ReadError) and not _is_refused(error)
 

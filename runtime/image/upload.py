@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from typing import BinaryIO
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import trio
 
 from runtime.errors import NotFound
-from runtime.image.authentication import pull_scope, push_scope
+from runtime.image.authentication import join, pull_scope, push_scope
 from runtime.image.connection import Connection, Retry
 from runtime.image.digest import Digest
 from runtime.image.manifest import Descriptor, InvalidImage
@@ -210,4 +210,4 @@ class Uploader:
         told = response.headers.get("Location", "")
         if not told and not default:
             raise Unreachable(f"{self._connection.name} does not say where to upload to")
-        return urljoin(str(response.url), told) if told else default
+        return join(str(response.url), told, self._connection.name) if told else default

@@ -60,7 +60,10 @@ def test_a_token_is_asked_for_with_all_scopes() -> None:
     )
 
 
-@pytest.mark.parametrize("realm", ["http://auth/token", "ftp://auth/", "https://u:p@auth/", "", "https://"])
+@pytest.mark.parametrize(
+    "realm",
+    ["http://auth/token", "ftp://auth/", "https://u:p@auth/", "", "https://", "https://[", "https://a:x/"],
+)
 def test_credentials_do_not_go_just_anywhere(realm: str) -> None:
     (challenge,) = parse_challenges(f'Bearer realm="{realm}"')
     with pytest.raises(ComposerError):
