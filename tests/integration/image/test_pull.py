@@ -70,7 +70,7 @@ async def test_what_passes_is_got_over(store: ImageStore, faulty: FaultyRegistry
         (Fault("/blobs/", "GET", times=99, status=404), InvalidImage, "blob unknown"),
         (Fault("/blobs/", "GET", times=99, status=302, headers={"Location": "ftp://x/"}), ComposerError, "invalid"),
         (Fault("/blobs/", "GET", times=99, status=307, headers={"Location": "http://["}), ComposerError, "invalid"),
-        (Fault("/blobs/", "GET", times=99, status=307, headers={"Location": "http://a:x/"}), ComposerError, "Invalid URL"),
+        (Fault("/blobs/", "GET", times=99, status=307, headers={"Location": "http://a:x/"}), ComposerError, "Invalid"),
         (Fault("/blobs/", "GET", times=99, status=307, headers={"Location": "/v2/blobs/"}), ComposerError, "and again"),
     ],
     ids=repr,
