@@ -220,6 +220,9 @@ class Images(Protocol):
     def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
         """A docker-archive (tar) of the images."""
 
+    async def check(self, emit: Progress, *, repair: bool = False) -> None:
+        """``fsck``: messages with ``progressDetail``, ``problem``, and at last ``result``."""
+
     async def prune(self, *, everything: bool = False) -> tuple[builtins.list[dict[str, str]], int]:
         """Remove what no container uses (untagged images only unless ``everything``): as ``remove``, and the
         bytes that were given back."""

@@ -40,6 +40,7 @@ def routes(engine: Engine) -> list[Route]:
     own = ImageRoutes(engine)
     return [
         Route("POST", "/auth", own.login),
+        Route("POST", "/composer/v1/images/check", own.check),
         Route("GET", "/images/json", own.list_images),
         Route("POST", "/images/create", own.create),
         Route("POST", "/images/load", own.load),
@@ -177,6 +178,15 @@ class ImageRoutes:
             request.params["name"], force=query.flag("force"), prune=not query.flag("noprune")
         )
         return json_response(removed)
+
+    async def check(self, request: Request) -> Answer:
+        """Verify what the store has; ``repair`` mends what can be mended."""
+        is_repair = request.query.flag("repair")
+
+        async def work(emit: Progress) -> None:
+            await self.engine.images.check(emit, repair=is_repair)
+
+        return _progress(work)
 
     async def prune(self, request: Request) -> Answer:
         filters = request.query.filters(_PRUNE_FILTERS)

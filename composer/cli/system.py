@@ -54,6 +54,43 @@ def run_df(session: Session, arguments: Arguments) -> int:
     return 0
 
 
+def run_fsck(session: Session, arguments: Arguments) -> int:
+    """Problems to stdout; status 1 when some are left."""
+    renderer = session.renderer("Checking")
+    query = {"repair": arguments.is_on("repair")}
+    problems: list[dict[str, Any]] = []
+    left = 0
+    try:
+        for message in session.client.stream("POST", "/composer/v1/images/check", query):
+            if "result" in message:
+                left = message["result"]["problems"] - message["result"]["mended"]
+                continue
+            detail = message["progressDetail"]
+            is_done = detail["current"] == detail["total"]
+            renderer.step(
+                {
+                    "type": "step",
+                    "kind": "Images",
+                    "name": "",
+                    "status": "Checked" if is_done else "Checking",
+                    **detail,
+                }
+            )
+            if "problem" in message:
+                problems.append(message["problem"])
+    finally:
+        renderer.close()
+    for problem in problems:
+        state = " (mended)" if problem["is_mended"] else ""
+        images = ", ".join(problem["images"])
+        session.write(f"{problem['kind']} {problem['id']} {problem['what']}{state}: {images}\n")
+        if problem["advice"]:
+            session.write(f"  {problem['advice']}\n")
+    if not problems:
+        session.write("No problems found.\n")
+    return 1 if left else 0
+
+
 def run_info(session: Session, arguments: Arguments) -> int:
     import json
 
@@ -87,6 +124,13 @@ COMMANDS = {
         "Show disk usage",
         run_df,
         (Flag("verbose", "v", help="Of each thing"),),
+        at_most=0,
+    ),
+    "fsck": Command(
+        "system fsck [OPTIONS]",
+        "Verify that all images are on the disk as they came",
+        run_fsck,
+        (Flag("repair", help="Unpack damaged layers again, forget damaged downloads"),),
         at_most=0,
     ),
     "info": Command("system info", "Show facts about the machine and the engine", run_info, at_most=0),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import builtins
 import contextlib
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -17,6 +18,7 @@ from composer.engine.containers import Containers
 from composer.engine.events import Events
 from runtime.errors import InvalidArgument, NotFound
 from runtime.image.authentication import Credentials, CredentialSource
+from runtime.image.check import Checked
 from runtime.image.credentials import registry_domain
 from runtime.image.model import HistoryEntry, Image, ImageUse, PullProgress, Removal, Status
 from runtime.image.push import Pushed
@@ -188,6 +190,27 @@ class Images:
         removed = await self.store.prune(everything=everything)
         self._tell("", removed)
         return list(removed.changes), removed.reclaimed
+
+    async def check(self, emit: Progress, *, repair: bool = False) -> None:
+        """Verify everything that images need (``fsck``), telling how far it has come, what is wrong, and the sum."""
+        send, receive = trio.open_memory_channel[dict[str, Any]](math.inf)
+
+        def tell(step: Checked) -> None:
+            message: dict[str, Any] = {"progressDetail": {"current": step.done, "total": step.total}}
+            if step.problem is not None:
+                message["problem"] = asdict(step.problem)
+            send.send_nowait(message)
+
+        async def forward() -> None:
+            async for message in receive:
+                await emit(message)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(forward)
+            with send:
+                problems = await self.store.check(tell, repair=repair)
+        mended = sum(problem.is_mended for problem in problems)
+        await emit({"result": {"problems": len(problems), "mended": mended}})
 
     def history(self, ref: str) -> Sequence[HistoryEntry]:
         return self.store.history(ref)

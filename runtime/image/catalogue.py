@@ -220,6 +220,14 @@ class Catalogue:
                     return layer
         return None
 
+    def below(self, chain_id: Digest) -> tuple[Digest, ...]:
+        """The chain ids under a layer, topmost first."""
+        for record in self._records.values():
+            chain = record.chain_ids
+            if chain_id in chain:
+                return tuple(reversed(chain[: chain.index(chain_id)]))
+        return ()
+
 
 def _image(record: ImageRecord, lowers: Lowers) -> Image:
     document = parse_config(record.config.encode())

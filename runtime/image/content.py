@@ -75,8 +75,12 @@ class Content:
         return chain_ids(parse_config(config).diff_ids)
 
     def is_complete(self, image: Image) -> bool:
-        """Whether all its layers are on the disk."""
-        return all(path.is_dir() for path in image.layers)
+        """Whether all its layers are on the disk, unpacked and as they came."""
+        record = self.catalogue.record(image.id)
+        blobs = record.layers if record is not None else ()
+        return all(path.is_dir() for path in image.layers) and all(
+            self.blobs.has(Digest(layer.blob), layer.blob_size) for layer in blobs
+        )
 
     @contextlib.contextmanager
     def collecting_stopped(self) -> Iterator[None]:
@@ -144,12 +148,16 @@ class Content:
         async with self._locks.hold(("layer", layer.chain_id)):
             known = self.catalogue.layer(layer.chain_id)
             if self.layers.has(layer.chain_id):
-                if known is None and not self.blobs.has(layer.descriptor.digest, layer.descriptor.size):
+                if known is None or not self.blobs.has(Digest(known.blob), known.blob_size):
                     await self._fetch(layer.descriptor, fetch)
+                    size = known.size if known is not None else self.layers.size(layer.chain_id)
+                    if known is not None and known.blob != layer.descriptor.digest:
+                        self.catalogue.replace_blob(known.blob, layer.descriptor)
+                    known = _record(layer, size)
                 progress(PullProgress(short, "Already exists"))
                 if below is not None:
                     await below.wait()
-                return known or _record(layer, self.layers.size(layer.chain_id))
+                return known
             if not self.blobs.has(layer.descriptor.digest, layer.descriptor.size):
                 await self._fetch(layer.descriptor, fetch)
             try:
@@ -191,6 +199,20 @@ class Content:
         return LayerRecord(
             str(diff_id), str(chain_id), staged.size, str(descriptor.digest), descriptor.size, media_type
         )
+
+    async def unpack_again(self, record: LayerRecord) -> None:
+        """Replace an unpacked layer by what its blob has. No container may run on it. Raises InvalidImage."""
+        chain_id = Digest(record.chain_id)
+        below = self.catalogue.below(chain_id)
+        descriptor = Descriptor(record.media_type, Digest(record.blob), record.blob_size)
+        layer = _Layer(descriptor, Digest(record.diff_id), chain_id, below)
+        async with self._locks.hold(("layer", chain_id)):
+            staged = await self._stage(layer, lambda _: None)
+            try:
+                await trio.to_thread.run_sync(staged.commit, chain_id, below)
+            except BaseException:
+                staged.discard()
+                raise
 
     async def compress(self, image_id: str) -> ImageRecord:
         """The record of an image whose layers are all compressed, so that they can be sent somewhere.

@@ -18,7 +18,7 @@ from runtime.image.digest import Digest
 from runtime.image.manifest import InvalidImage
 from runtime.image.unpack import LAYER_LIMIT, Unpacked, unpack
 from runtime.kernel.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
-from runtime.storage.files import TEMPORARY_PREFIX, directory_size, storage_error, sync_directory
+from runtime.storage.files import TEMPORARY_PREFIX, apparent_size, storage_error, sync_directory
 from runtime.storage.removal import TRASH, discard, empty_trash
 
 _EMPTY = "empty"
@@ -46,7 +46,7 @@ class LayerStore:
 
     def size(self, chain_id: Digest) -> int:
         """Bytes of a layer's files, counted anew."""
-        return directory_size(self.diff(chain_id))
+        return apparent_size(self.diff(chain_id))
 
     def prepare(self) -> None:
         """Make the directory (which nobody else may enter: layers hold set-uid files) and the empty layer in

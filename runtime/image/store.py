@@ -20,6 +20,7 @@ from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound
 from runtime.image import archive
 from runtime.image.authentication import Credentials, CredentialSource
 from runtime.image.changes import apply_changes
+from runtime.image.check import Checked, Checker, Problem
 from runtime.image.configuration import RegistryConfiguration
 from runtime.image.connection import Connection
 from runtime.image.content import Content
@@ -312,6 +313,10 @@ class ImageStore:
         self._content.blobs.discard_partial()
         await self._content.sweep()
         return Removal(tuple(changes), max(0, before - self._content.disk_usage()))
+
+    async def check(self, on_step: Callable[[Checked], None], *, repair: bool = False) -> Sequence[Problem]:
+        """Verify everything that is kept (``composer system fsck``). Reads all of it, in threads."""
+        return await Checker(self._content, self.users).run(on_step, repair=repair)
 
     def disk_usage(self) -> int:
         """Bytes of all blobs and layers, shared ones once (what ``system df`` shows)."""

@@ -24,7 +24,7 @@ from runtime.image.compression import HashingStream, Readable
 from runtime.image.digest import Digest
 from runtime.image.manifest import InvalidImage
 from runtime.kernel.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, openat2
-from runtime.storage.files import storage_error
+from runtime.storage.files import apparent_size, storage_error
 from runtime.storage.removal import remove_at
 
 LAYER_LIMIT = 256 << 30
@@ -179,7 +179,12 @@ class _Unpacker:
     def _remove(self, name: bytes, parent: int) -> None:
         """Make way for an entry of another kind. Paths through what is removed may mean something else
         now."""
-        mode = _lstat(name, parent).st_mode
+        info = _lstat(name, parent)
+        mode = info.st_mode
+        if stat.S_ISLNK(mode) or (stat.S_ISREG(mode) and info.st_nlink == 1):
+            self.size -= info.st_size
+        elif stat.S_ISDIR(mode):
+            self.size -= apparent_size(f"/proc/self/fd/{parent}/{os.fsdecode(name)}")
         if stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
             pinned = os.dup(parent)
             try:

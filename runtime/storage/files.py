@@ -108,3 +108,27 @@ def directory_size(path: str | os.PathLike[str]) -> int:
                 if stat.S_ISDIR(info.st_mode):
                     pending.append(entry.path)
     return total
+
+
+def apparent_size(path: str | os.PathLike[str]) -> int:
+    """Bytes of the contents of files below ``path``, each inode once, and of symbolic links: what a layer's size is.
+
+    Unlike :func:`directory_size` it does not depend on the file system.
+    """
+    seen: set[int] = set()
+    total = 0
+    pending = [os.fspath(path)]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                    continue
+                info = entry.stat(follow_symlinks=False)
+                if info.st_nlink > 1:
+                    if info.st_ino in seen:
+                        continue
+                    seen.add(info.st_ino)
+                if stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode):
+                    total += info.st_size
+    return total
