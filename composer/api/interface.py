@@ -311,7 +311,8 @@ class System(Protocol):
         """Docker's ``/version``; the API adds its own versions."""
 
     async def df(self) -> dict[str, Any]:
-        """Sizes by id: ``images``, ``containers`` (writable layer), ``volumes``; ``layers`` in all."""
+        """Sizes by id: ``containers`` (writable layer), ``volumes``, ``shared`` (of images, with others);
+        ``layers`` in all, and ``reclaimable`` of these."""
 
     def dump(self) -> dict[str, Any]: ...
     def status(self) -> dict[str, Any]: ...

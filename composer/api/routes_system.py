@@ -84,7 +84,8 @@ class SystemRoutes:
         fields: dict[str, Any] = {}
         if "image" in wanted:
             fields["LayersSize"] = int(sizes.get("layers", 0))
-            fields["Images"] = self._images()
+            fields["ImagesReclaimable"] = int(sizes.get("reclaimable", 0))
+            fields["Images"] = self._images(sizes.get("shared", {}))
         if "container" in wanted:
             fields["Containers"] = self._containers(sizes.get("containers", {}))
         if "volume" in wanted:
@@ -93,10 +94,10 @@ class SystemRoutes:
             fields["BuildCache"] = []
         return json_response(fields)
 
-    def _images(self) -> list[dict[str, Any]]:
+    def _images(self, shared: dict[str, int]) -> list[dict[str, Any]]:
         counts = image_json.count_users(c.image_id for c in self.engine.containers.list(True))
         return [
-            image_json.summary(image, counts.get(image.id, 0)) | {"SharedSize": 0}
+            image_json.summary(image, counts.get(image.id, 0)) | {"SharedSize": shared.get(image.id, 0)}
             for image in self.engine.images.list()
         ]
 

@@ -4,54 +4,15 @@ from __future__ import annotations
 
 from composer.api.client import API
 from composer.cli.arguments import Command, Flag
-from composer.cli.image import FORCE
+from composer.cli.image import FORCE, FORMAT
+from composer.cli.system_df import run_df
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from composer.cli.arguments import Arguments
     from composer.cli.session import Session
-
-
-def run_df(session: Session, arguments: Arguments) -> int:
-    from composer.cli.tables import table
-    from composer.cli.units import human_size
-
-    usage = session.client.request("GET", f"{API}/system/df").json()
-    images, containers, volumes = usage["Images"] or [], usage["Containers"] or [], usage["Volumes"] or []
-    used_images = [image for image in images if image.get("Containers")]
-    alive = [c for c in containers if c["State"] in ("running", "paused", "restarting")]
-    used_volumes = [v for v in volumes if v["UsageData"]["RefCount"]]
-
-    def row(kind: str, every: list[Any], used: list[Any], size: Any, total: int | None = None) -> list[str]:
-        whole = sum(map(size, every)) if total is None else total
-        free = max(0, whole - sum(map(size, used)))
-        share = f" ({free * 100 // whole}%)" if whole else ""
-        return [kind, str(len(every)), str(len(used)), human_size(whole), f"{human_size(free)}{share}"]
-
-    rows = [
-        row("Images", images, used_images, lambda image: image["Size"], usage.get("LayersSize")),
-        row("Containers", containers, alive, lambda c: c.get("SizeRw", 0)),
-        row("Local Volumes", volumes, used_volumes, lambda v: max(0, v["UsageData"]["Size"])),
-    ]
-    session.write(table(("TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"), rows))
-    if arguments.is_on("verbose"):
-        shown: tuple[tuple[str, list[Any], Callable[[Any], str], Callable[[Any], int]], ...] = (
-            ("Images", images, lambda i: (i.get("RepoTags") or [i["Id"][7:19]])[0], lambda i: i["Size"]),
-            (
-                "Containers",
-                containers,
-                lambda c: c["Names"][0].removeprefix("/"),
-                lambda c: c.get("SizeRw", 0),
-            ),
-            ("Volumes", volumes, lambda v: v["Name"], lambda v: max(0, v["UsageData"]["Size"])),
-        )
-        for title, items, name, size in shown:
-            lines = sorted((name(item), human_size(size(item))) for item in items)
-            session.write("\n" + table((title.upper(), "SIZE"), lines))
-    return 0
 
 
 def run_fsck(session: Session, arguments: Arguments) -> int:
@@ -123,7 +84,7 @@ COMMANDS = {
         "system df [OPTIONS]",
         "Show disk usage",
         run_df,
-        (Flag("verbose", "v", help="Of each thing"),),
+        (FORMAT, Flag("verbose", "v", help="Of each thing")),
         at_most=0,
     ),
     "fsck": Command(

@@ -107,21 +107,28 @@ class System:
         }
 
     async def df(self) -> dict[str, Any]:
-        """Bytes by id: images, containers (their writable layer), volumes; all layers once."""
+        """Bytes by id: containers (their writable layer), volumes, what images share with others; all layers and
+        what they came as, and what of that no container needs."""
 
         def measure() -> dict[str, Any]:
             return {
-                "images": {image.id: image.size for image in self.images.list()},
                 "containers": {
                     c.id: directory_size(self.paths.container(c.id) / "upper") for c in self.containers.all()
                 },
                 "volumes": {
                     v.name: directory_size(self.volumes.mountpoint(v.name)) for v in self.volumes.list()
                 },
-                "layers": directory_size(self.paths.images),
             }
 
-        return await trio.to_thread.run_sync(measure)
+        used = set(self.images.used())
+        store = self.images.store
+        total = store.disk_usage()
+        images = {
+            "shared": {image.id: store.shared_size(image) for image in self.images.list()},
+            "layers": total,
+            "reclaimable": total - store.disk_usage(used),
+        }
+        return images | await trio.to_thread.run_sync(measure)
 
     def status(self) -> dict[str, Any]:
         """What ``composer engine status`` shows."""

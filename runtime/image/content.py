@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -288,12 +288,13 @@ class Content:
                 self.layers.remove(chain_id)
         return sum(self.blobs.remove(digest) for digest in self.blobs.all() if digest not in blobs)
 
-    def disk_usage(self) -> int:
-        """Bytes of the blobs and of the files in the layers of all images, each once."""
+    def disk_usage(self, images: Container[str] | None = None) -> int:
+        """Bytes of the blobs and of the files in the layers of all images (or those with the given ids), each
+        once."""
         blobs: dict[str, int] = {}
         layers: dict[str, int] = {}
         for record in self.catalogue.records():
-            for layer in record.layers:
+            for layer in record.layers if images is None or record.id in images else ():
                 blobs[layer.blob] = layer.blob_size
                 layers[layer.chain_id] = layer.size
         return sum(blobs.values()) + sum(layers.values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -318,9 +318,9 @@ class ImageStore:
         """Verify everything that is kept (``composer system fsck``). Reads all of it, in threads."""
         return await Checker(self._content, self.users).run(on_step, repair=repair)
 
-    def disk_usage(self) -> int:
-        """Bytes of all blobs and layers, shared ones once (what ``system df`` shows)."""
-        return self._content.disk_usage()
+    def disk_usage(self, images: Container[str] | None = None) -> int:
+        """Bytes of all blobs and layers (or those that the images with some ids need), shared ones once."""
+        return self._content.disk_usage(images)
 
     def shared_size(self, image: Image) -> int:
         """Bytes of an image's layers that other images have, too."""
