@@ -197,6 +197,9 @@ class Images(Protocol):
     async def pull(
         self, reference: str, platform: str, emit: Progress, credentials: CredentialSource | None = None
     ) -> object: ...
+    async def pull_all_tags(
+        self, name: str, platform: str, emit: Progress, credentials: CredentialSource | None = None
+    ) -> None: ...
     async def login(self, server: str, credentials: Credentials) -> None:
         """Whether a registry accepts credentials; raises when not."""
 

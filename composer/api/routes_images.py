@@ -31,6 +31,7 @@ from runtime.errors import ComposerError, InvalidArgument
 from runtime.image.authentication import Credentials, CredentialSource
 from runtime.image.credentials import decode_header
 from runtime.image.model import Image
+from runtime.image.reference import parse_reference
 
 _LIST_FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
 _PRUNE_FILTERS = frozenset({"dangling", "label", "label!", "until"})
@@ -100,7 +101,7 @@ class ImageRoutes:
         return json_response(image_json.history(self._get(request)))
 
     async def create(self, request: Request) -> Answer:
-        """Pull (``fromImage``) or import (``fromSrc``)."""
+        """Pull (``fromImage``: without a tag, all there are) or import (``fromSrc``)."""
         query = request.query
         if query.text("fromSrc"):
             return await self._import(request)
@@ -111,7 +112,12 @@ class ImageRoutes:
         platform = query.text("platform")
 
         async def work(emit: Progress) -> None:
-            await self.engine.images.pull(reference, platform, emit, _credentials(request))
+            images, credentials = self.engine.images, _credentials(request)
+            named = parse_reference(reference)
+            if named.tag or named.digest is not None:
+                await images.pull(reference, platform, emit, credentials)
+            else:
+                await images.pull_all_tags(reference, platform, emit, credentials)
 
         return _progress(work)
 

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 def run_pull(session: Session, arguments: Arguments) -> int:
     """Progress of each layer goes to stderr, the reference to stdout."""
     name = arguments.words[0]
-    if arguments.is_on("all-tags"):
-        raise UsageError("--all-tags is not available in composer: name the tags one by one", is_flag=True)
+    every = arguments.is_on("all-tags")
+    if every and _has_tag(name):
+        raise UsageError("tag can't be used with --all-tags/-a")
     query = {
         "fromImage": name,
-        "tag": "" if _has_tag(name) else "latest",
+        "tag": "" if _has_tag(name) or every else "latest",
         "platform": arguments.text("platform") or None,
     }
     show_progress(

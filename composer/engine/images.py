@@ -98,6 +98,13 @@ class Images:
         await emit({"status": f"Status: {word} for {name.familiar}"})
         return image
 
+    async def pull_all_tags(
+        self, name: str, platform: str, emit: Progress, credentials: CredentialSource | None = None
+    ) -> None:
+        """Pull everything that a repository has, one after the other."""
+        for reference in await self.store.tags(name, credentials):
+            await self.pull(reference, platform, emit, credentials)
+
     async def push(
         self, name: str, tag: str, emit: Progress, credentials: CredentialSource | None = None
     ) -> None:

@@ -81,6 +81,12 @@ class Puller:
             failure.hint = f"{failure.hint} Mirrors before it: {tried}".strip()
         raise failure
 
+    async def tags(self, reference: Reference, credentials: CredentialSource | None = None) -> list[str]:
+        """All tags that the registry has of a repository (mirrors may not have them all)."""
+        *_, place = self._places(reference, credentials)
+        async with _closing(place) as registry:
+            return await registry.tags(reference)
+
     def _places(self, reference: Reference, credentials: CredentialSource | None) -> Iterator[Registry]:
         for url in self._configuration.mirrors.get(reference.domain, ()):
             yield Registry(reference.domain, self._configuration, url=url)

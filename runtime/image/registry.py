@@ -9,15 +9,16 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from runtime.errors import ComposerError
-from runtime.image.authentication import Credentials
+from runtime.image.authentication import Credentials, join
 from runtime.image.blobs import Ingest
 from runtime.image.configuration import RegistryConfiguration
 from runtime.image.connection import STALL, Connection, Retry, read
 from runtime.image.digest import Digest
-from runtime.image.manifest import ACCEPTED, MANIFEST_LIMIT, InvalidImage
+from runtime.image.manifest import ACCEPTED, MANIFEST_LIMIT, InvalidImage, decode_json
 from runtime.image.reference import Reference
 from runtime.image.responses import Unreachable, begins_at
 
@@ -25,6 +26,8 @@ _SLOWEST = 1024
 """Bytes that must come within ``STALL``: less is a stall, too."""
 _PROGRESS = 1 << 16
 """Bytes after which an interrupted download has come on, and gets its attempts anew."""
+_TAGS_LIMIT = 4 << 20
+_PAGES_LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,10 @@ class Fetched:
     data: bytes
     media_type: str
     digest: Digest
+
+
+class _Tags(msgspec.Struct):
+    tags: list[str] | None = None
 
 
 class Registry:
@@ -86,6 +93,25 @@ class Registry:
             return Fetched(data, response.headers.get("Content-Type", ""), promised or Digest.of(data))
 
         return await self.connection.retrying(attempt)
+
+    async def tags(self, reference: Reference) -> list[str]:
+        """All tags of a repository, in the registry's order. Raises InvalidImage when there is no end to them."""
+        found: list[str] = []
+        path = f"/v2/{reference.path}/tags/list"
+
+        async def attempt() -> tuple[bytes, str]:
+            async with self.connection.response("GET", path, reference) as response:
+                data = await read(response, _TAGS_LIMIT, "the list of tags")
+            following = response.links.get("next", {}).get("url", "")
+            return data, join(str(response.url), following, self.name) if following else ""
+
+        for _ in range(_PAGES_LIMIT):
+            data, path = await self.connection.retrying(attempt)
+            page = decode_json(data, _Tags, _TAGS_LIMIT, "the list of tags")
+            found += page.tags or ()
+            if not path:
+                return found
+        raise InvalidImage(f"{self.name} has more tags of {reference.path} than can be pulled at once")
 
     async def blob(self, reference: Reference, digest: Digest, limit: int) -> bytes:
         """A small blob (at most ``limit`` bytes); checked."""

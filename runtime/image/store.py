@@ -155,6 +155,15 @@ class ImageStore:
             raise copy.copy(result)
         return self._catalogue.image(result.id) or result
 
+    async def tags(self, text: str, credentials: CredentialSource | None = None) -> Sequence[str]:
+        """The references of all that a repository has in its registry: ``name:tag`` each. Raises as
+        :meth:`pull`."""
+        reference = parse_reference(text)
+        if reference.tag or reference.digest is not None:
+            raise InvalidArgument("tag can't be used with --all-tags/-a")
+        names = await self._puller.tags(reference, credentials)
+        return [parse_reference(f"{reference.name}:{tag}").familiar for tag in names]
+
     # Pushing
 
     async def push(

@@ -178,3 +178,21 @@ async def test_garbage_collection_leaves_what_is_being_pulled(
     image = store.get(f"{faulty.address}/app:1")
     assert (image.layers[1] / "file1").exists()
     assert (image.layers[0] / "file2").exists()
+
+
+async def test_all_tags_of_a_repository(store: ImageStore, faulty: FaultyRegistry) -> None:
+    for number in range(5):
+        faulty.add_image("app", f"v{number}", [layer(number)])
+    faulty.page = 2
+    faulty.faults.append(Fault("/tags/", times=1, status=500))
+    assert await store.tags(f"{faulty.address}/app") == [f"{faulty.address}/app:v{n}" for n in range(5)]
+    with pytest.raises(ComposerError, match="tag can't be used"):
+        await store.tags(f"{faulty.address}/app:v1")
+
+
+async def test_a_list_of_tags_without_end(store: ImageStore, faulty: FaultyRegistry) -> None:
+    faulty.faults.append(
+        Fault("/tags/", times=10_000, status=200, headers={"Link": '</v2/app/tags/list?n=1>; rel="next"'})
+    )
+    with pytest.raises(InvalidImage, match="more tags"):
+        await store.tags(f"{faulty.address}/app")
