@@ -13,6 +13,7 @@ from composer.engine.networks import Networks
 from composer.engine.volumes import Volumes
 from composer.plan import labels
 from runtime.container.config import ContainerConfig
+from runtime.image.authentication import CredentialSource
 from runtime.image.store import ImageStore
 
 PullProgress = Callable[[str, str, int, int], None]
@@ -32,8 +33,8 @@ class Parts:
     logs: ContainerLogs
     events: Events
     create_container: CreateContainer
-    pull_image: Callable[[str, str, PullProgress], Awaitable[object]]
-    """Reference, platform ("" for this machine's), progress."""
+    pull_image: Callable[[str, str, PullProgress, CredentialSource | None], Awaitable[object]]
+    """Reference, platform ("" for this machine's), progress, who one is (None: who the engine is)."""
     remove_image: Callable[[str], Awaitable[object]]
     pulled_at: Callable[[str], int]
     """When (ns) the reference was last pulled; 0 if never."""

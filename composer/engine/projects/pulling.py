@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import trio
 
@@ -13,6 +14,7 @@ from composer.engine.projects.waits import unwrap
 from composer.engine.requests import StepEvent, UpRequest
 from composer.plan.steps import ImagePlan
 from runtime.errors import ComposerError
+from runtime.image.credentials import load_credentials
 
 AT_ONCE = 4
 """Images pulled side by side; layers of one image have a limit of their own."""
@@ -21,7 +23,7 @@ AT_ONCE = 4
 async def ensure_images(parts: Parts, images: Sequence[ImagePlan], request: UpRequest, emit: Emit) -> bool:
     """Pull what is missing (or what the policy wants anew); whether anything was. Raises when one cannot be had."""
     wanted = [image for image in images if _must_pull(parts, image, request.pull)]
-    await pull_all(parts, wanted, emit, is_quiet=request.quiet_pull)
+    await pull_all(parts, wanted, emit, is_quiet=request.quiet_pull, env=request.project.env)
     return bool(wanted)
 
 
@@ -69,13 +71,21 @@ def _period(policy: str) -> int:
     return total * second
 
 
-async def pull_all(parts: Parts, images: Sequence[ImagePlan], emit: Emit, *, is_quiet: bool = False) -> None:
-    """Pull ``images`` a few at a time. Raises the first failure after telling it."""
+async def pull_all(
+    parts: Parts,
+    images: Sequence[ImagePlan],
+    emit: Emit,
+    *,
+    is_quiet: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Pull ``images`` a few at a time. ``env`` is that of whoever wants them, whose credentials count. Raises the
+    first failure after telling it."""
     limit = trio.CapacityLimiter(AT_ONCE)
 
     async def one(image: ImagePlan) -> None:
         async with limit:
-            await pull(parts, image, emit, is_quiet=is_quiet)
+            await pull(parts, image, emit, is_quiet=is_quiet, env=env)
 
     try:
         async with trio.open_nursery() as nursery:
@@ -85,8 +95,16 @@ async def pull_all(parts: Parts, images: Sequence[ImagePlan], emit: Emit, *, is_
         raise unwrap(group) from None
 
 
-async def pull(parts: Parts, image: ImagePlan, emit: Emit, *, is_quiet: bool = False) -> None:
+async def pull(
+    parts: Parts,
+    image: ImagePlan,
+    emit: Emit,
+    *,
+    is_quiet: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> None:
     """Pull one image, telling the progress of its layers."""
+    credentials = partial(load_credentials, env) if env is not None else None
     await tell(emit, "Image", image.reference, "Pulling")
     send, receive = trio.open_memory_channel[StepEvent](256)
 
@@ -116,7 +134,7 @@ async def pull(parts: Parts, image: ImagePlan, emit: Emit, *, is_quiet: bool = F
         async with trio.open_nursery() as nursery:
             nursery.start_soon(forward)
             with send:
-                await parts.pull_image(image.reference, image.platform, progress)
+                await parts.pull_image(image.reference, image.platform, progress, credentials)
     except BaseExceptionGroup as group:
         error = unwrap(group)
         if isinstance(error, ComposerError):

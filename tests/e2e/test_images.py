@@ -1,0 +1,96 @@
+"""Images from the command line: what is interrupted, who one is, and what other programs take."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Project
+from tests.e2e.engine import Composer, free_port, wait_for
+from tests.faulty_registry import Fault, FaultyRegistry, digest_of
+from tests.integration.image.conftest import layer
+from tests.registry import registry
+
+
+@pytest.fixture
+def faulty() -> Iterator[FaultyRegistry]:
+    with FaultyRegistry().serving() as made:
+        yield made
+
+
+def test_an_interrupted_pull_ends_at_once_and_goes_on_later(
+    composer: Composer, faulty: FaultyRegistry
+) -> None:
+    big = layer(1, 4 << 20)
+    faulty.add_image("app", "1", [big])
+    faulty.faults.append(Fault(digest_of(big), "GET", pause=0.03))
+    process = composer.start("image", "pull", f"{faulty.address}/app:1")
+    part = composer.paths.images / "ingest" / digest_of(big).replace(":", "-")
+    wait_for(lambda: part.exists() and part.stat().st_size > 500_000, "half of the layer")
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 1
+    faulty.seen.clear()
+    composer.run("image", "pull", f"{faulty.address}/app:1")
+    (again,) = (request for request in faulty.seen if digest_of(big) in request.path)
+    assert int(again.headers["Range"].removeprefix("bytes=").removesuffix("-")) > 500_000
+
+
+def test_being_somebody(composer: Composer, faulty: FaultyRegistry, project: Project) -> None:
+    """The credentials are those of whoever gives the command, not of the engine."""
+    faulty.accounts, faulty.uses_tokens = {"ann": "secret"}, True
+    faulty.add_image("app", "1", [layer(1)])
+    name = f"{faulty.address}/app:1"
+    composer.run("image", "ls")
+    env = {"DOCKER_CONFIG": str(project.directory / "docker")}
+    project.write(f"services: {{web: {{image: '{name}', command: sleep}}}}")
+    assert "access denied" in composer.run("image", "pull", name, status=1, env=env).stderr
+    login = ("login", "-u", "ann", "--password-stdin", faulty.address)
+    assert "incorrect" in composer.run(*login, status=1, env=env, stdin="wrong").stderr
+    assert composer.run(*login, env=env, stdin="secret\n").stdout == "Login Succeeded\n"
+    composer.run("create", cwd=project.directory, env=env)
+    composer.run("down", cwd=project.directory)
+    composer.run("image", "rm", name)
+    composer.run("image", "pull", name, env=env)
+    composer.run("image", "tag", name, f"{faulty.address}/other:2")
+    composer.run("image", "push", f"{faulty.address}/other:2", env=env)
+    assert ("other", "2") in faulty.manifests
+    composer.run("logout", faulty.address, env=env)
+    assert json.loads((project.directory / "docker/config.json").read_text())["auths"] == {}
+
+
+def test_other_programs_take_what_leaves(composer: Composer, tmp_path: Path) -> None:
+    """skopeo checks every digest of what it copies."""
+    (tmp_path / "root.tar").write_bytes(layer(1, 300_000))
+    composer.run("image", "import", str(tmp_path / "root.tar"), "app:1")
+    composer.run("image", "save", "-o", str(tmp_path / "saved.tar"), "app:1")
+
+    def skopeo(*words: str) -> None:
+        done = subprocess.run(
+            ["skopeo", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, env=os.environ
+        )
+        assert done.returncode == 0, done.stderr
+
+    with registry(tmp_path / "registry", port := free_port()) as address:
+        composer.run("image", "tag", "app:1", f"{address}/app:1")
+        composer.run("image", "push", f"{address}/app:1")
+        skopeo("copy", "--src-tls-verify=false", f"docker://127.0.0.1:{port}/app:1", f"dir:{tmp_path}/pushed")
+        skopeo("copy", f"docker-archive:{tmp_path}/saved.tar:app:1", f"dir:{tmp_path}/archive")
+        skopeo("copy", f"oci-archive:{tmp_path}/saved.tar:1", f"oci:{tmp_path}/layout:app")
+        skopeo(
+            *("copy", "--dest-tls-verify=false", f"oci:{tmp_path}/layout:app"),
+            f"docker://{address}/back:1",
+        )
+        image = composer.run("image", "inspect", "-f", "{{.Id}}", "app:1").stdout
+        composer.run("image", "pull", f"{address}/back:1")
+        assert composer.run("image", "inspect", "-f", "{{.Id}}", f"{address}/back:1").stdout == image
+    assert composer.run("system", "fsck").stdout == "No problems found.\n"
