@@ -5,7 +5,10 @@ from __future__ import annotations
 from composer.cli.arguments import Command
 
 _BUILD = "images cannot be built yet; build elsewhere and bring the image in with `composer image load`"
-_PUSH = "nothing can be sent to a registry; `composer image save` writes an archive"
+_PUSH = (
+    "it pushes what `build` makes, which is not there yet; `composer image push NAME` sends a single image"
+)
+_PUBLISH = "Compose files are not published to registries; keep them beside the code"
 
 COMMANDS = {
     "build": Command("build [OPTIONS] [SERVICE...]", "Build or rebuild services", None, refusal=_BUILD),
@@ -28,7 +31,7 @@ COMMANDS = {
         refusal="it is not there yet; `composer exec -T SERVICE tar -c /` does the same",
     ),
     "publish": Command(
-        "publish [OPTIONS] REPOSITORY[:TAG]", "Publish the application to a registry", None, refusal=_PUSH
+        "publish [OPTIONS] REPOSITORY[:TAG]", "Publish the application to a registry", None, refusal=_PUBLISH
     ),
     "push": Command("push [OPTIONS] [SERVICE...]", "Push the images of services", None, refusal=_PUSH),
     "watch": Command(
