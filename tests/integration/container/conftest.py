@@ -6,6 +6,7 @@ The root file system is the embedded image (this machine's userland), so that no
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 import select
@@ -38,6 +39,7 @@ from runtime.network.sandbox import plan_sandbox
 from runtime.storage.paths import Paths
 from runtime.storage.removal import remove_tree
 
+FACTS = Path(__file__).with_name("facts.py")
 TIMEOUT = 20.0
 """Seconds that anything in these tests may take."""
 
@@ -182,6 +184,14 @@ class Laboratory:
 
     async def sh(self, script: str, **config: Any) -> Finished:
         return await self.run("/bin/sh", "-c", script, **config)
+
+    async def facts(self, *topics: str, shim: Shim | None = None, **config: Any) -> dict[str, Any]:
+        """What a process in a new container, or one more in that of ``shim``, finds out about itself (``facts.py``)."""
+        argv = ("/usr/bin/python3", "-c", FACTS.read_text(), *topics)
+        finished = await (self.exec(shim, *argv, **config) if shim else self.run(*argv, **config))
+        assert finished.code == 0, finished.stderr.decode()
+        found: dict[str, Any] = json.loads(finished.stdout)
+        return found
 
     def exec_spec(
         self, *argv: str, tty: bool = False, config: ContainerConfig | None = None, **more: Any
