@@ -217,7 +217,9 @@ class Images(Protocol):
 
     async def tag(self, ref: str, target: str) -> None: ...
     async def load(self, archive: Path, emit: Progress) -> object: ...
-    async def import_(self, archive: Path, reference: str, changes: Sequence[str], message: str = "") -> str:
+    async def import_(
+        self, archive: Path, reference: str, changes: Sequence[str], message: str = "", platform: str = ""
+    ) -> str:
         """The new image's id."""
 
     def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
@@ -226,9 +228,11 @@ class Images(Protocol):
     async def check(self, emit: Progress, *, repair: bool = False) -> None:
         """``fsck``: messages with ``progressDetail``, ``problem``, and at last ``result``."""
 
-    async def prune(self, *, everything: bool = False) -> tuple[builtins.list[dict[str, str]], int]:
-        """Remove what no container uses (untagged images only unless ``everything``): as ``remove``, and the
-        bytes that were given back."""
+    async def prune(
+        self, *, everything: bool = False, only: Callable[[Image], bool] = ...
+    ) -> tuple[builtins.list[dict[str, str]], int]:
+        """Remove what no container uses (untagged images only unless ``everything``; of these ``only`` some): as
+        ``remove``, and the bytes that were given back."""
 
 
 class Networks(Protocol):

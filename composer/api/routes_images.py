@@ -24,7 +24,7 @@ from composer.api.messages import (
     error_fields,
     json_response,
 )
-from composer.api.routes_containers import until_bound
+from composer.api.routes_containers import is_pruned, until_bound
 from composer.api.routing import Route
 from composer.api.spool import spooled
 from runtime.errors import ComposerError, InvalidArgument
@@ -131,7 +131,7 @@ class ImageRoutes:
         reference = f"{repo}:{tag}" if repo and tag else repo
         async with spooled(request.body, self.engine.spool) as archive:
             image_id = await self.engine.images.import_(
-                archive, reference, query.all("changes"), query.text("message")
+                archive, reference, query.all("changes"), query.text("message"), query.text("platform")
             )
 
         async def work(emit: Progress) -> None:
@@ -196,11 +196,13 @@ class ImageRoutes:
 
     async def prune(self, request: Request) -> Answer:
         filters = request.query.filters(_PRUNE_FILTERS)
-        for key in ("label", "label!", "until"):
-            if key in filters:
-                raise InvalidArgument(f"the filter {key} is not supported for pruning images")
+        until = until_bound(filters.get("until", []), time.time_ns())
+
+        def is_meant(image: Image) -> bool:
+            return image.created <= until and is_pruned(image.config.labels, filters)
+
         everything = filters.get("dangling", ["true"])[0].lower() in ("0", "false")
-        removed, reclaimed = await self.engine.images.prune(everything=everything)
+        removed, reclaimed = await self.engine.images.prune(everything=everything, only=is_meant)
         return json_response({"ImagesDeleted": removed or None, "SpaceReclaimed": reclaimed})
 
 

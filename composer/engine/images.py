@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -151,16 +152,16 @@ class Images:
         """Docker's rmi: untag, and delete what no tag names. Space is given back by the engine in its own time."""
         image = self.get(ref)
         removed = self.store.remove(ref, force=force)
-        self._tell(image.id, removed)
+        self._tell(image.id, removed, {image.id})
         self.wants_sweep.set()
         await trio.lowlevel.checkpoint()
         return list(removed.changes)
 
-    def _tell(self, image_id: str, removed: Removal) -> None:
+    def _tell(self, image_id: str, removed: Removal, known: AbstractSet[str]) -> None:
         for change in removed.changes:
             if name := change.get("Untagged"):
                 self.events.publish("image", "untag", image_id, {"name": name})
-            elif deleted := change.get("Deleted"):
+            elif (deleted := change.get("Deleted", "")) in known:  # and no layer
                 self.events.publish("image", "delete", deleted, {"name": deleted})
 
     async def sweep(self) -> None:
@@ -181,10 +182,12 @@ class Images:
             self.events.publish("image", "load", image.id, {"name": image.id})
         return images
 
-    async def import_(self, archive: Path, reference: str, changes: Sequence[str], message: str = "") -> str:
+    async def import_(
+        self, archive: Path, reference: str, changes: Sequence[str], message: str = "", platform: str = ""
+    ) -> str:
         """An image from the tar of a root file system; its id."""
         with open(archive, "rb") as source:
-            image = await self.store.import_(source, reference, changes, message)
+            image = await self.store.import_(source, reference, changes, message, platform)
         self.events.publish("image", "import", image.id, {"name": reference or image.id})
         return image.id
 
@@ -192,10 +195,13 @@ class Images:
         """An archive of the images, in pieces."""
         return self.store.save(refs)
 
-    async def prune(self, *, everything: bool = False) -> tuple[builtins.list[dict[str, str]], int]:
+    async def prune(
+        self, *, everything: bool = False, only: Callable[[Image], bool] = lambda _: True
+    ) -> tuple[builtins.list[dict[str, str]], int]:
         """Remove what no container uses: untagged images only, or ``everything``; bytes given back."""
-        removed = await self.store.prune(everything=everything)
-        self._tell("", removed)
+        known = {image.id for image in self.store.list()}
+        removed = await self.store.prune(everything=everything, only=only)
+        self._tell("", removed, known)
         return list(removed.changes), removed.reclaimed
 
     async def check(self, emit: Progress, *, repair: bool = False) -> None:

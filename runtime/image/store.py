@@ -26,7 +26,7 @@ from runtime.image.connection import Connection
 from runtime.image.content import Content
 from runtime.image.flight import KeyedLocks
 from runtime.image.host import host_image
-from runtime.image.model import HistoryEntry, Image, ImageUse, Progress, PullProgress, Removal
+from runtime.image.model import HistoryEntry, Image, ImageRecord, ImageUse, Progress, PullProgress, Removal
 from runtime.image.platform import Platform, parse_platform
 from runtime.image.pull import Puller
 from runtime.image.push import Pushed, Pusher
@@ -285,9 +285,15 @@ class ImageStore:
         left = self._catalogue.record(image.id)
         if left is None or left.tags or users:
             return Removal(tuple(changes))
-        self._catalogue.delete(image.id)
-        changes.append({"Deleted": image.id})
+        changes += self._delete(record)
         return Removal(tuple(changes), self._content.collect())
+
+    def _delete(self, record: ImageRecord) -> Sequence[dict[str, str]]:
+        """Forget an image; what that deletes: itself, and the layers that no other image has, topmost first."""
+        self._catalogue.delete(record.id)
+        kept = {layer.chain_id for other in self._catalogue.records() for layer in other.layers}
+        gone = [layer.chain_id for layer in reversed(record.layers) if layer.chain_id not in kept]
+        return [{"Deleted": record.id}, *({"Deleted": chain_id} for chain_id in gone)]
 
     def _refuse_id(self, image: Image, tags: Sequence[str], users: Sequence[ImageUse], force: bool) -> None:
         unable = f"conflict: unable to delete {image.short_id}"
@@ -304,20 +310,24 @@ class ImageStore:
         if len({parse_reference(tag).name for tag in tags}) > 1 and not force:
             raise Conflict(f"{unable} (must be forced) - image is referenced in multiple repositories")
 
-    async def prune(self, *, everything: bool = False) -> Removal:
+    async def prune(
+        self, *, everything: bool = False, only: Callable[[Image], bool] = lambda _: True
+    ) -> Removal:
         """Remove the images without a tag that no container uses; with ``everything`` those with tags as
-        well.
+        well; of these ``only`` some.
 
         Also what interrupted pulls left behind. Gives the space back before it returns.
         """
         changes: list[dict[str, str]] = []
         before = self._content.disk_usage()
         for record in list(self._catalogue.records()):
+            image = self._catalogue.image(record.id)
             if (record.tags and not everything) or self.users(record.id):
                 continue
+            if image is None or not only(image):
+                continue
             changes += ({"Untagged": parse_reference(n).familiar} for n in (*record.tags, *record.digests))
-            changes.append({"Deleted": record.id})
-            self._catalogue.delete(record.id)
+            changes += self._delete(record)
         self._content.collect()
         self._content.blobs.discard_partial()
         await self._content.sweep()

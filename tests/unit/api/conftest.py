@@ -425,14 +425,16 @@ class FakeImages:
         self.loaded.append(archive.read_bytes())
         await emit({"stream": "Loaded image: busybox:latest\n"})
 
-    async def import_(self, archive: Path, reference: str, changes: Any, message: str = "") -> str:
+    async def import_(
+        self, archive: Path, reference: str, changes: Any, message: str = "", platform: str = ""
+    ) -> str:
         self.loaded.append(archive.read_bytes())
         return BUSYBOX.id
 
     async def save(self, refs: Any) -> AsyncIterator[bytes]:
         yield b"tar"
 
-    async def prune(self, *, everything: bool = False) -> tuple[list[dict[str, str]], int]:
+    async def prune(self, *, everything: bool = False, only: Any = None) -> tuple[list[dict[str, str]], int]:
         return [], 0
 
 

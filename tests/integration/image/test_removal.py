@@ -1,0 +1,67 @@
+"""Taking images away: names, what only one image has, and what others still need."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from runtime.errors import Conflict
+from runtime.image.model import ImageUse
+from runtime.image.store import ImageStore
+from tests.faulty_registry import FaultyRegistry, digest_of
+from tests.integration.image.conftest import layer
+
+
+async def imported(store: ImageStore, name: str, number: int, **labels: str) -> str:
+    changes = [f"LABEL {key}={value}" for key, value in labels.items()]
+    return (await store.import_(io.BytesIO(layer(number)), name, changes)).id
+
+
+async def test_shared_layers_stay(store: ImageStore, faulty: FaultyRegistry) -> None:
+    faulty.add_image("one", "1", [layer(1), layer(2)])
+    faulty.add_image("two", "1", [layer(1), layer(3)])
+    one = await store.pull(f"{faulty.address}/one:1")
+    two = await store.pull(f"{faulty.address}/two:1")
+    removal = store.remove(f"{faulty.address}/one:1")
+    deleted = [change["Deleted"] for change in removal.changes if "Deleted" in change]
+    assert deleted == [one.id, one.chain_ids[1]]
+    assert removal.reclaimed == len(layer(2))
+    assert all(path.is_dir() for path in two.layers)
+    assert not one.layers[0].exists()
+    removal = store.remove(two.id)
+    assert removal.changes[-1] == {"Deleted": digest_of(layer(1))}
+    assert await store.sweep() == []
+    assert store.disk_usage() == 0
+
+
+async def test_an_image_with_two_names_loses_one(store: ImageStore) -> None:
+    image = await imported(store, "a:1", 1)
+    store.tag("a:1", "b:2")
+    with pytest.raises(Conflict, match="referenced in multiple repositories"):
+        store.remove(image)
+    assert store.remove("a:1").changes == ({"Untagged": "a:1"},)
+    assert store.get("b:2").id == image
+    assert {"Deleted": image} in store.remove("b:2").changes
+
+
+async def test_used_images_stay(store: ImageStore) -> None:
+    image = await imported(store, "a:1", 1)
+    store.users = lambda found: (ImageUse("web", False),) if found == image else ()
+    for name in ("a:1", image):
+        with pytest.raises(Conflict):
+            store.remove(name)
+    assert (await store.prune(everything=True)).changes == ()
+    assert store.remove("a:1", force=True).changes == ({"Untagged": "a:1"},)
+    assert store.get(image).layers[0].is_dir()
+
+
+async def test_prune(store: ImageStore) -> None:
+    old = await imported(store, "a:1", 1)
+    new = await imported(store, "a:1", 2)
+    kept = await imported(store, "c:1", 3, keep="yes")
+    assert (await store.prune()).changes[0] == {"Deleted": old}
+    removal = await store.prune(everything=True, only=lambda image: "keep" not in image.config.labels)
+    assert next(c["Deleted"] for c in removal.changes if "Deleted" in c) == new
+    assert removal.reclaimed == len(layer(2)) + 1000
+    assert [image.id for image in store.list() if not image.is_embedded] == [kept]
