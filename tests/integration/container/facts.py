@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import json
+import mmap
 import os
 import socket
 import stat
@@ -93,6 +94,23 @@ def _call(number: int) -> str:
     if _libc.syscall(ctypes.c_long(number), bad, bad, bad, bad, bad, bad) >= 0:
         return "ok"
     return errno.errorcode[ctypes.get_errno()]
+
+
+def by_interrupt() -> dict[str, str]:
+    """The calls in INTERRUPT, numbered as on i386, by ``int 0x80`` from 64-bit code, with arguments of -1."""
+    return {name: _interrupt(number) for name, number in json.loads(os.environ["INTERRUPT"]).items()}
+
+
+def _interrupt(number: int) -> str:
+    memory = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    # push rbx; mov eax, number; mov ebx, -1; mov ecx, -1; mov edx, -1; int 0x80; pop rbx; ret
+    memory.write(
+        b"\x53\xb8" + number.to_bytes(4, "little") + b"\xbb\xff\xff\xff\xff\xb9\xff\xff\xff\xff"
+        b"\xba\xff\xff\xff\xff\xcd\x80\x5b\xc3"
+    )
+    code = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(memory)))
+    returned = int(code())
+    return "ok" if returned >= 0 else errno.errorcode[-returned]
 
 
 def sockets() -> dict[str, str]:
@@ -184,8 +202,8 @@ def process() -> dict[str, Any]:
 TOPICS: dict[str, Callable[[], Any]] = {
     function.__name__: function
     for function in (
-        status, limits, mounts, namespaces, descriptors, environment, calls, sockets, writable, devices, nodes,
-        masked, process,
+        status, limits, mounts, namespaces, descriptors, environment, calls, by_interrupt, sockets, writable,
+        devices, nodes, masked, process,
     )
 }  # fmt: skip
 
