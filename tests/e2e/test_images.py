@@ -94,3 +94,32 @@ def test_other_programs_take_what_leaves(composer: Composer, tmp_path: Path) -> 
         composer.run("image", "pull", f"{address}/back:1")
         assert composer.run("image", "inspect", "-f", "{{.Id}}", f"{address}/back:1").stdout == image
     assert composer.run("system", "fsck").stdout == "No problems found.\n"
+
+
+@pytest.mark.parametrize("moment", ["downloading", "unpacking"])
+def test_a_pull_survives_the_engine(composer: Composer, faulty: FaultyRegistry, moment: str) -> None:
+    """Killed without warning, it leaves nothing in the way, and nothing behind that another pull does not use."""
+    small, big = layer(1, 30_000), layer(2, 48 << 20)
+    faulty.add_image("app", "1", [small, big])
+    layers, ingest = composer.paths.images / "layers", composer.paths.images / "ingest"
+    if moment == "downloading":
+        faulty.faults.append(Fault(digest_of(big), "GET", pause=0.005))
+    process = composer.start("image", "pull", f"{faulty.address}/app:1")
+
+    def has_come() -> bool:
+        if moment == "downloading":
+            return any(part.stat().st_size > 5 << 20 for part in ingest.glob("sha256-*"))
+        return any(path.stat().st_size for path in layers.glob(".tmp-*/diff/file2"))
+
+    wait_for(has_come, moment)
+    composer.kill("composer-core")
+    process.communicate(timeout=30)
+    assert process.returncode != 0
+    faulty.seen.clear()
+    composer.run("image", "pull", f"{faulty.address}/app:1")
+    assert faulty.count("GET", digest_of(small)) == 0
+    again = [request.headers.get("Range", "") for request in faulty.seen if digest_of(big) in request.path]
+    assert again == [] if moment == "unpacking" else again[0].startswith("bytes=")
+    assert composer.run("system", "fsck").stdout == "No problems found.\n"
+    wait_for(lambda: not list(layers.glob(".tmp-*")), "what was interrupted to be removed")
+    assert list(ingest.iterdir()) == []
