@@ -39,6 +39,8 @@ def test_a_second_up_changes_nothing(composer: Composer, project: Project) -> No
     second = composer.run("up", "-d", cwd=directory)
     assert ids(composer) == before
     assert f"Container {project.name}-one-1  Running" in second.stderr
+    composer.run("up", "--wait", cwd=directory)
+    assert ids(composer) == before
     times = []
     for _ in range(5):
         started = time.monotonic()
