@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from composer.cli.session import Session
 
 INTERRUPTED = 130
+QUIET_STEPS = frozenset({"Starting", "Started", "Running"})
+"""What is not worth a line between those of the logs."""
 
 
 class _Interrupts:
@@ -33,7 +35,8 @@ class _Interrupts:
         self.printer.end_line()
         if self.count == 1:
             self.session.write_status("Gracefully Stopping... press Ctrl+C again to force\n")
-            self._fork("stop", {"timeout": self.body.get("timeout")} if "timeout" in self.body else {})
+            more = {"timeout": self.body["timeout"]} if "timeout" in self.body else {}
+            self._fork("stop", more | {"interrupts": True})
         elif self.count == 2:
             self._fork("kill", {})
 
@@ -91,7 +94,9 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
             elif kind == "exit":
                 printer.exit(event)
             elif kind == "step":
-                renderer.step(event)
+                if not is_following or event["status"] not in QUIET_STEPS:
+                    printer.end_line()
+                    renderer.step(event)
             elif kind == "warning":
                 if not session.ignores(event["message"]):
                     renderer.warning(event["message"])

@@ -76,10 +76,11 @@ class DownRequest(ProjectRequest, frozen=True):
 
 
 class StopRequest(ProjectRequest, frozen=True):
-    """``stop`` and ``restart``."""
+    """``stop`` and ``restart``. ``interrupts``: this is Ctrl-C of an attached ``up``, which goes no further."""
 
     timeout: float | None = None
     no_deps: bool = False
+    interrupts: bool = False
 
 
 class StartRequest(ProjectRequest, frozen=True):

@@ -7,7 +7,7 @@ import time
 from datetime import datetime
 
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer
+from tests.e2e.engine import Composer, wait_for
 
 
 def moment(text: str) -> float:
@@ -167,3 +167,46 @@ def test_wide_and_deep(composer: Composer, project: Project) -> None:
     for earlier, later in itertools.pairwise(times):
         assert max(earlier) <= min(later)
     composer.run("down", cwd=directory)
+
+
+def test_an_attached_up_shows_logs_while_it_waits_and_one_shots_do_not_abort_it(
+    composer: Composer, project: Project
+) -> None:
+    directory = project.write("""
+services:
+  db:
+    image: composer.local/host
+    command: [sh, -c, "echo starting; sleep 0.5; touch /ready; echo up; exec sleep 1000"]
+    healthcheck: {test: test -f /ready, interval: 100ms, retries: 100}
+  migrate:
+    image: composer.local/host
+    command: [sh, -c, "echo migrated"]
+    depends_on: {db: {condition: service_healthy}}
+  test:
+    image: composer.local/host
+    command: [sh, -c, "echo tested; exit 3"]
+    depends_on: {migrate: {condition: service_completed_successfully}}
+""")
+    done = composer.run("up", "--abort-on-container-exit", cwd=directory, status=3)
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("Attaching to db-1, migrate-1, test-1")
+    shown = [" ".join(line.split()) for line in lines[1:]]
+    assert (
+        shown.index("db-1 | starting") < shown.index("migrate-1 | migrated") < shown.index("test-1 | tested")
+    )
+    assert "test-1 exited with code 3" in shown
+
+
+def test_down_ends_an_up_that_waits(composer: Composer, project: Project) -> None:
+    directory = project.write("""
+services:
+  db: {image: composer.local/host, command: sleep 1000, healthcheck: {test: "false", interval: 1m}}
+  web: {image: composer.local/host, command: sleep 1000, depends_on: {db: {condition: service_healthy}}}
+""")
+    up = composer.start("up", "-d", cwd=directory)
+    wait_for(lambda: "db" in composer.run("ps", "--services", cwd=directory).stdout, "db to run")
+    composer.run("down", "-t", "0", cwd=directory)
+    _, errors = up.communicate(timeout=10)
+    assert up.returncode == 1
+    assert "up was ended by `composer down`" in errors
+    assert composer.run("ps", "-aq", cwd=directory).stdout == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
 import trio
 
@@ -48,6 +48,16 @@ def exit_event(container: Container, status: Status) -> ExitEvent:
     )
 
 
+class Starting:
+    """The starting of containers that goes on while their logs are shown."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.is_over = trio.Event()
+        self.of: dict[str, trio.Event] = {}
+        """By container id: that it has been started, or was running."""
+
+
 class Attached:
     """The part of ``up`` that stays. ``exit_status`` is what the command ends with."""
 
@@ -58,6 +68,8 @@ class Attached:
         project: Sequence[Container],
         request: UpRequest,
         emit: Emit,
+        awaited: Collection[str],
+        starting: Starting,
     ) -> None:
         self.parts = parts
         self.containers = containers
@@ -65,6 +77,9 @@ class Attached:
         """All containers of the project that this ``up`` was about: those that an abort stops."""
         self.request = request
         self.emit = emit
+        self.awaited = awaited
+        """Services whose completion others wait for: when they succeed, that is no reason to abort."""
+        self.starting = starting
         self.exit_status = 0
         self._is_aborting = False
         self._nursery: trio.Nursery | None = None
@@ -77,7 +92,7 @@ class Attached:
             or self.request.exit_code_from
         )
 
-    async def run(self, since: int) -> int:
+    async def run(self, since: int) -> None:
         """Show everything written and every exit after ``since`` (ns), in order, until all has ended."""
         shown = [c for c in self.containers if c.config.log.driver != "none"]
         await self.emit(
@@ -94,10 +109,26 @@ class Attached:
                     nursery.start_soon(self._watch, container, since)
             sources = [Source(c, functools.partial(self._lines, c, since)) for c in shown]
             nursery.start_soon(merge, sources, self._deliver)
-        return self.exit_status
 
-    def _lines(self, container: Container, since: int) -> AsyncIterator[Item | None]:
-        return self.parts.logs.read_marked(container, follow=True, since=since, exits_since=since)
+    async def _lines(self, container: Container, since: int) -> AsyncIterator[Item | None]:
+        yield None  # there is nothing to wait for from one that has not been started
+        if not await self._is_started(container):
+            return
+        async for item in self.parts.logs.read_marked(container, follow=True, since=since, exits_since=since):
+            yield item
+
+    async def _is_started(self, container: Container) -> bool:
+        """Wait until this ``up`` has started a container, or will not."""
+        started = self.starting.of[container.id]
+        async with trio.open_nursery() as nursery:
+
+            async def until(event: trio.Event) -> None:
+                await event.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(until, started)
+            nursery.start_soon(until, self.starting.is_over)
+        return started.is_set()
 
     async def _deliver(self, container: Container, item: Item) -> None:
         if isinstance(item, Exit):
@@ -107,6 +138,8 @@ class Attached:
 
     async def _watch(self, container: Container, seen: int) -> None:
         """Tell each exit of a container whose log is not shown, until it has ended for good."""
+        if not await self._is_started(container):
+            return
         async for status in container.status.values():
             if not status.is_alive and status.finished_at > seen:
                 seen = status.finished_at
@@ -121,7 +154,8 @@ class Attached:
         if restarting or not self._aborts:
             return
         is_chosen = self.request.exit_code_from == service_of(container)
-        if self.request.abort_on_container_failure and not status.exit_code and not is_chosen:
+        is_expected = self.request.abort_on_container_failure or service_of(container) in self.awaited
+        if is_expected and not status.exit_code and not is_chosen:
             return
         if is_chosen:
             self.exit_status = status.exit_code
@@ -136,6 +170,7 @@ class Attached:
     async def _abort(self, cause: Container) -> None:
         """Stop all the others, as ``--abort-on-container-exit`` asks."""
         await self.emit(AbortingEvent(container=cause.name))
+        self.starting.scope.cancel()
         async with trio.open_nursery() as nursery:
             for container in self.project:
                 if container is not cause:

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import trio
+
 from composer.compose.model import Project
 from composer.engine.containers import Container
 from composer.engine.logs import Exit, Item, Source, merge
 from composer.engine.projects import operations
-from composer.engine.projects.attached import Attached, exit_event, log_event
+from composer.engine.projects.attached import Attached, Starting, exit_event, log_event
 from composer.engine.projects.down import take_down
 from composer.engine.projects.listing import container_summary, project_summaries
 from composer.engine.projects.observe import observe
@@ -21,8 +23,9 @@ from composer.engine.projects.pulling import ensure_images, pull_all
 from composer.engine.projects.readiness import wait_ready
 from composer.engine.projects.sources import ProjectLoader
 from composer.engine.projects.steps import Emit, tell
-from composer.engine.projects.turns import Turns
+from composer.engine.projects.turns import Preempted, Turns
 from composer.engine.projects.up import Up
+from composer.engine.projects.waits import unwrap
 from composer.engine.requests import (
     DownRequest,
     KillRequest,
@@ -126,28 +129,58 @@ class Projects:
     async def up(self, request: UpRequest, emit: Emit) -> ResultEvent:
         begun = time.time_ns()
         project = self._load(request.project, request.services)
-        async with self.turns.take(project.name, "up" if request.start else "create", emit):
-            plan = self._plan(project, request)
-            if request.exit_code_from and request.exit_code_from not in plan.services:
-                raise NotFound(f"no such service: {request.exit_code_from}")
-            if await ensure_images(self.parts, plan.images, request, emit):
-                plan = self._plan(project, request)  # what was pulled may change what has to be done
-            up = Up(self.parts, plan, request, emit)
-            if request.attach:
-                attached = await self._apply_attached(up, request, project, emit)
-            else:
-                await up.apply()
-        # Waiting and showing logs keeps nobody from another command.
-        if request.attach:
-            return ResultEvent(exit_status=await attached.run(begun))
+        starting = Starting()
+        attached: Attached | None = None
+
+        async def follow(up: Up) -> None:
+            """Show logs from the moment that all containers stand."""
+            nonlocal attached
+            await up.all_created.wait()
+            attached = self._attach(up, request, project, emit, starting)
+            await attached.run(begun)
+
+        async def work() -> Up:
+            async with self.turns.take(project.name, "up" if request.start else "create", emit):
+                up = await self._prepare(project, request, emit)
+                if request.attach:
+                    nursery.start_soon(follow, up)
+                with starting.scope:
+                    await up.apply()
+                return up
+
+        try:
+            async with trio.open_nursery() as nursery:
+                try:
+                    up = await work()
+                except Preempted:
+                    if attached is None:
+                        raise
+                    # Somebody stops what is shown; the rest of it is of interest.
+                finally:
+                    starting.is_over.set()
+        except BaseExceptionGroup as group:
+            raise unwrap(group) from None
+        if attached is not None:
+            return ResultEvent(exit_status=attached.exit_status)
         if request.wait and request.start:
+            # This keeps nobody from another command.
             services = request.services or up.plan.services
             chosen = [container for replica, container in up.containers if replica.service in services]
             await wait_ready(chosen, request.wait_timeout, emit, self.parts.logs)
         return ResultEvent()
 
-    async def _apply_attached(self, up: Up, request: UpRequest, project: Project, emit: Emit) -> Attached:
-        await up.apply()
+    async def _prepare(self, project: Project, request: UpRequest, emit: Emit) -> Up:
+        """Decide what is to be done, with the images that it takes."""
+        plan = self._plan(project, request)
+        if request.exit_code_from and request.exit_code_from not in plan.services:
+            raise NotFound(f"no such service: {request.exit_code_from}")
+        if await ensure_images(self.parts, plan.images, request, emit):
+            plan = self._plan(project, request)  # what was pulled may change what has to be done
+        return Up(self.parts, plan, request, emit)
+
+    def _attach(
+        self, up: Up, request: UpRequest, project: Project, emit: Emit, starting: Starting
+    ) -> Attached:
         chosen = set(request.attach_services or request.services or up.plan.services)
         if request.attach_dependencies:
             chosen = set(up.plan.services)
@@ -157,7 +190,14 @@ class Projects:
         shown = sorted(
             (c for c in everyone if service_of(c) in chosen), key=lambda c: (service_of(c), number_of(c))
         )
-        return Attached(self.parts, shown, everyone, request, emit)
+        awaited = {
+            need.service
+            for needs in dependencies_of(project).values()
+            for need in needs
+            if need.condition == "service_completed_successfully"
+        }
+        starting.of = up.starts
+        return Attached(self.parts, shown, everyone, request, emit, awaited, starting)
 
     def _plan(self, project: Project, request: UpRequest) -> Plan:
         observed = observe(project.name, images_of(project), self.parts)
@@ -231,7 +271,7 @@ class Projects:
 
     async def stop(self, request: StopRequest, emit: Emit) -> ResultEvent:
         known = self._know(request.project, request.services)
-        async with self.turns.take(known.name, "stop", emit):
+        async with self.turns.take(known.name, "stop", emit, preempts=request.interrupts):
             chosen = self._chosen(known, request.services)
             await operations.stop(self.parts, chosen, known.dependencies, request.timeout, emit)
         return ResultEvent()
@@ -290,11 +330,11 @@ class Projects:
         if request.policy == "missing":
             wanted = [i for i in wanted if self.parts.images.resolve(i.reference) is None]
         if not request.ignore_pull_failures:
-            await pull_all(self.parts, wanted, emit, is_quiet=request.quiet)
+            await pull_all(self.parts, wanted, emit, is_quiet=request.quiet, env=request.project.env)
             return ResultEvent()
         for image in wanted:
             try:
-                await pull_all(self.parts, [image], emit, is_quiet=request.quiet)
+                await pull_all(self.parts, [image], emit, is_quiet=request.quiet, env=request.project.env)
             except ComposerError as error:
                 await tell(emit, "Image", image.reference, "Warning", error.message)
         return ResultEvent()

@@ -1,4 +1,4 @@
-"""One command at a time for a project; who waits is told for whom, and ``down`` does not wait for what it undoes."""
+"""One command at a time for a project; who waits is told for whom, and nobody waits for what he undoes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from runtime.errors import ComposerError
 
 PATIENCE = 1.0
 """Seconds after which somebody who waits is told."""
+
+
+class Preempted(ComposerError):
+    """Another command has ended this one, because it undoes what this one does."""
 
 
 @dataclass
@@ -44,7 +48,7 @@ class Turns:
     ) -> AsyncIterator[None]:
         """Be alone with ``project``. ``preempts``: other commands, at work or waiting, are ended first.
 
-        Raises ComposerError when another command preempts this one."""
+        Raises Preempted when another command does so with this one."""
         line = self._lines.setdefault(project, _Line())
         if preempts:
             for other in line.turns:
@@ -69,7 +73,7 @@ class Turns:
             if not line.turns:
                 del self._lines[project]
         if turn.scope.cancelled_caught:
-            raise ComposerError(f"{verb} was ended by `composer {turn.ended_by}` of the same project")
+            raise Preempted(f"{verb} was ended by `composer {turn.ended_by}` of the same project")
 
     @staticmethod
     async def _tell(line: _Line, turn: _Turn, emit: Emit) -> None:

@@ -56,11 +56,18 @@ class Up:
         for replica in self.replicas:
             self.by_service.setdefault(replica.plan.service, []).append(replica)
         self._told_waiting: set[str] = set()
+        self.all_created = trio.Event()
+        """Every container stands, whether it has been started or not."""
 
     @property
     def containers(self) -> list[tuple[ReplicaPlan, Container]]:
         """What stands, after :meth:`apply`."""
         return [(r.plan, r.container) for r in self.replicas if r.container is not None]
+
+    @property
+    def starts(self) -> dict[str, trio.Event]:
+        """By container id: set when it has been started, or runs already."""
+        return {r.container.id: r.started for r in self.replicas if r.container is not None}
 
     async def apply(self) -> None:
         """Make it so. Raises the first error; what was done by then stays, for people to look at."""
@@ -69,6 +76,7 @@ class Up:
         await self.ensure_surroundings()
         for group in self.plan.stop_first:
             await side_by_side([functools.partial(self._stop_first, replica) for replica in group])
+        self._note_created()
         try:
             async with trio.open_nursery() as nursery:
                 for removal in (r for r in self.plan.replicas if isinstance(r.action, Remove)):
@@ -194,6 +202,11 @@ class Up:
             case _:
                 raise AssertionError(action)
         replica.created.set()
+        self._note_created()
+
+    def _note_created(self) -> None:
+        if all(replica.created.is_set() for replica in self.replicas):
+            self.all_created.set()
 
     async def _recreate(self, replica: _Replica, action: Recreate) -> Container:
         name = replica.plan.name
