@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import posixpath
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ def host_facts(tag: str) -> HostFacts:
         cgroup_controllers=cgroups.controllers(),
         cgroup_parent=cgroups.base_of(tag),
         devices=devices.all_nodes(),
+        thermal_throttles=tuple(sorted(glob.glob("/sys/devices/system/cpu/cpu*/thermal_throttle"))),
     )
 
 

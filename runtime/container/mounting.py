@@ -46,7 +46,7 @@ MASKED = (
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 )
-"""Docker's (moby oci/defaults.go)."""
+"""Docker's (moby oci/defaults.go); besides these each processor's thermal_throttle, a clock for side channels."""
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 DeviceNode = tuple[str, str, int, int, int, int, int]
@@ -85,6 +85,7 @@ class MountSources:
     cgroup_version: int = 2
     cgroup_controllers: tuple[str, ...] = ()
     cgroup_path: str = ""
+    masked: tuple[str, ...] = MASKED
 
 
 def plan_mounts(
@@ -116,7 +117,7 @@ def plan_mounts(
         operations.append(Sysctls(values=own))
     if masks_system_paths:
         operations.append(ReadOnly(paths=READ_ONLY))
-        operations.append(Mask(paths=MASKED))
+        operations.append(Mask(paths=sources.masked))
     if config.read_only:
         operations.append(ReadOnlyRoot())
     return tuple(operations)
@@ -203,7 +204,16 @@ def cgroup_mounts(
             )
             return [(base, kind)]
         return [
-            (base, Bind(source=base, target=base, read_only=not config.privileged, read_only_recursive=True))
+            (
+                base,
+                Bind(
+                    source=base,
+                    target=base,
+                    read_only=not config.privileged,
+                    read_only_recursive=True,
+                    attributes=usual,
+                ),
+            )
         ]
     result: list[tuple[str, AnyOperation]] = [
         (
@@ -215,9 +225,14 @@ def cgroup_mounts(
     for controller in sources.cgroup_controllers:
         target = f"{base}/{controller}"
         source = f"{base}/{controller}/{sources.cgroup_path}"
-        result.append(
-            (target, Bind(source=source, target=target, read_only=not config.privileged, recursive=False))
+        bind = Bind(
+            source=source,
+            target=target,
+            read_only=not config.privileged,
+            attributes=usual,
+            recursive=False,
         )
+        result.append((target, bind))
         if "," in controller:
             links += [(f"{base}/{name}", controller) for name in controller.split(",")]
     if links:

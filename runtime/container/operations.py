@@ -53,6 +53,8 @@ class Bind(Operation, frozen=True, kw_only=True, tag="bind"):
     read_only: bool = False
     recursive: bool = True
     read_only_recursive: bool = False
+    attributes: tuple[str, ...] = ()
+    """``nosuid``, ``nodev``, ``noexec``; beyond those that the source has already."""
     propagation: str = "rprivate"
     create: bool = False
     """Make ``source`` (a directory) on the host when it is not there."""

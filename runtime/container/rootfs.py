@@ -159,10 +159,13 @@ class Root:
         if operation.get("create"):
             os.makedirs(source, exist_ok=True)
         tree = self._source_tree(source, operation.get("subpath", ""), operation.get("recursive", True))
+        attributes = mounts.attribute_flags(operation.get("attributes", ()))
+        if operation.get("read_only"):
+            attributes |= syscalls.MOUNT_ATTR_RDONLY
         self._attach(
             tree,
             target,
-            attributes=syscalls.MOUNT_ATTR_RDONLY if operation.get("read_only") else 0,
+            attributes=attributes,
             recursive=operation.get("read_only_recursive", False) or not operation.get("recursive", True),
             propagation=operation.get("propagation", "rprivate"),
         )

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from runtime.container.config import ContainerConfig, ImageConfig, LogConfig
-from runtime.container.mounting import MountSources, plan_mounts
+from runtime.container.mounting import MASKED, MountSources, plan_mounts
 from runtime.container.operations import AnyOperation
 from runtime.errors import InvalidArgument
 from runtime.kernel import capabilities, cgroups, device_filter, rlimits, seccomp
@@ -119,6 +119,8 @@ class HostFacts:
     """Where containers' cgroups are, without the leading slash."""
     devices: tuple[tuple[str, str, int, int, int, int, int], ...] = ()
     """All device nodes of the host, for privileged containers."""
+    thermal_throttles: tuple[str, ...] = ()
+    """/sys/devices/system/cpu/cpu*/thermal_throttle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,7 @@ def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
                     config.resources, host.cgroup_version, host.cgroup_controllers
                 ),
                 cgroup_path=f"{cgroup_parent(config, host)}/{inputs.id}",
+                masked=(*MASKED, *host.thermal_throttles),
             ),
             hostname=hostname_of(inputs) if namespaces.uts == "new" else "",
             has_own_ipc=namespaces.ipc == "new",
