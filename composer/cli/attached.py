@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from composer.cli.session import Session
 
 INTERRUPTED = 130
+SIGNALS = (2, 15)
+"""SIGINT and SIGTERM (signal(7)): both stop what is shown."""
 QUIET_STEPS = frozenset({"Starting", "Started", "Running"})
 """What is not worth a line between those of the logs."""
 
 
 class _Interrupts:
-    """Counts Ctrl-C: the first stops the project in a process of its own, the second kills it."""
+    """Counts Ctrl-C: the first stops the project in a process of its own, the second kills it.
+
+    SIGTERM stops it, too, but never kills: ``timeout`` and others send it twice at once, to the process and its group.
+    """
 
     def __init__(self, session: Session, body: dict[str, Any], printer: LogPrinter) -> None:
         self.session = session
@@ -31,6 +36,10 @@ class _Interrupts:
         self._stopping = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        import signal
+
+        if number == signal.SIGTERM and self.count:
+            return
         self.count += 1
         self.printer.end_line()
         if self.count == 1:
@@ -50,7 +59,8 @@ class _Interrupts:
             return
         status = 1
         try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for ignored in SIGNALS:
+                signal.signal(ignored, signal.SIG_IGN)
             self.session.forget_connection()
             body = {"project": self.body["project"], "services": self.body["services"], **more}
             status = self.session.perform(verb, body, live=False)
@@ -107,7 +117,8 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
                 for name in names:
                     printer.register(name)
                 session.write(f"Attaching to {', '.join(names)}\n")
-                signal.signal(signal.SIGINT, interrupts)
+                for number in SIGNALS:
+                    signal.signal(number, interrupts)
                 is_following = True
             elif kind == "aborting":
                 printer.end_line()
@@ -125,6 +136,7 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
         return INTERRUPTED
     finally:
         renderer.close()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
     interrupts.wait()
     return INTERRUPTED if interrupts.count else 1

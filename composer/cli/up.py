@@ -60,7 +60,7 @@ def scales(words: list[str]) -> dict[str, int]:
     for word in words:
         service, equals, number = word.partition("=")
         if not equals or not service or not number.isdecimal():
-            raise UsageError(f"invalid scale specifier: {word}", hint="for instance web=3")
+            raise UsageError(f'invalid --scale option "{word}". Should be SERVICE=NUM')
         found[service] = int(number)
     return found
 
@@ -68,7 +68,7 @@ def scales(words: list[str]) -> dict[str, int]:
 def _request(arguments: Arguments) -> dict[str, Any]:
     pull = arguments.text("pull")
     if pull and pull not in PULL:
-        raise UsageError(f'unsupported --pull value "{pull}"', hint="always, missing, never, build or policy")
+        raise UsageError(f'invalid --pull option "{pull}"', hint="always, missing, never, build or policy")
     if arguments.is_on("build") and arguments.is_on("no-build"):
         raise UsageError("--build and --no-build are incompatible")
     if arguments.is_on("force-recreate") and arguments.is_on("no-recreate"):
@@ -100,7 +100,11 @@ def _request(arguments: Arguments) -> dict[str, Any]:
 
 def _check(arguments: Arguments, attached: bool) -> None:
     """What Docker Compose refuses together."""
-    aborts = arguments.is_on("abort-on-container-exit") or bool(arguments.text("exit-code-from"))
+    aborts = (
+        arguments.is_on("abort-on-container-exit")
+        or arguments.is_on("abort-on-container-failure")
+        or arguments.has("exit-code-from")
+    )
     stays = aborts or arguments.list("attach") or arguments.is_on("attach-dependencies")
     if stays and not attached:
         name = "--detach" if arguments.is_on("detach") else "--wait"
@@ -109,7 +113,7 @@ def _check(arguments: Arguments, attached: bool) -> None:
             "--attach-dependencies or --exit-code-from"
         )
     if arguments.is_on("abort-on-container-exit") and arguments.is_on("abort-on-container-failure"):
-        raise UsageError("--abort-on-container-exit and --abort-on-container-failure are incompatible")
+        raise UsageError("--abort-on-container-failure cannot be combined with --abort-on-container-exit")
     if arguments.is_on("always-recreate-deps") and arguments.is_on("no-recreate"):
         raise UsageError("--always-recreate-deps and --no-recreate are incompatible")
     if arguments.is_on("watch"):

@@ -152,7 +152,10 @@ class _Progress:
         if self._options.no_recreate:
             return "never"
         is_selected = name in self._desired.selected
-        is_forced = self._options.force_recreate if is_selected else self._options.always_recreate_deps
+        # A volume is only ever renewed with its container: Docker Compose takes -V as --force-recreate.
+        is_forced = self._options.force_recreate or self._options.renew_anon_volumes
+        if not is_selected:
+            is_forced = self._options.always_recreate_deps
         return "force" if is_forced else "diverged"
 
     def _learn(self, name: str, plans: Sequence[ReplicaPlan]) -> None:

@@ -22,8 +22,8 @@ async def wait_ready(
     containers: Sequence[Container], timeout: float, emit: Emit, logs: ContainerLogs
 ) -> None:
     """Return when all ``containers`` are ready. Raises ComposerError as soon as one never will be, with the reason and
-    the end of its log, or when ``timeout`` seconds (0: no limit) are over."""
-    with trio.move_on_after(timeout or float("inf")) as scope:
+    the end of its log, or when ``timeout`` seconds (0 or less: no limit) are over."""
+    with trio.move_on_after(timeout if timeout > 0 else float("inf")) as scope:
         try:
             async with trio.open_nursery() as nursery:
                 for container in containers:

@@ -154,6 +154,7 @@ def test_recreate_flags(options: dict[str, Any], expected: dict[str, str]) -> No
     ("options", "expected"),
     [
         ({"force_recreate": True}, ["shop-web-1"]),
+        ({"renew_anon_volumes": True}, ["shop-web-1"]),
         ({"always_recreate_deps": True}, ["shop-db-1"]),
         ({"force_recreate": True, "always_recreate_deps": True}, ["shop-db-1", "shop-web-1"]),
     ],
