@@ -187,6 +187,8 @@ services:
     command: [sh, -c, "echo tested; exit 3"]
     depends_on: {migrate: {condition: service_completed_successfully}}
 """)
+    refused = composer.run("up", "--attach", "test", "db", cwd=directory, status=1)
+    assert refused.stderr == "cannot attach to services not included in up: test\n"
     done = composer.run("up", "--abort-on-container-exit", cwd=directory, status=3)
     lines = done.stdout.splitlines()
     assert lines[0].startswith("Attaching to db-1, migrate-1, test-1")

@@ -45,7 +45,7 @@ from composer.plan import labels
 from composer.plan.graph import CONDITIONS, Condition, Dependencies, Dependency, restarted_with
 from composer.plan.plan import DownOptions, UpOptions, dependencies_of, images_of, plan_down, plan_up
 from composer.plan.steps import Keep, Plan
-from runtime.errors import ComposerError, NotFound
+from runtime.errors import ComposerError, InvalidArgument, NotFound
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,8 @@ class Projects:
         plan = self._plan(project, request)
         if request.exit_code_from and request.exit_code_from not in plan.services:
             raise NotFound(f"no such service: {request.exit_code_from}")
+        if absent := [name for name in request.attach_services if name not in plan.services]:
+            raise InvalidArgument(f"cannot attach to services not included in up: {', '.join(absent)}")
         if await ensure_images(self.parts, plan.images, request, emit):
             plan = self._plan(project, request)  # what was pulled may change what has to be done
         return Up(self.parts, plan, request, emit)
