@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from composer.compose.decoding import decode
+from composer.compose.key_order import in_order
 from composer.compose.durations import format_duration
 from composer.compose.quantities import Duration, Size
 
@@ -69,16 +70,16 @@ def arrange(values: dict[str, Any], services: Iterable[str], *, is_json: bool) -
     made: dict[str, Any] = {}
     if values.get("name"):
         made["name"] = str(values["name"])
-    made["services"] = {name: _shown(_SERVICE, active[name], is_json) for name in sorted(active)}
+    made["services"] = {name: _shown(_SERVICE, active[name], is_json) for name in _sorted(active, is_json)}
     for kind, form in _SECTIONS.items():
         section = values.get(kind) or {}
         found = {}
-        for key in sorted(section):
+        for key in _sorted(section, is_json):
             if key in used[kind]:
                 found[str(key)] = _shown(form, section[key] or {}, is_json)
         if found and not (kind == "models" and is_json):
             made[kind] = found
-    made.update((str(k), _plain(values[k])) for k in sorted(values) if k.startswith("x-"))
+    made.update((str(k), _plain(values[k], is_json)) for k in _sorted(values, is_json) if k.startswith("x-"))
     if is_json:
         top = sorted(made, key=lambda k: (k.startswith("x-"), k))
         return {key: _nulls(made[key]) if key.startswith("x-") else made[key] for key in top}
@@ -113,10 +114,10 @@ def used_resources(services: dict[str, dict[str, Any]]) -> dict[str, set[str]]:
 def _shown(form: Form, values: Any, is_json: bool) -> Any:
     """``values`` as ``form`` prints them."""
     if not isinstance(values, dict):
-        return _plain(values)
+        return _plain(values, is_json)
     if form.each is not None:
         each = form.each
-        return {str(k): _shown(each, values[k], is_json) for k in sorted(values)}
+        return {str(k): _shown(each, values[k], is_json) for k in _sorted(values, is_json)}
     made: dict[str, Any] = {}
     for key in form.order:
         value = values.get(key)
@@ -129,7 +130,7 @@ def _shown(form: Form, values: Any, is_json: bool) -> Any:
         if key in form.convert:
             shown = form.convert[key](value)
         elif inner is None:
-            shown = _plain(value)
+            shown = _plain(value, is_json)
         elif isinstance(value, list):
             shown = [_shown(inner, item, is_json) for item in value]
         else:
@@ -138,11 +139,18 @@ def _shown(form: Form, values: Any, is_json: bool) -> Any:
                 continue
         made[name] = shown
     if not is_json:
-        made.update((str(k), _plain(values[k])) for k in sorted(values) if k.startswith("x-"))
+        made.update(
+            (str(k), _plain(values[k], is_json)) for k in _sorted(values, is_json) if k.startswith("x-")
+        )
     return made
 
 
-def _plain(value: Any) -> Any:
+def _sorted(keys: Iterable[Any], is_json: bool) -> list[Any]:
+    """Keys in the order of the format: by code points in JSON, in YAML as :mod:`composer.compose.key_order` has it."""
+    return sorted(keys) if is_json else in_order(keys)
+
+
+def _plain(value: Any, is_json: bool = False) -> Any:
     """Units as text, mappings sorted, plain types."""
     if isinstance(value, bool) or value is None:
         return value
@@ -157,9 +165,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < 1e6 else float(value)
     if isinstance(value, dict):
-        return {str(k): _plain(value[k]) for k in sorted(value)}
+        return {str(k): _plain(value[k], is_json) for k in _sorted(value, is_json)}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, is_json) for item in value]
     return value
 
 
