@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +18,8 @@ from runtime.image.proxies import EnvironmentTransport
 from runtime.image.responses import Unreachable
 
 _CERTIFICATES = (Path("/etc/composer/certs.d"), Path("/etc/docker/certs.d"))
+_AUTHORITIES_KEPT = 600.0
+"""Seconds after which the system's authorities are read again."""
 _USER_AGENT = "composer/0.1"
 
 
@@ -56,13 +60,11 @@ def certificate_directories(host: str, env: Mapping[str, str]) -> list[Path]:
 def tls_context(host: str, *, verify: bool, env: Mapping[str, str]) -> ssl.SSLContext:
     """Trusts the system's authorities, those of certifi, and the ones configured for the host; has the client
     certificates that are configured for it. Raises ComposerError naming a file that is no use."""
-    context = ssl.create_default_context()
-    if verify:
-        context.load_verify_locations(certifi.where())
-    else:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    for directory in certificate_directories(host, env):
+    directories = certificate_directories(host, env)
+    if not directories:
+        return _common_context(verify, int(time.monotonic() / _AUTHORITIES_KEPT))
+    context = _new_context(verify)
+    for directory in directories:
         for path in sorted(directory.iterdir()):
             try:
                 if path.suffix == ".crt":
@@ -74,6 +76,22 @@ def tls_context(host: str, *, verify: bool, env: Mapping[str, str]) -> ssl.SSLCo
                     f"the certificate {path} cannot be used: {error.strerror or error}"
                 ) from None
     return context
+
+
+def _new_context(verify: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if verify:
+        context.load_verify_locations(certifi.where())
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@lru_cache(maxsize=2)
+def _common_context(verify: bool, age: int) -> ssl.SSLContext:
+    """For all hosts that have nothing of their own: reading all authorities takes longer than a small pull."""
+    return _new_context(verify)
 
 
 def _key_of(certificate: Path) -> Path:
