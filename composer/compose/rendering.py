@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from composer.compose.decoding import decode
-from composer.compose.key_order import in_order
 from composer.compose.durations import format_duration
+from composer.compose.key_order import in_order
 from composer.compose.quantities import Duration, Size
 
 
