@@ -27,7 +27,7 @@ from runtime.container.config import Hook
 from runtime.container.shim_client import LaunchError, Shim
 from runtime.container.spec import LaunchSpec
 from runtime.container.status import ExitStatus
-from runtime.errors import ComposerError, Conflict
+from runtime.errors import ComposerError, Conflict, NotFound
 from runtime.kernel.cgroups import Cgroups
 from runtime.kernel.signals import can_receive, parse_signal
 from runtime.storage.paths import Paths
@@ -213,7 +213,12 @@ class Lifecycle:
                 if not self._may_retry(container):
                     break
         if container.config.auto_remove and not self.is_closing:
-            await self.remove(container.id, force=False, volumes=True)
+            try:
+                await self.remove(container.id, force=False, volumes=True)
+            except (NotFound, Conflict):
+                pass  # somebody else removed it, or started it again
+            except Exception:
+                log.exception("container %s: it could not be removed", container.name)
 
     def _may_retry(self, container: Container) -> bool:
         """A launch that failed counts as an exit: its policy decides (the status is already exited)."""

@@ -151,6 +151,17 @@ def test_orphans(composer: Composer, project: Project) -> None:
     composer.run("down", cwd=directory)
 
 
+def test_down_and_one_offs_that_go_by_themselves(composer: Composer, project: Project) -> None:
+    """Both remove the same containers at the same time; whoever comes second has nothing to complain of."""
+    directory = project.write(STACK)
+    for _ in range(4):
+        composer.run("run", "-d", "--rm", "--no-deps", "two", cwd=directory)
+    core = composer.processes("composer-core")
+    composer.run("down", "--remove-orphans", "-t", "0", cwd=directory)
+    wait_for(lambda: not composer.containers(), "all to be gone")
+    assert composer.processes("composer-core") == core
+
+
 def test_down_of_nothing(composer: Composer, project: Project) -> None:
     directory = project.write(STACK)
     done = composer.run("down", cwd=directory)

@@ -65,17 +65,16 @@ async def _remove(
     await stop_container(parts, container, request.timeout, emit)
     stopped(id)
     await tell(emit, "Container", container.name, "Removing")
-    await parts.lifecycle.remove(container.id, force=True, volumes=request.volumes)
+    with contextlib.suppress(NotFound):  # one with --rm may go by itself
+        await parts.lifecycle.remove(container.id, force=True, volumes=request.volumes)
     await tell(emit, "Container", container.name, "Removed")
 
 
 async def stop_container(parts: Parts, container: Container, timeout: float | None, emit: Emit) -> None:
     """Stop a container and tell; nothing to do and nothing to tell when it does not run."""
     await tell(emit, "Container", container.name, "Stopping")
-    try:
+    with contextlib.suppress(AlreadyStarted, NotFound):
         await parts.lifecycle.stop(container.id, timeout)
-    except AlreadyStarted:
-        pass
     await tell(emit, "Container", container.name, "Stopped")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import trio
@@ -14,7 +15,7 @@ from composer.engine.projects.steps import Emit, tell, warn
 from composer.engine.projects.waits import ConditionFailed, explain_failure, unwrap, wait_for_condition
 from composer.engine.requests import KillRequest, RemoveRequest, StopRequest
 from composer.plan.graph import Dependencies, Dependency, layers
-from runtime.errors import ComposerError, Conflict
+from runtime.errors import ComposerError, Conflict, NotFound
 
 
 async def side_by_side(tasks: Iterable[Callable[[], Awaitable[None]]]) -> None:
@@ -150,7 +151,8 @@ async def remove(parts: Parts, containers: Sequence[Container], request: RemoveR
         if request.stop and not container.state.is_settled:
             await stop_container(parts, container, None, emit)
         await tell(emit, "Container", container.name, "Removing")
-        await parts.lifecycle.remove(container.id, volumes=request.volumes)
+        with contextlib.suppress(NotFound):  # one with --rm may go by itself
+            await parts.lifecycle.remove(container.id, volumes=request.volumes)
         await tell(emit, "Container", container.name, "Removed")
 
     await side_by_side([_bind(one, c) for c in containers if request.stop or c.state.is_settled])
