@@ -17,7 +17,7 @@ from typing import Any
 
 from runtime.container import copyup
 from runtime.container.failure import step
-from runtime.kernel import mounts, syscalls
+from runtime.kernel import mounts, syscalls, sysctls
 
 Operation = dict[str, Any]
 
@@ -265,7 +265,7 @@ class Root:
 
     def _sysctls(self, operation: Operation) -> None:
         for key, value in operation["values"].items():
-            path = "sys/" + (key if "/" in key else key.replace(".", "/"))
+            path = "sys/" + sysctls.path_of(key)
             try:
                 fd = syscalls.openat2(
                     self.proc,

@@ -20,6 +20,7 @@ from runtime.container.mounting import MASKED, MountSources, plan_mounts
 from runtime.container.operations import AnyOperation
 from runtime.errors import InvalidArgument
 from runtime.kernel import capabilities, cgroups, device_filter, rlimits, seccomp
+from runtime.kernel.sysctls import check_sysctls
 from runtime.kernel.users import check_user
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -160,6 +161,7 @@ def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
     options = SecurityOptions.parse(config.security_opt)
     namespaces = choose_namespaces(inputs)
     confinement = confine(config, host, options)
+    check_sysctls(config.sysctls, has_own_net=namespaces.net == "new", has_own_ipc=namespaces.ipc != "host")
     return LaunchSpec(
         id=inputs.id,
         name=inputs.name,

@@ -24,6 +24,7 @@ from runtime.kernel.netlink.transport import (
     NetlinkError,
     NetlinkSocket,
 )
+from runtime.kernel.sysctls import path_of as sysctl_path
 
 if TYPE_CHECKING:
     from runtime.network.model import Endpoint, Network
@@ -311,11 +312,11 @@ def _interface(endpoint: SandboxEndpoint) -> list[Request]:
 def write_sysctls(proc: int, values: Mapping[str, str]) -> None:
     """Write sysctls of the caller's namespaces through the directory descriptor of a /proc.
 
-    A dot in a name separates, a slash stands for a dot (sysctl(8)). What the kernel was built without
-    (IPv6) is passed over when it only concerns IPv6; any other failure raises OSError naming the sysctl.
+    What the kernel was built without (IPv6) is passed over when it only concerns IPv6; any other failure raises
+    OSError naming the sysctl.
     """
     for key, value in values.items():
-        path = "sys/" + key.translate(_SWAP_DOT_AND_SLASH)
+        path = "sys/" + sysctl_path(key)
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=proc)
             try:
@@ -326,9 +327,6 @@ def write_sysctls(proc: int, values: Mapping[str, str]) -> None:
             if error.errno == errno.ENOENT and key.startswith("net.ipv6."):
                 continue
             raise OSError(error.errno, f"sysctl {key}={value}: {error.strerror}") from error
-
-
-_SWAP_DOT_AND_SLASH = {ord("."): "/", ord("/"): "."}
 
 
 def open_resolver() -> tuple[int, int]:
