@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from runtime.errors import ComposerError, Location
 
+LONGEST_EXCERPT = 160
+"""Characters of a file's line that are shown."""
+LONGEST_LINE = 2000
+"""Characters of a line of a message that are shown."""
+
 
 def describe(error: ComposerError) -> str:
     """The text for an error: where and what, the line of the file with a caret, what included it, and what to
@@ -14,7 +19,7 @@ def describe(error: ComposerError) -> str:
       did you mean web?
     """
     lines = []
-    message = error.message.rstrip("\n")
+    message = "\n".join(map(_shortened, error.message.rstrip("\n").split("\n")))
     if error.locations:
         first, *others = error.locations
         lines.append(_headline(first, message))
@@ -25,6 +30,10 @@ def describe(error: ComposerError) -> str:
     if error.hint:
         lines.extend(f"  {line}" for line in error.hint.splitlines())
     return "\n".join(lines)
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "…"
 
 
 def _headline(place: Location, message: str) -> str:
@@ -38,11 +47,17 @@ def _headline(place: Location, message: str) -> str:
 
 
 def _excerpt(place: Location) -> list[str]:
+    """The line with a caret; of a long line the part around it."""
     if not place.text:
         return []
     number = str(place.line)
-    text = place.text.replace("\t", " ")
+    text, column = place.text.replace("\t", " "), place.column
+    start = max(0, column - LONGEST_EXCERPT // 2) if len(text) > LONGEST_EXCERPT else 0
+    if start:
+        text, column = "…" + text[start:], column - start + 1
+    if len(text) > LONGEST_EXCERPT:
+        text = text[:LONGEST_EXCERPT] + "…"
     lines = [f"  {number} | {text}"]
     if place.column:
-        lines.append(f"  {' ' * len(number)} | {' ' * (place.column - 1)}^")
+        lines.append(f"  {' ' * len(number)} | {' ' * (column - 1)}^")
     return lines

@@ -12,6 +12,8 @@ _SIZE = re.compile(
 )
 _POWERS = {"b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _LARGEST = 2**63 - 1
+_LONGEST = 100
+"""Characters; more is no size that anybody wrote."""
 
 
 def parse_size(text: str) -> Size:
@@ -20,6 +22,8 @@ def parse_size(text: str) -> Size:
     >>> parse_size("1.5g")
     1610612736
     """
+    if len(text) > _LONGEST:
+        raise ValueError(f"invalid size {text[:_LONGEST]!r}…")
     if text.isascii() and text.isdigit():
         return _bounded(int(text), text)
     found = _SIZE.match(text)
