@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from composer.engine.attach import Attaching, Observation
-from composer.engine.containers import Containers
+from composer.engine.containers import Container, Containers
 from composer.engine.events import Events
 from composer.engine.execs import Execs
 from composer.engine.images import Images, image_users
@@ -91,7 +91,7 @@ class Engine:
                 await nursery.start(self.execs.run)
                 wanted = await self.recovery.run()
                 task_status.started()
-                nursery.start_soon(self.recovery.start_wanted, wanted)
+                nursery.start_soon(self._start_wanted, wanted)
                 nursery.start_soon(self._guard_firewall)
                 nursery.start_soon(self.images.sweep)
                 await trio.sleep_forever()
@@ -101,6 +101,11 @@ class Engine:
             self.recovery.leave()
         self.firewall.close()
         self.database.close()
+
+    async def _start_wanted(self, wanted: list[Container]) -> None:
+        """Containers go on, on images that are whole."""
+        await self.images.settle()
+        await self.recovery.start_wanted(wanted)
 
     async def _guard_firewall(self) -> None:
         """Put back what somebody else's flush has taken, as long as there is anything to guard."""

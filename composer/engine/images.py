@@ -164,6 +164,12 @@ class Images:
             elif (deleted := change.get("Deleted", "")) in known:  # and no layer
                 self.events.publish("image", "delete", deleted, {"name": deleted})
 
+    async def settle(self) -> None:
+        """See to it that a power cut has not damaged what was unpacked just before."""
+        for problem in await self.store.settle():
+            state = "unpacked again" if problem.is_mended else problem.advice
+            log.warning("layer %s of %s %s: %s", problem.id, ", ".join(problem.images), problem.what, state)
+
     async def sweep(self) -> None:
         """Give back the space of what was removed, whenever something was, until cancelled."""
         while True:

@@ -72,6 +72,22 @@ class Checker:
             on_step(Checked(done, total, problem))
         return problems
 
+    async def settle(self) -> list[Problem]:
+        """Look once at the layers that were unpacked before the machine was last started, and mend those that a
+        power cut has damaged."""
+        problems: list[Problem] = []
+        _, layers = self._wanted()
+        for chain_id in self._content.layers.unsettled():
+            layer = layers.get(chain_id)
+            if layer is None:
+                continue
+            problem = await self._check_layer(layer, True)
+            if problem is None:
+                self._content.layers.settle(chain_id)
+            else:
+                problems.append(problem)
+        return problems
+
     def _wanted(self) -> tuple[dict[str, LayerRecord], dict[str, LayerRecord]]:
         blobs: dict[str, LayerRecord] = {}
         layers: dict[str, LayerRecord] = {}

@@ -60,9 +60,9 @@ class _Layer:
 class Content:
     """Everything on the disk below ``root`` that belongs to images. Methods are for the trio thread."""
 
-    def __init__(self, root: Path, database: StateDatabase) -> None:
+    def __init__(self, root: Path, database: StateDatabase, boot_id: str = "") -> None:
         self.blobs = BlobStore(root)
-        self.layers = LayerStore(root / "layers")
+        self.layers = LayerStore(root / "layers", boot_id)
         self.catalogue = Catalogue(database, self.layers.lowers)
         self._locks = KeyedLocks()
         self._busy = 0

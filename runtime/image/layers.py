@@ -22,6 +22,9 @@ from runtime.storage.files import TEMPORARY_PREFIX, apparent_size, storage_error
 from runtime.storage.removal import TRASH, discard, empty_trash
 
 _EMPTY = "empty"
+_UNSETTLED = "unsettled"
+"""A file beside ``diff``: the boot in which the layer was unpacked, and may have been lost in part by its end."""
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 _RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 
@@ -29,8 +32,9 @@ _RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 class LayerStore:
     """The unpacked layers of one engine."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, boot_id: str = "") -> None:
         self.root = root
+        self._boot_id = boot_id or _BOOT_ID.read_text(encoding="ascii").strip()
 
     def diff(self, chain_id: Digest) -> Path:
         """The directory that overlayfs gets."""
@@ -86,6 +90,26 @@ class LayerStore:
             raise
         return staged
 
+    def unsettled(self) -> list[Digest]:
+        """The layers that were unpacked before the machine was last started and not looked at since: their names
+        are durable, but a power cut may have taken the content of files (ext4(5), "delayed allocation")."""
+        found = []
+        for chain_id in self.all():
+            with contextlib.suppress(OSError):
+                boot_id = (self.root / chain_id.hex / _UNSETTLED).read_text(encoding="ascii")
+                if boot_id != self._boot_id:
+                    found.append(chain_id)
+        return found
+
+    def settle(self, chain_id: Digest) -> None:
+        """It has been looked at, and is whole."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.root / chain_id.hex / _UNSETTLED)
+
+    def mark(self, directory: Path) -> None:
+        """Let a layer that is about to appear be looked at after the next start of the machine."""
+        (directory / _UNSETTLED).write_text(self._boot_id, encoding="ascii")
+
     def remove(self, chain_id: Digest) -> None:
         """Make it disappear at once; :meth:`sweep` gives the space back."""
         discard(self.root / chain_id.hex, self.root / TRASH)
@@ -136,6 +160,7 @@ class StagedLayer:
             )
         target = self._store.root / chain_id.hex
         try:
+            self._store.mark(self._directory)
             if target.exists():
                 self._store.remove(chain_id)
             os.rename(self._directory, target)

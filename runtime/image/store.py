@@ -49,9 +49,10 @@ class ImageStore:
         users: Callable[[str], Sequence[ImageUse]] = lambda _: (),
         env: Mapping[str, str] = os.environ,
         platform: Platform | None = None,
+        boot_id: str = "",
     ) -> None:
         self.users = users
-        self._content = Content(root, database)
+        self._content = Content(root, database, boot_id)
         self._catalogue = self._content.catalogue
         self._platform = platform or Platform.host()
         self._configuration = configuration or RegistryConfiguration()
@@ -336,6 +337,10 @@ class ImageStore:
     async def check(self, on_step: Callable[[Checked], None], *, repair: bool = False) -> Sequence[Problem]:
         """Verify everything that is kept (``composer system fsck``). Reads all of it, in threads."""
         return await Checker(self._content, self.users).run(on_step, repair=repair)
+
+    async def settle(self) -> Sequence[Problem]:
+        """After a start of the machine: look at what was unpacked before it. Returns what was damaged."""
+        return await Checker(self._content, self.users).settle()
 
     def disk_usage(self, images: Container[str] | None = None) -> int:
         """Bytes of all blobs and layers (or those that the images with some ids need), shared ones once."""

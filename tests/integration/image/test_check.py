@@ -11,6 +11,7 @@ from runtime.image.check import Checked, Problem
 from runtime.image.digest import Digest
 from runtime.image.model import Image, ImageUse
 from runtime.image.store import ImageStore
+from runtime.storage.state import StateDatabase
 from tests.faulty_registry import FaultyRegistry, digest_of
 from tests.integration.image.conftest import layer
 
@@ -88,3 +89,21 @@ async def test_a_layer_whose_blob_is_gone_too(store: ImageStore, image: Image) -
     blob, unpacked = await check(store, repair=True)
     assert (blob.kind, unpacked.kind, unpacked.is_mended) == ("blob", "layer", False)
     assert "remove these images" in unpacked.advice
+
+
+async def test_layers_are_looked_at_once_after_a_boot(
+    store: ImageStore, image: Image, tmp_path: Path
+) -> None:
+    def after_boot(boot_id: str) -> ImageStore:
+        return ImageStore(tmp_path / "images", StateDatabase(tmp_path / "state.db"), boot_id=boot_id)
+
+    content = (image.layers[0] / "file2").read_bytes()
+    assert await store.settle() == [], "the machine runs on"
+    (image.layers[0] / "file2").write_bytes(b"")  # what a power cut leaves of delayed allocation
+    (problem,) = await after_boot("second").settle()
+    assert problem.is_mended
+    assert (image.layers[0] / "file2").read_bytes() == content
+    assert await after_boot("second").settle() == []
+    assert await after_boot("third").settle() == []
+    (image.layers[0] / "file2").write_bytes(b"")
+    assert await after_boot("fourth").settle() == [], "only what was new at a boot is looked at"
