@@ -199,6 +199,28 @@ services:
     assert "test-1 exited with code 3" in shown
 
 
+def test_a_one_off_waits_for_what_it_needs(composer: Composer, project: Project) -> None:
+    directory = project.write("""
+services:
+  fails: {image: composer.local/host, command: [sh, -c, "echo no; exit 3"]}
+  test: {image: composer.local/host, depends_on: {fails: {condition: service_completed_successfully}}}
+  off: {image: composer.local/host, command: sleep 1000, profiles: [off]}
+  easy: {image: composer.local/host, depends_on: {off: {condition: service_started, required: false}}}
+""")
+    failed = composer.run("run", "--rm", "test", "echo", "ran", cwd=directory, status=1)
+    assert failed.stdout == ""
+    assert f"container {project.name}-fails-1 didn't complete successfully: exit 3" in failed.stderr
+    assert composer.run("run", "--rm", "--no-deps", "test", "echo", "ran", cwd=directory).stdout == "ran\n"
+    assert composer.run("run", "--rm", "easy", "echo", "ran", cwd=directory).stdout == "ran\n"
+    assert {container["Labels"]["com.docker.compose.service"] for container in composer.containers()} == {
+        "fails"
+    }
+    project.write("services: {other: {image: composer.local/host}}")
+    gone = composer.run("run", "--rm", "--remove-orphans", "other", "true", cwd=directory)
+    assert f"Container {project.name}-fails-1  Removed" in gone.stderr
+    composer.run("down", cwd=directory)
+
+
 def test_down_ends_an_up_that_waits(composer: Composer, project: Project) -> None:
     directory = project.write("""
 services:

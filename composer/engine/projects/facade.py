@@ -44,7 +44,7 @@ from composer.engine.requests import (
 from composer.plan import labels
 from composer.plan.graph import CONDITIONS, Condition, Dependencies, Dependency, restarted_with
 from composer.plan.plan import DownOptions, UpOptions, dependencies_of, images_of, plan_down, plan_up
-from composer.plan.steps import Keep, Plan
+from composer.plan.steps import Keep, Plan, WaitFor
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 
 
@@ -350,16 +350,24 @@ class Projects:
                 hint=_nearest(request.service, sorted(project.services)),
             )
         async with self.turns.take(project.name, "run", emit):
-            needs = dependencies_of(project).get(request.service, ())
-            if needs and not request.no_deps:
-                up = UpRequest(
-                    project=request.project,
-                    services=tuple(n.service for n in needs),
-                    pull="",
-                    quiet_pull=request.quiet_pull,
-                )
-                work = Up(self.parts, self._plan(project, up), up, emit)
+            needs = [
+                need
+                for need in dependencies_of(project).get(request.service, ())
+                if not request.no_deps and (need.required or need.service in project.services)
+            ]
+            up = UpRequest(
+                project=request.project,
+                services=tuple(n.service for n in needs) or (request.service,),
+                no_deps=request.no_deps,
+                quiet_pull=request.quiet_pull,
+                remove_orphans=request.remove_orphans,
+            )
+            work = Up(self.parts, self._plan(project, up), up, emit)
+            if needs:
                 await work.apply()
+                await work.wait_for([WaitFor(n.service, n.condition, n.required) for n in needs])
+            else:
+                await work.see_to_orphans()
             container = await make_oneoff(self.parts, project, request, emit)
         return ResultEvent(data={"Id": container.id, "Name": container.name})
 

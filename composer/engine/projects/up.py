@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -98,6 +99,22 @@ class Up:
             await tell(self.emit, "Container", error.cause.container.name, "Error", error.cause.message)
             return await explain_failure(error.cause, self.parts.logs, "dependency failed to start: ")
         return error
+
+    async def wait_for(self, waits: Sequence[WaitFor]) -> None:
+        """After :meth:`apply`: until services are in the conditions that somebody outside of the plan needs."""
+        try:
+            for wait in waits:
+                await self._wait_for(wait)
+        except _DependencyFailed as error:
+            raise await self._explain(error) from None
+
+    async def see_to_orphans(self) -> None:
+        """Nothing but what the plan says of them: warn, or remove them."""
+        for warning in self.plan.warnings:
+            await warn(self.emit, warning)
+        for replica in self.plan.replicas:
+            if isinstance(replica.action, Remove) and replica.number == 0:
+                await self._remove(replica)
 
     # Networks and volumes
 
