@@ -51,10 +51,19 @@ def run_config(session: Session, arguments: Arguments) -> int:
         return error.exit_status
 
 
+WITHOUT_ENVIRONMENT = frozenset({"services", "images", "volumes", "networks", "models", "profiles"})
+"""Lists that do not need the services' environment, so that env files may be missing."""
+
+
 def _run(session: Session, arguments: Arguments, asked: str, form: str) -> int:
     from composer.compose.problem import Problem
 
-    loading = _Loading(session, arguments, interpolate=asked != "variables")
+    loading = _Loading(
+        session,
+        arguments,
+        interpolate=asked != "variables",
+        needs_environment=asked not in WITHOUT_ENVIRONMENT,
+    )
     try:
         text = loading.listed(asked, form) if asked else loading.document(form)
     except Problem as problem:
@@ -66,7 +75,9 @@ def _run(session: Session, arguments: Arguments, asked: str, form: str) -> int:
 class _Loading:
     """One project, and what is printed of it."""
 
-    def __init__(self, session: Session, arguments: Arguments, *, interpolate: bool) -> None:
+    def __init__(
+        self, session: Session, arguments: Arguments, *, interpolate: bool, needs_environment: bool
+    ) -> None:
         from composer.cli.disk import Disk
         from composer.compose.pipeline import load_tree
         from composer.compose.request import LoadRequest, Options
@@ -90,7 +101,7 @@ class _Loading:
                 normalize=not arguments.is_on("no-normalize"),
                 resolve_paths=not arguments.is_on("no-path-resolution"),
                 check_consistency=self.interpolate and not arguments.is_on("no-consistency"),
-                resolve_env=self.interpolate,
+                resolve_env=self.interpolate and needs_environment,
             ),
         )
         self.tree: Tree = load_tree(self.request, self.reader)
@@ -163,7 +174,7 @@ class _Loading:
             return "".join(f"{name}\n" for name in self.tree.tree.get(asked) or ())
         names = self.names()
         if asked == "services":
-            return "".join(f"{name}\n" for name in names)
+            return config_lists.services(self.tree.tree, names)
         if asked == "hash":
             return config_lists.hashes(self.tree, names, self.arguments.text("hash"))
         if asked == "images":

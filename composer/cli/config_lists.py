@@ -22,6 +22,19 @@ def profiles(tree: dict[str, Any]) -> str:
     return _lines(sorted(found))
 
 
+def services(tree: dict[str, Any], names: Sequence[str]) -> str:
+    """Names with what they depend on before them, else by name."""
+    everything = tree.get("services") or {}
+    left = {name: set(everything[name].get("depends_on") or ()) for name in names}
+    ordered: list[str] = []
+    while left:
+        ready = sorted(name for name, needs in left.items() if not needs & left.keys()) or sorted(left)
+        ordered += ready
+        for name in ready:
+            del left[name]
+    return _lines(ordered)
+
+
 def resources(tree: dict[str, Any], names: Sequence[str], kind: str) -> str:
     """Keys of the networks, volumes or models that the services use."""
     from composer.compose.decoding import decode
@@ -33,13 +46,13 @@ def resources(tree: dict[str, Any], names: Sequence[str], kind: str) -> str:
 
 
 def images(tree: dict[str, Any], names: Sequence[str], project: str) -> str:
-    """Each image once; one that is built and not named has the name that building gives it."""
+    """The image of each service; one that is built and not named has the name that building gives it."""
     services = tree.get("services") or {}
-    found = {
+    found = [
         str(services[name].get("image") or f"{project}-{name}")
         for name in names
         if "provider" not in services[name]
-    }
+    ]
     return _lines(sorted(found))
 
 
