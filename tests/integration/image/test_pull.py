@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
+import zstandard
 
 from runtime.errors import ComposerError
 from runtime.image.digest import Digest
@@ -12,7 +16,7 @@ from runtime.image.manifest import InvalidImage
 from runtime.image.model import PullProgress
 from runtime.image.responses import AccessDenied
 from runtime.image.store import ImageStore
-from tests.faulty_registry import Fault, FaultyRegistry, digest_of
+from tests.faulty_registry import MANIFEST, Fault, FaultyRegistry, digest_of
 from tests.integration.image.conftest import layer
 
 
@@ -196,3 +200,102 @@ async def test_a_list_of_tags_without_end(store: ImageStore, faulty: FaultyRegis
     )
     with pytest.raises(InvalidImage, match="more tags"):
         await store.tags(f"{faulty.address}/app")
+
+
+def add_index(registry: FaultyRegistry, tag: str, *platforms: str) -> dict[str, str]:
+    """An index of one-layer images, with an attestation; digests of the manifests by platform."""
+    digests = {}
+    for number, platform in enumerate(platforms):
+        system, architecture, *variant = platform.split("/")
+        named = {"os": system, "architecture": architecture, "variant": "".join(variant)}
+        digests[platform] = registry.add_image("app", f"only-{number}", [layer(number)], **named)
+    entries = [
+        {
+            "mediaType": MANIFEST,
+            "digest": digest,
+            "size": len(registry.manifests["app", digest][1]),
+            "platform": dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False)),
+        }
+        for platform, digest in digests.items()
+    ]
+    attestation = {
+        **entries[0],
+        "platform": {"os": "unknown", "architecture": "unknown"},
+        "annotations": {"vnd.docker.reference.type": "attestation-manifest"},
+    }
+    index = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [attestation, *entries],
+    }
+    registry.add_manifest("app", tag, index)
+    return digests
+
+
+@pytest.mark.parametrize(
+    ("platform", "architecture"),
+    [
+        ("", "amd64"),
+        ("linux/amd64", "amd64"),
+        ("linux/arm64", "arm64"),
+        ("linux/arm64/v8", "arm64"),
+        ("386", "386"),
+    ],
+)
+async def test_platforms(store: ImageStore, faulty: FaultyRegistry, platform: str, architecture: str) -> None:
+    add_index(faulty, "1", "windows/amd64", "linux/386", "linux/arm64", "linux/amd64")
+    image = await store.pull(f"{faulty.address}/app:1", platform)
+    assert (image.os, image.architecture) == ("linux", architecture)
+
+
+async def test_a_platform_that_there_is_not(store: ImageStore, faulty: FaultyRegistry) -> None:
+    add_index(faulty, "1", "linux/arm64", "linux/s390x")
+    with pytest.raises(InvalidImage, match="no matching manifest for linux/amd64") as caught:
+        await store.pull(f"{faulty.address}/app:1")
+    assert caught.value.hint == "It has: linux/arm64, linux/s390x."
+    faulty.add_image("single", "1", [layer(1)], architecture="arm64")
+    with pytest.raises(InvalidImage, match="wanted linux/amd64, actual: linux/arm64"):
+        await store.pull(f"{faulty.address}/single:1", "linux/amd64")
+
+
+async def test_another_platform_replaces_the_name(store: ImageStore, faulty: FaultyRegistry) -> None:
+    add_index(faulty, "1", "linux/arm64", "linux/amd64")
+    first = await store.pull(f"{faulty.address}/app:1", "linux/arm64")
+    second = await store.pull(f"{faulty.address}/app:1")
+    assert store.get(f"{faulty.address}/app:1").id == second.id != first.id
+    assert store.get(first.id).tags == ()
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd", "several gzip members"])
+async def test_compressed_layers(store: ImageStore, faulty: FaultyRegistry, kind: str) -> None:
+    plain = layer(1, 100_000)
+    if kind == "zstd":
+        data = zstandard.compress(plain)
+    elif kind == "gzip":
+        data = gzip.compress(plain)
+    else:
+        data = gzip.compress(plain[:50_000]) + gzip.compress(plain[50_000:])
+    digest = faulty.add_image("app", "1", [data], rootfs={"type": "layers", "diff_ids": [digest_of(plain)]})
+    image = await store.pull(f"{faulty.address}/app:1")
+    assert (image.layers[0] / "file1").stat().st_size == 100_000
+    store.tag(image.id, f"{faulty.address}/copy:1")
+    assert str((await store.push(f"{faulty.address}/copy:1")).digest) == digest
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"rootfs": {"type": "layers", "diff_ids": []}}, "1 layers but its configuration names 0"),
+        ({"rootfs": {"type": "layers", "diff_ids": [digest_of(b"x")]}}, "unpacks to sha256:.* instead of"),
+        ({"rootfs": {"type": "layers", "diff_ids": ["sha256:zz"]}}, "configuration is not valid"),
+        ({"rootfs": None}, "names no layers"),
+        ({"os": "windows"}, "the image is for windows"),
+    ],
+)
+async def test_configurations_that_lie(
+    store: ImageStore, faulty: FaultyRegistry, config: dict[str, Any], words: str
+) -> None:
+    faulty.add_image("app", "1", [layer(1)], **config)
+    with pytest.raises(InvalidImage, match=words):
+        await store.pull(f"{faulty.address}/app:1")
+    assert [image for image in store.list() if not image.is_embedded] == []
