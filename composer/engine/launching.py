@@ -62,6 +62,7 @@ class Launching:
                 layers=image.layers,
                 state_dir=state_dir,
                 run_dir=run_dir,
+                hostname=self._hostname(container),
                 host=self.host,
                 sandbox=sandbox,
                 volumes={
@@ -83,6 +84,13 @@ class Launching:
                 join=self._join(config),
             )
         )
+
+    def _hostname(self, container: Container) -> str:
+        """As it was written into the container's /etc/hostname; "" where that is gone."""
+        try:
+            return (self.paths.container_run(container.id) / "hostname").read_text().strip()
+        except FileNotFoundError:
+            return ""
 
     def _layers_of(self, reference: str) -> Sequence[Path]:
         image = self.images.resolve(reference)
@@ -134,6 +142,11 @@ class Launching:
         other = self.containers.get(ref)
         if other.shim is None or not other.state.is_alive:
             raise Conflict(f"cannot join the {kind} namespace of container {other.name}: it is not running")
+        if kind == "ipc" and other.config.ipc_mode in ("", "private", "none"):
+            raise Conflict(
+                f"can't join IPC of container {other.name}: non-shareable IPC",
+                hint="set ipc: shareable for that one",
+            )
         return other.shim.pid
 
     def exec_spec(
@@ -158,7 +171,7 @@ class Launching:
             user=user,
             tty=tty,
             privileged=privileged,
-            hostname=container.config.hostname or container.id[:12],
+            hostname=self._hostname(container),
         )
 
     def hook_spec(self, container: Container, hook: Hook) -> ExecSpec:

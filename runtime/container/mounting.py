@@ -15,6 +15,7 @@ from runtime.container.config import ContainerConfig, FileContent, Mount
 from runtime.container.operations import (
     AnyOperation,
     Bind,
+    BindFrom,
     CopyUp,
     Devices,
     File,
@@ -23,6 +24,7 @@ from runtime.container.operations import (
     ImageMount,
     Links,
     Mask,
+    Namespace,
     Network,
     Overlay,
     ReadOnly,
@@ -93,7 +95,7 @@ def plan_mounts(
     sources: MountSources,
     *,
     hostname: str = "",
-    has_own_ipc: bool = True,
+    ipc: Namespace = "new",
     has_private_cgroup: bool = True,
     masks_system_paths: bool = True,
 ) -> tuple[AnyOperation, ...]:
@@ -103,9 +105,7 @@ def plan_mounts(
     asked = user_mounts(config, sources)
     targets = set(asked)
     operations: list[AnyOperation] = [overlay(config, sources)]
-    for target, default in default_mounts(
-        config, sources, has_own_ipc=has_own_ipc, has_private_cgroup=has_private_cgroup
-    ):
+    for target, default in default_mounts(config, sources, ipc=ipc, has_private_cgroup=has_private_cgroup):
         if target not in targets:
             operations.append(default)
     for target in sorted(asked, key=lambda path: (path.count("/"), path)):
@@ -139,7 +139,7 @@ def overlay(config: ContainerConfig, sources: MountSources) -> Overlay:
 
 
 def default_mounts(
-    config: ContainerConfig, sources: MountSources, *, has_own_ipc: bool, has_private_cgroup: bool
+    config: ContainerConfig, sources: MountSources, *, ipc: Namespace, has_private_cgroup: bool
 ) -> list[tuple[str, AnyOperation]]:
     """What every container has, by target, in order."""
     usual = ("nosuid", "noexec", "nodev")
@@ -160,22 +160,17 @@ def default_mounts(
         ),
         ("/sys", Filesystem(kind="sysfs", target="/sys", attributes=(*usual, *read_only), follow=False)),
     ]
-    if has_own_ipc:
-        result.append(
-            (
-                "/dev/shm",
-                Filesystem(
-                    kind="tmpfs",
-                    target="/dev/shm",
-                    options=(("mode", "1777"), ("size", shm)),
-                    attributes=usual,
-                ),
-            )
-        )
-        result.append(("/dev/mqueue", Filesystem(kind="mqueue", target="/dev/mqueue", attributes=usual)))
-    elif config.ipc_mode == "host":
-        result.append(("/dev/shm", Bind(source="/dev/shm", target="/dev/shm")))
-        result.append(("/dev/mqueue", Filesystem(kind="mqueue", target="/dev/mqueue", attributes=usual)))
+    mqueue = Filesystem(kind="mqueue", target="/dev/mqueue", attributes=usual)
+    if ipc == "host":
+        result += [("/dev/shm", Bind(source="/dev/shm", target="/dev/shm")), ("/dev/mqueue", mqueue)]
+    elif isinstance(ipc, int):
+        result += [("/dev/shm", BindFrom(pid=ipc, target="/dev/shm")), ("/dev/mqueue", mqueue)]
+    else:
+        if config.ipc_mode != "none":
+            options = (("mode", "1777"), ("size", shm))
+            memory = Filesystem(kind="tmpfs", target="/dev/shm", options=options, attributes=usual)
+            result.append(("/dev/shm", memory))
+        result.append(("/dev/mqueue", mqueue))
     result += cgroup_mounts(config, sources, has_private_cgroup=has_private_cgroup)
     result += [
         (target, Bind(source=posixpath.join(sources.run_dir, name), target=target, recursive=False))

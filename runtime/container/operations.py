@@ -5,7 +5,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+Namespace = Literal["new", "host"] | int
+"""A namespace of its own, the host's, or that of the process with this id."""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="op"):
@@ -59,6 +64,13 @@ class Bind(Operation, frozen=True, kw_only=True, tag="bind"):
     create: bool = False
     """Make ``source`` (a directory) on the host when it is not there."""
     subpath: str = ""
+
+
+class BindFrom(Operation, frozen=True, kw_only=True, tag="bind_from"):
+    """What process ``pid`` has mounted at ``target``, in the same place here."""
+
+    pid: int
+    target: str
 
 
 class ImageMount(Operation, frozen=True, kw_only=True, tag="image"):
@@ -133,6 +145,7 @@ AnyOperation = (
     | Filesystem
     | Devices
     | Bind
+    | BindFrom
     | ImageMount
     | CopyUp
     | File

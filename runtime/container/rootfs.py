@@ -170,6 +170,11 @@ class Root:
             propagation=operation.get("propagation", "rprivate"),
         )
 
+    def _bind_from(self, operation: Operation) -> None:
+        target = operation["target"]
+        tree = mounts.clone_tree_of(operation["pid"], target)
+        self._attach(tree, target, propagation="rprivate")
+
     @staticmethod
     def _source_tree(source: str, subpath: str, recursive: bool) -> int:
         if not subpath:

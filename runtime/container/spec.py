@@ -17,16 +17,13 @@ import msgspec
 
 from runtime.container.config import ContainerConfig, ImageConfig, LogConfig
 from runtime.container.mounting import MASKED, MountSources, plan_mounts
-from runtime.container.operations import AnyOperation
+from runtime.container.operations import AnyOperation, Namespace
 from runtime.errors import InvalidArgument
 from runtime.kernel import capabilities, cgroups, device_filter, rlimits, seccomp
 from runtime.kernel.sysctls import check_sysctls
 from runtime.kernel.users import check_user
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-Namespace = Literal["new", "host"] | int
-"""A namespace of its own, the host's, or that of the process with this id."""
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -153,6 +150,9 @@ class LaunchInputs:
     device_rules: Sequence[str] = ()
     join: Mapping[str, int] = field(default_factory=dict)
     """``pid``, ``ipc``, ``uts``, ``net``: init of the container whose namespace is shared."""
+    hostname: str = ""
+    """What ``hostname`` in ``run_dir`` says: the name of the host, or of the container whose network is shared; "" is
+    the configured one."""
 
 
 def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
@@ -185,7 +185,7 @@ def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
                 masked=(*MASKED, *host.thermal_throttles),
             ),
             hostname=hostname_of(inputs) if namespaces.uts == "new" else "",
-            has_own_ipc=namespaces.ipc == "new",
+            ipc=namespaces.ipc,
             has_private_cgroup=namespaces.cgroup == "new",
             masks_system_paths=not config.privileged and not options.shows_system_paths,
         ),
@@ -246,8 +246,14 @@ _HOSTNAME = re.compile(r"[\x21-\x7e\x80-\U0010ffff]{1,64}")
 
 
 def hostname_of(inputs: LaunchInputs) -> str:
-    """As given, else the first 12 digits of the id. Raises InvalidArgument for what sethostname(2) would refuse."""
-    name = inputs.config.hostname or inputs.id[:12]
+    """As given, else the first 12 digits of the id. Raises InvalidArgument for what sethostname(2) would refuse, and
+    for a name where it would not be the container's own."""
+    config = inputs.config
+    if config.hostname and config.uts_mode:
+        raise InvalidArgument("conflicting options: hostname and the UTS mode")
+    if config.hostname and config.network_mode.startswith("container:"):
+        raise InvalidArgument("conflicting options: hostname and the network mode")
+    name = inputs.hostname or config.hostname or inputs.id[:12]
     if not _HOSTNAME.fullmatch(name) or len(name.encode()) > 64:
         raise InvalidArgument(f"invalid hostname {name!r}: at most 64 bytes, no spaces or control characters")
     return name

@@ -91,6 +91,30 @@ def clone_tree(source: bytes, *, directory: int = sys.AT_FDCWD, recursive: bool 
     return sys.open_tree(directory, source, flags | (0 if source else sys.AT_EMPTY_PATH))
 
 
+def clone_tree_of(pid: int, path: str) -> int:
+    """A detached copy of the mount at ``path``, as process ``pid`` sees it, links not followed. Only mounts of the
+    caller's own mount namespace can be copied, so this one is entered and left again: the root and the working
+    directory of the process are then the root of its own. Raises OSError."""
+    own, theirs = (os.open(f"/proc/{which}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC) for which in ("self", pid))
+    try:
+        sys.setns(theirs, sys.CLONE_NEWNS)
+        try:
+            root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                where = open_in_root(root, path, os.O_PATH, sys.RESOLVE_IN_ROOT | sys.RESOLVE_NO_SYMLINKS)
+            finally:
+                os.close(root)
+            try:
+                return clone_tree(b"", directory=where, recursive=False)
+            finally:
+                os.close(where)
+        finally:
+            sys.setns(own, sys.CLONE_NEWNS)
+    finally:
+        os.close(own)
+        os.close(theirs)
+
+
 def attach(
     tree: int,
     target: int,
