@@ -6,9 +6,12 @@ import os
 
 from composer.api.client import API
 from composer.cli.arguments import Command, Flag, UsageError
+from composer.cli.up import PULL
+from runtime.errors import ComposerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from composer.cli.arguments import Arguments
@@ -20,6 +23,11 @@ def run_run(session: Session, arguments: Arguments) -> int:
     detach = arguments.is_on("detach")
     if detach and arguments.is_on("interactive") and arguments.has("interactive"):
         raise UsageError("--detach and --interactive are incompatible")
+    if arguments.is_on("service-ports") and arguments.list("publish"):
+        raise UsageError("--service-ports and --publish are incompatible")
+    pull = arguments.text("pull")
+    if pull and pull not in PULL:
+        raise UsageError(f'invalid --pull option "{pull}"', hint="always, missing, never, build or policy")
     tty = (
         not (detach or arguments.is_on("no-TTY") or arguments.is_on("no-tty"))
         and os.isatty(0)
@@ -29,7 +37,7 @@ def run_run(session: Session, arguments: Arguments) -> int:
         "service": service,
         "command": command,
         "env": _environment(arguments.list("env"), session),
-        "env_from_file": [os.path.abspath(path) for path in arguments.list("env-from-file")],
+        "env_from_file": read_env_files(arguments.list("env-from-file"), session.env),
         "labels": _labels(arguments.list("label")),
         "name": arguments.text("name"),
         "user": arguments.text("user"),
@@ -50,25 +58,46 @@ def run_run(session: Session, arguments: Arguments) -> int:
     }
     if arguments.has("entrypoint"):
         body["entrypoint"] = arguments.text("entrypoint")
-    if pull := arguments.text("pull"):
+    if pull:
         body["pull"] = pull
     status, data = session.perform_for("run", body, quiet=arguments.is_on("quiet"), live=not tty)
     if status or not data:
         return status
     container = data["Id"]
-    if detach:
-        session.client.request("POST", f"{API}/containers/{container}/start")
-        session.write(f"{container}\n")
-        return 0
-    from composer.cli.attach import converse_with
+    try:
+        if detach:
+            session.client.request("POST", f"{API}/containers/{container}/start")
+            session.write(f"{container}\n")
+            return 0
+        from composer.cli.attach import converse_with
 
-    return converse_with(session, container, stdin=body["interactive"], start=True)
+        return converse_with(session, container, stdin=body["interactive"], start=True)
+    except ComposerError as error:
+        error.exit_status = 1  # 125 to 127 are for `container run`
+        raise
 
 
 def _environment(entries: list[str], session: Session) -> list[str]:
     from composer.cli.exec import resolve_env
 
     return resolve_env(entries, session.env)
+
+
+def read_env_files(paths: list[str], env: Mapping[str, str]) -> list[str]:
+    """``NAME=value`` of the files in order, later ones win. Raises OSError, and ComposerError with the line."""
+    from composer.compose.dotenv import parse_dotenv
+    from composer.compose.problem import Problem
+
+    found: dict[str, str] = {}
+    for path in paths:
+        with open(path, "rb") as file:
+            data = file.read()
+        try:
+            found |= parse_dotenv(data, path, env.get, found)
+        except Problem as problem:
+            line = f":{problem.at.line}" if problem.at else ""
+            raise ComposerError(f"{path}{line}: {problem.message}", hint=problem.hint) from None
+    return [f"{name}={value}" for name, value in found.items()]
 
 
 def _labels(entries: list[str]) -> dict[str, str]:

@@ -126,6 +126,10 @@ def _overruled(project: Project, config: ContainerConfig, options: RunOptions) -
         entrypoint, command = _words(options.entrypoint), ()
     if options.command:
         command = options.command
+    if options.working_dir and not options.working_dir.startswith("/"):
+        raise InvalidArgument(
+            f"the working directory '{options.working_dir}' is invalid, it needs to be an absolute path"
+        )
     added, dropped = options.cap_add, options.cap_drop
     endpoints = config.endpoints
     if not options.use_aliases:
