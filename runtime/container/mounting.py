@@ -128,13 +128,17 @@ def _is_of_network(key: str) -> bool:
 
 
 def overlay(config: ContainerConfig, sources: MountSources) -> Overlay:
-    shared = any(mount.propagation in ("shared", "rshared") for mount in config.mounts)
+    peers = [
+        (mount.source, mount.recursive != "disabled", mount.create_host_path)
+        for mount in config.mounts
+        if mount.type == "bind" and mount.propagation in ("shared", "rshared")
+    ]
     return Overlay(
         layers=sources.layers,
         upper=posixpath.join(sources.state_dir, "upper"),
         work=posixpath.join(sources.state_dir, "work"),
         base=posixpath.join(posixpath.dirname(posixpath.dirname(sources.state_dir)), "mount-points"),
-        propagation="rshared" if shared else "rslave",
+        peers=tuple(peers),
     )
 
 
@@ -309,19 +313,18 @@ def _bind(mount: Mount, source: str, target: str, *, create: bool = False, subpa
     )
 
 
-_FLAGS = {"ro", "nosuid", "nodev", "noexec", "strictatime"}
-_OPPOSITES = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec"}
-_IGNORED = {
-    "relatime",
-    "norelatime",
-    "atime",
-    "noatime",
-    "diratime",
-    "nodiratime",
-    "async",
-    "sync",
-    "defaults",
+_FLAGS = {"ro", "nosuid", "nodev", "noexec", "nodiratime"}
+_OPPOSITES = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec", "diratime": "nodiratime"}
+_ACCESS_TIMES = {
+    "relatime": "",
+    "norelatime": "",
+    "atime": "",
+    "noatime": "noatime",
+    "strictatime": "strictatime",
 }
+"""By option: the attribute; one takes the place of another. "" is the kernel's own way, relatime."""
+_OF_FILESYSTEM = {"sync", "dirsync", "mand"}
+_DEFAULTS = {"async", "defaults"}
 _TMPFS_KEYS = {"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol", "huge"}
 
 
@@ -329,15 +332,22 @@ def tmpfs(mount: Mount, target: str) -> Filesystem:
     """A tmpfs with Docker's defaults (nosuid, nodev, noexec) and the options asked for. Raises InvalidArgument."""
     attributes = dict.fromkeys(("nosuid", "nodev", "noexec"))
     options: dict[str, str | None] = {}
+    access_times = propagation = ""
     for option in [word for text in mount.options for word in text.split(",") if word]:
         key, equals, value = option.partition("=")
         if option in _FLAGS:
             attributes[option] = None
         elif option in _OPPOSITES:
             attributes.pop(_OPPOSITES[option], None)
+        elif option in _ACCESS_TIMES:
+            access_times = _ACCESS_TIMES[option]
+        elif option in PROPAGATION:
+            propagation = option
+        elif option in _OF_FILESYSTEM:
+            options[option] = None
         elif equals and key in _TMPFS_KEYS:
             options[key] = value
-        elif option not in _IGNORED and option not in PROPAGATION:
+        elif option not in _DEFAULTS:
             raise InvalidArgument(f"tmpfs {target}: invalid option {option!r}")
     if mount.size:
         options["size"] = str(mount.size)
@@ -349,8 +359,9 @@ def tmpfs(mount: Mount, target: str) -> Filesystem:
         kind="tmpfs",
         target=target,
         options=tuple(options.items()),
-        attributes=tuple(attributes),
+        attributes=(*attributes, *([access_times] if access_times else [])),
         inherit_mode="mode" not in options,
+        propagation=propagation,
     )
 
 

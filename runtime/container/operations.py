@@ -25,8 +25,9 @@ class Overlay(Operation, frozen=True, kw_only=True, tag="overlay"):
     work: str
     base: str
     """The layer below all others: mount points that an image may lack, so that none has to be made in ``upper``."""
-    propagation: str = "rslave"
-    """Of everything in the mount namespace before the root is made."""
+    peers: tuple[tuple[str, bool, bool], ...] = ()
+    """Sources of shared binds, whether they are recursive, and made when missing: copied while this namespace still is
+    a peer of the host's, before it is made a slave."""
 
 
 class Filesystem(Operation, frozen=True, kw_only=True, tag="filesystem"):
@@ -40,6 +41,7 @@ class Filesystem(Operation, frozen=True, kw_only=True, tag="filesystem"):
     """Whether links on the way to ``target`` are followed (inside the root)."""
     inherit_mode: bool = False
     """tmpfs: take the permission bits of the directory that is there already."""
+    propagation: str = ""
 
 
 class Devices(Operation, frozen=True, kw_only=True, tag="devices"):

@@ -43,6 +43,8 @@ class Root:
         self._files_made = 0
         self._scratch = -1
         """The overlay's work directory: covered in this namespace by mounts that others are cloned from."""
+        self._peers: dict[tuple[str, bool], int] = {}
+        """Detached trees that are peers of the host's: source and depth of a shared bind."""
         self._ends_read_only = False
 
     def execute(self, operations: list[Operation]) -> None:
@@ -70,8 +72,15 @@ class Root:
     # Operations, by tag
 
     def _overlay(self, operation: Operation) -> None:
-        flag, _ = mounts.PROPAGATION[operation.get("propagation", "rslave")]
-        syscalls.mount(None, b"/", None, flag | syscalls.MS_REC)
+        for source, recursive, is_made in operation.get("peers", ()):
+            if is_made:
+                os.makedirs(source, exist_ok=True)
+            if "shared" not in (state := mounts.peer_groups_of(source))[1]:
+                raise OSError(
+                    errno.EINVAL, f"path {source} is mounted on {state[0]} but it is not a shared mount"
+                )
+            self._peers[source, recursive] = mounts.clone_tree(os.fsencode(source), recursive=recursive)
+        syscalls.mount(None, b"/", None, syscalls.MS_SLAVE | syscalls.MS_REC)
         paths = (*operation["layers"], operation["base"])
         layers = [os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in paths]
         directories = []
@@ -102,6 +111,8 @@ class Root:
             syscalls.move_mount(mount, where, target)
         finally:
             os.close(where)
+        if operation.get("propagation"):
+            mounts.set_propagation(mount, operation["propagation"])
         if kind == "proc":
             self.proc = mount
         elif kind == "devpts":
@@ -158,7 +169,14 @@ class Root:
         source, target = operation["source"], operation["target"]
         if operation.get("create"):
             os.makedirs(source, exist_ok=True)
-        tree = self._source_tree(source, operation.get("subpath", ""), operation.get("recursive", True))
+        recursive, propagation = operation.get("recursive", True), operation.get("propagation", "rprivate")
+        if propagation.endswith("slave") and not (state := mounts.peer_groups_of(source))[1]:
+            raise OSError(
+                errno.EINVAL, f"path {source} is mounted on {state[0]} but it is not a shared or slave mount"
+            )
+        tree = self._peers.pop((source, recursive), -1) if propagation.endswith("shared") else -1
+        if tree < 0:
+            tree = self._source_tree(source, operation.get("subpath", ""), recursive)
         attributes = mounts.attribute_flags(operation.get("attributes", ()))
         if operation.get("read_only"):
             attributes |= syscalls.MOUNT_ATTR_RDONLY
@@ -166,8 +184,8 @@ class Root:
             tree,
             target,
             attributes=attributes,
-            recursive=operation.get("read_only_recursive", False) or not operation.get("recursive", True),
-            propagation=operation.get("propagation", "rprivate"),
+            recursive=operation.get("read_only_recursive", False) or not recursive,
+            propagation=propagation,
         )
 
     def _bind_from(self, operation: Operation) -> None:

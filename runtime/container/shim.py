@@ -182,7 +182,9 @@ class Shim:
                 with step("network"):
                     sandbox.attach(self.spec["sandbox"], descriptors[0])
                 sockets.close_all(descriptors)
-                sockets.send_packet(channel, {"network": "ready"})
+                # A child that has failed in the meantime has left its reason in the socket.
+                with contextlib.suppress(BrokenPipeError):
+                    sockets.send_packet(channel, {"network": "ready"})
             elif message.get("terminal"):
                 self._terminal = descriptors[0]
             else:

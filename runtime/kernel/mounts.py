@@ -21,7 +21,9 @@ _ATTRIBUTES = {
     "nosuid": sys.MOUNT_ATTR_NOSUID,
     "nodev": sys.MOUNT_ATTR_NODEV,
     "noexec": sys.MOUNT_ATTR_NOEXEC,
+    "noatime": sys.MOUNT_ATTR_NOATIME,
     "strictatime": sys.MOUNT_ATTR_STRICTATIME,
+    "nodiratime": sys.MOUNT_ATTR_NODIRATIME,
 }
 _OLD_FLAGS = {
     sys.MOUNT_ATTR_RDONLY: sys.MS_RDONLY,
@@ -42,7 +44,8 @@ PROPAGATION = {
 
 
 def attribute_flags(names: Iterable[str]) -> int:
-    """``ro``, ``nosuid``, ``nodev``, ``noexec``, ``strictatime`` as MOUNT_ATTR bits; others count as none."""
+    """``ro``, ``nosuid``, ``nodev``, ``noexec``, ``noatime``, ``strictatime``, ``nodiratime`` as MOUNT_ATTR bits;
+    others count as none."""
     flags = 0
     for name in names:
         flags |= _ATTRIBUTES.get(name, 0)
@@ -89,6 +92,24 @@ def clone_tree(source: bytes, *, directory: int = sys.AT_FDCWD, recursive: bool 
     """A detached copy of the mounts at ``source`` (b"" for ``directory`` itself): what a bind mount attaches."""
     flags = sys.OPEN_TREE_CLONE | (sys.AT_RECURSIVE if recursive else 0)
     return sys.open_tree(directory, source, flags | (0 if source else sys.AT_EMPTY_PATH))
+
+
+def peer_groups_of(path: str) -> tuple[str, set[str]]:
+    """Where the mount that ``path`` is in is mounted, and which of ``shared`` and ``master`` (a slave's) it is.
+    proc_pid_mountinfo(5)"""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+            number = next(line.split()[1] for line in file if line.startswith(b"mnt_id:"))
+    finally:
+        os.close(fd)
+    with open("/proc/self/mountinfo", "rb") as file:
+        for line in file:
+            words = line.split(b" ")
+            if words[0] == number:
+                fields = words[6 : words.index(b"-")]
+                return os.fsdecode(words[4]), {field.partition(b":")[0].decode() for field in fields}
+    return "?", set()
 
 
 def clone_tree_of(pid: int, path: str) -> int:
@@ -148,6 +169,12 @@ def attach(
     sys.move_mount(tree, target, what)
     if flag == sys.MS_SHARED:
         sys.mount(None, _proc_fd(tree), None, flag | (sys.MS_REC if deep else 0))
+
+
+def set_propagation(mount: int, propagation: str) -> None:
+    """Of the attached mount that the descriptor ``mount`` is the root of. Raises OSError."""
+    flag, deep = PROPAGATION[propagation]
+    sys.mount(None, _proc_fd(mount), None, flag | (sys.MS_REC if deep else 0))
 
 
 def _empty(recursive: bool) -> int:
