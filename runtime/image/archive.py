@@ -48,7 +48,6 @@ from runtime.image.model import Image, ImageRecord, NewImage, Progress
 from runtime.image.outgoing import describe
 from runtime.image.platform import Platform
 from runtime.image.reference import Reference, parse_reference
-from runtime.image.unpack import LAYER_LIMIT
 from runtime.storage.files import storage_error
 
 _REF_NAME = "org.opencontainers.image.ref.name"
@@ -92,7 +91,7 @@ def _open(content: Content, source: Path) -> Members:
             return DirectoryMembers(source)
         content.blobs.ingest.mkdir(parents=True, exist_ok=True)
         scratch = content.blobs.ingest / f"load-{secrets.token_hex(8)}"
-        return TarMembers(source, scratch, LAYER_LIMIT)
+        return TarMembers(source, scratch, content.limits.size)
     except OSError as error:
         raise storage_error(error, "read", source) from error
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal, Protocol, cast
 
 from isal import igzip, isal_zlib
 
-from runtime.image.manifest import InvalidImage
+from runtime.image.manifest import LIMITS_HINT, InvalidImage
 
 try:
     import zstandard
@@ -196,7 +196,9 @@ class HashingStream:
                     break
                 total += len(chunk)
                 if total > self._limit:
-                    raise InvalidImage(f"the layer is larger than the limit of {self._limit} bytes")
+                    raise InvalidImage(
+                        f"the layer is larger than the limit of {self._limit} bytes", hint=LIMITS_HINT
+                    )
                 hasher.update(chunk)
                 self._queue.put(chunk)
                 if self._on_read is not None:

@@ -17,6 +17,7 @@ import jsonschema_rs
 
 from runtime.errors import ComposerError, InvalidArgument
 from runtime.image.reference import DEFAULT_DOMAIN
+from runtime.image.unpack import Limits
 from runtime.storage.files import read_regular
 
 _LIMIT = 1 << 20
@@ -32,6 +33,7 @@ class RegistryConfiguration:
     concurrent_downloads: int = 3
     concurrent_uploads: int = 5
     attempts: int = 5
+    limits: Limits = Limits()
     env: Mapping[str, str] = field(default_factory=lambda: os.environ)
     """For proxies and certificates."""
 
@@ -107,6 +109,11 @@ def parse_configuration(data: bytes, name: str) -> RegistryConfiguration:
         insecure=tuple(document.get("insecure-registries", ())),
         concurrent_downloads=document.get("max-concurrent-downloads", defaults.concurrent_downloads),
         concurrent_uploads=document.get("max-concurrent-uploads", defaults.concurrent_uploads),
+        limits=Limits(
+            size=document.get("max-layer-size", defaults.limits.size),
+            entries=document.get("max-layer-entries", defaults.limits.entries),
+            ratio=document.get("max-layer-ratio", defaults.limits.ratio),
+        ),
         attempts=document.get("max-download-attempts", defaults.attempts),
     )
 

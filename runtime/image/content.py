@@ -23,6 +23,7 @@ from runtime.image.layers import LayerStore, StagedLayer
 from runtime.image.manifest import OCI_LAYER, Descriptor, InvalidImage, Manifest, parse_config
 from runtime.image.model import Image, ImageRecord, LayerRecord, Progress, PullProgress
 from runtime.image.outgoing import is_described, oci_layer_type
+from runtime.image.unpack import Limits
 from runtime.storage.state import StateDatabase
 
 _REPORT_EVERY = 0.1
@@ -60,7 +61,10 @@ class _Layer:
 class Content:
     """Everything on the disk below ``root`` that belongs to images. Methods are for the trio thread."""
 
-    def __init__(self, root: Path, database: StateDatabase, boot_id: str = "") -> None:
+    def __init__(
+        self, root: Path, database: StateDatabase, boot_id: str = "", limits: Limits | None = None
+    ) -> None:
+        self.limits = limits or Limits()
         self.blobs = BlobStore(root)
         self.layers = LayerStore(root / "layers", boot_id)
         self.catalogue = Catalogue(database, self.layers.lowers)
@@ -264,7 +268,12 @@ class Content:
 
         def work() -> StagedLayer:
             with self.blobs.open(layer.descriptor.digest) as blob:
-                return self.layers.stage(_Counted(blob, report), layer.diff_id, cancelled=_is_cancelled)
+                return self.layers.stage(
+                    _Counted(blob, report),
+                    layer.diff_id,
+                    cancelled=_is_cancelled,
+                    limits=self.limits.of_blob(total),
+                )
 
         return await trio.to_thread.run_sync(work, limiter=self._unpackers)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from runtime.image.compression import Readable
 from runtime.image.digest import Digest
 from runtime.image.manifest import InvalidImage
-from runtime.image.unpack import LAYER_LIMIT, Unpacked, unpack
+from runtime.image.unpack import Limits, Unpacked, unpack
 from runtime.kernel.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 from runtime.storage.files import TEMPORARY_PREFIX, apparent_size, storage_error, sync_directory
 from runtime.storage.removal import TRASH, discard, empty_trash
@@ -67,7 +67,7 @@ class LayerStore:
         diff_id: Digest | None,
         on_progress: Callable[[int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
-        limit: int = LAYER_LIMIT,
+        limits: Limits = Limits(),
     ) -> StagedLayer:
         """Unpack into a place where nobody looks. Blocking. Raises as ``unpack``, and when it is another
         layer."""
@@ -81,7 +81,7 @@ class LayerStore:
         staged = StagedLayer(self, directory)
         try:
             staged.unpacked = unpack(
-                source, directory / "diff", limit=limit, on_progress=on_progress, cancelled=cancelled
+                source, directory / "diff", limits=limits, on_progress=on_progress, cancelled=cancelled
             )
             if diff_id is not None and staged.unpacked.diff_id != diff_id:
                 raise InvalidImage(f"the layer unpacks to {staged.unpacked.diff_id} instead of {diff_id}")

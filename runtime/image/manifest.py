@@ -23,6 +23,10 @@ LAYERS_LIMIT = 500
 """overlayfs takes 500 lower layers (fs/overlayfs/params.h, OVL_MAX_STACK)."""
 INDEX_DEPTH = 4
 
+LIMITS_HINT = (
+    "If you trust the image, raise max-layer-size, max-layer-entries or max-layer-ratio in engine.json."
+)
+
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"

@@ -52,10 +52,10 @@ class ImageStore:
         boot_id: str = "",
     ) -> None:
         self.users = users
-        self._content = Content(root, database, boot_id)
+        self._configuration = configuration or RegistryConfiguration()
+        self._content = Content(root, database, boot_id, self._configuration.limits)
         self._catalogue = self._content.catalogue
         self._platform = platform or Platform.host()
-        self._configuration = configuration or RegistryConfiguration()
         self._puller = Puller(self._content, self._configuration, env)
         self._pusher = Pusher(self._content, self._configuration, env)
         self._pulls = KeyedLocks()

@@ -15,21 +15,19 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime.errors import ComposerError
 from runtime.image import tar
 from runtime.image.compression import HashingStream, Readable
 from runtime.image.digest import Digest
-from runtime.image.manifest import InvalidImage
+from runtime.image.manifest import LIMITS_HINT, InvalidImage
 from runtime.kernel.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, openat2
 from runtime.storage.files import apparent_size, storage_error
 from runtime.storage.removal import remove_at
 
-LAYER_LIMIT = 256 << 30
-"""Bytes of one uncompressed layer."""
-ENTRIES_LIMIT = 5_000_000
+_SMALL = 64 << 20
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
@@ -39,6 +37,21 @@ _RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TIME_LIMIT = (1 << 34) * 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a stranger's layer may become."""
+
+    size: int = 256 << 30
+    """Bytes when it is uncompressed."""
+    entries: int = 5_000_000
+    ratio: int = 2000
+    """Times its compressed size (gzip cannot go beyond 1032); at least ``_SMALL`` bytes are always allowed."""
+
+    def of_blob(self, compressed: int) -> Limits:
+        """Those for a layer that has ``compressed`` bytes."""
+        return replace(self, size=min(self.size, max(_SMALL, compressed * self.ratio)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +69,7 @@ def unpack(
     source: Readable,
     target: Path,
     *,
-    limit: int = LAYER_LIMIT,
+    limits: Limits = DEFAULT_LIMITS,
     on_progress: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Unpacked:
@@ -68,12 +81,14 @@ def unpack(
     """
     root = os.open(target, _DIRECTORY_FLAGS)
     try:
-        with HashingStream(source, limit, on_progress) as stream:
+        with HashingStream(source, limits.size, on_progress) as stream:
             unpacker = _Unpacker(root)
             try:
                 for number, entry in enumerate(reader := tar.TarReader(stream)):
-                    if number > ENTRIES_LIMIT:
-                        raise InvalidImage(f"the layer has more than {ENTRIES_LIMIT} entries")
+                    if number >= limits.entries:
+                        raise InvalidImage(
+                            f"the layer has more than the limit of {limits.entries} entries", hint=LIMITS_HINT
+                        )
                     if cancelled is not None and cancelled():
                         raise InterruptedError
                     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime.image.manifest import InvalidImage
-from runtime.image.unpack import Unpacked, unpack
+from runtime.image.unpack import Limits, Unpacked, unpack
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, *, link: str = "", data: bytes = b"") -> bytes:
@@ -69,3 +69,27 @@ def test_what_is_refused(tmp_path: Path, entry: bytes) -> None:
     with pytest.raises(InvalidImage):
         unpacked(tmp_path / "root", entry)
     assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (Limits(size=5000), "larger than the limit of 5000 bytes"),
+        (Limits(entries=2), "more than the limit of 2 entries"),
+    ],
+)
+def test_limits_are_kept_and_told(tmp_path: Path, limits: Limits, words: str) -> None:
+    data = b"".join(member(f"file{n}", data=b"x" * 1000) for n in range(3)) + bytes(1024)
+    with pytest.raises(InvalidImage, match=words) as caught:
+        unpack(io.BytesIO(data), tmp_path, limits=limits)
+    assert "engine.json" in caught.value.hint
+    for path in tmp_path.iterdir():
+        path.unlink()
+    unpack(io.BytesIO(data), tmp_path, limits=Limits(size=len(data), entries=3))
+
+
+def test_a_ratio_is_a_limit_of_size() -> None:
+    limits = Limits(size=1 << 40, ratio=1000)
+    assert limits.of_blob(10 << 20).size == 10_000 << 20
+    assert limits.of_blob(1).size == 64 << 20
+    assert Limits(size=5).of_blob(10).size == 5
