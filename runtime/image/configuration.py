@@ -17,7 +17,7 @@ import jsonschema_rs
 
 from runtime.errors import ComposerError, InvalidArgument
 from runtime.image.reference import DEFAULT_DOMAIN
-from runtime.image.unpack import Limits
+from runtime.image.unpack import DEFAULT_LIMITS, Limits
 from runtime.storage.files import read_regular
 
 _LIMIT = 1 << 20
@@ -33,7 +33,7 @@ class RegistryConfiguration:
     concurrent_downloads: int = 3
     concurrent_uploads: int = 5
     attempts: int = 5
-    limits: Limits = Limits()
+    limits: Limits = DEFAULT_LIMITS
     env: Mapping[str, str] = field(default_factory=lambda: os.environ)
     """For proxies and certificates."""
 

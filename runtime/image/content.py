@@ -23,7 +23,7 @@ from runtime.image.layers import LayerStore, StagedLayer
 from runtime.image.manifest import OCI_LAYER, Descriptor, InvalidImage, Manifest, parse_config
 from runtime.image.model import Image, ImageRecord, LayerRecord, Progress, PullProgress
 from runtime.image.outgoing import is_described, oci_layer_type
-from runtime.image.unpack import Limits
+from runtime.image.unpack import DEFAULT_LIMITS, Limits
 from runtime.storage.state import StateDatabase
 
 _REPORT_EVERY = 0.1
@@ -62,9 +62,9 @@ class Content:
     """Everything on the disk below ``root`` that belongs to images. Methods are for the trio thread."""
 
     def __init__(
-        self, root: Path, database: StateDatabase, boot_id: str = "", limits: Limits | None = None
+        self, root: Path, database: StateDatabase, boot_id: str = "", limits: Limits = DEFAULT_LIMITS
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits = limits
         self.blobs = BlobStore(root)
         self.layers = LayerStore(root / "layers", boot_id)
         self.catalogue = Catalogue(database, self.layers.lowers)

@@ -16,7 +16,7 @@ from pathlib import Path
 from runtime.image.compression import Readable
 from runtime.image.digest import Digest
 from runtime.image.manifest import InvalidImage
-from runtime.image.unpack import Limits, Unpacked, unpack
+from runtime.image.unpack import DEFAULT_LIMITS, Limits, Unpacked, unpack
 from runtime.kernel.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 from runtime.storage.files import TEMPORARY_PREFIX, apparent_size, storage_error, sync_directory
 from runtime.storage.removal import TRASH, discard, empty_trash
@@ -67,7 +67,7 @@ class LayerStore:
         diff_id: Digest | None,
         on_progress: Callable[[int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
-        limits: Limits = Limits(),
+        limits: Limits = DEFAULT_LIMITS,
     ) -> StagedLayer:
         """Unpack into a place where nobody looks. Blocking. Raises as ``unpack``, and when it is another
         layer."""

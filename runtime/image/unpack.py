@@ -54,6 +54,9 @@ class Limits:
         return replace(self, size=min(self.size, max(_SMALL, compressed * self.ratio)))
 
 
+DEFAULT_LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Unpacked:
     """What came of a layer."""
@@ -86,9 +89,8 @@ def unpack(
             try:
                 for number, entry in enumerate(reader := tar.TarReader(stream)):
                     if number >= limits.entries:
-                        raise InvalidImage(
-                            f"the layer has more than the limit of {limits.entries} entries", hint=LIMITS_HINT
-                        )
+                        told = f"the layer has more than the limit of {limits.entries} entries"
+                        raise InvalidImage(told, hint=LIMITS_HINT)
                     if cancelled is not None and cancelled():
                         raise InterruptedError
                     try:
