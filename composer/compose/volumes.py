@@ -55,15 +55,20 @@ def parse_volume(text: str) -> dict[str, Any]:
 
 
 def _sections(text: str) -> list[str]:
-    """Split at colons, except that of a Windows drive."""
+    """Split at colons, except that of a Windows drive and those within ``${...}``."""
     sections: list[str] = []
     current = ""
+    depth = 0
     for char in text:
-        if char == ":" and not (len(current) == 1 and current.isalpha()):
+        if char == ":" and not depth and not (len(current) == 1 and current.isalpha()):
             sections.append(current)
             current = ""
-        else:
-            current += char
+            continue
+        if char == "{" and (current.endswith("$") or depth):
+            depth += 1
+        elif char == "}" and depth:
+            depth -= 1
+        current += char
     sections.append(current)
     return sections
 
