@@ -85,6 +85,8 @@ def _ports(value: Any, path: Path, lenient: bool) -> Any:
         if isinstance(item, bool) or not isinstance(item, int | str):
             if isinstance(item, dict) and "target" not in item and not lenient:
                 raise Problem("a port without a target", (*path, i), hint="target: the port in the container")
+            if isinstance(item, float):
+                raise Problem(f"{item:g} is no port", (*path, i), hint="a whole number up to 65535 expected")
             found.append(item)
             continue
         try:

@@ -32,6 +32,8 @@ def struct(fields: dict[str, Decoder]) -> Decoder:
     """A mapping with known keys; one that is not in ``fields`` keeps its value."""
 
     def decoder(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("must be a mapping")
         made: dict[str, Any] = {}
         faults: list[tuple[Path, str]] = []
         for key, inner in value.items():
@@ -56,6 +58,8 @@ def table(each: Decoder) -> Decoder:
     """A mapping with any keys; null values stay."""
 
     def decoder(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("must be a mapping")
         made: dict[str, Any] = {}
         faults: list[tuple[Path, str]] = []
         for key, inner in value.items():
@@ -74,6 +78,8 @@ def several(each: Decoder) -> Decoder:
     """A list."""
 
     def decoder(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValueError("must be a list")
         made: list[Any] = []
         faults: list[tuple[Path, str]] = []
         for i, inner in enumerate(value):
