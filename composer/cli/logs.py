@@ -18,20 +18,17 @@ def run_logs(session: Session, arguments: Arguments) -> int:
     from composer.cli.units import parse_time
 
     if arguments.number("index") and len(arguments.words) != 1:
-        raise UsageError("--index needs exactly one service")
+        raise UsageError("--index requires one service to be selected")
     body: dict[str, Any] = {"services": arguments.words, "follow": arguments.is_on("follow")}
-    tail = arguments.text("tail")
-    if tail != "all":
-        if not tail.isdecimal():
-            raise UsageError(f'invalid value for --tail: "{tail}"', hint="a number of lines, or all")
-        body["tail"] = int(tail)
+    if (tail := parse_tail(arguments.text("tail"))) is not None:
+        body["tail"] = tail
     for field in ("since", "until"):
         if text := arguments.text(field):
             try:
                 body[field] = parse_time(text, int(session.started * 1e9))
             except ValueError:
                 raise UsageError(
-                    f'invalid value for --{field}: "{text}"',
+                    f'invalid value for "{field}": failed to parse value as time or duration: "{text}"',
                     hint="for instance 10m, 2026-01-31T12:00:00Z or 1767225600",
                 ) from None
     if arguments.number("index"):
@@ -58,11 +55,23 @@ def run_logs(session: Session, arguments: Arguments) -> int:
                 printer.log(event)
             case "exit":
                 printer.exit(event)
+            case "warning":
+                printer.end_line()
+                session.warn(event["message"])
             case "error":
                 raise error_of(event)
             case "result":
                 break
     return 0
+
+
+def parse_tail(text: str) -> int | None:
+    """A number of lines; None, which is all of them, for ``all`` and negative numbers. Raises UsageError."""
+    if text == "all" or (text.startswith("-") and text[1:].isdecimal()):
+        return None
+    if not text.isdecimal():
+        raise UsageError(f'invalid value for --tail: "{text}"', hint="a number of lines, or all")
+    return int(text)
 
 
 def _expected(session: Session, services: list[str]) -> list[dict[str, Any]]:

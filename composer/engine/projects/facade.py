@@ -22,7 +22,7 @@ from composer.engine.projects.parts import Parts, number_of, service_of
 from composer.engine.projects.pulling import ensure_images, pull_all
 from composer.engine.projects.readiness import wait_ready
 from composer.engine.projects.sources import ProjectLoader
-from composer.engine.projects.steps import Emit, tell
+from composer.engine.projects.steps import Emit, tell, warn
 from composer.engine.projects.turns import Preempted, Turns
 from composer.engine.projects.up import Up
 from composer.engine.projects.waits import unwrap
@@ -376,6 +376,11 @@ class Projects:
         chosen = self._chosen(known, request.services, with_oneoffs=not known.project)
         if request.index:
             chosen = [c for c in chosen if number_of(c) == request.index]
+            if not chosen:
+                raise NotFound(f'service "{request.services[0]}" has no container #{request.index}')
+        for container in chosen:
+            if container.config.log.driver == "none":
+                await warn(emit, f'no logs of "{container.name}": its logging driver is none')
         chosen = [c for c in chosen if c.config.log.driver != "none"]
         now = time.time_ns()
 
