@@ -18,6 +18,9 @@ def environment(values: Mapping[str, str]) -> str:
 
 
 def profiles(tree: dict[str, Any]) -> str:
+    from composer.compose.decoding import decode
+
+    decode(tree)  # what is wrong elsewhere is wrong here, too
     found = {str(p) for s in (tree.get("services") or {}).values() for p in (s or {}).get("profiles") or ()}
     return _lines(sorted(found))
 

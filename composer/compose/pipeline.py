@@ -64,10 +64,14 @@ def located(problem: Problem, tree: Any, sources: Sources) -> ComposeError:
     """``problem`` and what came with it as one error: the first tells, all are shown with their places."""
     places = _places(problem, tree, sources)
     message = problem.message
+    each = [ComposeError(message, hint=problem.hint, locations=places)]
     for other in problem.more:
         found = _places(other, other.tree if other.tree is not None else tree, sources)
         message += f"\n{_where(found)}{other.message}" + (f" ({other.hint})" if other.hint else "")
-    return ComposeError(message, hint=problem.hint, exit_status=problem.exit_status, locations=places)
+        each.append(ComposeError(other.message, hint=other.hint, locations=found))
+    error = ComposeError(message, hint=problem.hint, exit_status=problem.exit_status, locations=places)
+    error.errors = tuple(each)
+    return error
 
 
 def _where(places: tuple[Location, ...]) -> str:
@@ -144,7 +148,9 @@ class _Loader:
             if problem.tree is None:
                 problem.tree = tree
             raise
-        warnings = Variables({}, unset=self.sources.unset).warnings()
+        sentences = Variables({}, unset=dict.fromkeys(self.sources.unset)).warnings()
+        places = self.sources.unset.values()
+        warnings = [f"{at}{': ' if at else ''}{text}" for at, text in zip(places, sentences, strict=True)]
         return Tree(
             name=name,
             working_dir=found.directory,

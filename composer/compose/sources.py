@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from posixpath import relpath
@@ -28,8 +29,8 @@ class Sources:
     traced: bool
     """Whether values carry their places (``composer.compose.trace``)."""
     lines: dict[str, list[str]] = field(default_factory=dict)
-    unset: dict[str, None] = field(default_factory=dict)
-    """Variables that were named and are not set."""
+    unset: dict[str, str] = field(default_factory=dict)
+    """Variables that were named and are not set, and where first."""
     warnings: dict[str, None] = field(default_factory=dict)
     parsed: dict[str, list[Document]] = field(default_factory=dict)
     """Documents that were parsed ahead and not used yet, by file."""
@@ -75,12 +76,12 @@ class Sources:
                     "top-level object must be a mapping", at=document.at, hint="begin with services:"
                 )
             if self.options.interpolate:
-                self.interpolate(document.tree, environment)
+                self.interpolate(document.tree, environment, path)
             _fill_empty(document.tree)
         return documents
 
-    def interpolate(self, tree: dict[str, Any], environment: Mapping[str, str]) -> None:
-        """Replace variables and cast, in place."""
+    def interpolate(self, tree: dict[str, Any], environment: Mapping[str, str], path: str) -> None:
+        """Replace variables and cast, in place. ``path``: the file that the tree is of."""
         variables = Variables(environment)
         try:
             interpolate(tree, variables)
@@ -88,7 +89,16 @@ class Sources:
         except Problem as problem:
             problem.tree = tree
             raise
-        self.unset.update(variables.unset)
+        for name in variables.unset:
+            if name not in self.unset:
+                self.unset[name] = self._first_use(name, path)
+
+    def _first_use(self, name: str, path: str) -> str:
+        """``FILE:LINE:COLUMN`` of a variable's first use, "" when it cannot be seen."""
+        for number, line in enumerate(self.read(path).decode("utf-8", "replace").splitlines(), 1):
+            if found := re.search(rf"(?<!\$)(?:\$\$)*(\$\{{?){re.escape(name)}(?![A-Za-z0-9_])", line):
+                return f"{path}:{number}:{found.start(1) + 1}"
+        return ""
 
     def base(self, directory: str, of: str) -> str:
         """What paths in a file of ``directory`` are put behind, for a project in ``of``: relative to that when

@@ -1,0 +1,71 @@
+"""Errors and warnings of a whole load, with their places."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from composer.cli.config_errors import to_json
+from composer.compose.errors import ComposeError
+from composer.compose.pipeline import load_tree
+from composer.compose.request import LoadRequest
+
+
+class Files:
+    """Files in memory below ``/p``."""
+
+    def __init__(self, **texts: str) -> None:
+        self.texts = {f"/p/{name}.yaml": text for name, text in texts.items()}
+
+    def read(self, path: str) -> bytes | None:
+        text = self.texts.get(path)
+        return None if text is None else text.encode()
+
+    def is_file(self, path: str) -> bool:
+        return path in self.texts
+
+    def is_dir(self, path: str) -> bool:
+        return path == "/p"
+
+    def exists(self, path: str) -> bool:
+        return self.is_file(path) or self.is_dir(path)
+
+
+def test_a_variable_that_is_not_set_is_told_with_its_first_place() -> None:
+    files = Files(compose='services:\n  a:\n    image: "$$NOPE${NOPE}"\n    command: $NOPE ${OTHER:-x}\n')
+    assert load_tree(LoadRequest(cwd="/p"), files).warnings == (
+        '/p/compose.yaml:3:19: The "NOPE" variable is not set. Defaulting to a blank string.',
+    )
+
+
+def test_a_variable_of_another_file() -> None:
+    files = Files(
+        compose="services: {a: {extends: {file: base.yaml, service: b}}}",
+        base="services:\n  b: {image: x$V}\n",
+    )
+    assert load_tree(LoadRequest(cwd="/p"), files).warnings[0].startswith("/p/base.yaml:2:15: ")
+
+
+def test_all_mistakes_of_a_file_in_one_run() -> None:
+    files = Files(compose="services:\n  a: {imag: x}\n  b: {image: x, restat: no}\n")
+    with pytest.raises(ComposeError) as caught:
+        load_tree(LoadRequest(cwd="/p"), files)
+    error = caught.value
+    assert str(error.locations[0]) == "/p/compose.yaml:2:7"
+    assert "/p/compose.yaml:3:17: unknown attribute 'restat'" in error.message
+    found = json.loads(to_json(error))["errors"]
+    assert [(e["locations"][0]["line"], e["locations"][0]["path"], e["hint"]) for e in found] == [
+        (2, "services.a.imag", "did you mean image?"),
+        (3, "services.b.restat", "did you mean restart?"),
+    ]
+
+
+def test_the_chain_of_files_that_led_there() -> None:
+    files = Files(
+        compose="services:\n  a:\n    extends: {file: base.yaml, service: b}\n",
+        base="services:\n  b: {image: x, ports: [x:y]}\n",
+    )
+    with pytest.raises(ComposeError) as caught:
+        load_tree(LoadRequest(cwd="/p"), files)
+    assert [place.file for place in caught.value.locations] == ["/p/base.yaml", "/p/compose.yaml"]
