@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import trio
+from msgspec import structs
 
 from composer.compose.model import Project
 from composer.engine.containers import Container
@@ -15,6 +17,7 @@ from composer.engine.logs import Exit, Item, Source, merge
 from composer.engine.projects import operations
 from composer.engine.projects.attached import Attached, Starting, exit_event, log_event
 from composer.engine.projects.down import take_down
+from composer.engine.projects.following import Following
 from composer.engine.projects.listing import container_summary, project_summaries
 from composer.engine.projects.observe import observe
 from composer.engine.projects.oneoff import make_oneoff
@@ -46,6 +49,8 @@ from composer.plan.graph import CONDITIONS, Condition, Dependencies, Dependency,
 from composer.plan.plan import DownOptions, UpOptions, dependencies_of, images_of, plan_down, plan_up
 from composer.plan.steps import Keep, Plan, WaitFor
 from runtime.errors import ComposerError, InvalidArgument, NotFound
+
+_STARTS = {"type": ["container"], "event": ["start"]}
 
 
 @dataclass(frozen=True)
@@ -221,9 +226,7 @@ class Projects:
         )
 
     async def create(self, request: UpRequest, emit: Emit) -> ResultEvent:
-        from msgspec.structs import replace
-
-        return await self.up(replace(request, start=False, attach=False, wait=False), emit)
+        return await self.up(structs.replace(request, start=False, attach=False, wait=False), emit)
 
     async def scale(self, request: ScaleRequest, emit: Emit) -> ResultEvent:
         return await self.up(
@@ -373,37 +376,53 @@ class Projects:
 
     async def logs(self, request: LogsRequest, emit: Emit) -> ResultEvent:
         known = self._know(request.project, request.services)
-        chosen = self._chosen(known, request.services, with_oneoffs=not known.project)
-        if request.index:
-            chosen = [c for c in chosen if number_of(c) == request.index]
-            if not chosen:
-                raise NotFound(f'service "{request.services[0]}" has no container #{request.index}')
-        for container in chosen:
-            if container.config.log.driver == "none":
-                await warn(emit, f'no logs of "{container.name}": its logging driver is none')
-        chosen = [c for c in chosen if c.config.log.driver != "none"]
+        self._chosen(known, request.services)  # refuses services that there are not
         now = time.time_ns()
 
-        def source(container: Container) -> Source[Container]:
-            def lines() -> AsyncIterator[Item | None]:
-                return self.parts.logs.read_marked(
-                    container,
-                    follow=request.follow,
-                    since=request.since,
-                    until=request.until,
-                    tail=request.tail,
-                    exits_since=now if request.follow else None,
-                )
+        def choose() -> list[Container]:
+            there = replace(known, containers=self.parts.of_project(known.name))
+            chosen = self._readable(there, request)
+            return [c for c in chosen if c.config.log.driver != "none"]
 
-            return Source(container, lines)
+        def read(container: Container, since: int | None) -> AsyncIterator[Item | None]:
+            return self.parts.logs.read_marked(
+                container,
+                follow=request.follow,
+                since=max(since or 0, request.since or 0) or None,
+                until=request.until,
+                tail=None if since else request.tail,
+                exits_since=now if request.follow else None,
+            )
 
         async def deliver(container: Container, item: Item) -> None:
             await emit(
                 exit_event(container, item.status) if isinstance(item, Exit) else log_event(container, item)
             )
 
-        await merge([source(c) for c in chosen], deliver)
+        readable = self._readable(known, request)
+        if request.index and not readable:
+            raise NotFound(f'service "{request.services[0]}" has no container #{request.index}')
+        for container in readable:
+            if container.config.log.driver == "none":
+                await warn(emit, f'no logs of "{container.name}": its logging driver is none')
+        if request.follow:
+            starts = functools.partial(self.parts.events.subscribe, filters=_STARTS)
+            at_work = functools.partial(self.turns.at_work, known.name)
+            await Following(choose, read, deliver).run(starts, at_work)
+        else:
+            await merge([Source(c, functools.partial(read, c, None)) for c in choose()], deliver)
         return ResultEvent()
+
+    def _readable(self, known: Known, request: LogsRequest) -> list[Container]:
+        """The containers whose logs are asked for."""
+        present = {service_of(c) for c in known.containers}
+        services = [s for s in request.services if s in present]
+        if request.services and not services:
+            return []
+        chosen = self._chosen(known, services, with_oneoffs=not known.project)
+        if not request.index:
+            return chosen
+        return [c for c in chosen if number_of(c) == request.index]
 
     async def resolve(self, request: ProjectRequest) -> dict[str, Any]:
         """The project of a directory, and its containers."""

@@ -34,6 +34,8 @@ class _Line:
     lock: trio.Lock = field(default_factory=trio.Lock)
     turns: list[_Turn] = field(default_factory=list)
     """In order of coming: the first one is at work."""
+    is_over: trio.Event = field(default_factory=trio.Event)
+    """Nobody is at work or waits any more."""
 
 
 class Turns:
@@ -72,8 +74,14 @@ class Turns:
             line.turns.remove(turn)
             if not line.turns:
                 del self._lines[project]
+                line.is_over.set()
         if turn.scope.cancelled_caught:
             raise Preempted(f"{verb} was ended by `composer {turn.ended_by}` of the same project")
+
+    def at_work(self, project: str) -> trio.Event | None:
+        """The end of all commands that are at work on ``project`` or wait for their turn; None when there are none."""
+        line = self._lines.get(project)
+        return line.is_over if line else None
 
     @staticmethod
     async def _tell(line: _Line, turn: _Turn, emit: Emit) -> None:
