@@ -29,6 +29,7 @@ from runtime.image.store import ImageStore
 log = logging.getLogger(__name__)
 
 Progress = Callable[[dict[str, Any]], Awaitable[None]]
+_TAGS_AT_ONCE = 3
 T = TypeVar("T")
 LayerProgress = Callable[[str, str, int, int], None]
 
@@ -102,9 +103,20 @@ class Images:
     async def pull_all_tags(
         self, name: str, platform: str, emit: Progress, credentials: CredentialSource | None = None
     ) -> None:
-        """Pull everything that a repository has, one after the other."""
-        for reference in await self.store.tags(name, credentials):
-            await self.pull(reference, platform, emit, credentials)
+        """Pull everything that a repository has, a few side by side."""
+        limit, turn = trio.CapacityLimiter(_TAGS_AT_ONCE), trio.Lock()
+
+        async def tell(message: dict[str, Any]) -> None:
+            async with turn:
+                await emit(message)
+
+        async def one(reference: str) -> None:
+            async with limit:
+                await self.pull(reference, platform, tell, credentials)
+
+        async with trio.open_nursery() as nursery:
+            for reference in await self.store.tags(name, credentials):
+                nursery.start_soon(one, reference)
 
     async def push(
         self, name: str, tag: str, emit: Progress, credentials: CredentialSource | None = None
