@@ -1,8 +1,8 @@
 """A process beside init: joins the running container, then becomes what was asked for.
 
-Two forks. The first (A) is on the host, takes the container's cgroup and all of its namespaces but the one of pids, and
-has closed nothing that could not be seen anyway: nobody in the container can see it. The second (B) is born in the
-pid namespace with everything else in place (CVE-2016-9962), and is ours when A ends (the shim is a subreaper).
+Two forks. The first (A) is on the host, closes what is the shim's, takes the container's cgroup and all of its
+namespaces but the one of pids: nobody in the container can see it. The second (B) is born in the pid namespace with
+everything else in place (CVE-2016-9962), and is ours when A ends (the shim is a subreaper).
 """
 
 from __future__ import annotations
@@ -163,6 +163,7 @@ def join(
 ) -> None:
     """Enter the container of ``init`` (a pidfd) and execute ``program`` there; returns only by raising."""
     os.umask(0o022)
+    process.forget_parent((channel.fileno(), init, *streams))
     if not is_in_cgroup:
         with step("cgroup"):
             cgroup_lifecycle.join(spec["cgroup"])
@@ -176,6 +177,7 @@ def join(
         syscalls.setns(init, kinds)
         if spec["namespaces"]["pid"] != "host":
             syscalls.setns(init, syscalls.CLONE_NEWPID)
+        os.close(init)
     with step("fork"):
         inside = os.fork()
     if inside:

@@ -61,6 +61,7 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     os.umask(0o022)
+    process.forget_parent((channel.fileno(), *streams))
     program = spec["process"]
     if not is_in_cgroup:
         with step("cgroup"):

@@ -16,6 +16,7 @@ import signal
 import stat
 import struct
 import termios
+from collections.abc import Iterable
 from typing import Any
 
 from runtime.container.failure import CANNOT_EXECUTE, NOT_FOUND, Failure, step
@@ -68,6 +69,22 @@ def become(
         # Again: the change of credentials has cleared it.
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     return free
+
+
+def forget_parent(kept: Iterable[int]) -> None:
+    """Close what was inherited but ``kept``, and have /dev/null as standard streams: who may trace this process
+    (CAP_SYS_PTRACE, in a pid namespace that it shares) sees its descriptors as soon as it is inside. CVE-2016-9962"""
+    signal.set_wakeup_fd(-1)
+    start = 3
+    for fd in sorted(fd for fd in set(kept) if fd >= start):
+        if fd > start:
+            syscalls.close_range(start, fd - 1)
+        start = fd + 1
+    syscalls.close_range(start)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
 
 
 def _close_descriptors(channel: int, keep: int) -> int:

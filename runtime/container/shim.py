@@ -172,7 +172,10 @@ class Shim:
         """Answer the child until execve closes its end. Raises Failure with what it reports."""
         reached = False
         while True:
-            packet = sockets.receive_packet(channel)
+            try:
+                packet = sockets.receive_packet(channel)
+            except ConnectionResetError:
+                continue  # said once, when it has not read our answer; what it has said comes after that
             if packet is None:
                 break
             message, descriptors = packet
@@ -183,7 +186,7 @@ class Shim:
                     sandbox.attach(self.spec["sandbox"], descriptors[0])
                 sockets.close_all(descriptors)
                 # A child that has failed in the meantime has left its reason in the socket.
-                with contextlib.suppress(BrokenPipeError):
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     sockets.send_packet(channel, {"network": "ready"})
             elif message.get("terminal"):
                 self._terminal = descriptors[0]

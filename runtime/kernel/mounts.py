@@ -209,13 +209,49 @@ def open_in_root(root: int, path: str, flags: int = os.O_PATH, resolve: int = IN
     return sys.openat2(root, os.fsencode(path.lstrip("/") or "."), flags, resolve)
 
 
+LINKS_LIMIT = 40
+"""As the kernel's own, path_resolution(7)."""
+
+
+def follow_missing(root: int, path: str) -> list[str]:
+    """The components of ``path`` with all links in it followed as a process rooted at ``root`` would, also those that
+    lead to where nothing is yet. Raises OSError (ELOOP)."""
+    waiting = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+    found: list[str] = []
+    links = 0
+    while waiting:
+        part = waiting.pop()
+        if part == "..":
+            del found[-1:]
+            continue
+        try:
+            fd = open_in_root(root, "/".join((*found, part)), os.O_PATH | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            found.append(part)
+            continue
+        try:
+            if not stat.S_ISLNK(os.fstat(fd).st_mode):
+                found.append(part)
+                continue
+            text = os.readlink("", dir_fd=fd)
+        finally:
+            os.close(fd)
+        links += 1
+        if links > LINKS_LIMIT:
+            raise OSError(errno.ELOOP, f"{path}: {os.strerror(errno.ELOOP)}")
+        if text.startswith("/"):
+            found.clear()
+        waiting += [part for part in reversed(text.split("/")) if part not in ("", ".")]
+    return found
+
+
 def make_directories(root: int, path: str, *, mode: int = 0o755, uid: int = -1, gid: int = -1) -> int:
     """``mkdir -p`` inside ``root``; returns an O_PATH descriptor of the directory. Raises NotADirectoryError."""
     try:
         return open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
     except FileNotFoundError:
         pass
-    parts = [part for part in path.split("/") if part and part != "."]
+    parts = follow_missing(root, path)
     current = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
     for depth, part in enumerate(parts, 1):
         prefix = "/".join(parts[:depth])
@@ -243,8 +279,8 @@ def make_mount_point(root: int, path: str, *, directory: bool) -> int:
     try:
         found = open_in_root(root, path)
     except FileNotFoundError:
-        parent_path, _, name = path.rstrip("/").rpartition("/")
-        parent = make_directories(root, parent_path or "/")
+        *above, name = follow_missing(root, path)
+        parent = make_directories(root, "/".join(above))
         try:
             fd = os.open(
                 name,
