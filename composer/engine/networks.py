@@ -289,7 +289,12 @@ class Networks:
             raise Conflict(
                 f"endpoint with name {container.name} already exists in network {network.name}", status=403
             )
-        if not container.endpoints and container.config.network_mode not in ("bridge", "default", "", "none"):
+        if container.config.network_mode == "none":
+            raise Conflict(
+                "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+                status=403,
+            )
+        if not container.endpoints and container.config.network_mode not in ("bridge", "default", ""):
             raise Conflict(
                 f"container sharing network namespace with another container or host cannot be connected to any "
                 f"other network ({container.config.network_mode})"
@@ -298,15 +303,20 @@ class Networks:
             endpoint = self.plan_endpoint(
                 replace(asked, network=network.name), container.id, container.name, container.config
             )
-            container.update(endpoints={**container.endpoints, network.name: endpoint})
-            self.ensure(network)
-            if container.shim is not None and container.state.is_alive:
-                await self.sandboxes.connect(container, network, endpoint)
+            before = container.endpoints
+            container.update(endpoints={**before, network.name: endpoint})
+            try:
+                self.ensure(network)
+                if container.shim is not None and container.state.is_alive:
+                    await self.sandboxes.connect(container, network, endpoint)
+            except BaseException:
+                container.update(endpoints=before)
+                raise
         self._events.publish(
             "network",
             "connect",
             network.id,
-            {"container": container.id, "name": network.name, "type": "bridge"},
+            {"container": container.id, "name": network.name, "type": network.driver},
         )
 
     async def disconnect(self, ref: str, container: Container | str, force: bool = False) -> None:
@@ -320,14 +330,14 @@ class Networks:
                 return
             raise NotFound(f"container {container.id} is not connected to network {network.name}")
         async with container.busy:
+            container.update(endpoints={n: e for n, e in container.endpoints.items() if n != network.name})
             if container.shim is not None and container.state.is_alive:
                 await self.sandboxes.disconnect(container, network)
-            container.update(endpoints={n: e for n, e in container.endpoints.items() if n != network.name})
         self._events.publish(
             "network",
             "disconnect",
             network.id,
-            {"container": container.id, "name": network.name, "type": "bridge"},
+            {"container": container.id, "name": network.name, "type": network.driver},
         )
 
     @property

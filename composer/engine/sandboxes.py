@@ -23,7 +23,7 @@ from runtime.container.shim_client import Shim
 from runtime.errors import ComposerError
 from runtime.kernel.cgroups import Cgroups
 from runtime.network import host, ports, sandbox
-from runtime.network.connect import connect_endpoint, disconnect_endpoint
+from runtime.network.connect import connect_endpoint, disconnect_endpoint, interface_names
 from runtime.network.files import hosts_file, resolv_conf
 from runtime.network.firewall import Firewall
 from runtime.network.model import Endpoint as RuntimeEndpoint
@@ -64,6 +64,7 @@ class Sandboxes:
     keeper: KeeperClient
     cgroups: Cgroups
     _published: dict[str, _Published] = field(default_factory=dict)
+    _awaited: dict[str, trio.Event] = field(default_factory=dict)
 
     # Before a start
 
@@ -182,6 +183,8 @@ class Sandboxes:
             ports.release(reserved)
             raise
         self._published[container.id] = _Published(forwards, tuple(reserved))
+        if awaited := self._awaited.pop(container.id, None):
+            awaited.set()
         container.update(ports=tuple(_published_port(r.port) for r in reserved))
         await self._store(container.id)
 
@@ -239,16 +242,39 @@ class Sandboxes:
         """Answer the container's questions for names, and carry connections that the kernel does not, until
         cancelled."""
         udp, tcp = shim.take("udp"), shim.take("tcp")
-        published = self._published.get(container.id)
-        target = self._port_target(container)
         async with trio.open_nursery() as nursery:
             if udp is not None and tcp is not None:
                 nursery.start_soon(self.resolver.serve, container.id, udp, tcp)
-            if published is not None and target is not None:
-                for port, held in published.reservations:
-                    if held is not None:
-                        nursery.start_soon(serve_listener, held.dup(), ports.proxy_target(port, target[1]))
+            for port, held in (await self._wait_published(container.id)).reservations:
+                if held is not None:
+                    nursery.start_soon(
+                        serve_listener, held.dup(), partial(self._proxy_target, container, port)
+                    )
             await trio.sleep_forever()
+
+    async def _wait_published(self, container_id: str) -> _Published:
+        """What the container has published: at its start, or when it first is on a network that is not internal."""
+        while container_id not in self._published:
+            self._awaited[container_id] = trio.Event()
+            await self._awaited[container_id].wait()
+        return self._published[container_id]
+
+    def _proxy_target(self, container: Container, port: ports.PublishedPort) -> tuple[str, int] | None:
+        target = self._port_target(container)
+        return ports.proxy_target(port, target[1]) if target else None
+
+    def _redirect(self, container: Container) -> None:
+        """Networks have come or gone: published ports lead to where the container can be reached now."""
+        published = self._published.get(container.id)
+        if published is None:
+            return
+        target = self._port_target(container)
+        forwards = (
+            tuple(ports.plan_forwards((r.port for r in published.reservations), target[1])) if target else ()
+        )
+        self.firewall.publish(forwards)
+        self.firewall.unpublish(set(published.forwards) - set(forwards))
+        published.forwards = forwards
 
     async def adopt(self, container: Container) -> tuple[Forward, ...]:
         """Take up the ports of a container that ran on while there was no engine: its forwards."""
@@ -290,6 +316,7 @@ class Sandboxes:
     async def release(self, container: Container) -> None:
         """Undo what a start made. Repeating it is harmless."""
         self.names.remove(container.id)
+        self._awaited.pop(container.id, None)
         published = self._published.pop(container.id, None)
         if published is not None:
             try:
@@ -309,32 +336,31 @@ class Sandboxes:
     # Running containers
 
     async def connect(self, container: Container, network: Network, endpoint: Endpoint) -> None:
-        """Give a running container an interface on another network."""
+        """Give a running container an interface on another network, and what was published a way to it."""
         self.networks.ensure(network)
-        pairs = self._pairs(container)
-        gateways = sandbox.default_gateways(_runtime_pairs(pairs))
-        taken = {e.interface_name for _, e in pairs if e.interface_name}
-        taken |= {f"eth{number}" for number in range(len(pairs) - 1)}
-        plan = sandbox.plan_endpoint(
-            container.id,
-            network,
-            runtime_endpoint(endpoint),
-            endpoint.interface_name or sandbox.next_interface_name(taken),
-            [],
-        )
-        await self._in_namespace(
-            container, lambda netns: connect_endpoint(netns, plan, [g for _, g in gateways])
-        )
-        self.register(container)
-        self._write_files(container)
+        gateways = self._gateways(self._pairs(container))
+
+        def act(netns: int) -> None:
+            name = endpoint.interface_name or sandbox.next_interface_name(interface_names(netns))
+            plan = sandbox.plan_endpoint(container.id, network, runtime_endpoint(endpoint), name, [])
+            connect_endpoint(netns, plan, gateways)
+
+        await self._in_namespace(container, act)
+        await self._publish(container)
+        self._refresh(container)
 
     async def disconnect(self, container: Container, network: Network) -> None:
-        """Take a running container off a network."""
-        remaining = [(n, e) for n, e in self._pairs(container) if n.id != network.id]
-        gateways = self._gateways(remaining)
+        """Take a running container, whose record has the network no more, off it."""
+        gateways = self._gateways(self._pairs(container))
         link = sandbox.host_interface(container.id, network.id)
         await self._in_namespace(container, partial(_disconnect, link=link, gateways=gateways))
+        self._refresh(container)
+
+    def _refresh(self, container: Container) -> None:
+        """After its networks have changed: names, files and the targets of its ports."""
         self.register(container)
+        self._write_files(container)
+        self._redirect(container)
 
     async def _in_namespace(self, container: Container, action: Any) -> None:
         assert container.shim is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -40,6 +41,11 @@ def in_network_namespace(netns: int, function: Callable[[], Result]) -> Result:
     if failure:
         raise failure[0]
     return outcome[0]
+
+
+def interface_names(netns: int) -> frozenset[str]:
+    """The links in the network namespace of the descriptor ``netns``."""
+    return in_network_namespace(netns, lambda: frozenset(name for _, name in socket.if_nameindex()))
 
 
 def connect_endpoint(netns: int, endpoint: SandboxEndpoint, gateways: Sequence[str]) -> None:

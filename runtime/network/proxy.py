@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,22 +20,24 @@ _CONNECT_TIMEOUT = 10.0
 _ABORT = struct.pack("ii", 1, 0)
 
 Target = tuple[str, int]
+FindTarget = Callable[[], Target | None]
+"""Where connections go now; None while the container is on no network that leads to it."""
 
 
-async def serve_listener(listener: socket.socket, target: Target) -> None:
-    """Pass on whatever reaches ``listener`` (TCP listening or UDP bound) to ``target``, until cancelled.
+async def serve_listener(listener: socket.socket, find_target: FindTarget) -> None:
+    """Pass on whatever reaches ``listener`` (TCP listening or UDP bound) to the target, until cancelled.
 
     Owns and closes ``listener``.
     """
     ours = trio.socket.from_stdlib_socket(listener)
     with ours:
         if listener.type == socket.SOCK_DGRAM:
-            await _serve_udp(ours, target)
+            await _serve_udp(ours, find_target)
         else:
-            await _serve_tcp(ours, target)
+            await _serve_tcp(ours, find_target)
 
 
-async def _serve_tcp(listener: trio.socket.SocketType, target: Target) -> None:
+async def _serve_tcp(listener: trio.socket.SocketType, find_target: FindTarget) -> None:
     async with trio.open_nursery() as nursery:
         while True:
             try:
@@ -43,10 +46,14 @@ async def _serve_tcp(listener: trio.socket.SocketType, target: Target) -> None:
                 # The client has gone again, or descriptors are short: the next one may do better.
                 await trio.sleep(0.05)
                 continue
-            nursery.start_soon(_pass_on, client, target)
+            nursery.start_soon(_pass_on, client, find_target())
 
 
-async def _pass_on(client: trio.socket.SocketType, target: Target) -> None:
+async def _pass_on(client: trio.socket.SocketType, target: Target | None) -> None:
+    if target is None:
+        with client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+        return
     family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
     with client, trio.socket.socket(family, socket.SOCK_STREAM) as server:
         try:
@@ -85,7 +92,7 @@ class _Exchange:
     deadline: trio.CancelScope
 
 
-async def _serve_udp(listener: trio.socket.SocketType, target: Target) -> None:
+async def _serve_udp(listener: trio.socket.SocketType, find_target: FindTarget) -> None:
     if listener.family == socket.AF_INET6:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         level, kind = int(socket.IPPROTO_IPV6), socket.IPV6_PKTINFO
@@ -105,7 +112,8 @@ async def _serve_udp(listener: trio.socket.SocketType, target: Target) -> None:
             own = [item for item in ancillary if (item[0], item[1]) == (level, kind)]
             exchange = exchanges.get(client)
             if exchange is None:
-                if len(exchanges) >= UDP_CLIENTS:
+                target = find_target()
+                if len(exchanges) >= UDP_CLIENTS or target is None:
                     continue
                 family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
                 server = trio.socket.socket(family, socket.SOCK_DGRAM)

@@ -1,0 +1,74 @@
+"""Networks of containers that run: they come and go, and names, routes, files and published ports follow."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.request
+from pathlib import Path
+
+from tests.e2e.conftest import Project
+from tests.e2e.engine import Composer
+
+SERVER = "python3 -m http.server -b 0.0.0.0 80"
+
+
+def fetch(port: int) -> int:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/etc/hostname", timeout=5) as answer:
+        return int(answer.status)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def test_a_running_container_changes_its_networks(composer: Composer, project: Project) -> None:
+    port = free_port()
+    directory = project.write(f"""
+services:
+  web:
+    image: composer.local/host
+    command: {SERVER}
+    working_dir: /
+    init: true
+    ports: ["{port}:80"]
+    healthcheck:
+      test: ["CMD", "python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 80))"]
+      interval: 0.2s
+    networks: [first]
+networks: {{first: {{}}, second: {{enable_ipv6: true, ipam: {{config: [{{subnet: 10.83.7.0/24}}]}}}}}}
+""")
+    network, container = f"{project.name}_first", f"{project.name}-web-1"
+    composer.run("up", "-d", "--wait", cwd=directory)
+    assert fetch(port) == 200
+    other = f"{project.name}_other"
+    composer.run("network", "create", "--subnet", "10.83.8.0/24", other)
+    composer.run(
+        "network", "connect", "--ip", "10.83.8.9", "--gw-priority", "5", "--alias", "w", other, container
+    )
+
+    def inside(*words: str, directory: Path = directory) -> str:
+        return composer.run("exec", "-T", "web", *words, cwd=directory).stdout
+
+    assert fetch(port) == 200
+    assert "10.83.8.9\t" in inside("cat", "/etc/hosts")
+    assert "eth1" in inside("cat", "/proc/net/dev")
+    assert "10.83.8.9" in inside("getent", "ahostsv4", "w")
+    # The default route goes to the network with the higher gw_priority: 10.83.8.1, in the kernel's byte order.
+    assert "eth1\t00000000\t0108530A" in inside("cat", "/proc/net/route")
+    composer.run("network", "disconnect", network, container)
+    hosts = inside("cat", "/etc/hosts")
+    assert sum(line.startswith(("172.", "10.", "192.168.")) for line in hosts.splitlines()) == 1
+    assert "eth0" not in inside("cat", "/proc/net/dev")
+    # Published ports lead to the network that is left.
+    assert fetch(port) == 200
+    composer.run("network", "connect", network, container)
+    assert fetch(port) == 200
+    composer.run("network", "disconnect", other, container)
+    assert fetch(port) == 200
+    composer.run("network", "connect", "--ip", "10.83.9.9", other, container, status=1)
+    (shown,) = json.loads(composer.run("container", "inspect", container).stdout)
+    assert list(shown["NetworkSettings"]["Networks"]) == [network]
+    composer.run("network", "rm", other)
+    composer.run("down", cwd=directory)
