@@ -73,7 +73,7 @@ class Place:
         return made
 
     def reaches(
-        self, target: tuple[str, int], listener: socket.socket, *, timeout: float = 1.0
+        self, target: tuple[str, int], listener: socket.socket, *, timeout: float = 3.0
     ) -> str | None:
         """Connect to ``target``; the address that ``listener`` sees the client as, or None if it cannot."""
         family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
