@@ -18,7 +18,7 @@ def run_rm(session: Session, arguments: Arguments) -> int:
     chosen = sorted(
         c["Name"].removeprefix("/")
         for c in project["Containers"]
-        if (not services or c["Service"] in services) and c["State"] not in alive
+        if (not services or c["Service"] in services) and c["State"] not in alive and not c["OneOff"]
     )
     if not chosen:
         session.write_status("No stopped containers\n")

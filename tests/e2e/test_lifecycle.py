@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -166,6 +167,25 @@ def test_down_of_nothing(composer: Composer, project: Project) -> None:
     directory = project.write(STACK)
     done = composer.run("down", cwd=directory)
     assert done.stdout == ""
+
+
+def test_a_project_is_found_by_its_name_alone(composer: Composer, project: Project, tmp_path: Path) -> None:
+    """With ``-p`` a file of something else that lies in the directory does not count."""
+    directory = project.write(STACK)
+    composer.run("up", "-d", cwd=directory)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    elsewhere.joinpath("compose.yaml").write_text("services: {other: {image: composer.local/host}}")
+    name = ("-p", project.name)
+    composer.run(*name, "stop", "-t", "0", "two", cwd=elsewhere)
+    assert composer.run(*name, "ps", "--services", cwd=elsewhere).stdout == "one\n"
+    composer.run(*name, "start", cwd=elsewhere)
+    assert composer.run(*name, "ps", "--services", cwd=elsewhere).stdout == "one\ntwo\n"
+    composer.run(*name, "down", "-t", "0", cwd=elsewhere)
+    assert composer.containers() == []
+    again = composer.run(*name, "down", cwd=elsewhere)
+    assert f'No resource found to remove for project \\"{project.name}\\"' in again.stderr
+    assert composer.run("-p", "nothing", "ps", "-q", cwd=tmp_path).stdout == ""
 
 
 @pytest.mark.smoke

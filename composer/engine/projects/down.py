@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 
 from composer.engine.containers import Container
 from composer.engine.lifecycle import AlreadyStarted
-from composer.engine.projects.parts import Parts
+from composer.engine.projects.parts import Parts, service_of
 from composer.engine.projects.steps import Emit, tell, warn
 from composer.engine.projects.waits import unwrap
 from composer.engine.requests import DownRequest
@@ -52,6 +52,17 @@ async def take_down(parts: Parts, plan: DownPlan, request: DownRequest, emit: Em
         raise unwrap(group) from None
     if failures:
         raise failures[0]
+
+
+def images_by_containers(containers: Sequence[Container], project: str, rmi: str) -> tuple[str, ...]:
+    """What ``--rmi`` is about when there is no file to say: ``local`` are those named after project and service."""
+    return tuple(
+        dict.fromkeys(
+            c.config.image
+            for c in containers
+            if rmi == "all" or (rmi == "local" and c.config.image == f"{project}-{service_of(c)}")
+        )
+    )
 
 
 async def _remove(

@@ -16,7 +16,7 @@ from composer.engine.containers import Container
 from composer.engine.logs import Exit, Item, Source, merge
 from composer.engine.projects import operations
 from composer.engine.projects.attached import Attached, Starting, exit_event, log_event
-from composer.engine.projects.down import take_down
+from composer.engine.projects.down import images_by_containers, take_down
 from composer.engine.projects.following import Following
 from composer.engine.projects.listing import container_summary, project_summaries
 from composer.engine.projects.observe import observe
@@ -94,19 +94,19 @@ class Projects:
         return self.loader.load(source, services)
 
     def _know(self, source: ProjectSource, services: Sequence[str] = ()) -> Known:
-        """The project of ``source``. With a name and no file to be found the containers' labels have to do."""
+        """The project of ``source``. With ``-p`` and no ``-f`` it is what has this name, whatever file lies here: as in
+        Docker Compose, labels have to do. So they have when a name is set otherwise and no file is to be found."""
         project: Project | None = None
-        name = source.project_name or source.env.get("COMPOSE_PROJECT_NAME", "")
-        try:
-            project = self._load(source, services)
-            name = project.name
-        except NotFound:
-            if not name or source.files:
-                raise
-        containers = self.parts.of_project(name)
-        if project is None and not containers:
-            raise NotFound(f'no configuration file provided and no containers of project "{name}": not found')
-        return Known(name, project, containers)
+        name = source.project_name
+        if not name or source.files or source.env.get("COMPOSE_FILE"):
+            try:
+                project = self._load(source, services)
+                name = project.name
+            except NotFound:
+                name = name or source.env.get("COMPOSE_PROJECT_NAME", "")
+                if not name or source.files or not self.parts.of_project(name):
+                    raise
+        return Known(name, project, self.parts.of_project(name))
 
     def _chosen(
         self, known: Known, services: Sequence[str], *, with_oneoffs: bool = False
@@ -116,7 +116,7 @@ class Projects:
         defined = (
             set(known.project.services) | set(known.project.disabled_services) if known.project else set()
         )
-        for service in services:
+        for service in services if present | defined else ():
             if service not in present | defined:
                 raise NotFound(
                     f"no such service: {service}", hint=_nearest(service, sorted(present | defined))
@@ -250,16 +250,22 @@ class Projects:
                     project_name=known.name,
                     services=request.services,
                     volumes=request.volumes,
-                    remove_orphans=request.remove_orphans or known.project is None,
+                    remove_orphans=request.remove_orphans,
                     rmi=request.rmi,
                 ),
             )
+            if known.project is None:
+                plan = replace(plan, images=images_by_containers(known.containers, known.name, request.rmi))
+                if not (plan.containers or plan.networks or plan.busy_networks or plan.volumes):
+                    await warn(emit, f'Warning: No resource found to remove for project "{known.name}".')
             await take_down(self.parts, plan, request, emit)
         return ResultEvent()
 
     async def start(self, request: StartRequest, emit: Emit) -> ResultEvent:
         known = self._know(request.project, request.services)
         async with self.turns.take(known.name, "start", emit):
+            if not (known.project or known.containers):
+                raise NotFound(f'no container found for project "{known.name}": not found')
             chosen = self._chosen(known, request.services)
             self._demand_containers(chosen, request.services or _with_replicas(known.project))
             await operations.start(self.parts, chosen, known.dependencies, emit)
