@@ -229,12 +229,15 @@ class Lifecycle:
 
     async def _until_exit(self, container: Container, shim: Shim) -> ExitStatus:
         """Serve a running container; ends with its exit."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.sandboxes.serve, container, shim)
-            if container.healthcheck is not None:
-                nursery.start_soon(self.prober.watch, container, shim)
-            exit_status = await shim.wait()
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.sandboxes.serve, container, shim)
+                if container.healthcheck is not None:
+                    nursery.start_soon(self.prober.watch, container, shim)
+                exit_status = await shim.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            shim.close()
         return exit_status
 
     def _mark_exited(self, container: Container, exit_status: ExitStatus, last_delay: float) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import json
 import socket
 from collections.abc import Mapping, Sequence
@@ -212,7 +213,10 @@ class Shim:
 
     def signal(self, number: int) -> None:
         """Signal init. Raises ProcessLookupError when it is gone."""
-        syscalls.pidfd_send_signal(self.pidfd, number)
+        pidfd = self.descriptors.get("pidfd")
+        if pidfd is None:
+            raise ProcessLookupError(errno.ESRCH, "the container has ended")
+        syscalls.pidfd_send_signal(pidfd, number)
 
     async def exec(self, spec: ExecSpec, streams: ExecStreams | None = None) -> ExecSession:
         """Start a process in the container. Raises LaunchError (126, 127 with Docker's texts) and ShimGone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 from tests.e2e.conftest import Project
 from tests.e2e.engine import Composer
@@ -108,3 +109,20 @@ services:
     composer.run("exec", "-T", "web", "sh", "-c", "exit 11", cwd=directory, status=11)
     composer.run("exec", "-T", "web", "no-such-program", cwd=directory, status=127)
     composer.run("down", cwd=directory)
+
+
+def test_starts_that_are_cut_short_leave_nothing_open(composer: Composer, project: Project) -> None:
+    """One service cannot start; those that start beside it are ended by `down` and let go of everything."""
+    others = "".join(f"  s{n}: {{image: composer.local/host, command: sleep 1000}}\n" for n in range(4))
+    directory = project.write(
+        f"services:\n  bad: {{image: composer.local/host, command: sleep 1000, user: nobody-of-that-name}}\n{others}"
+    )
+
+    def cycle() -> int:
+        composer.run("up", "-d", cwd=directory, status=1)
+        composer.run("down", "-t", "0", cwd=directory)
+        (core,) = composer.processes("composer-core")
+        return len(list(Path(f"/proc/{core}/fd").iterdir()))
+
+    cycle()
+    assert {cycle() for _ in range(3)} == {cycle()}
