@@ -91,6 +91,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "container": ("container", "Look after single containers"),
     "engine": ("engine", "Look after the engine itself"),
     "image": ("image", "Look after images"),
+    "manifest": ("manifest", "Look at what registries have"),
     "network": ("network", "Look after networks"),
     "system": ("system", "Look at and tidy what the engine keeps"),
     "volume": ("volume", "Look after volumes"),

@@ -123,3 +123,13 @@ def test_a_pull_survives_the_engine(composer: Composer, faulty: FaultyRegistry, 
     assert composer.run("system", "fsck").stdout == "No problems found.\n"
     wait_for(lambda: not list(layers.glob(".tmp-*")), "what was interrupted to be removed")
     assert list(ingest.iterdir()) == []
+
+
+def test_what_a_registry_has(composer: Composer, faulty: FaultyRegistry) -> None:
+    digest = faulty.add_image("app", "1", [layer(1)])
+    name = f"{faulty.address}/app:1"
+    kind, data = faulty.manifests["app", "1"]
+    assert json.loads(composer.run("manifest", "inspect", name).stdout) == json.loads(data)
+    verbose = json.loads(composer.run("manifest", "inspect", "-v", name).stdout)
+    assert verbose["Descriptor"] == {"mediaType": kind, "digest": digest, "size": len(data)}
+    assert "manifest unknown" in composer.run("manifest", "inspect", f"{name}0", status=1).stderr
