@@ -111,6 +111,11 @@ class Sandboxes:
                 links=self._links(container),
                 gateway4=next((g for g in gateways if ":" not in g), ""),
                 gateway6=next((g for g in gateways if ":" in g), ""),
+                ports=tuple(
+                    dict.fromkeys(
+                        [*container.exposed_ports, *((p.container_port, p.protocol) for p in config.ports)]
+                    )
+                ),
                 dns=config.dns,
                 is_internal=bool(pairs) and all(network.internal for network, _ in pairs),
             ),

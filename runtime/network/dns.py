@@ -15,6 +15,7 @@ from typing import NamedTuple
 TYPE_A = 1
 TYPE_PTR = 12
 TYPE_AAAA = 28
+TYPE_SRV = 33
 TYPE_OPT = 41
 TYPE_ANY = 255
 CLASS_IN = 1
@@ -169,6 +170,20 @@ def respond_tcp(query: Query, rcode: int = NOERROR, records: Sequence[Record] = 
 def address_record(address: str) -> Record:
     packed = ipaddress.ip_address(address).packed
     return Record(TYPE_A if len(packed) == 4 else TYPE_AAAA, packed)
+
+
+def service_record(port: int, target: str) -> Record:
+    """A server and its port (RFC 2782), all of the same priority and weight."""
+    return Record(TYPE_SRV, struct.pack("!HHH", 0, 0, port) + encode_name(target))
+
+
+def parse_service(name: str) -> tuple[str, str, str] | None:
+    """(port or its name, protocol, host) of ``_http._tcp.web``; None for any other name."""
+    service, _, rest = name.partition(".")
+    protocol, _, host = rest.partition(".")
+    if not host or len(service) < 2 or service[0] != "_" or protocol not in ("_tcp", "_udp", "_sctp"):
+        return None
+    return service[1:], protocol[1:], host
 
 
 def reverse_address(name: str) -> str | None:

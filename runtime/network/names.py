@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
+import socket
 from dataclasses import dataclass, field
 
 import msgspec
@@ -17,10 +18,13 @@ from runtime.network.dns import (
     TYPE_AAAA,
     TYPE_ANY,
     TYPE_PTR,
+    TYPE_SRV,
     Query,
     Record,
     encode_name,
+    parse_service,
     reverse_address,
+    service_record,
 )
 
 HOST_NAMES = ("host.docker.internal", "gateway.docker.internal")
@@ -49,6 +53,8 @@ class ContainerNames(msgspec.Struct, frozen=True, kw_only=True):
     gateway4: str = ""
     gateway6: str = ""
     """The host's addresses for this container: next hops of its default routes."""
+    ports: tuple[tuple[int, str], ...] = ()
+    """(port, protocol) of what it exposes: the answers to questions for SRV."""
     dns: tuple[str, ...] = ()
     """Name servers to forward to instead of the host's."""
     is_internal: bool = False
@@ -141,6 +147,33 @@ class NameTable:
             return None
         if name in HOST_NAMES and (own.gateway4 or own.gateway6):
             return [own.gateway4] if own.gateway4 else [], [own.gateway6] if own.gateway6 else []
+        holders = self._holders(own, name)
+        if not holders:
+            return None
+        found = list(holders.values())
+        if len(found) > 1:
+            self._random.shuffle(found)
+        return [four for four, _ in found if four], [six for _, six in found if six]
+
+    def services(self, asker: str, name: str) -> tuple[Record, ...] | None:
+        """SRV records for ``_8080._tcp.web`` or, by the name that services(5) has for a port,
+        ``_http._tcp.web``: one for each container of the name that exposes the port, in random order. None if
+        the name is nobody's."""
+        parsed = parse_service(name)
+        own = self._containers.get(asker)
+        if parsed is None or own is None:
+            return None
+        service, protocol, host = parsed
+        holders = self._holders(own, host)
+        if not holders:
+            return None
+        port = _port_number(service, protocol)
+        found = [self._containers[container_id] for container_id in holders]
+        self._random.shuffle(found)
+        return tuple(service_record(port, one.name) for one in found if (port, protocol) in one.ports)
+
+    def _holders(self, own: ContainerNames, name: str) -> dict[str, tuple[str, str]] | None:
+        """Containers that ``own`` knows by ``name``, with their addresses."""
         linked = own.links.get(name)
         for endpoint in own.endpoints:
             network = self._networks.get(endpoint.network_id)
@@ -156,10 +189,7 @@ class NameTable:
                 if there:
                     holders = {linked: (_bare(there.ipv4), _bare(there.ipv6))}
             if holders:
-                found = list(holders.values())
-                if len(found) > 1:
-                    self._random.shuffle(found)
-                return [four for four, _ in found if four], [six for _, six in found if six]
+                return holders
         return None
 
     def reverse(self, asker: str, address: str) -> str | None:
@@ -197,6 +227,8 @@ class NameTable:
             if not name:
                 return Answer(NXDOMAIN)
             return Answer(NOERROR, (Record(TYPE_PTR, encode_name(name)),))
+        if query.type == TYPE_SRV and (services := self.services(asker, query.name)) is not None:
+            return Answer(NOERROR if services else NXDOMAIN, services)
         if query.name == "localhost":
             found: tuple[list[str], list[str]] | None = (["127.0.0.1"], ["::1"])
         else:
@@ -213,6 +245,16 @@ class NameTable:
 
 def _all_names(container_id: str, names: ContainerNames, endpoint: EndpointNames) -> list[str]:
     return list({name.lower(): None for name in (names.name, container_id[:12], *endpoint.names) if name})
+
+
+def _port_number(service: str, protocol: str) -> int:
+    """0 for what is no number and no name of a port."""
+    if service.isascii() and service.isdecimal():
+        return int(service)
+    try:
+        return socket.getservbyname(service, protocol)
+    except OSError:
+        return 0
 
 
 def _bare(prefix: str) -> str:
