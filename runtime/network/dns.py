@@ -152,6 +152,8 @@ def respond(
     tail = b"\0" + struct.pack("!HHIH", TYPE_OPT, OWN_SIZE, 0, 0) if query.has_edns else b""
     room = size - _HEADER.size - len(query.question) - len(tail)
     parts = []
+    if room < 0:
+        flags |= _TC
     for record in records:
         encoded = _QUESTION_POINTER + _FIXED.pack(record.type, CLASS_IN, ttl, len(record.data)) + record.data
         room -= len(encoded)
@@ -212,6 +214,19 @@ def is_response_to(message: bytes, number: int, question: bytes) -> bool:
 
 def response_code(message: bytes) -> int:
     return message[3] & 15
+
+
+def is_truncated(message: bytes) -> bool:
+    return bool(message[2] & _TC >> 8)
+
+
+def skip_name(message: bytes, offset: int) -> int:
+    """Where what follows a name, compressed or not, begins. Raises IndexError beyond the message's end."""
+    while length := message[offset]:
+        if length >= 0xC0:
+            return offset + 2
+        offset += 1 + length
+    return offset + 1
 
 
 def with_id(message: bytes, number: int) -> bytes:

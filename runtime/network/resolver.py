@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from runtime.network import host
+from runtime.network.cache import AnswerCache
 from runtime.network.dns import (
     NOTIMP,
     SERVFAIL,
@@ -72,6 +73,7 @@ class Resolver:
         self.table = table
         self._upstreams = upstreams or HostUpstreams()
         self._port = port
+        self._cache = AnswerCache()
 
     async def serve(self, container_id: str, udp_fd: int, tcp_fd: int) -> None:
         """Serve one container's two sockets until cancelled. Owns and closes the descriptors.
@@ -190,7 +192,9 @@ class Resolver:
         """The first useful answer of the servers in order, each given some time, twice around; SERVFAIL when
         nobody answers (or nobody may be asked)."""
         chosen = self.table.upstreams(container_id)
-        servers = self._upstreams() if chosen is None else chosen
+        servers = tuple(self._upstreams() if chosen is None else chosen)
+        if known := self._cache.get(servers, message, trio.current_time()):
+            return known
         failed: bytes | None = None
         for attempt in range(ROUNDS if not tcp else 1):
             for server in servers:
@@ -207,7 +211,9 @@ class Resolver:
                 if response_code(response) in (SERVFAIL, 5) and failed is None and len(servers) > 1:
                     failed = response
                     continue
-                return with_id(response, query.id)
+                response = with_id(response, query.id)
+                self._cache.put(servers, message, response, trio.current_time())
+                return response
         if failed is not None:
             return with_id(failed, query.id)
         return respond(query, SERVFAIL)
