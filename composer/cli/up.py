@@ -50,17 +50,22 @@ def run_create(session: Session, arguments: Arguments) -> int:
 
 def run_scale(session: Session, arguments: Arguments) -> int:
     """Set numbers of containers."""
-    body = {"scale": scales(arguments.words), "no_deps": arguments.is_on("no-deps")}
+    body = {
+        "scale": scales(arguments.words, "invalid scale specifier: {}"),
+        "no_deps": arguments.is_on("no-deps"),
+    }
     return session.perform("scale", body)
 
 
-def scales(words: list[str]) -> dict[str, int]:
-    """``SERVICE=NUM`` items. Raises UsageError."""
+def scales(
+    words: list[str], refusal: str = 'invalid --scale option "{}". Should be SERVICE=NUM'
+) -> dict[str, int]:
+    """``SERVICE=NUM`` items. Raises UsageError with ``refusal`` about one that is none."""
     found = {}
     for word in words:
         service, equals, number = word.partition("=")
         if not equals or not service or not number.isdecimal():
-            raise UsageError(f'invalid --scale option "{word}". Should be SERVICE=NUM')
+            raise UsageError(refusal.format(word))
         found[service] = int(number)
     return found
 

@@ -1,4 +1,4 @@
-"""``wait``: until a service's container ends."""
+"""``wait``: until the containers of services have ended."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from composer.cli.arguments import Command, Flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from composer.api.client import EngineClient
     from composer.cli.arguments import Arguments
     from composer.cli.session import Session
 
 
 def run_wait(session: Session, arguments: Arguments) -> int:
-    """The exit status is that of the first container to end; ``--down-project`` takes all down then."""
+    """Until all have ended; the exit status is that of the last. ``--down-project`` takes all down then."""
     from runtime.errors import ComposerError
 
     containers = [
@@ -24,8 +26,9 @@ def run_wait(session: Session, arguments: Arguments) -> int:
     ]
     if not containers:
         raise ComposerError(f'no containers for project "{_project(session)}"')
-    ended, status = _first_exit(session, [container["Id"] for container in containers])
-    session.write(f'container "{ended}" exited with status code {status}\n')
+    status = 0
+    for container, status in _exits(session, [container["Id"] for container in containers]):
+        session.write(f'container "{container}" exited with status code {status}\n')
     if arguments.is_on("down-project"):
         session.perform("down", {})
     return status
@@ -35,18 +38,26 @@ def _project(session: Session) -> str:
     return str(session.resolve()["Name"])
 
 
-def _first_exit(session: Session, ids: list[str]) -> tuple[str, int]:
-    """Wait for all, a connection each; Docker Compose returns with the first that ends."""
-    if len(ids) == 1:
-        return ids[0], exit_status(session.client, ids[0])
+def _exits(session: Session, ids: list[str]) -> Iterator[tuple[str, int]]:
+    """Containers and their statuses as they end. Waits for all at once, with a connection each."""
     from queue import SimpleQueue
     from threading import Thread
 
-    ended: SimpleQueue[tuple[str, int]] = SimpleQueue()
+    ended: SimpleQueue[tuple[str, int] | Exception] = SimpleQueue()
+
+    def wait(client: EngineClient, container: str) -> None:
+        try:
+            ended.put((container, exit_status(client, container)))
+        except Exception as error:
+            ended.put(error)
+
     for container in ids:
-        client = session.connect()
-        Thread(target=lambda c=client, i=container: ended.put((i, exit_status(c, i))), daemon=True).start()
-    return ended.get()
+        Thread(target=wait, args=(session.connect(), container), daemon=True).start()
+    for _ in ids:
+        found = ended.get()
+        if isinstance(found, Exception):
+            raise found
+        yield found
 
 
 def exit_status(client: EngineClient, container: str, condition: str = "not-running") -> int:
@@ -60,7 +71,7 @@ COMMANDS = {
         "wait SERVICE [SERVICE...] [OPTIONS]",
         "Wait until containers of services stop",
         run_wait,
-        (Flag("down-project", help="Take the project down when the first container stops"),),
+        (Flag("down-project", help="Take the project down when they have stopped"),),
         at_least=1,
     )
 }
