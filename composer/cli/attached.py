@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 SIGNALS = (2, 15)
 """SIGINT and SIGTERM (signal(7)): both stop what is shown."""
-QUIET_STEPS = frozenset({"Starting", "Started", "Running"})
-"""What is not worth a line between those of the logs."""
+QUIET_STEPS = frozenset({"Starting", "Started"})
+"""What is not worth a line where logs follow."""
 
 
 class _Interrupts:
@@ -104,7 +104,7 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
             elif kind == "exit":
                 printer.exit(event)
             elif kind == "step":
-                if not is_following or event["status"] not in QUIET_STEPS:
+                if event["status"] not in QUIET_STEPS:
                     printer.end_line()
                     renderer.step(event)
             elif kind == "warning":
