@@ -163,28 +163,38 @@ class _Unpacker:
 
     def _directory(self, path: bytes) -> int:
         """A descriptor of the directory ``path``, made if it is not there. Kept open by this object."""
+        missing: list[bytes] = []
+        while (fd := self._opened(path)) < 0:
+            missing.append(path)
+            path = path.rpartition(b"/")[0]
+        for path in reversed(missing):
+            fd = self._make_directory(path, fd)
+        return fd
+
+    def _opened(self, path: bytes) -> int:
+        """A descriptor of the directory ``path``, -1 if it is not there."""
         if not path:
             return self.root
-        fd = self._directories.get(path)
-        if fd is not None:
+        if path in self._directories:
             self._directories.move_to_end(path)
-            return fd
+            return self._directories[path]
         try:
-            fd = openat2(self.root, path, _DIRECTORY_FLAGS, _RESOLVE)
+            return self._keep(path, openat2(self.root, path, _DIRECTORY_FLAGS, _RESOLVE))
         except FileNotFoundError:
-            parent, _, name = path.rpartition(b"/")
-            above = self._directory(parent)
-            try:
-                os.mkdir(name, 0o755, dir_fd=above)
-            except FileExistsError:
-                if not _is_whiteout(_lstat(name, above)):
-                    raise InvalidImage(
-                        f"the layer has {os.fsdecode(path)!r} as a directory and a link"
-                    ) from None
-                self._replace_whiteout(name, above)
-            fd = os.open(name, _DIRECTORY_FLAGS | os.O_NOFOLLOW, dir_fd=above)
-            os.fchmod(fd, 0o755)
-            self.implied[path] = None
+            return -1
+
+    def _make_directory(self, path: bytes, above: int) -> int:
+        """The directory ``path``, which no entry has told of yet, in the one behind ``above``."""
+        name = path.rpartition(b"/")[2]
+        try:
+            os.mkdir(name, 0o755, dir_fd=above)
+        except FileExistsError:
+            if not _is_whiteout(_lstat(name, above)):
+                raise InvalidImage(f"the layer has {os.fsdecode(path)!r} as a directory and a link") from None
+            self._replace_whiteout(name, above)
+        fd = os.open(name, _DIRECTORY_FLAGS | os.O_NOFOLLOW, dir_fd=above)
+        os.fchmod(fd, 0o755)
+        self.implied[path] = None
         return self._keep(path, fd)
 
     def _keep(self, path: bytes, fd: int) -> int:
