@@ -1,0 +1,1 @@
+"""Images from Dockerfiles: the frontend (text to instructions) and what an instruction makes."""

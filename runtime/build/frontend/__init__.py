@@ -1,0 +1,1 @@
+"""The language of Dockerfiles. Pure: text in, frozen values out."""
