@@ -231,6 +231,8 @@ class LiveRenderer(Renderer):
         self._stopped = allocate_lock()
 
     def step(self, event: dict[str, Any]) -> None:
+        if not event["name"]:
+            return  # it says what the whole is about, which has a line already
         with self._lock:
             parent = event.get("parent", "")
             key = f"{parent}\0{event['kind']}\0{event['name']}"

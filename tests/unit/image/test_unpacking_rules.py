@@ -21,6 +21,7 @@ import pytest
 from runtime.errors import ComposerError
 from runtime.image.manifest import InvalidImage
 from runtime.image.unpack import Limits, Unpacked, keeps_xattr, unpack
+from runtime.storage.removal import remove_tree
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: devices and trusted attributes")
 
@@ -61,6 +62,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
     assert (tmp_path / "secret").read_text() == "of the host"
     assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o640
     assert (tmp_path / "secret").stat().st_nlink == 1
+    remove_tree(tmp_path / "root")  # pytest's own removal would not come to the end of deep ones
 
 
 def unpacked(root: Path, *members: bytes, **options: Any) -> Unpacked:
