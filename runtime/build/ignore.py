@@ -1,0 +1,66 @@
+"""``.dockerignore``: which files of a context do not exist for the build (Dockerfile reference, ".dockerignore
+file"). Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable
+
+Ignore = Callable[[str], bool]
+"""Whether a path (relative, ``/`` between names) is left out."""
+
+
+def parse_ignore(text: str) -> Ignore:
+    """The rules of an ignore file: the last one that matches a path, or a directory that it is in, counts."""
+    rules: list[tuple[re.Pattern[str], bool]] = []
+    for raw in text.removeprefix("\ufeff").splitlines():
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        is_kept = line.startswith("!")
+        pattern = posixpath.normpath(line.removeprefix("!").strip()).lstrip("/")
+        if pattern and pattern != ".":
+            rules.append((re.compile(_regex(pattern)), not is_kept))
+    if not rules:
+        return lambda _: False
+
+    def is_ignored(path: str) -> bool:
+        parts = path.split("/")
+        parents = ["/".join(parts[: n + 1]) for n in range(len(parts))]
+        result = False
+        for pattern, ignores in rules:
+            if result != ignores and any(pattern.fullmatch(parent) for parent in parents):
+                result = ignores
+        return result
+
+    return is_ignored
+
+
+def _regex(pattern: str) -> str:
+    out, position = "", 0
+    while position < len(pattern):
+        character = pattern[position]
+        if pattern.startswith("**", position):
+            position += 2
+            if pattern.startswith("/", position):
+                position += 1
+                out += "(?:.*/)?"
+            else:
+                out += ".*"
+            continue
+        if character == "*":
+            out += "[^/]*"
+        elif character == "?":
+            out += "[^/]"
+        elif character == "[" and (end := pattern.find("]", position + 2)) > 0:
+            inner = pattern[position + 1 : end].replace("\\", "\\\\")
+            out += f"[{inner}]"
+            position = end
+        elif character == "\\" and position + 1 < len(pattern):
+            position += 1
+            out += re.escape(pattern[position])
+        else:
+            out += re.escape(character)
+        position += 1
+    return out

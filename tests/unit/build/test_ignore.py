@@ -1,0 +1,28 @@
+"""What .dockerignore leaves out."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtime.build.ignore import parse_ignore
+
+
+@pytest.mark.parametrize(
+    ("rules", "path", "is_ignored"),
+    [
+        ("", "a", False),
+        ("node_modules", "node_modules/x/y", True),
+        ("node_modules", "sub/node_modules", False),
+        ("**/node_modules", "sub/node_modules/x", True),
+        ("*.md\n!README.md", "README.md", False),
+        ("*.md\n!README.md", "b.md", True),
+        ("/build/", "build/x", True),
+        ("*/temp*", "a/temporary", True),
+        ("*/temp*", "a/b/temporary", False),
+        ("temp?", "tempa", True),
+        ("# x\n[ab].txt", "a.txt", True),
+        ("*\n!src", "src/main.c", False),
+    ],
+)
+def test_rules(rules: str, path: str, is_ignored: bool) -> None:
+    assert parse_ignore(rules)(path) is is_ignored
