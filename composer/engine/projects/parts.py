@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from composer.engine.containers import Container, Containers
 from composer.engine.events import Events
@@ -13,8 +16,10 @@ from composer.engine.networks import Networks
 from composer.engine.volumes import Volumes
 from composer.plan import labels
 from runtime.container.config import ContainerConfig
+from runtime.errors import ComposerError
 from runtime.image.authentication import CredentialSource
 from runtime.image.store import ImageStore
+from runtime.storage.files import read_regular
 
 PullProgress = Callable[[str, str, int, int], None]
 """Layer, status, bytes so far, bytes in all."""
@@ -43,7 +48,7 @@ class Parts:
         self, config: ContainerConfig, name: str, carried: dict[str, str] | None = None
     ) -> Container:
         """Create (not start) a container; ``carried``: mount target -> anonymous volume to use again."""
-        return await self.create_container(config, name, carried or {})
+        return await self.create_container(with_seccomp_profile(config), name, carried or {})
 
     def of_project(self, project: str) -> list[Container]:
         """Every container with the project's label, oldest first, one-off ones too."""
@@ -59,6 +64,26 @@ class Parts:
             and c.config.labels.get(labels.ONEOFF, "").lower() != "true"
         ]
         return sorted(found, key=number_of)
+
+
+PROFILE_LIMIT = 1 << 20
+"""Bytes of a seccomp profile."""
+
+
+def with_seccomp_profile(config: ContainerConfig) -> ContainerConfig:
+    """``config`` with the text of a seccomp profile in the place of its path: what the file says when the container is
+    made holds for as long as there is the container. Raises ComposerError."""
+    options = []
+    for option in config.security_opt:
+        key, _, value = option.partition("=")
+        if key == "seccomp" and value.startswith("/"):
+            try:
+                text = read_regular(os.path.realpath(value), limit=PROFILE_LIMIT).decode(errors="replace")
+            except OSError as error:
+                raise ComposerError(f"opening seccomp profile ({value}) failed: {error.strerror}") from None
+            option = f"seccomp={text}"
+        options.append(option)
+    return replace(config, security_opt=tuple(options)) if config.security_opt else config
 
 
 def number_of(container: Container) -> int:
