@@ -87,7 +87,7 @@ class Networks:
             created=time.time_ns(),
         )
         validate_network(network)
-        if driver == "bridge":
+        if driver == "bridge" or network.is_direct:
             network = replace(network, pools=self._plan_pools(network, asked))
         self._records.put(network_id, network)
         self._events.publish("network", "create", network_id, {"name": name, "type": driver})
@@ -182,6 +182,14 @@ class Networks:
 
     def ensure(self, network: Network) -> None:
         """Have the bridge and its rules. Quick when they are there."""
+        if network.is_direct:
+            try:
+                socket.if_nametoindex(network.parent)
+            except OSError:
+                raise ComposerError(
+                    f"network {network.name}: its parent link {network.parent} is not there",
+                    hint=f"make it, or give the network another one: {network.driver} needs a link of the host",
+                ) from None
         if network.driver != "bridge":
             return
         if network.name in BUILT_IN and not network.pools:
@@ -223,7 +231,7 @@ class Networks:
     ) -> Endpoint:
         """One endpoint: a lease of addresses, and the names it answers to."""
         network = self.get(asked.network)
-        if network.driver != "bridge":
+        if network.driver != "bridge" and not network.is_direct:
             raise InvalidArgument(
                 f"network {network.name} has driver {network.driver}: use network_mode: {network.driver} alone"
             )

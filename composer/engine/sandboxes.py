@@ -20,7 +20,7 @@ from composer.engine.networks import Networks, runtime_endpoint
 from runtime.container.client import KeeperClient
 from runtime.container.config import PortBinding
 from runtime.container.shim_client import Shim
-from runtime.errors import ComposerError
+from runtime.errors import ComposerError, InvalidArgument
 from runtime.kernel.cgroups import Cgroups
 from runtime.network import host, ports, sandbox
 from runtime.network.connect import connect_endpoint, disconnect_endpoint, interface_names
@@ -92,7 +92,7 @@ class Sandboxes:
     def register(self, container: Container) -> None:
         """Let others on its networks find the container by its names."""
         pairs = self._pairs(container)
-        gateways = self._gateways(pairs)
+        gateways = self._host_addresses(pairs)
         config = container.config
         self.names.set(
             container.id,
@@ -131,8 +131,12 @@ class Sandboxes:
                 found[(alias or ref).lower()] = other.id
         return found
 
-    def _gateways(self, pairs: Sequence[Pair]) -> list[str]:
+    def _host_addresses(self, pairs: Sequence[Pair]) -> list[str]:
         """The addresses under which a container on these networks reaches its host."""
+        return self._gateways([pair for pair in pairs if not pair[0].is_direct])
+
+    def _gateways(self, pairs: Sequence[Pair]) -> list[str]:
+        """Next hops of the default routes of a container on these networks."""
         return [gateway for _, gateway in sandbox.default_gateways(_runtime_pairs(pairs))]
 
     def _write_files(self, container: Container) -> None:
@@ -148,7 +152,7 @@ class Sandboxes:
             return
         is_host = config.network_mode == "host"
         hostname = config.hostname or (socket.gethostname() if is_host else container.id[:12])
-        gateways = ["127.0.0.1"] if is_host else self._gateways(self._pairs(container))
+        gateways = ["127.0.0.1"] if is_host else self._host_addresses(self._pairs(container))
         hosts = hosts_file(
             "" if is_host else hostname,
             domainname=config.domainname,
@@ -178,6 +182,12 @@ class Sandboxes:
             return
         target = self._port_target(container)
         if target is None:
+            if direct := [network.name for network, _ in self._pairs(container) if network.is_direct]:
+                raise InvalidArgument(
+                    f"container {container.name}: ports cannot be published on network {direct[0]}, whose "
+                    "containers have addresses beside the host's",
+                    hint="take ports away, or connect it to a bridge network too",
+                )
             return
         network, endpoint = target
         reserved = ports.reserve_ports(bindings, default_host_ip=network.host_binding, owner=self._owner_of)
@@ -224,7 +234,7 @@ class Sandboxes:
     def _port_target(self, container: Container) -> tuple[Network, RuntimeEndpoint] | None:
         """The endpoint that published ports lead to: that of the default route, on a network that is not
         internal."""
-        pairs = [(n, e) for n, e in self._pairs(container) if not n.internal and (e.ipv4 or e.ipv6)]
+        pairs = [(n, e) for n, e in self._pairs(container) if not (n.internal or n.is_direct)]
         if not pairs:
             return None
         network, endpoint = min(pairs, key=lambda pair: (-pair[1].gw_priority, pair[0].name))

@@ -102,10 +102,10 @@ def defined_networks(project: Project) -> tuple[NetworkSpec, ...]:
 
 def _spec(project: Project, key: str) -> NetworkSpec:
     given = project.networks.get(key) or Network(key=key, name=f"{project.name}_{key}")
-    if given.driver in ("overlay", "macvlan", "ipvlan"):
+    if given.driver == "overlay":
         raise InvalidArgument(
             f"networks.{key}.driver: {given.driver} networks are not supported",
-            hint="use bridge, host or none",
+            hint="use bridge, macvlan, ipvlan, host or none",
         )
     return NetworkSpec(
         key=key,

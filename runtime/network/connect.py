@@ -13,7 +13,8 @@ from typing import TypeVar
 from runtime.kernel import syscalls
 from runtime.kernel.netlink import rtnetlink
 from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkSocket
-from runtime.network.sandbox import Sandbox, SandboxEndpoint, attach, configure, detach
+from runtime.network.model import DIRECT_DRIVERS
+from runtime.network.sandbox import Sandbox, SandboxEndpoint, attach, child_link_group, configure, detach
 
 _CLONE_NEWNET = 0x40000000
 
@@ -82,9 +83,20 @@ def connect_endpoint(netns: int, endpoint: SandboxEndpoint, gateways: Sequence[s
 
 
 def disconnect_endpoint(netns: int, host_ifname: str, gateways: Sequence[str]) -> None:
-    """Take an interface away, named by the host's end, and set what default routes remain."""
+    """Take an interface away, named by the host's end (that a macvlan would have), and set what default routes
+    remain."""
     detach(host_ifname)
-    in_network_namespace(netns, lambda: _set_default_routes(gateways))
+
+    def inside() -> None:
+        with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+            links = [rtnetlink.decode_link(reply) for reply in rtnl.query(rtnetlink.dump_links())]
+            group = child_link_group(host_ifname)
+            for link in links:
+                if link.group == group and link.kind in DIRECT_DRIVERS:
+                    rtnl.execute([rtnetlink.delete_link(index=link.ifindex, ignore=(errno.ENODEV,))])
+        _set_default_routes(gateways)
+
+    in_network_namespace(netns, inside)
 
 
 def _set_default_routes(gateways: Sequence[str]) -> None:

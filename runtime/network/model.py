@@ -10,7 +10,9 @@ import msgspec
 from runtime.errors import InvalidArgument
 
 BRIDGE_PREFIX = "cmp-"
-DRIVERS = ("bridge", "host", "none")
+DRIVERS = ("bridge", "macvlan", "ipvlan", "host", "none")
+DIRECT_DRIVERS = ("macvlan", "ipvlan")
+"""Containers are beside the host on the network of a link of the host's, not behind it."""
 
 _OPTION = "com.docker.network.bridge."
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
@@ -49,6 +51,21 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def bridge(self) -> str:
         """Name of the bridge link."""
         return self.options.get(f"{_OPTION}name") or BRIDGE_PREFIX + self.id[:10]
+
+    @property
+    def is_direct(self) -> bool:
+        """Containers are on the host's own network, through ``parent``: nothing is forwarded or published."""
+        return self.driver in DIRECT_DRIVERS
+
+    @property
+    def parent(self) -> str:
+        """The host's link that containers of a direct network share."""
+        return self.options.get("parent", "")
+
+    @property
+    def link_mode(self) -> str:
+        """Of macvlan: bridge, vepa, private or passthru. Of ipvlan: l2."""
+        return self.options.get(f"{self.driver}_mode") or ("l2" if self.driver == "ipvlan" else "bridge")
 
     @property
     def mtu(self) -> int:
@@ -120,8 +137,11 @@ def validate_network(network: Network) -> None:
             hint="a name starts with a letter or digit and goes on with letters, digits, '_', '.' and '-'",
         )
     validate_driver(network.driver, network.name)
-    for key, value in network.options.items():
-        _validate_option(network.name, key, value)
+    if network.is_direct:
+        _validate_direct(network)
+    else:
+        for key, value in network.options.items():
+            _validate_option(network.name, key, value)
     if network.ipam_options:
         raise InvalidArgument(
             f"network {network.name}: IPAM options are not supported: "
@@ -130,18 +150,40 @@ def validate_network(network: Network) -> None:
 
 
 def validate_driver(driver: str, name: str) -> None:
-    """Raise InvalidArgument for a network driver other than bridge, host and none."""
+    """Raise InvalidArgument for a network driver that is not one of :data:`DRIVERS`."""
     if driver in DRIVERS:
         return
     hints = {
         "overlay": "overlay networks span several machines; on one machine use driver: bridge",
-        "macvlan": "use driver: bridge and publish ports, or network_mode: host",
-        "ipvlan": "use driver: bridge and publish ports, or network_mode: host",
     }
     raise InvalidArgument(
         f"network {name}: driver {driver!r} is not supported",
         hint=hints.get(driver, f"supported drivers: {', '.join(DRIVERS)}"),
     )
+
+
+_LINK_MODES = {"macvlan": ("bridge", "vepa", "private", "passthru"), "ipvlan": ("l2",)}
+
+
+def _validate_direct(network: Network) -> None:
+    name, driver = network.name, network.driver
+    if not network.parent:
+        raise InvalidArgument(
+            f"network {name}: driver {driver} needs the link of the host that containers share",
+            hint="name it: driver_opts: {parent: eth0}",
+        )
+    if not _INTERFACE.match(network.parent):
+        raise InvalidArgument(f"network {name}: {network.parent!r} is no valid name for a link")
+    for key, value in network.options.items():
+        if key == "com.docker.network.driver.mtu":
+            _validate_option(name, key, value)
+        elif key not in ("parent", f"{driver}_mode"):
+            raise InvalidArgument(f"network {name}: driver option {key!r} is not supported")
+    if network.link_mode not in _LINK_MODES[driver]:
+        raise InvalidArgument(
+            f"network {name}: {driver}_mode {network.link_mode!r} is not supported",
+            hint=f"supported: {', '.join(_LINK_MODES[driver])}",
+        )
 
 
 _BOOLEANS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}

@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 RESOLVER_ADDRESS = "127.0.0.11"
 """Docker's, so that images which know it keep working."""
 RESOLVER_TABLE = "composer_resolver"
+DISMANTLING_CHECKS = 100
+"""Times 20 ms that a MAC may still be in use by the container's last namespace."""
 
 DEFAULT_SYSCTLS = {
     # Ports below 1024 and ping without capabilities, as in Docker: the namespace is the container's own.
@@ -44,8 +47,14 @@ class SandboxEndpoint(TypedDict):
     """One interface. Addresses and routes are prefixes, ``address/length``."""
 
     network: str
+    kind: str
+    """``veth`` into a bridge, or ``macvlan`` or ``ipvlan`` on a parent."""
     bridge: str
+    """The bridge or the parent."""
+    mode: str
+    """Of a macvlan or ipvlan."""
     host_ifname: str
+    """The host's end of a pair."""
     name: str
     mac: str
     mtu: int
@@ -146,7 +155,9 @@ def plan_endpoint(
         sysctls = {f"{base}.disable_ipv6": "1"}
     return SandboxEndpoint(
         network=network.id,
-        bridge=network.bridge,
+        kind=network.driver if network.is_direct else "veth",
+        bridge=network.parent if network.is_direct else network.bridge,
+        mode=network.link_mode if network.is_direct else "",
         host_ifname=host_interface(container_id, network.id),
         name=name,
         mac=endpoint.mac,
@@ -217,6 +228,9 @@ def _ports(endpoints: Sequence[SandboxEndpoint], netns: int) -> list[Request]:
     is_filtered = _is_bridge_filtered()
     requests = []
     for endpoint in endpoints:
+        if endpoint["kind"] != "veth":
+            requests.append(_child_link(endpoint, netns))
+            continue
         requests.append(_veth(endpoint, netns))
         if is_filtered or endpoint["isolated"]:
             requests.append(
@@ -242,6 +256,28 @@ def _veth(endpoint: SandboxEndpoint, netns: int) -> Request:
         peer_mac=endpoint["mac"],
         mtu=endpoint["mtu"],
     )
+
+
+def _child_link(endpoint: SandboxEndpoint, netns: int) -> Request:
+    try:
+        parent = socket.if_nametoindex(endpoint["bridge"])
+    except OSError as error:
+        raise OSError(errno.ENODEV, f"parent link {endpoint['bridge']} is gone") from error
+    return rtnetlink.create_child_link(
+        endpoint["name"],
+        endpoint["kind"],
+        parent=parent,
+        netns=netns,
+        mode=endpoint["mode"],
+        mac=endpoint["mac"],
+        mtu=endpoint["mtu"],
+        group=child_link_group(endpoint["host_ifname"]),
+    )
+
+
+def child_link_group(host_ifname: str) -> int:
+    """The number by which a macvlan or ipvlan is found again: it has no end on the host."""
+    return int(host_ifname[3:11], 16) & 0x7FFFFFFF | 1
 
 
 def _is_bridge_filtered() -> bool:
@@ -284,6 +320,9 @@ def configure(sandbox: Sandbox | dict[str, Any], proc: int | None = None) -> lis
             for endpoint in sandbox["endpoints"]:
                 write_sysctls(opened, endpoint["sysctls"])
             with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+                for endpoint in sandbox["endpoints"]:
+                    if endpoint["kind"] == "macvlan":
+                        _raise_macvlan(rtnl, socket.if_nametoindex(endpoint["name"]))
                 requests = [rtnetlink.set_link_up(1)]  # lo is the first link of every namespace
                 for endpoint in sandbox["endpoints"]:
                     requests += _interface(endpoint)
@@ -295,6 +334,20 @@ def configure(sandbox: Sandbox | dict[str, Any], proc: int | None = None) -> lis
     descriptors = list(open_resolver()) if sandbox["resolver"] else []
     descriptors.append(NetlinkSocket(NETLINK_SOCK_DIAG).detach())
     return descriptors
+
+
+def _raise_macvlan(rtnl: NetlinkSocket, index: int) -> None:
+    """Up, when the namespace that had the same MAC on the same parent before has been taken apart."""
+    for _ in range(DISMANTLING_CHECKS):
+        try:
+            rtnl.execute([rtnetlink.set_link_up(index)])
+        except NetlinkError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+    rtnl.execute([rtnetlink.set_link_up(index)])
 
 
 def _interface(endpoint: SandboxEndpoint) -> list[Request]:

@@ -23,6 +23,7 @@ from runtime.kernel.netlink.message import (
     nested,
     text,
     u8,
+    u16,
     u32,
 )
 
@@ -42,6 +43,7 @@ IFF_UP = 0x1
 IFLA_ADDRESS = 1
 IFLA_IFNAME = 3
 IFLA_MTU = 4
+IFLA_LINK = 5
 IFLA_MASTER = 10
 IFLA_LINKINFO = 18
 IFLA_GROUP = 27
@@ -54,6 +56,10 @@ IFLA_INFO_DATA = 2
 IFLA_INFO_SLAVE_KIND = 4
 IFLA_INFO_SLAVE_DATA = 5
 VETH_INFO_PEER = 1
+IFLA_MACVLAN_MODE = 1
+IFLA_IPVLAN_MODE = 1
+MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
 IFLA_BR_FORWARD_DELAY = 1
 IFLA_BR_STP_STATE = 5
 IFLA_BRPORT_MODE = 4
@@ -179,6 +185,31 @@ def create_veth(
         NLM_F_CREATE | NLM_F_EXCL,
         _IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP) + b"".join(outer),
         f"create veth {name}",
+    )
+
+
+def create_child_link(
+    name: str, kind: str, *, parent: int, netns: int, mode: str, mac: str = "", mtu: int = 0, group: int = 0
+) -> Request:
+    """A macvlan or ipvlan on the link ``parent`` of this namespace, made in the one of the descriptor ``netns``,
+    still down. An ipvlan has its parent's MAC."""
+    parts = [text(IFLA_IFNAME, name), u32(IFLA_LINK, parent), u32(IFLA_NET_NS_FD, netns)]
+    if kind == "macvlan":
+        data = u32(IFLA_MACVLAN_MODE, MACVLAN_MODES[mode])
+        if mac:
+            parts.append(attribute(IFLA_ADDRESS, pack_mac(mac)))
+    else:
+        data = u16(IFLA_IPVLAN_MODE, IPVLAN_MODES[mode])
+    if mtu:
+        parts.append(u32(IFLA_MTU, mtu))
+    if group:
+        parts.append(u32(IFLA_GROUP, group))
+    parts.append(nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind), nested(IFLA_INFO_DATA, data)))
+    return Request(
+        RTM_NEWLINK,
+        NLM_F_CREATE | NLM_F_EXCL,
+        _IFINFO.pack(0, 0, 0, 0, 0) + b"".join(parts),
+        f"create {kind} {name}",
     )
 
 
