@@ -35,6 +35,9 @@ WITHOUT_EFFECT = {
     ("deploy", "rollback_config"): "it is for clusters",
     ("deploy", "update_config"): "it is for clusters",
 }
+HOST_IMAGE = "composer.local/host"
+PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+"""Where a container's programs are looked for when its image does not say."""
 _EVERYWHERE = ("", "0.0.0.0", "::")
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}\Z")
 _AUTHORITY = re.compile(r"://(?:[^/@?#]*@)?([a-zA-Z0-9][a-zA-Z0-9_.-]*)")
@@ -65,6 +68,7 @@ def advise(tree: dict[str, Any], services: Iterable[str], exists: Callable[[str]
             *_ports(name, service),
             *_mounts(name, service, exists),
             *_hosts(name, service, names, every),
+            *_healthcheck(name, service, exists),
             *_without_effect(name, service),
         ]
         quiet = silent | _silenced(service)
@@ -119,6 +123,23 @@ def _mounts(name: str, service: dict[str, Any], exists: Callable[[str], bool]) -
         and mount.get("type") == "bind"
         and not exists(str(mount.get("source", "")))
     ]
+
+
+def _healthcheck(name: str, service: dict[str, Any], exists: Callable[[str], bool]) -> list[Advice]:
+    """A program that the image lacks, where it is known what that has: the machine's own programs."""
+    test = (service.get("healthcheck") or {}).get("test")
+    if (
+        str(service.get("image")).partition(":")[0] != HOST_IMAGE
+        or not isinstance(test, list)
+        or len(test) < 2
+    ):
+        return []
+    program = str(test[1])
+    places = [program] if "/" in program else [f"{directory}/{program}" for directory in PATH]
+    if test[0] != "CMD" or any(map(exists, places)):
+        return []
+    message = f"the image has no program {program}: the healthcheck will fail"
+    return [Advice("missing-program", message, ("services", name, "healthcheck", "test"))]
 
 
 def _hosts(name: str, service: dict[str, Any], names: list[str], every: dict[str, Any]) -> list[Advice]:
