@@ -56,8 +56,9 @@ def run_logs(session: Session, arguments: Arguments) -> int:
             case "exit":
                 printer.exit(event)
             case "warning":
-                printer.end_line()
-                session.warn(event["message"])
+                if not session.ignores(event["message"]):
+                    printer.end_line()
+                    session.warn(event["message"])
             case "error":
                 raise error_of(event)
             case "result":

@@ -28,6 +28,7 @@ class Session:
         self.is_debug = options.is_on("debug")
         self.ansi = options.text("ansi") or env.get("COMPOSE_ANSI") or "auto"
         self._client: EngineClient | None = None
+        self._warnings: set[str] = set()
 
     # Output
 
@@ -168,6 +169,9 @@ class Session:
         """The project's name, services and containers."""
         body = {"project": self.source(), "services": list(services)}
         answer: dict[str, Any] = self.client.request("POST", f"{PROJECTS}/resolve", body=body).json()
+        for warning in answer["Warnings"]:
+            if not self.ignores(warning):
+                self.warn(warning)
         return answer
 
     def perform(
@@ -212,7 +216,10 @@ class Session:
         raise _unfinished()
 
     def ignores(self, warning: str) -> bool:
-        """Orphans are not mentioned with COMPOSE_IGNORE_ORPHANS."""
+        """What was said already, and orphans with COMPOSE_IGNORE_ORPHANS."""
+        if warning in self._warnings:
+            return True
+        self._warnings.add(warning)
         return "orphan" in warning and is_set(self.env, "COMPOSE_IGNORE_ORPHANS")
 
 

@@ -17,7 +17,7 @@ from composer.engine.containers import Container, Containers
 from composer.engine.lifecycle import AlreadyStarted, Lifecycle
 from composer.engine.model import Status
 from composer.engine.networks import Networks
-from composer.engine.projects.facade import dependencies_in_labels
+from composer.engine.projects.known import dependencies_in_labels
 from composer.engine.projects.parts import Parts
 from composer.engine.projects.waits import ConditionFailed, wait_for_condition
 from composer.engine.restart import is_started_with_engine

@@ -72,6 +72,22 @@ def test_a_changed_service_is_recreated_alone(composer: Composer, project: Proje
     composer.run("down", cwd=directory)
 
 
+def test_every_command_tells_what_is_odd_about_the_file(composer: Composer, project: Project) -> None:
+    directory = project.write("services: {one: {image: composer.local/host, command: 'sleep 1000$NOT_SET'}}")
+    for line in (
+        "up -d",
+        "ps",
+        "logs",
+        "exec one true",
+        "run --rm one true",
+        "rm -f",
+        "restart -t 0",
+        "down -t 0",
+    ):
+        told = composer.run(*line.split(), cwd=directory).stderr
+        assert told.count('The \\"NOT_SET\\" variable is not set') == 1, line
+
+
 def test_scale_up_and_down(composer: Composer, project: Project) -> None:
     directory = project.write(STACK)
     composer.run("up", "-d", "--scale", "two=3", cwd=directory)

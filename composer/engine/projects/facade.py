@@ -18,6 +18,7 @@ from composer.engine.projects import operations
 from composer.engine.projects.attached import Attached, Starting, exit_event, log_event
 from composer.engine.projects.down import images_by_containers, take_down
 from composer.engine.projects.following import Following
+from composer.engine.projects.known import Known
 from composer.engine.projects.listing import container_summary, project_summaries
 from composer.engine.projects.observe import observe
 from composer.engine.projects.oneoff import make_oneoff
@@ -45,41 +46,12 @@ from composer.engine.requests import (
     UpRequest,
 )
 from composer.plan import labels
-from composer.plan.graph import CONDITIONS, Condition, Dependencies, Dependency, restarted_with
+from composer.plan.graph import restarted_with
 from composer.plan.plan import DownOptions, UpOptions, dependencies_of, images_of, plan_down, plan_up
 from composer.plan.steps import Keep, Plan, WaitFor
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 
 _STARTS = {"type": ["container"], "event": ["start"]}
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known about a project: its file when there is one, else what its containers' labels say."""
-
-    name: str
-    project: Project | None
-    containers: Sequence[Container]
-
-    @property
-    def dependencies(self) -> Dependencies:
-        """From the file, else from the labels that the containers were made with."""
-        if self.project is not None:
-            return dependencies_of(self.project)
-        found: dict[str, tuple[Dependency, ...]] = {}
-        for container in self.containers:
-            found[service_of(container)] = dependencies_in_labels(container)
-        return found
-
-
-def dependencies_in_labels(container: Container) -> tuple[Dependency, ...]:
-    """Read ``com.docker.compose.depends_on``: ``service:condition:restart`` separated by commas."""
-    needs = []
-    for item in filter(None, container.config.labels.get(labels.DEPENDS_ON, "").split(",")):
-        service, condition, restart = [*item.split(":"), "", ""][:3]
-        known: Condition = next((c for c in CONDITIONS if c == condition), "service_started")
-        needs.append(Dependency(service, known, restart=restart == "true"))
-    return tuple(needs)
 
 
 @dataclass
@@ -93,7 +65,9 @@ class Projects:
     def _load(self, source: ProjectSource, services: Sequence[str] = ()) -> Project:
         return self.loader.load(source, services)
 
-    def _know(self, source: ProjectSource, services: Sequence[str] = ()) -> Known:
+    async def _know(
+        self, source: ProjectSource, services: Sequence[str] = (), emit: Emit | None = None
+    ) -> Known:
         """The project of ``source``. With ``-p`` and no ``-f`` it is what has this name, whatever file lies here: as in
         Docker Compose, labels have to do. So they have when a name is set otherwise and no file is to be found."""
         project: Project | None = None
@@ -106,6 +80,8 @@ class Projects:
                 name = name or source.env.get("COMPOSE_PROJECT_NAME", "")
                 if not name or source.files or not self.parts.of_project(name):
                     raise
+        if project is not None and emit is not None:
+            await _announce(project, emit)
         return Known(name, project, self.parts.of_project(name))
 
     def _chosen(
@@ -134,6 +110,7 @@ class Projects:
     async def up(self, request: UpRequest, emit: Emit) -> ResultEvent:
         begun = time.time_ns()
         project = self._load(request.project, request.services)
+        await _announce(project, emit)
         starting = Starting()
         attached: Attached | None = None
 
@@ -240,7 +217,7 @@ class Projects:
         )
 
     async def down(self, request: DownRequest, emit: Emit) -> ResultEvent:
-        known = self._know(request.project)
+        known = await self._know(request.project, (), emit)
         async with self.turns.take(known.name, "down", emit, preempts=not request.services):
             observed = observe(known.name, images_of(known.project) if known.project else (), self.parts)
             plan = plan_down(
@@ -262,7 +239,7 @@ class Projects:
         return ResultEvent()
 
     async def start(self, request: StartRequest, emit: Emit) -> ResultEvent:
-        known = self._know(request.project, request.services)
+        known = await self._know(request.project, request.services, emit)
         async with self.turns.take(known.name, "start", emit):
             if not (known.project or known.containers):
                 raise NotFound(f'no container found for project "{known.name}": not found')
@@ -281,14 +258,14 @@ class Projects:
             )
 
     async def stop(self, request: StopRequest, emit: Emit) -> ResultEvent:
-        known = self._know(request.project, request.services)
+        known = await self._know(request.project, request.services, emit)
         async with self.turns.take(known.name, "stop", emit, preempts=request.interrupts):
             chosen = self._chosen(known, request.services)
             await operations.stop(self.parts, chosen, known.dependencies, request.timeout, emit)
         return ResultEvent()
 
     async def restart(self, request: StopRequest, emit: Emit) -> ResultEvent:
-        known = self._know(request.project, request.services)
+        known = await self._know(request.project, request.services, emit)
         async with self.turns.take(known.name, "restart", emit):
             services = set(request.services)
             if services and not request.no_deps:
@@ -298,7 +275,7 @@ class Projects:
         return ResultEvent()
 
     async def kill(self, request: KillRequest, emit: Emit) -> ResultEvent:
-        known = self._know(request.project, request.services)
+        known = await self._know(request.project, request.services, emit)
         chosen = self._chosen(known, request.services, with_oneoffs=True)
         if request.remove_orphans:
             orphans = [c for c in known.containers if c not in chosen and not request.services]
@@ -311,26 +288,27 @@ class Projects:
         return ResultEvent(data={"Killed": alive})
 
     async def rm(self, request: RemoveRequest, emit: Emit) -> ResultEvent:
-        known = self._know(request.project, request.services)
+        known = await self._know(request.project, request.services, emit)
         async with self.turns.take(known.name, "rm", emit):
             chosen = self._chosen(known, request.services)
             await operations.remove(self.parts, chosen, request, emit)
         return ResultEvent()
 
     async def pause(self, request: ProjectRequest, emit: Emit) -> ResultEvent:
-        known = self._know(request.project, request.services)
+        known = await self._know(request.project, request.services, emit)
         async with self.turns.take(known.name, "pause", emit):
             await operations.pause(self.parts, self._chosen(known, request.services), emit)
         return ResultEvent()
 
     async def unpause(self, request: ProjectRequest, emit: Emit) -> ResultEvent:
-        known = self._know(request.project, request.services)
+        known = await self._know(request.project, request.services, emit)
         async with self.turns.take(known.name, "unpause", emit):
             await operations.unpause(self.parts, self._chosen(known, request.services), emit)
         return ResultEvent()
 
     async def pull(self, request: PullRequest, emit: Emit) -> ResultEvent:
         project = self._load(request.project, request.services)
+        await _announce(project, emit)
         observed = observe(project.name, images_of(project), self.parts)
         plan = plan_up(
             project,
@@ -353,6 +331,7 @@ class Projects:
     async def run(self, request: RunRequest, emit: Emit) -> ResultEvent:
         """Bring up what the service depends on, then make (not start) a one-off container of it."""
         project = self._load(request.project, (request.service,))
+        await _announce(project, emit)
         if request.service not in project.services:
             raise NotFound(
                 f"no such service: {request.service}",
@@ -381,7 +360,7 @@ class Projects:
         return ResultEvent(data={"Id": container.id, "Name": container.name})
 
     async def logs(self, request: LogsRequest, emit: Emit) -> ResultEvent:
-        known = self._know(request.project, request.services)
+        known = await self._know(request.project, request.services, emit)
         self._chosen(known, request.services)  # refuses services that there are not
         now = time.time_ns()
 
@@ -432,7 +411,7 @@ class Projects:
 
     async def resolve(self, request: ProjectRequest) -> dict[str, Any]:
         """The project of a directory, and its containers."""
-        known = self._know(request.project, request.services)
+        known = await self._know(request.project, request.services)
         project = known.project
         services: list[dict[str, Any]] = []
         if project is not None:
@@ -449,6 +428,7 @@ class Projects:
                     )
         return {
             "Name": known.name,
+            "Warnings": list(project.warnings) if project else [],
             "WorkingDir": project.working_dir if project else "",
             "ConfigFiles": list(project.compose_files) if project else [],
             "Services": services,
@@ -464,6 +444,12 @@ def _with_replicas(project: Project | None) -> list[str]:
     return [name for name, service in project.services.items() if service.replicas] if project else []
 
 
+async def _announce(project: Project, emit: Emit) -> None:
+    """Tell what was odd about the file."""
+    for warning in project.warnings:
+        await warn(emit, warning)
+
+
 def _nearest(name: str, known: Sequence[str]) -> str:
     import difflib
 
@@ -471,4 +457,4 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"services: {', '.join(known)}" if known else ""
 
 
-__all__ = ["Keep", "Known", "Projects", "dependencies_in_labels"]
+__all__ = ["Keep", "Known", "Projects"]
