@@ -150,10 +150,6 @@ class Compressing:
         return b""
 
 
-class Stopped(Exception):
-    """The reader was asked to stop."""
-
-
 class HashingStream:
     """Reads, decompresses and hashes in a thread of its own, a few MiB ahead of the consumer.
 

@@ -87,14 +87,14 @@ def unpack(
         with HashingStream(source, limits.size, on_progress) as stream:
             unpacker = _Unpacker(root)
             try:
-                for number, entry in enumerate(reader := tar.TarReader(stream)):
+                for number, entry in enumerate(reader := tar.TarReader(_Stoppable(stream, cancelled))):
                     if number >= limits.entries:
                         told = f"the layer has more than the limit of {limits.entries} entries"
                         raise InvalidImage(told, hint=LIMITS_HINT)
-                    if cancelled is not None and cancelled():
-                        raise InterruptedError
                     try:
                         unpacker.add(entry, reader)
+                    except InterruptedError:
+                        raise
                     except OSError as error:
                         raise _explain(error, entry, target) from error
                 stream.drain()
@@ -106,6 +106,19 @@ def unpack(
             )
     finally:
         os.close(root)
+
+
+class _Stoppable:
+    """Ends in the middle of a large file, too, when nobody waits for the layer any more."""
+
+    def __init__(self, source: Readable, cancelled: Callable[[], bool] | None) -> None:
+        self._source = source
+        self._cancelled = cancelled
+
+    def read(self, size: int, /) -> bytes:
+        if self._cancelled is not None and self._cancelled():
+            raise InterruptedError
+        return self._source.read(size)
 
 
 def _explain(error: OSError, entry: tar.Entry, target: Path) -> ComposerError:

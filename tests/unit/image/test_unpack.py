@@ -93,3 +93,11 @@ def test_a_ratio_is_a_limit_of_size() -> None:
     assert limits.of_blob(10 << 20).size == 10_000 << 20
     assert limits.of_blob(1).size == 64 << 20
     assert Limits(size=5).of_blob(10).size == 5
+
+
+def test_it_stops_in_the_middle_of_a_file(tmp_path: Path) -> None:
+    data = member("big", data=bytes(8 << 20)) + bytes(1024)
+    asked = iter([False, False, True])
+    with pytest.raises(InterruptedError):
+        unpack(io.BytesIO(data), tmp_path, cancelled=lambda: next(asked))
+    assert 0 < (tmp_path / "big").stat().st_size < 8 << 20
