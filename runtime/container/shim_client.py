@@ -63,12 +63,16 @@ class PacketSocket:
 
     async def receive(self) -> tuple[dict[str, Any], list[int]] | None:
         """The next packet with its descriptors (close-on-exec), or None at end-of-file."""
+        space = socket.CMSG_SPACE(4 * sockets.MAX_DESCRIPTORS)
         try:
-            data, ancillary, _, _ = await self._socket.recvmsg(
-                sockets.MAX_PACKET, socket.CMSG_SPACE(4 * sockets.MAX_DESCRIPTORS), socket.MSG_CMSG_CLOEXEC
-            )
+            received = await self._socket.recvmsg(sockets.MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
-            return None
+            # Told once, before what the other side had sent; see runtime.kernel.sockets.
+            try:
+                received = await self._socket.recvmsg(sockets.MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC)
+            except ConnectionResetError:
+                return None
+        data, ancillary, _, _ = received
         descriptors = sockets.descriptors_in(ancillary)
         if not data:
             sockets.close_all(descriptors)

@@ -83,9 +83,12 @@ def receive_packet(connection: socket.socket) -> tuple[Message, list[int]] | Non
 
     Raises ValueError for what is not a JSON object, BlockingIOError when a non-blocking socket has nothing.
     """
-    data, ancillary, flags, _ = connection.recvmsg(
-        MAX_PACKET, socket.CMSG_SPACE(4 * MAX_DESCRIPTORS), socket.MSG_CMSG_CLOEXEC
-    )
+    space = socket.CMSG_SPACE(4 * MAX_DESCRIPTORS)
+    try:
+        data, ancillary, flags, _ = connection.recvmsg(MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:
+        # The other side has gone without reading all that was sent to it. That is told once, before what it had sent.
+        data, ancillary, flags, _ = connection.recvmsg(MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC)
     descriptors = descriptors_in(ancillary)
     if not data:
         close_all(descriptors)
