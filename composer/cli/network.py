@@ -150,6 +150,23 @@ def run_prune(session: Session, arguments: Arguments) -> int:
     return show_pruned(session, answer)
 
 
+def run_graph(session: Session, arguments: Arguments) -> int:
+    from composer.cli.network_graph import DRAWINGS, read_graph
+
+    form = arguments.text("format")
+    if form not in DRAWINGS:
+        raise UsageError(f"--format {form}: it can be {', '.join(DRAWINGS)}")
+    names = arguments.words or [
+        network["Id"] for network in session.client.request("GET", f"{API}/networks").json()
+    ]
+    networks = [session.client.request("GET", f"{API}/networks/{quote(name)}").json() for name in names]
+    if not arguments.words:
+        networks = [network for network in networks if network["Containers"]]
+    containers = session.client.request("GET", f"{API}/containers/json").json()
+    session.write(DRAWINGS[form](read_graph(networks, containers)))
+    return 0
+
+
 _LS = Command("network ls [OPTIONS]", "List networks", run_ls, (FILTER, FORMAT, NO_TRUNC, QUIET), at_most=0)
 _RM = Command(
     "network rm NETWORK [NETWORK...]",
@@ -201,6 +218,12 @@ COMMANDS = {
         (Flag("force", "f", help="Do not complain when it is not connected"),),
         at_least=2,
         at_most=2,
+    ),
+    "graph": Command(
+        "network graph [OPTIONS] [NETWORK...]",
+        "Draw who reaches whom",
+        run_graph,
+        (Flag("format", kind="string", default="text", help="text, mermaid or svg"),),
     ),
     "inspect": Command(
         "network inspect [OPTIONS] NETWORK [NETWORK...]",

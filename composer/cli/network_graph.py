@@ -1,0 +1,179 @@
+"""``network graph``: who reaches whom, as text, mermaid or SVG. Pure: from what the API says to a drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+ICC = "com.docker.network.bridge.enable_icc"
+OUTSIDE = "outside"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    name: str
+    driver: str
+    is_internal: bool = False
+    has_icc: bool = True
+    """Its containers reach each other."""
+    members: dict[str, str] = field(default_factory=dict)
+    """Container -> its addresses on this network, in words."""
+
+    @property
+    def description(self) -> str:
+        words = [self.driver]
+        if self.is_internal:
+            words.append("internal")
+        if not self.has_icc:
+            words.append("containers kept apart")
+        return ", ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    networks: tuple[Network, ...] = ()
+    published: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Container -> its ports that are reached from outside, ``8080->80/tcp``."""
+
+    @property
+    def containers(self) -> list[str]:
+        return sorted({name for network in self.networks for name in network.members})
+
+    def reached_from(self, container: str) -> dict[str, list[str]]:
+        """Containers (and the outside) that ``container`` can connect to -> the networks that lead there."""
+        found: dict[str, list[str]] = {}
+        for network in self.networks:
+            if container not in network.members:
+                continue
+            for other in sorted(network.members):
+                if other != container and network.has_icc:
+                    found.setdefault(other, []).append(network.name)
+            if not network.is_internal:
+                found.setdefault(OUTSIDE, []).append(network.name)
+        return found
+
+
+def read_graph(networks: Iterable[Mapping[str, Any]], containers: Iterable[Mapping[str, Any]]) -> Graph:
+    """From inspected networks and listed containers, in Docker's form."""
+    found = []
+    for network in networks:
+        options = network.get("Options") or {}
+        members = {
+            member["Name"]: ", ".join(
+                address.partition("/")[0]
+                for address in (member.get("IPv4Address"), member.get("IPv6Address"))
+                if address
+            )
+            for member in (network.get("Containers") or {}).values()
+        }
+        found.append(
+            Network(
+                network["Name"],
+                network["Driver"],
+                bool(network.get("Internal")),
+                options.get(ICC, "true").lower() not in ("false", "0", "f"),
+                members,
+            )
+        )
+    published = {}
+    for container in containers:
+        ports = dict.fromkeys(
+            _port(port) for port in container.get("Ports") or () if port.get("PublicPort") is not None
+        )
+        if ports:
+            published[container["Names"][0].removeprefix("/")] = tuple(ports)
+    return Graph(tuple(sorted(found, key=lambda network: network.name)), published)
+
+
+def _port(port: Mapping[str, Any]) -> str:
+    address = port.get("IP", "")
+    host = "" if address in ("", "0.0.0.0", "::") else f"[{address}]:" if ":" in address else f"{address}:"
+    return f"{host}{port['PublicPort']}->{port['PrivatePort']}/{port['Type']}"
+
+
+def draw_text(graph: Graph) -> str:
+    lines = []
+    for network in graph.networks:
+        lines.append(f"{network.name} ({network.description})")
+        width = max(map(len, network.members), default=0)
+        lines += [f"  {name:<{width}}  {network.members[name]}".rstrip() for name in sorted(network.members)]
+    for container in graph.containers:
+        lines.append("")
+        lines.append(container)
+        lines += [f"  <- {OUTSIDE} {port}" for port in graph.published.get(container, ())]
+        reached = graph.reached_from(container)
+        lines += [f"  -> {name} ({', '.join(through)})" for name, through in reached.items()]
+        if not reached:
+            lines.append("  -> nobody")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def draw_mermaid(graph: Graph) -> str:
+    """A flowchart of https://mermaid.js.org: networks as boxes, containers round, the outside a circle."""
+    names = {name: f"c{number}" for number, name in enumerate(graph.containers)}
+    lines = ["flowchart LR"]
+    lines += [f'  {key}(["{_label(name)}"])' for name, key in names.items()]
+    has_outside = False
+    for number, network in enumerate(graph.networks):
+        lines.append(f'  n{number}["{_label(network.name)}<br/>{_label(network.description)}"]')
+        edge = "---" if network.has_icc else "-.-"
+        for name in sorted(network.members):
+            lines.append(f"  {names[name]} {edge} n{number}")
+        if not network.is_internal:
+            lines.append(f"  n{number} --> {OUTSIDE}")
+            has_outside = True
+    for name, ports in graph.published.items():
+        if name in names:
+            lines += [f'  {OUTSIDE} -- "{_label(port)}" --> {names[name]}' for port in ports]
+            has_outside = True
+    if has_outside:
+        lines.insert(1, f"  {OUTSIDE}(({OUTSIDE}))")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _label(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace(">", "&gt;").replace("<", "&lt;")
+
+
+_ROW, _LEFT, _RIGHT, _BOX, _WIDTH = 56, 20, 420, 280, 720
+
+
+def draw_svg(graph: Graph) -> str:
+    """Containers on the left, with their published ports; networks on the right; a line for each endpoint."""
+    containers = graph.containers
+    places = {name: 20 + number * _ROW for number, name in enumerate(containers)}
+    height = 20 + max(len(containers), len(graph.networks), 1) * _ROW
+    shapes = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
+        f'height="{height}" font-family="sans-serif" font-size="13">',
+        f'<rect width="{_WIDTH}" height="{height}" fill="white"/>',
+    ]
+    boxes = []
+    for number, network in enumerate(graph.networks):
+        y = 20 + number * _ROW
+        colour = "#fdecea" if network.is_internal else "#e8f1fd"
+        boxes.append(_box(_RIGHT, y, 4, colour, network.name, network.description))
+        dashes = "" if network.has_icc else ' stroke-dasharray="4 4"'
+        for name in sorted(network.members):
+            shapes.append(
+                f'<line x1="{_LEFT + _BOX}" y1="{places[name] + 20}" x2="{_RIGHT}" y2="{y + 20}" '
+                f'stroke="#667"{dashes}><title>{escape(network.members[name])}</title></line>'
+            )
+    for name, y in places.items():
+        below = ", ".join(graph.published.get(name, ()))
+        boxes.append(_box(_LEFT, y, 20, "#eaf6ec", name, below and f"published: {below}"))
+    return "\n".join((*shapes, *boxes, "</svg>")) + "\n"
+
+
+def _box(x: int, y: int, radius: int, colour: str, title: str, below: str) -> str:
+    middle = x + _BOX // 2
+    return (
+        f'<g><rect x="{x}" y="{y}" width="{_BOX}" height="40" rx="{radius}" fill="{colour}" stroke="#667"/>'
+        f'<text x="{middle}" y="{y + 17}" text-anchor="middle">{escape(title)}</text>'
+        f'<text x="{middle}" y="{y + 33}" text-anchor="middle" font-size="10" fill="#556">{escape(below)}</text></g>'
+    )
+
+
+DRAWINGS = {"text": draw_text, "mermaid": draw_mermaid, "svg": draw_svg}
