@@ -218,9 +218,9 @@ async def test_what_scanners_look_for(laboratory: Laboratory) -> None:
     script = """
         find / -xdev \\( -name 'docker.sock' -o -name 'engine.sock' -o -name 'shim.sock' -o -name containerd.sock \\)
         find /sys/fs/cgroup -name release_agent -writable 2>/dev/null
-        find /sys/fs/cgroup -name 'devices.allow' | while read f; do (echo a > $f) 2>/dev/null && echo $f; done
-        (echo '|/x' > /proc/sys/kernel/core_pattern) 2>/dev/null && echo core_pattern
-        (echo 1 > /proc/sys/kernel/unprivileged_bpf_disabled) 2>/dev/null && echo bpf
+        find /sys/fs/cgroup -name 'devices.allow' | while read f; do (: >> $f) 2>/dev/null && echo $f; done
+        (: >> /proc/sys/kernel/core_pattern) 2>/dev/null && echo core_pattern
+        (: >> /proc/sys/kernel/unprivileged_bpf_disabled) 2>/dev/null && echo bpf
         ls -d /host /rootfs 2>/dev/null
         cat /proc/net/unix | grep -E 'containerd|composer|docker'
         env | grep -iE 'secret|token|password|COMPOSER|DOCKER'

@@ -86,10 +86,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 def attempt(name, *arguments):
     result = getattr(libc, name)(*arguments)
     print(name, "ok" if result == 0 else errno.errorcode[ctypes.get_errno()])
-def write(path, text="x"):
+def write(path):
     try:
-        with open(path, "w") as file:
-            file.write(text)
+        os.close(os.open(path, os.O_WRONLY))  # opening is enough to know, and changes nothing
         print(path, "ok")
     except OSError as problem:
         print(path, errno.errorcode[problem.errno])
