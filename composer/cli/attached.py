@@ -33,7 +33,8 @@ class _Interrupts:
         self.printer = printer
         self.count = 0
         self.stopper = 0
-        self._stopping = False
+        self.shown: set[str] = set()
+        """Services whose logs are shown: they stop, too, if only some are named."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         import signal
@@ -49,6 +50,12 @@ class _Interrupts:
         elif self.count == 2:
             self._fork("kill", {})
 
+    @property
+    def services(self) -> list[str]:
+        """What is to stop; empty for all."""
+        named = self.body["services"]
+        return sorted({*named, *self.shown}) if named else []
+
     def _fork(self, verb: str, more: dict[str, Any]) -> None:
         """In a child, since this process goes on reading the logs."""
         import signal
@@ -62,7 +69,7 @@ class _Interrupts:
             for ignored in SIGNALS:
                 signal.signal(ignored, signal.SIG_IGN)
             self.session.forget_connection()
-            body = {"project": self.body["project"], "services": self.body["services"], **more}
+            body = {"project": self.body["project"], "services": self.services, **more}
             status = self.session.perform(verb, body, live=False)
         except Exception as error:
             self.session.write_status(f"{error}\n")
@@ -116,6 +123,7 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
                 names = [shown_name(container) for container in event["containers"]]
                 for name in names:
                     printer.register(name)
+                interrupts.shown = {container["service"] for container in event["containers"]}
                 session.write(f"Attaching to {', '.join(names)}\n")
                 for number in SIGNALS:
                     signal.signal(number, interrupts)

@@ -76,3 +76,13 @@ def test_a_second_ctrl_c_kills(signals: list[signal.Signals], verbs: list[str]) 
     for number in signals:
         interrupts(number, None)
     assert interrupts.verbs == verbs
+
+
+@pytest.mark.parametrize(
+    ("named", "shown", "stopped"),
+    [([], {"web"}, []), (["web"], {"web"}, ["web"]), (["web"], {"web", "db"}, ["db", "web"])],
+)
+def test_what_is_shown_stops(named: list[str], shown: set[str], stopped: list[str]) -> None:
+    interrupts = _Recorded()
+    interrupts.body, interrupts.shown = {"services": named}, shown
+    assert interrupts.services == stopped
