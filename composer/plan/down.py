@@ -52,7 +52,8 @@ def plan_down_scope(scope: DownScope, observed: Observed, options: DownOptions) 
     if options.remove_orphans and orphans:
         groups = (tuple(orphans), *groups)
         ids |= {c.id for c in orphans}
-    staying = [c for c in observed.containers if c.id not in ids]
+    # One that does not run has no endpoint: as in Docker it does not keep its network.
+    staying = [c for c in observed.containers if c.id not in ids and c.is_running]
     networks = [n for n in _networks(scope, observed) if not options.services or _is_used_by(n, going)]
     busy = [n for n in networks if _is_used_by(n, staying)]
     return DownPlan(

@@ -106,6 +106,9 @@ def test_orphans_and_oneoffs_stay_unless_asked_for() -> None:
     plan = plan_down_scope(SCOPE, state, DownOptions())
     assert [o.name for o in plan.orphans] == ["gone-1", "web-run-1"]
     assert plan.busy_networks == ("shop_default",)
+    ended = tuple(replace(c, state="exited") for c in extra)
+    plan = plan_down_scope(SCOPE, replace(STATE, containers=(*STATE.containers, *ended)), DownOptions())
+    assert plan.busy_networks == ()
     plan = plan_down_scope(SCOPE, state, DownOptions(remove_orphans=True))
     assert names(plan)[0] == ["gone-1", "web-run-1"]
     assert (plan.orphans, plan.busy_networks) == ((), ())
