@@ -8,14 +8,17 @@ many ask for it.
 from __future__ import annotations
 
 import copy
+import json
 import os
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 import trio
 
+from runtime.container.config import ImageConfig
 from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound
 from runtime.image import archive
 from runtime.image.authentication import Credentials, CredentialSource
@@ -24,14 +27,28 @@ from runtime.image.check import Checked, Checker, Problem
 from runtime.image.configuration import RegistryConfiguration
 from runtime.image.connection import Connection
 from runtime.image.content import Content
+from runtime.image.digest import Digest
 from runtime.image.flight import KeyedLocks
 from runtime.image.host import host_image
-from runtime.image.model import HistoryEntry, Image, ImageRecord, ImageUse, Progress, PullProgress, Removal
+from runtime.image.manifest import encode_config
+from runtime.image.model import (
+    HistoryEntry,
+    Image,
+    ImageRecord,
+    ImageUse,
+    NewImage,
+    Progress,
+    PullProgress,
+    Removal,
+)
 from runtime.image.platform import Platform, parse_platform
 from runtime.image.pull import Puller
 from runtime.image.push import Pushed, Pusher
 from runtime.image.reference import parse_reference
 from runtime.storage.state import StateDatabase
+
+STEP_COMMENT = "composer build step"
+"""What tells the images of single build steps from others."""
 
 
 class ImageStore:
@@ -90,8 +107,8 @@ class ImageStore:
         return self._catalogue.image(image_id)
 
     def list(self) -> Sequence[Image]:
-        """Newest first, the embedded image last."""
-        return self._catalogue.images()
+        """Newest first, the embedded image last; without what only the build cache knows."""
+        return [image for image in self._catalogue.images() if image.tags or image.comment != STEP_COMMENT]
 
     def history(self, text: str) -> Sequence[HistoryEntry]:
         """Newest first. Raises NotFound."""
@@ -218,6 +235,52 @@ class ImageStore:
         return await archive.import_(
             self._content, source, name, config, message, self.platform_of(platform), progress or _ignore
         )
+
+    # Building
+
+    async def derive(
+        self,
+        base: Image | None,
+        config: ImageConfig,
+        layer: BinaryIO | None,
+        history: Sequence[Mapping[str, object]],
+        *,
+        created: int = 0,
+        tags: Sequence[str] = (),
+        is_step: bool = False,
+        on_build: Sequence[str] = (),
+    ) -> Image:
+        """Register an image that is ``base`` (None: nothing) with another configuration, and perhaps one more layer.
+
+        ``layer`` is a tar; ``history`` entries are added to those of ``base``; ``created`` in seconds, 0: as the base;
+        ``is_step``: part of the build cache, not listed. Raises InvalidImage, InvalidArgument.
+        """
+        names = [str(parse_reference(tag).with_default_tag()) for tag in tags]
+        platform = base.platform if base is not None else self._platform
+        with self._content.collecting_stopped():
+            record = self._catalogue.record(base.id) if base is not None else None
+            layers = list(record.layers) if record is not None else []
+            known = json.loads(record.config) if record is not None else {}
+            if layer is not None:
+                below = tuple(Digest(item.chain_id) for item in reversed(layers))
+                layers.append(await self._content.add_layer(layer, below, _ignore))
+            moment = known.get("created", "1970-01-01T00:00:00Z")
+            if created:
+                moment = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            fields = encode_config(config) | ({"OnBuild": list(on_build)} if on_build else {})
+            document = {
+                "architecture": platform.architecture,
+                "os": platform.os,
+                **({"variant": platform.variant} if platform.variant else {}),
+                "created": moment,
+                **({"comment": STEP_COMMENT} if is_step else {}),
+                "config": fields,
+                "rootfs": {"type": "layers", "diff_ids": [item.diff_id for item in layers]},
+                "history": [*known.get("history", ()), *({"created": moment, **entry} for entry in history)],
+            }
+            return self._catalogue.register(
+                NewImage(config=json.dumps(document).encode(), layers=layers, tags=names)
+            )
 
     def save(self, texts: Sequence[str]) -> AsyncIterator[bytes]:
         """The pieces of a tar that is a docker-archive and an OCI layout in one, with the images and the tags

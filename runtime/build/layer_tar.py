@@ -1,0 +1,157 @@
+"""Tars of layers: what a container has changed, and what COPY puts in place (OCI image-spec, layer.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from runtime.build.tree import OPAQUE, Node, is_opaque, is_whiteout
+
+_KINDS = {
+    stat.S_IFREG: tarfile.REGTYPE,
+    stat.S_IFDIR: tarfile.DIRTYPE,
+    stat.S_IFLNK: tarfile.SYMTYPE,
+    stat.S_IFIFO: tarfile.FIFOTYPE,
+    stat.S_IFCHR: tarfile.CHRTYPE,
+    stat.S_IFBLK: tarfile.BLKTYPE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Something that COPY or WORKDIR puts into an image: ``node`` (or ``content``, or a new directory) at
+    ``path``."""
+
+    path: str
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    node: Node | None = None
+    content: bytes | None = None
+
+    @property
+    def kind(self) -> int:
+        if self.node is not None:
+            return stat.S_IFMT(self.node.status.st_mode)
+        return stat.S_IFDIR if self.content is None else stat.S_IFREG
+
+
+def digest_placed(items: Iterable[Placed]) -> str:
+    """What identifies the content, names, modes and owners of what is placed; times do not count. Blocking."""
+    total = hashlib.sha256()
+    for item in items:
+        total.update(repr((item.path, item.kind, item.mode, item.uid, item.gid)).encode("utf-8", "replace"))
+        if item.content is not None:
+            total.update(hashlib.sha256(item.content).digest())
+        elif item.node is not None and item.kind == stat.S_IFLNK:
+            total.update(os.fsencode(os.readlink(item.node.hosts[0])))
+        elif item.node is not None and item.kind == stat.S_IFREG:
+            total.update(b"%d\0" % item.node.status.st_size)
+            with _open(item.node.hosts[0]) as source:
+                while block := source.read(1 << 20):
+                    total.update(block)
+    return total.hexdigest()
+
+
+def write_placed(items: Iterable[Placed], target: BinaryIO, now: int) -> None:
+    """The layer of what is placed; ``now`` (s) is the time of what has none of its own. Blocking."""
+    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as tar:
+        for item in items:
+            info = tarfile.TarInfo(item.path)
+            info.type = _KINDS[item.kind]
+            info.mode, info.uid, info.gid = item.mode, item.uid, item.gid
+            info.mtime = int(item.node.status.st_mtime) if item.node is not None else now
+            if item.kind == stat.S_IFLNK and item.node is not None:
+                info.linkname = os.readlink(item.node.hosts[0])
+            if item.content is not None:
+                info.size = len(item.content)
+                tar.addfile(info, _Bytes(item.content))
+            elif item.kind == stat.S_IFREG and item.node is not None:
+                with _open(item.node.hosts[0]) as source:
+                    info.size = os.fstat(source.fileno()).st_size
+                    tar.addfile(info, source)
+            else:
+                if item.node is not None and item.kind in (stat.S_IFCHR, stat.S_IFBLK):
+                    info.devmajor = os.major(item.node.status.st_rdev)
+                    info.devminor = os.minor(item.node.status.st_rdev)
+                tar.addfile(info)
+
+
+def write_changes(upper: str, target: BinaryIO) -> None:
+    """The layer of what is in an overlay's upper directory: whiteouts become ``.wh.`` names. Blocking."""
+    links: dict[tuple[int, int], str] = {}
+    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as tar:
+        for path in _walk(upper, ""):
+            host = f"{upper}/{path}"
+            status = os.lstat(host)
+            parent, _, name = path.rpartition("/")
+            info = tarfile.TarInfo(path)
+            info.mode = stat.S_IMODE(status.st_mode)
+            info.uid, info.gid, info.mtime = status.st_uid, status.st_gid, int(status.st_mtime)
+            if is_whiteout(status):
+                tar.addfile(tarfile.TarInfo(f"{parent}/.wh.{name}".lstrip("/")))
+                continue
+            kind = stat.S_IFMT(status.st_mode)
+            if kind not in _KINDS:
+                continue  # sockets have no place in a tar
+            info.type = _KINDS[kind]
+            info.pax_headers = _attributes(host)
+            if kind == stat.S_IFLNK:
+                info.linkname = os.readlink(host)
+            elif kind in (stat.S_IFCHR, stat.S_IFBLK):
+                info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
+            elif kind == stat.S_IFREG:
+                key = (status.st_dev, status.st_ino)
+                if status.st_nlink > 1 and key in links:
+                    info.type, info.linkname = tarfile.LNKTYPE, links[key]
+                else:
+                    links[key] = path
+                    info.size = status.st_size
+                    with _open(host) as source:
+                        tar.addfile(info, source)
+                    continue
+            tar.addfile(info)
+            if kind == stat.S_IFDIR and is_opaque(host):
+                tar.addfile(tarfile.TarInfo(f"{path}/.wh..wh..opq"))
+
+
+class _Bytes:
+    """Reads from memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+
+    def read(self, size: int = -1, /) -> bytes:
+        size = len(self._data) if size < 0 else size
+        piece, self._data = self._data[:size], self._data[size:]
+        return bytes(piece)
+
+
+def _open(path: str) -> BinaryIO:
+    return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+
+
+def _walk(root: str, below: str) -> Iterator[str]:
+    for name in sorted(os.listdir(f"{root}/{below}")):
+        path = f"{below}/{name}".lstrip("/")
+        yield path
+        if stat.S_ISDIR(os.lstat(f"{root}/{path}").st_mode):
+            yield from _walk(root, path)
+
+
+def _attributes(host: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    try:
+        names = os.listxattr(host, follow_symlinks=False)
+    except OSError:
+        return found
+    for name in names:
+        if name not in OPAQUE and not name.startswith(("trusted.overlay.", "user.overlay.")):
+            value = os.getxattr(host, name, follow_symlinks=False)
+            found[f"SCHILY.xattr.{name}"] = value.decode("utf-8", "surrogateescape")
+    return found

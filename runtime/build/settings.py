@@ -1,0 +1,116 @@
+"""Instructions that change an image's configuration and nothing else. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from runtime.build.frontend.expand import json_words
+from runtime.build.frontend.lines import Line
+from runtime.build.frontend.stages import expanded, split
+from runtime.container.config import ImageConfig
+from runtime.errors import ComposerError
+from runtime.image.changes import apply_changes
+
+SETTINGS = (
+    "ENV LABEL CMD ENTRYPOINT EXPOSE VOLUME USER STOPSIGNAL HEALTHCHECK SHELL MAINTAINER WORKDIR".split()
+)
+DEFAULT_SHELL = ("/bin/sh", "-c")
+
+
+def configure(
+    config: ImageConfig, line: Line, variables: Mapping[str, str], escape: str, *, is_own_command: bool
+) -> ImageConfig:
+    """The configuration after the instruction.
+
+    ``is_own_command``: this stage has a CMD; an ENTRYPOINT resets one that comes from the base. Raises
+    DockerfileError.
+    """
+    replace = msgspec.structs.replace
+    match line.name:
+        case "ENV":
+            pairs = assignments(line, variables, escape)
+            merged = environment(config) | pairs
+            return replace(config, env=tuple(f"{name}={value}" for name, value in merged.items()))
+        case "LABEL":
+            return replace(config, labels={**config.labels, **assignments(line, variables, escape)})
+        case "MAINTAINER":
+            return replace(config, labels={**config.labels, "maintainer": line.rest})
+        case "CMD" | "ENTRYPOINT":
+            words = command(line.rest, config)
+            if line.name == "CMD":
+                return replace(config, cmd=words)
+            return replace(config, entrypoint=words, cmd=config.cmd if is_own_command else ())
+        case "SHELL":
+            words_of_shell = json_words(line.rest)
+            if not words_of_shell:
+                raise line.error("SHELL requires the arguments to be in JSON form", line.rest)
+            return replace(config, shell=words_of_shell)
+        case "WORKDIR":
+            path = expanded(line, line.rest, variables, escape)
+            joined = posixpath.normpath(posixpath.join(config.working_dir or "/", path))
+            return replace(config, working_dir="/" + joined.lstrip("/"))
+        case "USER" | "STOPSIGNAL":
+            return _change(config, line, f"{line.name} {expanded(line, line.rest, variables, escape)}")
+        case "EXPOSE":
+            ports = [expanded(line, word, variables, escape) for word in split(line, escape)]
+            every: list[str] = []
+            for port in ports:
+                every += _ports(port)
+            return _change(config, line, f"EXPOSE {' '.join(every)}")
+        case "VOLUME":
+            listed = json_words(line.rest) or split(line, escape)
+            paths = [expanded(line, word, variables, escape) for word in listed]
+            return replace(config, volumes=tuple(sorted({*config.volumes, *paths})))
+        case "HEALTHCHECK":
+            options = " ".join(f"--{name}={value}" for name, value in line.flags)
+            return _change(config, line, f"HEALTHCHECK {options} {line.rest}".replace("  ", " "))
+    raise line.error(f"{line.name} changes no configuration")
+
+
+def environment(config: ImageConfig) -> dict[str, str]:
+    """The variables of a configuration."""
+    return dict(item.partition("=")[::2] for item in config.env)
+
+
+def command(text: str, config: ImageConfig) -> tuple[str, ...]:
+    """JSON form as it is, shell form for the configuration's shell."""
+    words = json_words(text)
+    return words if words is not None else (*(config.shell or DEFAULT_SHELL), text)
+
+
+def assignments(line: Line, variables: Mapping[str, str], escape: str) -> dict[str, str]:
+    """``NAME=value ...`` or, the old form, ``NAME value``. Raises DockerfileError."""
+    words = split(line, escape)
+    if "=" not in words[0]:
+        name, _, value = line.rest.partition(" ")
+        if not value.strip():
+            raise line.error(f"{line.name} must have two arguments", name)
+        return {name: expanded(line, value.strip(), variables, escape)}
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        name = expanded(line, name, variables, escape)
+        if not equals or not name:
+            raise line.error(f"can't find = in {word!r}. Must be of the form: name=value", word)
+        found[name] = expanded(line, value, variables, escape)
+    return found
+
+
+def _ports(text: str) -> list[str]:
+    port, _, protocol = text.partition("/")
+    match = re.fullmatch(r"(\d+)-(\d+)", port)
+    if match is None:
+        return [text.lower()]
+    suffix = f"/{protocol.lower()}" if protocol else ""
+    return [f"{number}{suffix}" for number in range(int(match[1]), min(int(match[2]), 65535) + 1)]
+
+
+def _change(config: ImageConfig, line: Line, change: str) -> ImageConfig:
+    try:
+        return apply_changes([change], config)
+    except ComposerError as error:
+        raise line.error(error.message.partition(": ")[2] or error.message) from None
