@@ -94,6 +94,8 @@ def _request(arguments: Arguments) -> dict[str, Any]:
     body: dict[str, Any] = {"services": arguments.words, "scale": scales(arguments.list("scale"))}
     if pull:
         body["pull"] = pull
+    if address := arguments.text("address"):
+        body["address"] = address
     body |= {field: True for field, flag in switches.items() if arguments.is_on(flag)}
     body |= {
         field: True for field, flag in optional.items() if arguments.knows(flag) and arguments.is_on(flag)
@@ -126,6 +128,11 @@ def _check(arguments: Arguments, attached: bool) -> None:
 
 
 _COMMON = (
+    Flag(
+        "address",
+        kind="string",
+        help="Publish ports on a loopback address: auto (the project's own) or 127.x.y.z",
+    ),
     Flag("build", help="Build images before starting containers"),
     Flag("force-recreate", help="Recreate containers even if nothing of theirs has changed"),
     Flag("no-build", help="Don't build an image, even if it is missing"),

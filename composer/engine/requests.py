@@ -50,6 +50,8 @@ class UpRequest(ProjectRequest, frozen=True):
     no_recreate: bool = False
     renew_anon_volumes: bool = False
     remove_orphans: bool = False
+    address: str = ""
+    """Where ports that name no host address are published: ``auto`` (the project's own) or one of 127.0.0.0/8."""
     pull: PullPolicy = ""
     build: bool = False
     no_build: bool = False

@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer
+from tests.e2e.engine import Composer, write_project
 
 SERVER = "python3 -m http.server -b 0.0.0.0 80"
 
@@ -72,3 +72,38 @@ networks: {{first: {{}}, second: {{enable_ipv6: true, ipam: {{config: [{{subnet:
     assert list(shown["NetworkSettings"]["Networks"]) == [network]
     composer.run("network", "rm", other)
     composer.run("down", cwd=directory)
+
+
+def test_two_checkouts_publish_the_same_port(composer: Composer, tmp_path: Path) -> None:
+    port = free_port()
+    compose = f"""
+x-composer: {{address: auto}}
+services:
+  web:
+    image: composer.local/host
+    command: {SERVER}
+    working_dir: /
+    init: true
+    ports: ["{port}:80"]
+    healthcheck:
+      test: ["CMD", "python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 80))"]
+      interval: 0.2s
+"""
+    addresses = []
+    for name in ("one", "two"):
+        directory = write_project(tmp_path / name, compose)
+        composer.run("up", "-d", "--wait", cwd=directory)
+        listed = composer.run("ps", "--format", "json", cwd=directory).stdout
+        (shown,) = json.loads(listed)["Publishers"]
+        assert shown["PublishedPort"] == port
+        addresses.append(shown["URL"])
+    assert len(set(addresses)) == 2
+    for address in addresses:
+        assert address.startswith("127.")
+        with socket.create_connection((address, port), timeout=5):
+            pass
+    for name in ("one", "two"):
+        composer.run("down", cwd=tmp_path / name)
+    done = composer.run("up", "-d", "--address", "192.0.2.1", cwd=tmp_path / "one", status=None)
+    assert done.returncode != 0
+    assert "neither auto nor an address of 127.0.0.0/8" in done.stderr

@@ -46,6 +46,7 @@ from composer.engine.requests import (
     UpRequest,
 )
 from composer.plan import labels
+from composer.plan.addresses import with_address
 from composer.plan.graph import restarted_with
 from composer.plan.plan import DownOptions, UpOptions, dependencies_of, images_of, plan_down, plan_up
 from composer.plan.steps import Keep, Plan, WaitFor
@@ -186,7 +187,7 @@ class Projects:
     def _plan(self, project: Project, request: UpRequest) -> Plan:
         observed = observe(project.name, images_of(project), self.parts)
         return plan_up(
-            project,
+            with_address(project, request.address),
             observed,
             UpOptions(
                 services=request.services,

@@ -12,6 +12,7 @@ from composer.compose.model import Project
 from composer.compose.request import LoadRequest
 from composer.engine.files import DiskReader
 from composer.engine.requests import ProjectSource
+from composer.plan.addresses import asked_address, with_address
 
 REMEMBERED = 32
 """Projects kept loaded."""
@@ -94,7 +95,7 @@ class ProjectLoader:
             ),
             reader,
         )
-        project = activate(project, services)
+        project = with_address(activate(project, services), asked_address(project))
         self._known[key] = (reader.seen, project)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
