@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import trio
+from msgspec.structs import replace
 
 from composer.engine.cells import Cell
 from composer.engine.events import Events
@@ -166,8 +167,6 @@ class _Wanted:
 
 
 def _replace(record: ContainerRecord, **changes: object) -> ContainerRecord:
-    from msgspec.structs import replace
-
     return replace(record, **changes)
 
 
@@ -254,11 +253,13 @@ class Containers:
         return by_target, tuple(anonymous)
 
     def inherited_mounts(self, config: ContainerConfig) -> dict[str, Mount]:
-        """What ``volumes_from`` brings: target -> mount."""
+        """What ``volumes_from`` brings: target -> mount. A donor hands on what it has from others."""
         found: dict[str, Mount] = {}
         for entry in config.volumes_from:
             ref, _, mode = entry.rpartition(":") if entry.endswith((":ro", ":rw")) else (entry, "", "")
             donor = self.get(ref.removeprefix("container:"))
+            for target, mount in self.inherited_mounts(donor.config).items():
+                found[target] = replace(mount, read_only=mode == "ro" or mount.read_only)
             for target, name in donor.record.volumes.items():
                 read_only = mode == "ro" or any(
                     m.read_only for m in donor.config.mounts if m.target == target

@@ -67,7 +67,10 @@ class Launching:
                 sandbox=sandbox,
                 volumes={
                     name: Path(self.volumes.mountpoint(name))
-                    for name in set(container.record.volumes.values())
+                    for name in {
+                        *container.record.volumes.values(),
+                        *(m.source for m in config.mounts if m.type == "volume" and m.source),
+                    }
                 },
                 anonymous={
                     target: Path(self.volumes.mountpoint(name))
