@@ -1,4 +1,4 @@
-"""Content by digest: ``blobs/sha256/<hex>``, there whole and verified or not at all.
+"""Content by digest: ``blobs/sha256/<hex>``, there whole and verified or not at all; durable before an image names it.
 
 What is on its way is ``ingest/sha256-<hex>``: it keeps its beginning over failures, so that it can be
 resumed.
@@ -30,6 +30,7 @@ class BlobStore:
         self.blobs = root / "blobs"
         self.ingest = root / "ingest"
         self._writing: set[str] = set()
+        self._unsynced: set[Digest] = set()
 
     def path(self, digest: Digest) -> Path:
         return self.blobs / digest.algorithm / digest.hex
@@ -97,6 +98,21 @@ class BlobStore:
         except FileNotFoundError:
             return False
         return digest.matches(hasher)
+
+    def sync(self, digest: Digest) -> None:
+        """Make a blob durable that has just been written. Blocking. To be called before an image names it."""
+        if digest not in self._unsynced:
+            return
+        path = self.path(digest)
+        try:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+            sync_directory(path.parent)
+        except FileNotFoundError:
+            pass  # it was damaged, and is fetched again
+        except OSError as error:
+            raise storage_error(error, "write", path) from error
+        self._unsynced.discard(digest)
 
     def remove(self, digest: Digest) -> int:
         """Bytes given back; 0 when it was not there."""
@@ -210,7 +226,10 @@ class Ingest:
         return self.offset == self.descriptor.size
 
     def commit(self) -> None:
-        """Make it visible. Raises InvalidImage, and forgets it, when it is not what its digest says."""
+        """Make it visible. Raises InvalidImage, and forgets it, when it is not what its digest says.
+
+        It is durable after :meth:`BlobStore.sync` only: that can go on while the blob is unpacked.
+        """
         if not self.is_complete:
             raise InvalidImage(
                 f"{self.descriptor.digest} has {self.offset} bytes instead of {self.descriptor.size}"
@@ -221,10 +240,9 @@ class Ingest:
         target = self._store.path(self.descriptor.digest)
         self._store._make(target.parent)
         try:
-            os.fsync(self._file.fileno())
+            self._store._unsynced.add(self.descriptor.digest)
             self._file.close()
             os.rename(self.path, target)
-            sync_directory(target.parent)
         except OSError as error:
             raise storage_error(error, "write", target) from error
 

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import trio
 
+from runtime.errors import ComposerError
 from runtime.image.blobs import BlobStore
 from runtime.image.catalogue import Catalogue
 from runtime.image.compression import Compressing, Readable, decompressed, detect
@@ -129,13 +130,23 @@ class Content:
 
         async def one(number: int, scope: trio.CancelScope) -> None:
             try:
-                records[number] = await self._layer(
-                    layers[number], fetch, progress, done[number - 1] if number else None
-                )
+                below = done[number - 1] if number else None
+                records[number] = await self._layer(layers[number], fetch, progress, below, arrived)
                 done[number].set()
             except Exception as error:
                 failures.append(error)
                 scope.cancel()
+
+        async def make_durable(digest: Digest) -> None:
+            try:
+                await trio.to_thread.run_sync(self.blobs.sync, digest)
+            except ComposerError as error:
+                failures.append(error)
+                nursery.cancel_scope.cancel()
+
+        def arrived(digest: Digest) -> None:
+            """The disk gets its blob while it is unpacked; both have to be done before there is an image."""
+            nursery.start_soon(make_durable, digest)
 
         async with trio.open_nursery() as nursery:
             for number in range(len(layers)):
@@ -145,7 +156,12 @@ class Content:
         return [record for record in records if record is not None]
 
     async def _layer(
-        self, layer: _Layer, fetch: Fetch, progress: Progress, below: trio.Event | None
+        self,
+        layer: _Layer,
+        fetch: Fetch,
+        progress: Progress,
+        below: trio.Event | None,
+        arrived: Callable[[Digest], None],
     ) -> LayerRecord:
         short = layer.descriptor.digest.short
         progress(PullProgress(short, "Pulling fs layer"))
@@ -154,6 +170,7 @@ class Content:
             if self.layers.has(layer.chain_id):
                 if known is None or not self.blobs.has(Digest(known.blob), known.blob_size):
                     await self._fetch(layer.descriptor, fetch)
+                    await trio.to_thread.run_sync(self.blobs.sync, layer.descriptor.digest)
                     size = known.size if known is not None else self.layers.size(layer.chain_id)
                     if known is not None and known.blob != layer.descriptor.digest:
                         self.catalogue.replace_blob(known.blob, layer.descriptor)
@@ -164,6 +181,7 @@ class Content:
                 return known
             if not self.blobs.has(layer.descriptor.digest, layer.descriptor.size):
                 await self._fetch(layer.descriptor, fetch)
+            arrived(layer.descriptor.digest)
             try:
                 staged = await self._stage(layer, progress)
             except InvalidImage:
@@ -172,6 +190,7 @@ class Content:
                 # The disk has spoilt what was verified when it came: once more from where it came from.
                 self.blobs.remove(layer.descriptor.digest)
                 await self._fetch(layer.descriptor, fetch)
+                arrived(layer.descriptor.digest)
                 staged = await self._stage(layer, progress)
             try:
                 if below is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trio
@@ -299,3 +300,18 @@ async def test_configurations_that_lie(
     with pytest.raises(InvalidImage, match=words):
         await store.pull(f"{faulty.address}/app:1")
     assert [image for image in store.list() if not image.is_embedded] == []
+
+
+async def test_no_image_before_its_blobs_are_durable(
+    store: ImageStore, faulty: FaultyRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty.add_image("app", "1", [layer(1), layer(2)])
+    whole = store.content.blobs.sync
+    monkeypatch.setattr(store.content.blobs, "sync", failing := Mock(side_effect=ComposerError("no space")))
+    with pytest.raises(ComposerError, match="no space"):
+        await pull(store, faulty)
+    assert failing.called and store.resolve(f"{faulty.address}/app:1") is None
+    synced: list[str] = []
+    monkeypatch.setattr(store.content.blobs, "sync", lambda digest: (synced.append(digest), whole(digest)))
+    await pull(store, faulty)
+    assert set(synced) == {digest_of(layer(1)), digest_of(layer(2))}
