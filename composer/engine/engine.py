@@ -190,6 +190,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         observation=Observation(registry, cgroups),
         cgroups=cgroups,
         paths=paths,
+        host=host,
     )
     parts = Parts(
         containers=registry,

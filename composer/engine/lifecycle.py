@@ -82,8 +82,8 @@ class Lifecycle:
         container = self.containers.get(ref)
         try:
             await self._start(container)
-        except LaunchError:
-            if container.config.auto_remove:
+        except ComposerError:
+            if container.config.auto_remove and container.state.status in ("created", "exited"):
                 await self.remove(container.id, volumes=True)
             raise
         for hook in container.config.post_start:

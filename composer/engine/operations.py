@@ -20,6 +20,7 @@ from composer.engine.networks import Networks
 from composer.engine.streams import Streams
 from composer.engine.volumes import Volumes
 from runtime.container.config import ContainerConfig, Resources, RestartPolicy
+from runtime.container.spec import HostFacts, check_config
 from runtime.errors import NotFound
 from runtime.image.store import ImageStore
 from runtime.kernel.cgroups import Cgroups
@@ -60,6 +61,7 @@ class ContainerOperations:
     observation: Observation
     cgroups: Cgroups
     paths: Paths
+    host: HostFacts
 
     async def create(self, config: ContainerConfig, name: str = "") -> ContainerRecord:
         """Enter a container; nothing runs yet. Raises NotFound when its image is not here."""
@@ -72,6 +74,7 @@ class ContainerOperations:
         image = self.images.resolve(config.image)
         if image is None:
             raise NotFound(f"No such image: {config.image}", hint=f"composer image pull {config.image}")
+        check_config(config, self.host)
         config = self._with_ids(config)
         if config.stop_signal:
             parse_signal(config.stop_signal)

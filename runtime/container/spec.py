@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from runtime.container.config import ContainerConfig, ImageConfig, LogConfig
-from runtime.container.mounting import MASKED, MountSources, plan_mounts
+from runtime.container.mounting import MASKED, MountSources, check_target, plan_mounts, tmpfs
 from runtime.container.operations import AnyOperation, Namespace
 from runtime.errors import InvalidArgument
 from runtime.kernel import capabilities, cgroups, device_filter, rlimits, seccomp
@@ -206,6 +206,21 @@ def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
         stdin_once=config.stdin_once,
         init=config.init,
     )
+
+
+def check_config(config: ContainerConfig, host: HostFacts) -> None:
+    """What can be told of a container before it is started, so that it is not even made. Raises InvalidArgument."""
+    confine(config, host, SecurityOptions.parse(config.security_opt))
+    has_own_net = config.network_mode != "host" and not config.network_mode.startswith("container:")
+    check_sysctls(config.sysctls, has_own_net=has_own_net, has_own_ipc=config.ipc_mode != "host")
+    for text in config.device_cgroup_rules:
+        device_filter.parse_rule(text)
+    for mount in config.mounts:
+        check_target(mount.target)
+        if mount.type == "tmpfs":
+            tmpfs(mount, mount.target)
+    check_user(config.user)
+    log_settings(config.log)
 
 
 def effective_command(config: ContainerConfig, image: ImageConfig) -> tuple[str, ...]:

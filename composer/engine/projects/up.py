@@ -212,7 +212,7 @@ class Up:
             case Create():
                 config = await self._resolved(replica)
                 await tell(self.emit, "Container", replica.plan.name, "Creating")
-                replica.container = await self.parts.create(config, replica.plan.name)
+                replica.container = await self._make(replica, config, {})
                 await tell(self.emit, "Container", replica.plan.name, "Created")
             case Recreate():
                 replica.container = await self._recreate(replica, action)
@@ -225,6 +225,12 @@ class Up:
         if all(replica.created.is_set() for replica in self.replicas):
             self.all_created.set()
 
+    async def _make(self, replica: _Replica, config: ContainerConfig, carried: dict[str, str]) -> Container:
+        try:
+            return await self.parts.create(config, replica.plan.name, carried=carried)
+        except ComposerError as error:
+            raise error.within(f"creating {replica.plan.name} (service {replica.plan.service})")
+
     async def _recreate(self, replica: _Replica, action: Recreate) -> Container:
         name = replica.plan.name
         old = self.parts.containers.get(action.old_id)
@@ -235,7 +241,7 @@ class Up:
         if old.name == name:
             self.parts.containers.rename(old.id, f"{old.id[:12]}_{name}"[:255])
         try:
-            container = await self.parts.create(config, name, carried=carried)
+            container = await self._make(replica, config, carried)
         except BaseException:
             if self.parts.containers.find_name(name) is None:
                 self.parts.containers.rename(old.id, name)

@@ -1,0 +1,59 @@
+"""What is refused before a container is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runtime.container.config import ContainerConfig, LogConfig, Mount, Ulimit
+from runtime.container.spec import HostFacts, check_config
+from runtime.errors import InvalidArgument
+from runtime.kernel import capabilities
+
+HOST = HostFacts(capabilities=capabilities.ALL, kernel=(6, 1), machine="x86_64", cgroup_version=2)
+
+
+def check(**options: Any) -> None:
+    check_config(ContainerConfig(image="i", **options), HOST)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"privileged": True, "security_opt": ("seccomp=unconfined", "label=disable", "apparmor=docker-default")},
+        {"security_opt": ("no-new-privileges", "no-new-privileges:false", "systempaths=unconfined", "seccomp=builtin")},
+        {"sysctls": {"net.core.somaxconn": "5", "kernel.msgmax": "9"}, "ipc_mode": "shareable"},
+        {"mounts": (Mount(type="tmpfs", target="/x", options=("size=1m,noatime",)),), "user": "1000:name"},
+    ],
+)  # fmt: skip
+def test_what_is_taken(options: dict[str, Any]) -> None:
+    check(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"cap_add": ("NOPE",)}, "invalid capability"),
+        ({"privileged": True, "cap_drop": ("NOPE",)}, "invalid capability"),
+        ({"security_opt": ("bogus=1",)}, "invalid --security-opt"),
+        ({"security_opt": ("apparmor=mine",)}, "not applied by this engine"),
+        ({"security_opt": ("label=type:x",)}, "not applied by this engine"),
+        ({"security_opt": ("no-new-privileges=maybe",)}, "invalid --security-opt"),
+        ({"security_opt": ("seccomp={",)}, "not valid JSON"),
+        ({"sysctls": {"vm.swappiness": "3"}}, "not separately namespaced"),
+        ({"sysctls": {"net.core.somaxconn": "3"}, "network_mode": "host"}, "not the container's own"),
+        ({"sysctls": {"net.core.somaxconn": "3"}, "network_mode": "container:x"}, "not the container's own"),
+        ({"sysctls": {"kernel.msgmax": "3"}, "ipc_mode": "host"}, "IPC namespace"),
+        ({"ulimits": (Ulimit(name="nofiles", soft=1, hard=1),)}, "invalid ulimit type"),
+        ({"device_cgroup_rules": ("c 1 r",)}, "invalid device cgroup format"),
+        ({"mounts": (Mount(type="bind", source="/", target="/proc/x"),)}, "inside /proc"),
+        ({"mounts": (Mount(type="tmpfs", target="/x", options=("bogus",)),)}, "invalid option"),
+        ({"user": "a:b:c"}, "invalid user"),
+        ({"log": LogConfig(driver="syslog")}, "not supported"),
+    ],
+)
+def test_what_is_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidArgument, match=says):
+        check(**options)
