@@ -73,6 +73,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rm": ("rm", "Remove stopped service containers"),
     "run": ("run", "Run a one-off command of a service"),
     "scale": ("up", "Set the number of containers of services"),
+    "shell": ("shell", "Open a shell on the project's networks"),
     "start": ("lifecycle", "Start services"),
     "stats": ("stats", "Show the resources that containers use"),
     "stop": ("lifecycle", "Stop services"),

@@ -107,3 +107,23 @@ services:
     done = composer.run("up", "-d", "--address", "192.0.2.1", cwd=tmp_path / "one", status=None)
     assert done.returncode != 0
     assert "neither auto nor an address of 127.0.0.0/8" in done.stderr
+
+
+def test_a_shell_among_the_services(composer: Composer, project: Project) -> None:
+    directory = project.write("""
+services:
+  web: {image: composer.local/host, command: sleep infinity, init: true, networks: [front]}
+  db: {image: composer.local/host, command: sleep infinity, init: true, networks: [back]}
+networks: {front: {}, back: {internal: true}}
+""")
+    composer.run("up", "-d", cwd=directory)
+    composer.run("shell", "getent", "hosts", "web", "db", cwd=directory)
+    composer.run("shell", "--network", "back", "getent", "hosts", "db", cwd=directory)
+    composer.run("shell", "--network", "back", "getent", "hosts", "web", cwd=directory, status=2)
+    done = composer.run("shell", "sh", "-c", "exit 7", cwd=directory, status=7)
+    assert not done.stdout
+    done = composer.run("shell", "--network", "other", "true", cwd=directory, status=1)
+    assert f"project {project.name} has no network other" in done.stderr
+    composer.run("down", cwd=directory)
+    done = composer.run("shell", "true", cwd=directory, status=1)
+    assert "composer up -d makes its networks" in done.stderr
