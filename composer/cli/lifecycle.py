@@ -29,11 +29,12 @@ def run_start(session: Session, arguments: Arguments) -> int:
 
 
 def run_stop(session: Session, arguments: Arguments) -> int:
-    return session.perform("stop", _body(arguments))
+    return session.perform("stop", _body(arguments), title="Stopping")
 
 
 def run_restart(session: Session, arguments: Arguments) -> int:
-    return session.perform("restart", _body(arguments) | {"no_deps": arguments.is_on("no-deps")})
+    body = _body(arguments) | {"no_deps": arguments.is_on("no-deps")}
+    return session.perform("restart", body, title="Restarting")
 
 
 def run_kill(session: Session, arguments: Arguments) -> int:
@@ -41,6 +42,7 @@ def run_kill(session: Session, arguments: Arguments) -> int:
         "kill",
         _body(arguments)
         | {"signal": arguments.text("signal"), "remove_orphans": arguments.is_on("remove-orphans")},
+        title="Killing",
     )
     if data and not data["Killed"]:
         session.write_status("no container to kill\n")
@@ -48,11 +50,11 @@ def run_kill(session: Session, arguments: Arguments) -> int:
 
 
 def run_pause(session: Session, arguments: Arguments) -> int:
-    return session.perform("pause", _body(arguments))
+    return session.perform("pause", _body(arguments), title="Pausing")
 
 
 def run_unpause(session: Session, arguments: Arguments) -> int:
-    return session.perform("unpause", _body(arguments))
+    return session.perform("unpause", _body(arguments), title="Unpausing")
 
 
 COMMANDS = {

@@ -25,7 +25,7 @@ def state_of(status: str) -> str:
     """What a step's status means for its line: working, done, warning or error."""
     if status.startswith("Error"):
         return "error"
-    if status in ("Warning", "Interrupted"):
+    if status in ("Warning", "Interrupted", "Resource is still in use"):
         return "warning"
     if status in _WORKING or (status.endswith("ing") and status not in _FINISHED):
         return "working"

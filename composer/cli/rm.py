@@ -39,7 +39,7 @@ def run_rm(session: Session, arguments: Arguments) -> int:
         "stop": arguments.is_on("stop"),
         "volumes": arguments.is_on("volumes"),
     }
-    return session.perform("rm", body)
+    return session.perform("rm", body, title="Removing")
 
 
 COMMANDS = {
