@@ -122,13 +122,13 @@ class Sandboxes:
         )
 
     def _links(self, container: Container) -> dict[str, str]:
-        """``links`` and ``external_links``: the name inside -> id of the container that it means."""
+        """``links`` and ``external_links``: the name inside -> id of the container that it means, else the name of
+        the service."""
         found: dict[str, str] = {}
         for link in container.config.links:
             ref, _, alias = link.partition(":")
             other = self.containers.find_name(ref.removeprefix("/"))
-            if other is not None:
-                found[(alias or ref).lower()] = other.id
+            found[(alias or ref).lower()] = ref.lower() if other is None else other.id
         return found
 
     def _host_addresses(self, pairs: Sequence[Pair]) -> list[str]:

@@ -49,7 +49,7 @@ class ContainerNames(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     endpoints: tuple[EndpointNames, ...] = ()
     links: dict[str, str] = {}
-    """Names that only this container knows -> container id."""
+    """Names that only this container knows -> container id, or the name that they stand for on its networks."""
     gateway4: str = ""
     gateway6: str = ""
     """The host's addresses for this container: next hops of its default routes."""
@@ -181,7 +181,9 @@ class NameTable:
                 continue
             bare = name.removesuffix(f".{endpoint.network.lower()}")
             holders = network.by_name.get(name) or network.by_name.get(bare)
-            if linked:
+            if linked and linked not in self._containers:
+                holders = network.by_name.get(linked) or holders
+            elif linked:
                 target = self._containers.get(linked)
                 there = target and next(
                     (e for e in target.endpoints if e.network_id == endpoint.network_id), None

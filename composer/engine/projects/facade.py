@@ -12,10 +12,12 @@ import trio
 from msgspec import structs
 
 from composer.compose.model import Project
+from composer.engine.building import Builder
 from composer.engine.containers import Container
 from composer.engine.logs import Exit, Item, Source, merge
 from composer.engine.projects import operations
 from composer.engine.projects.attached import Attached, Starting, exit_event, log_event
+from composer.engine.projects.building import build_services, ensure_built
 from composer.engine.projects.down import images_by_containers, take_down
 from composer.engine.projects.following import Following
 from composer.engine.projects.known import Known
@@ -31,6 +33,7 @@ from composer.engine.projects.turns import Preempted, Turns
 from composer.engine.projects.up import Up
 from composer.engine.projects.waits import unwrap
 from composer.engine.requests import (
+    BuildRequest,
     DownRequest,
     KillRequest,
     LogsRequest,
@@ -47,7 +50,7 @@ from composer.engine.requests import (
 )
 from composer.plan import labels
 from composer.plan.addresses import with_address
-from composer.plan.graph import restarted_with
+from composer.plan.graph import restarted_with, with_dependencies
 from composer.plan.plan import DownOptions, UpOptions, dependencies_of, images_of, plan_down, plan_up
 from composer.plan.steps import Keep, Plan, WaitFor
 from runtime.errors import ComposerError, InvalidArgument, NotFound
@@ -61,6 +64,7 @@ class Projects:
 
     parts: Parts
     loader: ProjectLoader
+    builder: Builder
     turns: Turns = field(default_factory=Turns)
 
     def _load(self, source: ProjectSource, services: Sequence[str] = ()) -> Project:
@@ -159,8 +163,9 @@ class Projects:
             raise NotFound(f"no such service: {request.exit_code_from}")
         if absent := [name for name in request.attach_services if name not in plan.services]:
             raise InvalidArgument(f"cannot attach to services not included in up: {', '.join(absent)}")
-        if await ensure_images(self.parts, plan.images, request, emit):
-            plan = self._plan(project, request)  # what was pulled may change what has to be done
+        is_built = await ensure_built(self.builder, project, plan.images, request, emit)
+        if await ensure_images(self.parts, plan.images, request, emit) or is_built:
+            plan = self._plan(project, request)  # what was brought in may change what has to be done
         return Up(self.parts, plan, request, emit)
 
     def _attach(
@@ -246,6 +251,8 @@ class Projects:
                 raise NotFound(f'no container found for project "{known.name}": not found')
             chosen = self._chosen(known, request.services)
             self._demand_containers(chosen, request.services or _with_replicas(known.project))
+            if request.services:
+                chosen = self._chosen(known, sorted(with_dependencies(known.dependencies, request.services)))
             await operations.start(self.parts, chosen, known.dependencies, emit)
         if request.wait:
             await wait_ready(chosen, request.wait_timeout, emit, self.parts.logs)
@@ -329,6 +336,13 @@ class Projects:
                 await tell(emit, "Image", image.reference, "Warning", error.message)
         return ResultEvent()
 
+    async def build(self, request: BuildRequest, emit: Emit) -> ResultEvent:
+        project = self._load(request.project, request.services)
+        await _announce(project, emit)
+        chosen = project.select(request.services, include_deps=request.with_dependencies)
+        await build_services(self.builder, project, tuple(chosen.services.values()), request, emit)
+        return ResultEvent()
+
     async def run(self, request: RunRequest, emit: Emit) -> ResultEvent:
         """Bring up what the service depends on, then make (not start) a one-off container of it."""
         project = self._load(request.project, (request.service,))
@@ -357,7 +371,7 @@ class Projects:
                 await work.wait_for([WaitFor(n.service, n.condition, n.required) for n in needs])
             else:
                 await work.see_to_orphans()
-            container = await make_oneoff(self.parts, project, request, emit)
+            container = await make_oneoff(self.parts, self.builder, project, request, emit)
         return ResultEvent(data={"Id": container.id, "Name": container.name})
 
     async def logs(self, request: LogsRequest, emit: Emit) -> ResultEvent:

@@ -128,3 +128,19 @@ def test_an_answer_takes_far_less_than_a_tenth_of_a_millisecond() -> None:
             assert resolver.answer(DB, question)
         best = min(best, (time.perf_counter() - begin) / 200)
     assert best < 0.0001
+
+
+def test_links_to_a_container_and_to_a_name() -> None:
+    made = table()
+    made.set(
+        "asker" * 6,
+        ContainerNames(
+            name="asker",
+            endpoints=(endpoint("front", "10.1.0.20/24"),),
+            links={"store": "db" * 16, "page": "web", "gone": "nobody"},
+        ),
+    )
+    assert addresses(made.answer("asker" * 6, parse_query(message("store")))) == {"10.1.0.9"}
+    assert addresses(made.answer("asker" * 6, parse_query(message("page")))) == {"10.1.0.2", "10.1.0.3"}
+    assert made.answer("asker" * 6, parse_query(message("gone"))) is None
+    assert made.answer("db" * 16, parse_query(message("page"))) is None
