@@ -125,4 +125,7 @@ def test_starts_that_are_cut_short_leave_nothing_open(composer: Composer, projec
         return len(list(Path(f"/proc/{core}/fd").iterdir()))
 
     cycle()
-    assert {cycle() for _ in range(3)} == {cycle()}
+    counts = [cycle() for _ in range(4)]
+    assert counts[-1] <= counts[0] + 1, (
+        f"{counts}: a connection may still be closing, a leak is one each time"
+    )
