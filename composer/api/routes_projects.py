@@ -27,6 +27,7 @@ from composer.api.messages import (
 )
 from composer.api.routing import Route
 from composer.engine.requests import (
+    BuildRequest,
     DownRequest,
     ErrorEvent,
     Event,
@@ -67,6 +68,7 @@ def routes(engine: Engine) -> list[Route]:
         ("scale", own.verb(ScaleRequest, projects.scale)),
         ("pause", own.verb(ProjectRequest, projects.pause)),
         ("unpause", own.verb(ProjectRequest, projects.unpause)),
+        ("build", own.verb(BuildRequest, projects.build)),
         ("pull", own.verb(PullRequest, projects.pull)),
         ("run", own.verb(RunRequest, projects.run)),
         ("logs", own.verb(LogsRequest, projects.logs)),

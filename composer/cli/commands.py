@@ -47,7 +47,7 @@ GLOBAL_FLAGS = (
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "attach": ("attach", "Attach the terminal's streams to a service's running container"),
-    "build": ("unavailable", "Build or rebuild services"),
+    "build": ("build", "Build or rebuild services"),
     "commit": ("unavailable", "Make an image of a service container's changes"),
     "config": ("config_command", "Check, resolve and print the Compose file in canonical form"),
     "convert": ("config_command", "Same as config"),

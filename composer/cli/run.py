@@ -54,6 +54,8 @@ def run_run(session: Session, arguments: Arguments) -> int:
         "cap_add": arguments.list("cap-add"),
         "cap_drop": arguments.list("cap-drop"),
         "quiet_pull": arguments.is_on("quiet-pull"),
+        "build": arguments.is_on("build"),
+        "quiet_build": arguments.is_on("quiet-build"),
         "remove_orphans": arguments.is_on("remove-orphans"),
     }
     if arguments.has("entrypoint"):
@@ -110,7 +112,7 @@ COMMANDS = {
         "Run a one-off command of a service",
         run_run,
         (
-            Flag("build", refusal="images cannot be built yet", help="Build the image first"),
+            Flag("build", help="Build the image first"),
             Flag("cap-add", kind="list", help="Add a capability"),
             Flag("cap-drop", kind="list", help="Drop a capability"),
             Flag("detach", "d", help="Run in the background and print the container's id"),

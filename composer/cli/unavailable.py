@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from composer.cli.arguments import Command
 
-_BUILD = "images cannot be built yet; build elsewhere and bring the image in with `composer image load`"
-_PUSH = (
-    "it pushes what `build` makes, which is not there yet; `composer image push NAME` sends a single image"
-)
+_PUSH = "services are not pushed yet; `composer image push NAME` sends a single image"
 _PUBLISH = "Compose files are not published to registries; keep them beside the code"
 
 COMMANDS = {
-    "build": Command("build [OPTIONS] [SERVICE...]", "Build or rebuild services", None, refusal=_BUILD),
     "commit": Command(
         "commit [OPTIONS] SERVICE [REPOSITORY[:TAG]]",
         "Make an image of a service container's changes",

@@ -90,6 +90,7 @@ def _request(arguments: Arguments) -> dict[str, Any]:
         "no_deps": "no-deps",
         "always_recreate_deps": "always-recreate-deps",
         "renew_anon_volumes": "renew-anon-volumes",
+        "quiet_build": "quiet-build",
     }
     body: dict[str, Any] = {"services": arguments.words, "scale": scales(arguments.list("scale"))}
     if pull:

@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from composer.engine.attach import Attaching, Observation
+from composer.engine.building import Builder
 from composer.engine.containers import Container, Containers
 from composer.engine.events import Events
 from composer.engine.execs import Execs
@@ -238,7 +239,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         networks=networks,
         volumes=volumes,
         events=events,
-        projects=Projects(parts, ProjectLoader()),
+        projects=Projects(parts, ProjectLoader(), Builder(parts, database, paths)),
         system=system,
         registry=registry,
         lifecycle=lifecycle,

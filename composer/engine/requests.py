@@ -55,6 +55,7 @@ class UpRequest(ProjectRequest, frozen=True):
     pull: PullPolicy = ""
     build: bool = False
     no_build: bool = False
+    quiet_build: bool = False
     quiet_pull: bool = False
     wait: bool = False
     wait_timeout: float = 0
@@ -114,6 +115,16 @@ class PullRequest(ProjectRequest, frozen=True):
     quiet: bool = False
 
 
+class BuildRequest(ProjectRequest, frozen=True):
+    """``build``: of the services with a build section. ``args`` go before those of the file."""
+
+    args: dict[str, str] = {}
+    no_cache: bool = False
+    pull: bool = False
+    quiet: bool = False
+    with_dependencies: bool = False
+
+
 class RunRequest(Request, frozen=True):
     """``run``: makes (does not start) a one-off container; the client attaches, then starts it by its id."""
 
@@ -139,6 +150,8 @@ class RunRequest(Request, frozen=True):
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     pull: PullPolicy = ""
+    build: bool = False
+    quiet_build: bool = False
     quiet_pull: bool = False
     remove_orphans: bool = False
 
@@ -157,7 +170,7 @@ class LogsRequest(ProjectRequest, frozen=True):
 class StepEvent(msgspec.Struct, frozen=True, kw_only=True, tag="step", omit_defaults=True):
     """Progress of one thing. ``status`` is what Docker Compose shows (Creating, Created, Starting, Started, Waiting,
     Healthy, Exited, Running, Recreate, Recreated, Stopping, Stopped, Removing, Removed, Killing, Killed, Pausing,
-    Paused, Unpausing, Unpaused, Restarting, Pulling, Pulled, Skipped, Warning, Error)."""
+    Paused, Unpausing, Unpaused, Restarting, Pulling, Pulled, Building, Built, Cached, Skipped, Warning, Error)."""
 
     kind: Literal["Container", "Network", "Volume", "Image", "Config", "Secret"]
     name: str

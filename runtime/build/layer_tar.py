@@ -8,7 +8,7 @@ import stat
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from runtime.build.tree import OPAQUE, Node, is_opaque, is_whiteout
 
@@ -58,7 +58,7 @@ def digest_placed(items: Iterable[Placed]) -> str:
     return total.hexdigest()
 
 
-def write_placed(items: Iterable[Placed], target: BinaryIO, now: int) -> None:
+def write_placed(items: Iterable[Placed], target: IO[bytes], now: int) -> None:
     """The layer of what is placed; ``now`` (s) is the time of what has none of its own. Blocking."""
     with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as tar:
         for item in items:
@@ -82,7 +82,7 @@ def write_placed(items: Iterable[Placed], target: BinaryIO, now: int) -> None:
                 tar.addfile(info)
 
 
-def write_changes(upper: str, target: BinaryIO) -> None:
+def write_changes(upper: str, target: IO[bytes]) -> None:
     """The layer of what is in an overlay's upper directory: whiteouts become ``.wh.`` names. Blocking."""
     links: dict[tuple[int, int], str] = {}
     with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as tar:

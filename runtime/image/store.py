@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequenc
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import trio
 
@@ -238,11 +238,16 @@ class ImageStore:
 
     # Building
 
+    @property
+    def empty_layer(self) -> Path:
+        """A directory with nothing in it: the tree of an image without layers."""
+        return self._content.layers.lowers(())[0]
+
     async def derive(
         self,
         base: Image | None,
         config: ImageConfig,
-        layer: BinaryIO | None,
+        layer: IO[bytes] | None,
         history: Sequence[Mapping[str, object]],
         *,
         created: int = 0,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 
 from composer.compose.model import Project
+from composer.engine.building import Builder
 from composer.engine.containers import Container
+from composer.engine.projects.building import ensure_built
 from composer.engine.projects.observe import observe
 from composer.engine.projects.parts import Parts
 from composer.engine.projects.pulling import ensure_images
@@ -17,13 +19,21 @@ from composer.plan.references import referenced_services, resolve_references
 from runtime.errors import ComposerError
 
 
-async def make_oneoff(parts: Parts, project: Project, request: RunRequest, emit: Emit) -> Container:
+async def make_oneoff(
+    parts: Parts, builder: Builder, project: Project, request: RunRequest, emit: Emit
+) -> Container:
     """Create (not start) a container for one command, with the project's networks and volumes."""
     observed = observe(project.name, images_of(project), parts)
     up = UpRequest(
-        project=request.project, services=(request.service,), pull=request.pull, quiet_pull=request.quiet_pull
+        project=request.project,
+        services=(request.service,),
+        pull=request.pull,
+        quiet_pull=request.quiet_pull,
+        build=request.build,
+        quiet_build=request.quiet_build,
     )
     plan = plan_up(project, observed, UpOptions(services=(request.service,), no_deps=True))
+    await ensure_built(builder, project, plan.images, up, emit)
     await ensure_images(parts, plan.images, up, emit)
     await Up(parts, plan, up, emit).ensure_surroundings()
     run = plan_run(project, observe(project.name, images_of(project), parts), request, secrets.token_hex(6))

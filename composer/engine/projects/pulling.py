@@ -37,8 +37,7 @@ def _must_pull(parts: Parts, image: ImagePlan, asked: str) -> bool:
     users = ", ".join(image.services)
     if image.build and policy != "always":
         raise ComposerError(
-            f"image {image.reference} of {users} would have to be built, and composer cannot build images yet",
-            hint="build it elsewhere and bring it in with `composer image load`, or set `image:` to one that exists",
+            f"image {image.reference} of {users} is not here and is not to be built", hint="composer build"
         )
     if policy == "never":
         raise ComposerError(

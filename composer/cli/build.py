@@ -1,0 +1,66 @@
+"""``build``: images of the services that have a build section."""
+
+from __future__ import annotations
+
+from composer.cli.arguments import Command, Flag, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from composer.cli.arguments import Arguments
+    from composer.cli.session import Session
+
+
+def build_arguments(words: list[str], env: dict[str, str]) -> dict[str, str]:
+    """``NAME=VALUE`` items; ``NAME`` alone takes the value from ``env``, if it has one."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name:
+            raise UsageError(f'invalid --build-arg option "{word}": write NAME=VALUE')
+        if equals:
+            found[name] = value
+        elif name in env:
+            found[name] = env[name]
+    return found
+
+
+def run_build(session: Session, arguments: Arguments) -> int:
+    import os
+
+    body = {
+        "services": arguments.words,
+        "args": build_arguments(arguments.list("build-arg"), dict(os.environ)),
+        "no_cache": arguments.is_on("no-cache"),
+        "pull": arguments.is_on("pull"),
+        "quiet": arguments.is_on("quiet"),
+        "with_dependencies": arguments.is_on("with-dependencies"),
+    }
+    return session.perform("build", body, title="Building", quiet=arguments.is_on("quiet"))
+
+
+def _without(name: str, kind: str, help: str, short: str = "") -> Flag:
+    return Flag(name, short, kind, help, refusal=f"--{name} is not available in composer")
+
+
+COMMANDS = {
+    "build": Command(
+        "build [OPTIONS] [SERVICE...]",
+        "Build or rebuild services",
+        run_build,
+        (
+            Flag("build-arg", kind="stringArray", help="Set build-time variables for services"),
+            _without("builder", "string", "Set builder to use"),
+            _without("check", "", "Check build configuration"),
+            _without("memory", "string", "Set memory limit for the build", "m"),
+            Flag("no-cache", help="Do not use the cache when building the image"),
+            _without("print", "", "Print equivalent bake file"),
+            _without("provenance", "string", "Add a provenance attestation"),
+            Flag("pull", help="Always attempt to pull a newer version of the image"),
+            _without("push", "", "Push service images"),
+            Flag("quiet", "q", help="Suppress the build output"),
+            _without("sbom", "string", "Add a SBOM attestation"),
+            _without("ssh", "string", "Set SSH authentications"),
+            Flag("with-dependencies", help="Also build dependencies (transitively)"),
+        ),
+    )
+}
