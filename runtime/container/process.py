@@ -39,7 +39,12 @@ def become(
         identity = users.resolve(root, process["user"], process["groups"])
     with step("limits"):
         for number, soft, hard in confinement["rlimits"]:
-            resource.setrlimit(number, (soft, hard))
+            try:
+                resource.setrlimit(number, (soft, hard))
+            except ValueError:
+                raise OSError(
+                    errno.EPERM, f"error setting rlimit type {number}: operation not permitted"
+                ) from None
     with step("stdio"):
         _own_streams(identity.uid)
     if not any(item.startswith("HOME=") for item in process["env"]):

@@ -210,6 +210,7 @@ def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
 
 def check_config(config: ContainerConfig, host: HostFacts) -> None:
     """What can be told of a container before it is started, so that it is not even made. Raises InvalidArgument."""
+    check_modes(config)
     confine(config, host, SecurityOptions.parse(config.security_opt))
     has_own_net = config.network_mode != "host" and not config.network_mode.startswith("container:")
     check_sysctls(config.sysctls, has_own_net=has_own_net, has_own_ipc=config.ipc_mode != "host")
@@ -221,6 +222,23 @@ def check_config(config: ContainerConfig, host: HostFacts) -> None:
             tmpfs(mount, mount.target)
     check_user(config.user)
     log_settings(config.log)
+
+
+_MODES = (
+    ("PID", "pid_mode", ("", "host")),
+    ("IPC", "ipc_mode", ("", "private", "shareable", "none", "host")),
+    ("UTS", "uts_mode", ("", "host")),
+    ("USER", "userns_mode", ("", "host")),
+)
+
+
+def check_modes(config: ContainerConfig) -> None:
+    """A word that is no mode would be taken for the default. Raises InvalidArgument."""
+    for name, field_name, words in _MODES:
+        mode = getattr(config, field_name)
+        shared = mode.removeprefix("container:") if field_name != "userns_mode" else ""
+        if mode not in words and (shared == mode or not shared):
+            raise InvalidArgument(f"invalid {name} mode: {mode}")
 
 
 def effective_command(config: ContainerConfig, image: ImageConfig) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runtime.container.config import ImageConfig, Ulimit
+from runtime.container.shim_client import LaunchError
 from runtime.errors import InvalidArgument
 
 from . import facts
@@ -62,6 +63,14 @@ async def test_limits_that_were_asked_for(laboratory: Laboratory) -> None:
     for limit in (Ulimit(name="nofiles", soft=1, hard=1), Ulimit(name="nofile", soft=2, hard=1)):
         with pytest.raises(InvalidArgument, match="ulimit"):
             await laboratory.run("true", ulimits=(limit,))
+
+
+async def test_limits_beyond_the_engines(laboratory: Laboratory) -> None:
+    """Who may not raise limits (CAP_SYS_RESOURCE) is told which one it was."""
+    largest = int(Path("/proc/sys/fs/nr_open").read_text())
+    beyond = (Ulimit(name="nofile", soft=largest + 1, hard=largest + 1),)
+    with pytest.raises(LaunchError, match="limits: error setting rlimit type 7: operation not permitted"):
+        await laboratory.run("true", ulimits=beyond)
 
 
 async def test_environment(laboratory: Laboratory) -> None:
