@@ -12,7 +12,8 @@ import pytest
 
 SECONDS = 5.0
 """What one may take on a machine that is busy with other tests; on an idle one it is well below one."""
-MEGABYTES = 200
+MEGABYTES = 240
+"""Of address space, of which the interpreter takes 40 before it begins."""
 
 BOMB = 'a: &a ["lol","lol"]\n' + "".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(12)
@@ -49,19 +50,22 @@ def test_a_plain_answer(name: str, tmp_path: Path) -> None:
     begun = time.monotonic()
     with (tmp_path / "errors").open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "composer", "config", "-q"],
+            [
+                "/bin/sh",
+                "-c",
+                f'ulimit -v {MEGABYTES * 1024}; exec "$0" -m composer config -q',
+                sys.executable,
+            ],
             cwd=tmp_path,
             env={"PATH": os.environ["PATH"], "HOME": "/"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
         )
-    _, ended, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(ended)
+    process.wait(timeout=60)
     said = (tmp_path / "errors").read_bytes()
     assert time.monotonic() - begun < SECONDS
     assert process.returncode == status, said[-500:]
-    assert usage.ru_maxrss < MEGABYTES * 1024
     assert b"Traceback" not in said
     assert len(said) < 10_000
     assert bool(said) == bool(status)
