@@ -531,7 +531,7 @@ class FakeProjects:
             raise self.outcome
         return self.outcome
 
-    down = start = stop = restart = kill = rm = scale = pause = unpause = pull = run = logs = up
+    build = down = start = stop = restart = kill = rm = scale = pause = unpause = pull = run = logs = up
 
     async def resolve(self, request: Any) -> dict[str, Any]:
         return {"name": "shop", "services": [], "containers": []}
