@@ -41,6 +41,7 @@ def test_a_second_up_changes_nothing(composer: Composer, project: Project) -> No
     assert ids(composer) == before
     assert f"Container {project.name}-one-1  Running" in second.stderr
     composer.run("up", "--wait", cwd=directory)
+    assert f"Container {project.name}-one-1  Running" in composer.run("create", cwd=directory).stderr
     assert ids(composer) == before
     times = []
     for _ in range(5):

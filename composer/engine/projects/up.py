@@ -189,11 +189,11 @@ class Up:
         await self._stand_up(replica)
         container = replica.container
         assert container is not None
-        if not (self.request.start and replica.plan.start):
-            return
         if isinstance(replica.plan.action, Keep) and container.state.status in ("running", "restarting"):
             await tell(self.emit, "Container", container.name, "Running")
             replica.started.set()
+            return
+        if not (self.request.start and replica.plan.start):
             return
         for wait in replica.plan.waits:
             await self._wait_for(wait)
