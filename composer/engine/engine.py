@@ -39,6 +39,7 @@ from runtime.kernel.cgroups import Cgroups
 from runtime.network.firewall import Firewall
 from runtime.network.names import NameTable
 from runtime.network.resolver import Resolver
+from runtime.network.ruleset_changes import RulesetChanges
 from runtime.storage.paths import Paths
 from runtime.storage.state import StateDatabase
 from runtime.storage.volumes import VolumeDirectories
@@ -48,7 +49,9 @@ log = logging.getLogger(__name__)
 REST_AFTER = 60.0
 """Seconds without containers and connections after which the engine ends by itself."""
 FIREWALL_CHECK = 30.0
-"""Seconds between two looks at whether somebody flushed our rules, while ports are published."""
+"""Seconds between two looks at whether our rules are whole, should the kernel not have told of a change."""
+FIREWALL_SETTLES = 0.1
+"""Seconds from the first change of rules to our look."""
 
 
 def tag_of(lib: Path) -> str:
@@ -110,14 +113,18 @@ class Engine:
 
     async def _guard_firewall(self) -> None:
         """Put back what somebody else's flush has taken, as long as there is anything to guard."""
-        while True:
-            if self.firewall.state.networks:
-                with trio.move_on_after(FIREWALL_CHECK):
+        with RulesetChanges() as changes:
+            while True:
+                if not self.firewall.state.networks:
                     await self._next_container_event()
+                    continue
+                with trio.move_on_after(FIREWALL_CHECK):
+                    await trio.lowlevel.wait_readable(changes)
+                    # After a flush its maker loads rules of its own: one look at the end of it.
+                    await trio.sleep(FIREWALL_SETTLES)
+                changes.drain()
                 if self.firewall.ensure():
                     log.warning("the firewall rules had been changed by somebody else and were restored")
-            else:
-                await self._next_container_event()
 
     async def _next_container_event(self) -> None:
         async for _ in self.events.subscribe(filters={"type": ["container"], "event": ["start"]}):

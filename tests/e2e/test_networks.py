@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 import urllib.request
 from pathlib import Path
 
+from composer.engine.engine import tag_of
+from runtime.kernel.netlink import nftables
+from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NetlinkSocket
+from runtime.network.ruleset import table_name
 from tests.e2e.conftest import Project
 from tests.e2e.engine import Composer, write_project
 
@@ -127,3 +132,23 @@ networks: {front: {}, back: {internal: true}}
     composer.run("down", cwd=directory)
     done = composer.run("shell", "true", cwd=directory, status=1)
     assert "composer up -d makes its networks" in done.stderr
+
+
+def test_rules_that_somebody_takes_away_come_back(composer: Composer, project: Project) -> None:
+    directory = project.write("""
+services:
+  web: {image: composer.local/host, command: sleep infinity, init: true}
+""")
+    composer.run("up", "-d", cwd=directory)
+    table = table_name(tag_of(composer.paths.lib))
+    with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
+        netfilter.transact(
+            [nftables.begin(), nftables.delete_table(nftables.NFPROTO_INET, table), nftables.end()]
+        )
+        deadline = time.monotonic() + 5
+        while table not in {
+            nftables.decode_chain(reply).table for reply in netfilter.query(nftables.dump_chains())
+        }:
+            assert time.monotonic() < deadline, "the table has not come back"
+            time.sleep(0.02)
+    composer.run("down", cwd=directory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from runtime.kernel.netlink import nftables
 from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NetlinkSocket
 from runtime.network.firewall import Firewall
 from runtime.network.ruleset import Forward
+from runtime.network.ruleset_changes import RulesetChanges
 
 Lab = Any
 QUICK = 0.3
@@ -214,6 +216,15 @@ def test_flushed_ruleset_is_repaired(lab: Lab, firewall: Firewall) -> None:
     lab.host.run(delete_table)
     publish(lab, firewall, Forward("tcp", "0.0.0.0", 8081, web.address, 80))
     assert lab.machine.reaches((lab.host.address, 8080), listener) == lab.machine.address
+
+
+def test_changes_are_told(lab: Lab, firewall: Firewall) -> None:
+    with lab.host.run(RulesetChanges) as changes:
+        assert not changes.drain()
+        apply(lab, firewall, lab.network("front"))
+        assert select.select([changes], [], [], 1.0)[0]
+        assert changes.drain()
+        assert not changes.drain()
 
 
 def test_next_engine_carries_on(lab: Lab, firewall: Firewall) -> None:
