@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # the module without its enums
 import os
 import sys
 from time import time
@@ -18,6 +19,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit status."""
     words = sys.argv[1:] if argv is None else argv
     started = time()
+    if argv is None:
+        # A shell's background job ignores SIGINT at first; Docker's commands end by it all the same.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         status = _run(words, started)
         sys.stdout.flush()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from tests.e2e.conftest import Project
 from tests.e2e.engine import Composer
@@ -129,3 +133,20 @@ def test_starts_that_are_cut_short_leave_nothing_open(composer: Composer, projec
     assert counts[-1] <= counts[0] + 1, (
         f"{counts}: a connection may still be closing, a leak is one each time"
     )
+
+
+def test_a_background_job_of_a_shell_can_be_interrupted(composer: Composer, project: Project) -> None:
+    """Shells start them with SIGINT ignored."""
+    directory = project.write("services: {web: {image: composer.local/host, command: sleep 1000}}")
+    composer.run("up", "-d", cwd=directory)
+
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    waiting = composer.start("wait", "web", cwd=directory, preexec_fn=ignore)
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(0.5)
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(10) == 130
+    waiting.communicate()
+    composer.run("down", "-t", "0", cwd=directory)
