@@ -74,6 +74,9 @@ class PlainRenderer(Renderer):
     def step(self, event: dict[str, Any]) -> None:
         name, status, text = event["name"], event["status"], event.get("text", "")
         key = f"{event['kind']} {name}" if not event.get("parent") else name
+        if status == "Building" and text:
+            self._write(f" {name}  | {text}\n")  # what a step of a build prints
+            return
         if not name or self._shown.get(key) == status:
             return  # said already (waited for by several, progress within a status), or about no part of it
         self._shown[key] = status

@@ -27,7 +27,7 @@ from composer.engine.build_mounts import Secret, StepMounts, step_mounts
 from composer.engine.projects.parts import Parts
 from runtime.build import copying
 from runtime.build.frontend.expand import json_words
-from runtime.build.frontend.lines import Line, heredoc_command, parse_lines, without_heredocs
+from runtime.build.frontend.lines import DockerfileError, Line, heredoc_command, parse_lines, without_heredocs
 from runtime.build.frontend.stages import Dockerfile, Stage, arguments_of, expanded, parse_dockerfile, split
 from runtime.build.ignore import Ignore
 from runtime.build.layer_tar import Placed, digest_placed, write_changes, write_placed
@@ -190,6 +190,8 @@ class _Build:
         for line in lines:
             try:
                 await self._line(state, line)
+            except DockerfileError:
+                raise
             except ComposerError as error:
                 raise error.within(f"{line.file}:{line.number}: {line.source.strip()}") from None
         return state
@@ -439,7 +441,8 @@ class _Build:
                 shown = "\n".join(f"  | {text}" for text in last)
                 raise line.error(
                     f"process {' '.join(config.entrypoint or ())!r} did not complete successfully: "
-                    f"exit code: {status}\n{shown}"
+                    f"exit code: {status}",
+                    details=shown,
                 )
             await trio.to_thread.run_sync(write_changes, self.builder.upper(container.id), layer)
         finally:

@@ -110,7 +110,7 @@ async def _build(
         options = await trio.to_thread.run_sync(_options, project, service, build, request)
         await builder.build(options, progress)
     except ComposerError as error:
-        await tell(emit, "Image", reference, "Error", error.message)
+        await tell(emit, "Image", reference, "Error", error.message.partition("\n")[0])
         raise error.within(f"building {reference} (for {service.name})") from None
     await tell(emit, "Image", reference, "Built")
 

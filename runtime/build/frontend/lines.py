@@ -50,12 +50,13 @@ class Line:
     file: str
     heredocs: tuple[Heredoc, ...] = ()
 
-    def error(self, message: str, part: str = "") -> DockerfileError:
-        """A mistake here; the caret points at ``part`` where the first line has it."""
+    def error(self, message: str, part: str = "", details: str = "") -> DockerfileError:
+        """A mistake here; the caret points at ``part`` where the first line has it, ``details`` come last."""
         place = max(self.source.find(part), 0) if part else len(self.source) - len(self.source.lstrip())
         prefix = f"{self.number} | "
         return DockerfileError(
             f"{self.file}:{self.number}: {message}\n{prefix}{self.source}\n{' ' * (len(prefix) + place)}^"
+            + (f"\n{details}" if details else "")
         )
 
 
