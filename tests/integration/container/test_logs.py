@@ -62,7 +62,8 @@ async def test_since_until_tail(laboratory: Laboratory) -> None:
 
 async def test_rotation(laboratory: Laboratory) -> None:
     log = LogConfig(driver="json-file", options={"max-size": "10k", "max-file": "3"})
-    await laboratory.sh("i=0; while [ $i -lt 2000 ]; do echo line-$i; i=$((i+1)); done", log=log)
+    breath = "[ $((i % 100)) = 0 ] && sleep 0.01"
+    await laboratory.sh(f"i=0; while [ $i -lt 2000 ]; do echo line-$i; i=$((i+1)); {breath}; done", log=log)
     files = sorted(directory(laboratory).iterdir(), key=lambda path: int(path.stem))
     assert len(files) in (2, 3), "how much is written at once decides"
     assert all(path.stat().st_size < 80_000 for path in files)
