@@ -68,6 +68,8 @@ class Endpoint(Frozen, frozen=True):
     gw_priority: int = 0
     priority: int = 0
     interface_name: str = ""
+    sysctls: dict[str, str] = {}
+    """Of the interface, which is IFNAME in them."""
     link_local: tuple[str, ...] = ()
     is_static: bool = False
 

@@ -22,7 +22,7 @@ from runtime.network import bridge, ipam
 from runtime.network.firewall import Firewall
 from runtime.network.host import host_routes
 from runtime.network.model import Endpoint as RuntimeEndpoint
-from runtime.network.model import Network, Pool, validate_network
+from runtime.network.model import Network, Pool, endpoint_options, validate_network
 from runtime.storage.state import StateDatabase
 
 BUILT_IN = {"bridge": "bridge", "host": "host", "none": "none"}
@@ -238,6 +238,7 @@ class Networks:
         if network.name in BUILT_IN:
             self.ensure(network)
             network = self.get(network.name)
+        interface_name, sysctls = endpoint_options(asked.driver_opts, network.name)
         planned = ipam.allocate_endpoint(
             network,
             container_id,
@@ -248,7 +249,6 @@ class Networks:
             link_local=asked.link_local_ips,
             priority=asked.priority,
             gw_priority=asked.gw_priority,
-            interface_name=asked.interface_name,
         )
         names = [name, *asked.aliases, container_id[:12]]
         if config.hostname:
@@ -268,7 +268,8 @@ class Networks:
             dns_names=tuple(dict.fromkeys(names)),
             gw_priority=asked.gw_priority,
             priority=asked.priority,
-            interface_name=asked.interface_name,
+            interface_name=asked.interface_name or interface_name,
+            sysctls=sysctls,
             link_local=asked.link_local_ips,
             is_static=bool(asked.ipv4_address or asked.ipv6_address),
         )
@@ -372,6 +373,7 @@ def runtime_endpoint(endpoint: Endpoint) -> RuntimeEndpoint:
         priority=endpoint.priority,
         gw_priority=endpoint.gw_priority,
         interface_name=endpoint.interface_name,
+        sysctls=endpoint.sysctls,
     )
 
 

@@ -162,6 +162,33 @@ def validate_driver(driver: str, name: str) -> None:
     )
 
 
+_ENDPOINT = "com.docker.network.endpoint."
+_INTERFACE_SYSCTL = re.compile(r"net\.[a-z0-9]+\.[a-z]+\.IFNAME\.[a-z0-9_]+\Z")
+
+
+def endpoint_options(options: Mapping[str, str], network: str) -> tuple[str, dict[str, str]]:
+    """(name of the interface or "", sysctls) of an endpoint's driver options, as Docker has them; in sysctls ``IFNAME``
+    stands for the interface. Raises InvalidArgument for an option that is not known."""
+    name, sysctls = "", {}
+    for key, value in options.items():
+        if key == f"{_ENDPOINT}ifname":
+            if not _INTERFACE.match(value) or value in (".", ".."):
+                raise InvalidArgument(f"network {network}: {value!r} is no valid name for an interface")
+            name = value
+        elif key == f"{_ENDPOINT}sysctls":
+            for entry in filter(None, value.split(",")):
+                sysctl, equals, setting = entry.partition("=")
+                if not equals or not _INTERFACE_SYSCTL.match(sysctl.strip()):
+                    raise InvalidArgument(
+                        f"network {network}: {entry!r} is no sysctl of an interface",
+                        hint="write it as net.ipv4.conf.IFNAME.log_martians=1",
+                    )
+                sysctls[sysctl.strip()] = setting.strip()
+        else:
+            raise InvalidArgument(f"network {network}: endpoint option {key!r} is not supported")
+    return name, sysctls
+
+
 _LINK_MODES = {"macvlan": ("bridge", "vepa", "private", "passthru"), "ipvlan": ("l2",)}
 
 

@@ -165,7 +165,13 @@ def plan_endpoint(
         addresses=addresses,
         gateways=list(gateways),
         routes=[],
-        sysctls={**sysctls, **endpoint.sysctls},
+        sysctls={
+            **sysctls,
+            **{
+                key.replace(".IFNAME.", f".{name.replace('.', '/')}."): value
+                for key, value in endpoint.sysctls.items()
+            },
+        },
         isolated=not network.has_icc,
     )
 
