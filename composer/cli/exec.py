@@ -6,6 +6,7 @@ import os
 
 from composer.api.client import API
 from composer.cli.arguments import Arguments, Command, Flag
+from runtime.errors import ComposerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,18 @@ def run_exec(session: Session, arguments: Arguments) -> int:
     ):
         if value:
             config[field] = value
-    return run_in(session, container["Id"], config, detach=arguments.is_on("detach"))
+    try:
+        return run_in(session, container["Id"], config, detach=arguments.is_on("detach"))
+    except ComposerError as error:
+        error.exit_status = start_failure(error.exit_status, detach=arguments.is_on("detach"))
+        raise
+
+
+def start_failure(status: int, *, detach: bool) -> int:
+    """The status of ``exec`` for a command that could not be started: 125 is for ``container exec``."""
+    if detach:
+        return 1
+    return 126 if status == 125 else status
 
 
 def running_container(session: Session, service: str, index: int) -> dict[str, Any]:

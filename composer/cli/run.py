@@ -33,12 +33,13 @@ def run_run(session: Session, arguments: Arguments) -> int:
         and os.isatty(0)
         and os.isatty(1)
     )
+    labels = _labels(arguments.list("label"))
     body: dict[str, Any] = {
         "service": service,
         "command": command,
         "env": _environment(arguments.list("env"), session),
         "env_from_file": read_env_files(arguments.list("env-from-file"), session.env),
-        "labels": _labels(arguments.list("label")),
+        "labels": labels,
         "name": arguments.text("name"),
         "user": arguments.text("user"),
         "working_dir": arguments.text("workdir"),
@@ -103,6 +104,8 @@ def read_env_files(paths: list[str], env: Mapping[str, str]) -> list[str]:
 
 
 def _labels(entries: list[str]) -> dict[str, str]:
+    if any("=" not in entry for entry in entries):
+        raise UsageError("label must be set as KEY=VALUE")
     return {key: value for key, _, value in (entry.partition("=") for entry in entries)}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from composer.cli.arguments import UsageError, parse_command
+from composer.cli.exec import start_failure
 from composer.cli.run import COMMANDS, read_env_files, run_run
 from runtime.errors import ComposerError
 
@@ -16,6 +17,7 @@ from runtime.errors import ComposerError
     [
         ("--pull sometimes web", 'invalid --pull option "sometimes"'),
         ("-d -i web", "--detach and --interactive are incompatible"),
+        ("-l name web", "label must be set as KEY=VALUE"),
         ("-P -p 80:80 web", "--service-ports and --publish are incompatible"),
     ],
 )
@@ -23,6 +25,14 @@ def test_refusals(line: str, expected: str) -> None:
     with pytest.raises(UsageError) as caught:
         run_run(None, parse_command(COMMANDS["run"], line.split()))  # type: ignore[arg-type]
     assert caught.value.message == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "detach", "expected"),
+    [(125, False, 126), (126, False, 126), (127, False, 127), (127, True, 1)],
+)
+def test_what_exec_returns_when_nothing_was_started(status: int, detach: bool, expected: int) -> None:
+    assert start_failure(status, detach=detach) == expected
 
 
 def test_options_end_with_the_service() -> None:
