@@ -21,14 +21,14 @@ from composer.engine.projects.building import build_services, ensure_built
 from composer.engine.projects.down import images_by_containers, take_down
 from composer.engine.projects.following import Following
 from composer.engine.projects.known import Known
-from composer.engine.projects.listing import container_summary, project_summaries
+from composer.engine.projects.listing import container_summary, project_summaries, service_summary
 from composer.engine.projects.observe import observe
 from composer.engine.projects.oneoff import make_oneoff
 from composer.engine.projects.parts import Parts, number_of, service_of
 from composer.engine.projects.pulling import ensure_images, pull_all
 from composer.engine.projects.readiness import wait_ready
 from composer.engine.projects.sources import ProjectLoader
-from composer.engine.projects.steps import Emit, tell, warn
+from composer.engine.projects.steps import Emit, tell, warn, warn_all
 from composer.engine.projects.turns import Preempted, Turns
 from composer.engine.projects.up import Up
 from composer.engine.projects.waits import unwrap
@@ -86,7 +86,7 @@ class Projects:
                 if not name or source.files or not self.parts.of_project(name):
                     raise
         if project is not None and emit is not None:
-            await _announce(project, emit)
+            await warn_all(emit, project.warnings)
         return Known(name, project, self.parts.of_project(name))
 
     def _chosen(
@@ -115,7 +115,7 @@ class Projects:
     async def up(self, request: UpRequest, emit: Emit) -> ResultEvent:
         begun = time.time_ns()
         project = self._load(request.project, request.services)
-        await _announce(project, emit)
+        await warn_all(emit, project.warnings)
         starting = Starting()
         attached: Attached | None = None
 
@@ -316,7 +316,7 @@ class Projects:
 
     async def pull(self, request: PullRequest, emit: Emit) -> ResultEvent:
         project = self._load(request.project, request.services)
-        await _announce(project, emit)
+        await warn_all(emit, project.warnings)
         observed = observe(project.name, images_of(project), self.parts)
         plan = plan_up(
             project,
@@ -338,7 +338,7 @@ class Projects:
 
     async def build(self, request: BuildRequest, emit: Emit) -> ResultEvent:
         project = self._load(request.project, request.services)
-        await _announce(project, emit)
+        await warn_all(emit, project.warnings)
         chosen = project.select(request.services, include_deps=request.with_dependencies)
         await build_services(self.builder, project, tuple(chosen.services.values()), request, emit)
         return ResultEvent()
@@ -346,7 +346,7 @@ class Projects:
     async def run(self, request: RunRequest, emit: Emit) -> ResultEvent:
         """Bring up what the service depends on, then make (not start) a one-off container of it."""
         project = self._load(request.project, (request.service,))
-        await _announce(project, emit)
+        await warn_all(emit, project.warnings)
         if request.service not in project.services:
             raise NotFound(
                 f"no such service: {request.service}",
@@ -430,10 +430,7 @@ class Projects:
         project = known.project
         services: list[dict[str, Any]] = []
         if project is not None:
-            services = [
-                {"Name": name, "Image": service.image, "Profiles": list(service.profiles)}
-                for name, service in project.services.items()
-            ]
+            services = [service_summary(name, service) for name, service in project.services.items()]
             for service in request.services:
                 if service not in project.services and service not in {
                     service_of(c) for c in known.containers
@@ -457,12 +454,6 @@ class Projects:
 
 def _with_replicas(project: Project | None) -> list[str]:
     return [name for name, service in project.services.items() if service.replicas] if project else []
-
-
-async def _announce(project: Project, emit: Emit) -> None:
-    """Tell what was odd about the file."""
-    for warning in project.warnings:
-        await warn(emit, warning)
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

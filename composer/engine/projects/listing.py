@@ -1,4 +1,4 @@
-"""Containers and projects as ``ps`` and ``ls`` show them."""
+"""Services, containers and projects as commands show them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from composer.compose.model import Service
 from composer.engine.containers import Container
 from composer.engine.projects.parts import number_of, service_of
 from composer.plan import labels
+
+
+def service_summary(name: str, service: Service) -> dict[str, Any]:
+    """What commands that are about images need to know of a service."""
+    return {
+        "Name": name,
+        "Image": service.image,
+        "Profiles": list(service.profiles),
+        "HasBuild": service.build is not None,
+        "DependsOn": list(service.depends_on),
+    }
 
 
 def container_summary(container: Container) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal
 
 from composer.engine.requests import Event, StepEvent, WarningEvent
@@ -19,3 +19,9 @@ async def tell(emit: Emit, kind: Kind, name: str, status: str, text: str = "") -
 
 async def warn(emit: Emit, message: str) -> None:
     await emit(WarningEvent(message=message))
+
+
+async def warn_all(emit: Emit, messages: Iterable[str]) -> None:
+    """Each of them."""
+    for message in messages:
+        await warn(emit, message)

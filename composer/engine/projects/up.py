@@ -13,7 +13,7 @@ from composer.engine.containers import Container
 from composer.engine.lifecycle import AlreadyStarted
 from composer.engine.projects.operations import side_by_side
 from composer.engine.projects.parts import Parts
-from composer.engine.projects.steps import Emit, tell, warn
+from composer.engine.projects.steps import Emit, tell, warn, warn_all
 from composer.engine.projects.waits import ConditionFailed, explain_failure, unwrap, wait_for_condition
 from composer.engine.requests import UpRequest
 from composer.plan.references import referenced_services, resolve_references
@@ -72,8 +72,7 @@ class Up:
 
     async def apply(self) -> None:
         """Make it so. Raises the first error; what was done by then stays, for people to look at."""
-        for warning in self.plan.warnings:
-            await warn(self.emit, warning)
+        await warn_all(self.emit, self.plan.warnings)
         await self.ensure_surroundings()
         for group in self.plan.stop_first:
             await side_by_side([functools.partial(self._stop_first, replica) for replica in group])
@@ -110,8 +109,7 @@ class Up:
 
     async def see_to_orphans(self) -> None:
         """Nothing but what the plan says of them: warn, or remove them."""
-        for warning in self.plan.warnings:
-            await warn(self.emit, warning)
+        await warn_all(self.emit, self.plan.warnings)
         for replica in self.plan.replicas:
             if isinstance(replica.action, Remove) and replica.number == 0:
                 await self._remove(replica)
