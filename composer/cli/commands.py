@@ -68,7 +68,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ps": ("ps", "List containers"),
     "publish": ("unavailable", "Publish the application to a registry"),
     "pull": ("pull", "Pull the images of services"),
-    "push": ("unavailable", "Push the images of services"),
+    "push": ("push", "Push the images that services are built to"),
     "restart": ("lifecycle", "Restart services"),
     "rm": ("rm", "Remove stopped service containers"),
     "run": ("run", "Run a one-off command of a service"),

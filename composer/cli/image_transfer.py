@@ -47,16 +47,26 @@ def run_push(session: Session, arguments: Arguments) -> int:
         if arguments.is_on("all-tags"):
             raise UsageError("tag can't be used with --all-tags/-a")
     is_quiet = arguments.is_on("quiet")
-    messages = session.client.stream(
-        "POST",
-        f"{API}/images/{quote(repository)}/push",
-        {"tag": "" if arguments.is_on("all-tags") else tag},
-        headers=identity(session, name),
-    )
-    show_progress(session, messages, quiet=is_quiet, title="Pushing", parent=name)
+    _push(session, repository, "" if arguments.is_on("all-tags") else tag, quiet=is_quiet)
     if is_quiet:
         session.write(f"{name}\n")
     return 0
+
+
+def push_image(session: Session, name: str, *, quiet: bool) -> None:
+    """Push one image. Raises ComposerError."""
+    repository, _, tag = name.rpartition(":") if _has_tag(name) else (name, "", "latest")
+    _push(session, repository, tag, quiet=quiet)
+
+
+def _push(session: Session, repository: str, tag: str, *, quiet: bool) -> None:
+    messages = session.client.stream(
+        "POST",
+        f"{API}/images/{quote(repository)}/push",
+        {"tag": tag},
+        headers=identity(session, repository),
+    )
+    show_progress(session, messages, quiet=quiet, title="Pushing", parent=repository)
 
 
 def identity(session: Session, name: str) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from composer.cli.arguments import Command
 
-_PUSH = "services are not pushed yet; `composer image push NAME` sends a single image"
 _PUBLISH = "Compose files are not published to registries; keep them beside the code"
 
 COMMANDS = {
@@ -29,7 +28,6 @@ COMMANDS = {
     "publish": Command(
         "publish [OPTIONS] REPOSITORY[:TAG]", "Publish the application to a registry", None, refusal=_PUBLISH
     ),
-    "push": Command("push [OPTIONS] [SERVICE...]", "Push the images of services", None, refusal=_PUSH),
     "watch": Command(
         "watch [SERVICE...]",
         "Update containers when files change",

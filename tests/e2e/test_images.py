@@ -133,3 +133,15 @@ def test_what_a_registry_has(composer: Composer, faulty: FaultyRegistry) -> None
     verbose = json.loads(composer.run("manifest", "inspect", "-v", name).stdout)
     assert verbose["Descriptor"] == {"mediaType": kind, "digest": digest, "size": len(data)}
     assert "manifest unknown" in composer.run("manifest", "inspect", f"{name}0", status=1).stderr
+
+
+def test_push_sends_what_services_are_built_to(
+    composer: Composer, faulty: FaultyRegistry, project: Project
+) -> None:
+    project.write(
+        f"services: {{web: {{image: '{faulty.address}/app:1', build: .}}, db: {{image: postgres}}}}",
+        Dockerfile="FROM scratch\nCOPY compose.yaml /\n",
+    )
+    composer.run("build", cwd=project.directory)
+    composer.run("push", "--quiet", cwd=project.directory)
+    assert list(dict.fromkeys(name for name, _ in faulty.manifests)) == ["app"]
