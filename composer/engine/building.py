@@ -27,8 +27,16 @@ from composer.engine.build_mounts import Secret, StepMounts, step_mounts
 from composer.engine.projects.parts import Parts
 from runtime.build import copying
 from runtime.build.frontend.expand import json_words
-from runtime.build.frontend.lines import DockerfileError, Line, heredoc_command, parse_lines, without_heredocs
-from runtime.build.frontend.stages import Dockerfile, Stage, arguments_of, expanded, parse_dockerfile, split
+from runtime.build.frontend.lines import DockerfileError, Line, heredoc_command, parse_lines
+from runtime.build.frontend.stages import (
+    Dockerfile,
+    Stage,
+    arguments_of,
+    expanded,
+    parse_dockerfile,
+    platform_arguments,
+    split,
+)
 from runtime.build.ignore import Ignore
 from runtime.build.layer_tar import Placed, digest_placed, write_changes, write_placed
 from runtime.build.owners import owner_of
@@ -141,7 +149,7 @@ class _Build:
         self.parts = builder.parts
         self.options = options
         self._tell = tell
-        self._platform = _platform_arguments(builder.parts.images.platform_of("").architecture)
+        self._platform = platform_arguments(builder.parts.images.platform_of("").architecture)
         self.file: Dockerfile = parse_dockerfile(
             options.dockerfile, options.arguments, self._platform, options.file
         )
@@ -223,12 +231,14 @@ class _Build:
                 value = default if value is None else value
                 if value is not None:
                     state.arguments[name] = value
+            state.history.append({"created_by": f"ARG {line.rest}", "empty_layer": True})
             return
         title = self._title(state.stage, f"{line.name} {line.rest}")
         if line.name == "ONBUILD":
             parse_lines(line.rest, line.file)
             state.on_build.append(line.rest)
-        elif line.name in SETTINGS:
+            return
+        if line.name in SETTINGS:
             state.config = configure(
                 state.config, line, state.variables, escape, is_own_command=state.has_command
             )
@@ -317,7 +327,7 @@ class _Build:
         for name in flags:
             if name not in _COPY_FLAGS:
                 raise line.error(f"{line.name} --{name} is not supported by composer", f"--{name}")
-        words = json_words(line.rest) or split(replace_heredocs(line), escape)
+        words = json_words(line.rest) or split(line.bare, escape)
         words = tuple(expanded(line, word, variables, escape) for word in words)
         if len(words) + len(line.heredocs) < 2 or not words:
             raise line.error(f"{line.name} requires at least two arguments, but only one was provided")
@@ -347,7 +357,17 @@ class _Build:
                         )
             owner = owner_of(target, flags["chown"]) if "chown" in flags else None
             encoded = [(name, content.encode()) for name, content in files]
-            return copying.place(tree, nodes, encoded, target, joined, owner=owner, mode=mode, ignore=ignore)
+            return copying.place(
+                tree,
+                nodes,
+                encoded,
+                target,
+                joined,
+                owner=owner,
+                mode=mode,
+                ignore=ignore,
+                keeps_owners="from" in flags,
+            )
 
         try:
             placed = await trio.to_thread.run_sync(choose)
@@ -450,12 +470,6 @@ class _Build:
                 await self.parts.lifecycle.remove(container.id, force=True, volumes=True)
 
 
-def replace_heredocs(line: Line) -> Line:
-    """The line without its ``<<NAME`` words."""
-    rest = without_heredocs(line.rest) if line.heredocs else line.rest
-    return Line(line.name, line.flags, rest, line.number, line.source, line.file, line.heredocs)
-
-
 def _mode(line: Line, text: str) -> int | None:
     if not text:
         return None
@@ -463,16 +477,3 @@ def _mode(line: Line, text: str) -> int | None:
         return int(text, 8)
     except ValueError:
         raise line.error(f"invalid chmod parameter {text!r}: write it as an octal number", text) from None
-
-
-def _platform_arguments(architecture: str) -> dict[str, str]:
-    """The predefined arguments of this machine's platform."""
-    found: dict[str, str] = {}
-    for prefix in ("TARGET", "BUILD"):
-        found |= {
-            f"{prefix}PLATFORM": f"linux/{architecture}",
-            f"{prefix}OS": "linux",
-            f"{prefix}ARCH": architecture,
-            f"{prefix}VARIANT": "",
-        }
-    return found

@@ -53,10 +53,12 @@ def place(
     *,
     owner: tuple[int, int] | None = None,
     mode: int | None = None,
+    keeps_owners: bool = False,
     ignore: Ignore = keep_all,
 ) -> list[Placed]:
     """The entries of the layer that copying ``sources`` of ``tree`` and ``files`` (name, content) to ``destination``
-    (absolute) in ``target`` makes. ``owner`` None: root; ``mode`` None: as in the source.
+    (absolute) in ``target`` makes. ``owner`` None: root, or with
+    ``keeps_owners`` the one in the source; ``mode`` None: as in the source.
 
     Raises InvalidArgument when several things are copied to what is no directory.
     """
@@ -82,7 +84,8 @@ def place(
         if stat.S_ISSOCK(node.status.st_mode):
             return
         bits = stat.S_IMODE(node.status.st_mode)
-        placed[path] = Placed(path, bits if mode is None or node.is_link else mode, uid, gid, node)
+        ids = (node.status.st_uid, node.status.st_gid) if keeps_owners and owner is None else (uid, gid)
+        placed[path] = Placed(path, bits if mode is None or node.is_link else mode, *ids, node)
 
     for node in sources:
         if not node.is_directory:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runtime.errors import InvalidArgument
 
@@ -49,6 +49,11 @@ class Line:
     """Its first line."""
     file: str
     heredocs: tuple[Heredoc, ...] = ()
+
+    @property
+    def bare(self) -> Line:
+        """Without the ``<<NAME`` words."""
+        return replace(self, rest=without_heredocs(self.rest)) if self.heredocs else self
 
     def error(self, message: str, part: str = "", details: str = "") -> DockerfileError:
         """A mistake here; the caret points at ``part`` where the first line has it, ``details`` come last."""

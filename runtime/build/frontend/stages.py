@@ -158,3 +158,16 @@ def _stage(number: int, origin: Line, body: list[Line], variables: Mapping[str, 
         raise origin.error(f"base name ({words[0]}) should not be blank", words[0])
     name = words[2].lower() if len(words) == 3 else ""
     return Stage(number, name, base, platform, tuple(body), origin)
+
+
+def platform_arguments(architecture: str) -> dict[str, str]:
+    """The predefined arguments ``TARGETARCH`` and the like, of this machine."""
+    found: dict[str, str] = {}
+    for prefix in ("TARGET", "BUILD"):
+        found |= {
+            f"{prefix}PLATFORM": f"linux/{architecture}",
+            f"{prefix}OS": "linux",
+            f"{prefix}ARCH": architecture,
+            f"{prefix}VARIANT": "",
+        }
+    return found

@@ -86,6 +86,17 @@ def test_a_layer_of_what_is_placed(context: Path, image: Path) -> None:
         assert content is not None and content.read() == b"1"
 
 
+def test_owners_are_kept_between_stages_only(context: Path, image: Path) -> None:
+    (context / "app.py").chmod(0o640)
+    tree = Tree([context])
+    nodes = chosen_sources(tree, "app.py")
+    status = (context / "app.py").stat()
+    (kept,) = place(tree, nodes, (), Tree([image]), "/a", keeps_owners=True)
+    assert (kept.uid, kept.gid, kept.mode) == (status.st_uid, status.st_gid, 0o640)
+    (given,) = place(tree, nodes, (), Tree([image]), "/a", owner=(5, 6), mode=0o444, keeps_owners=True)
+    assert (given.uid, given.gid, given.mode) == (5, 6, 0o444)
+
+
 def test_a_layer_of_changes_keeps_hard_links(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     (tmp_path / "b").hardlink_to(tmp_path / "a")
