@@ -116,16 +116,20 @@ class Composer:
     # Processes
 
     def processes(self, comm: str) -> list[int]:
-        """Ids of this engine's processes with a name: composer-core, composer-keeper, composer-shim."""
+        """Ids of this engine's processes with a name: composer-core, composer-keeper, composer-shim; with "" of all,
+        also of those that have been executed and have no name yet."""
         found = []
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
                 continue
             with contextlib.suppress(OSError):
-                if Path(f"/proc/{entry}/comm").read_text().strip() != comm:
+                name = Path(f"/proc/{entry}/comm").read_text().strip()
+                if comm and name != comm:
                     continue
                 environ = Path(f"/proc/{entry}/environ").read_bytes().split(b"\0")
                 words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+                if name not in PROCESSES and b"composer.core" not in words and b"-S" not in words:
+                    continue
                 if (
                     os.fsencode(f"COMPOSER_ROOT={self.root}") in environ
                     or os.fsencode(self.paths.run) in words
@@ -147,7 +151,7 @@ class Composer:
         """What a power cut and a start do to an engine: all processes gone at once, the runtime directory empty."""
         members = [pid for container in self._running() if (pid := container["State"]["Pid"])]
         stopped: set[int] = set()
-        while new := {pid for comm in PROCESSES for pid in self.processes(comm)} - stopped:
+        while new := set(self.processes("")) - stopped:
             for pid in new:  # nobody may notice that another one dies
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGSTOP)
@@ -160,10 +164,14 @@ class Composer:
         shutil.rmtree(self.paths.run, ignore_errors=True)
 
     def _running(self) -> list[dict[str, Any]]:
+        running = []
         try:
-            return [self.inspect(found["Id"]) for found in self.containers(everything=False)]
+            for found in self.containers(everything=False):
+                with contextlib.suppress(AssertionError):  # it may just have gone
+                    running.append(self.inspect(found["Id"]))
         except OSError:
-            return []
+            pass  # no engine runs
+        return running
 
     # The end
 
