@@ -14,7 +14,7 @@ import posixpath
 import tempfile
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -23,7 +23,8 @@ import msgspec
 import trio
 from msgspec.structs import replace
 
-from composer.engine.build_mounts import Secret, StepMounts, step_mounts
+from composer.engine.build_mounts import StepMounts, step_mounts
+from composer.engine.build_options import BuildOptions
 from composer.engine.projects.parts import Parts
 from runtime.build import copying
 from runtime.build.frontend.expand import json_words
@@ -42,14 +43,15 @@ from runtime.build.layer_tar import Placed, digest_placed, write_changes, write_
 from runtime.build.owners import owner_of
 from runtime.build.settings import SETTINGS, configure, environment
 from runtime.build.tree import Tree
-from runtime.container.config import ContainerConfig, Healthcheck, ImageConfig, Ulimit
+from runtime.container.config import ContainerConfig, Healthcheck, ImageConfig
 from runtime.errors import ComposerError, InvalidArgument, NotFound
-from runtime.image.authentication import CredentialSource
 from runtime.image.model import Image
 from runtime.storage.paths import Paths
 from runtime.storage.state import StateDatabase
 
 KIND = "build-step"
+_STEP = "composer.build.step"
+"""Label of the containers of steps: those that a killed engine leaves are removed when the next one starts."""
 _LAST_LINES = 20
 """Of a failed step's output, in its error."""
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -58,33 +60,6 @@ _COPY_FLAGS = ("from", "chown", "chmod", "link")
 
 Tell = Callable[[str, str, str], Awaitable[None]]
 """Told of progress: the step's title, its status (Building, Cached, Built), a line of output."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildOptions:
-    """One build. Paths are absolute."""
-
-    context: Path
-    dockerfile: str
-    """Its text."""
-    file: str
-    """What the Dockerfile is called in messages."""
-    ignore: Ignore
-    tags: tuple[str, ...] = ()
-    target: str = ""
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    contexts: Mapping[str, str] = field(default_factory=dict)
-    """Named contexts: a directory or ``docker-image://reference``."""
-    secrets: Mapping[str, Secret] = field(default_factory=dict)
-    no_cache: bool = False
-    no_cache_stages: tuple[str, ...] = ()
-    pull: bool = False
-    network: str = "bridge"
-    extra_hosts: tuple[str, ...] = ()
-    shm_size: int = 0
-    ulimits: tuple[Ulimit, ...] = ()
-    credentials: CredentialSource | None = None
 
 
 @dataclass
@@ -118,6 +93,12 @@ class Builder:
     async def build(self, options: BuildOptions, tell: Tell) -> Image:
         """Build, tag and return the image. Raises ComposerErrors: DockerfileError, NotFound, a failed step."""
         return await _Build(self, options, tell).run()
+
+    async def discard_interrupted(self) -> None:
+        """Remove the containers of steps that an engine was killed in."""
+        for container in self.parts.containers.all():
+            if _STEP in container.config.labels:
+                await self.parts.lifecycle.remove(container.id, force=True, volumes=True)
 
     def cached(self, key: str) -> Image | None:
         """The image after a step that was done before."""
@@ -371,6 +352,8 @@ class _Build:
 
         try:
             placed = await trio.to_thread.run_sync(choose)
+        except DockerfileError:
+            raise
         except OSError as error:
             raise line.error(f"{os.strerror(error.errno or 0)}: {error.filename}") from None
         except (NotFound, InvalidArgument) as error:
@@ -417,6 +400,7 @@ class _Build:
                 env=(*env, *extra),
                 working_dir=state.config.working_dir or "/",
                 user=state.config.user,
+                labels={_STEP: self.options.file},
                 healthcheck=Healthcheck(test=("NONE",)),
                 mounts=mounts.mounts,
                 files=mounts.files,

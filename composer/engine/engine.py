@@ -108,6 +108,7 @@ class Engine:
 
     async def _start_wanted(self, wanted: list[Container]) -> None:
         """Containers go on, on images that are whole."""
+        await self.projects.builder.discard_interrupted()
         await self.images.settle()
         await self.recovery.start_wanted(wanted)
 

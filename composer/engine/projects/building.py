@@ -11,7 +11,8 @@ from pathlib import Path
 import trio
 
 from composer.compose.model import Build, Project, Service
-from composer.engine.building import Builder, BuildOptions
+from composer.engine.build_options import BuildOptions
+from composer.engine.building import Builder
 from composer.engine.projects.steps import Emit, tell, warn
 from composer.engine.requests import BuildRequest, StepEvent, UpRequest
 from composer.plan.container import image_of

@@ -1,0 +1,39 @@
+"""What is asked for in one build of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from composer.engine.build_mounts import Secret
+from runtime.build.ignore import Ignore
+from runtime.container.config import Ulimit
+from runtime.image.authentication import CredentialSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """One build. Paths are absolute."""
+
+    context: Path
+    dockerfile: str
+    """Its text."""
+    file: str
+    """What the Dockerfile is called in messages."""
+    ignore: Ignore
+    tags: tuple[str, ...] = ()
+    target: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    """Named contexts: a directory or ``docker-image://reference``."""
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    no_cache: bool = False
+    no_cache_stages: tuple[str, ...] = ()
+    pull: bool = False
+    network: str = "bridge"
+    extra_hosts: tuple[str, ...] = ()
+    shm_size: int = 0
+    ulimits: tuple[Ulimit, ...] = ()
+    credentials: CredentialSource | None = None
