@@ -198,7 +198,7 @@ class Sandboxes:
             ports.release(reserved)
             raise
         self._published[container.id] = _Published(forwards, tuple(reserved))
-        if awaited := self._awaited.pop(container.id, None):
+        if (awaited := self._awaited.pop(container.id, None)) is not None:
             awaited.set()
         container.update(ports=tuple(_published_port(r.port) for r in reserved))
         await self._store(container.id)
@@ -361,15 +361,23 @@ class Sandboxes:
             connect_endpoint(netns, plan, gateways)
 
         await self._in_namespace(container, act)
-        await self._publish(container)
+        try:
+            await self._publish(container)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._detach(container, network)
+            raise
         self._refresh(container)
 
     async def disconnect(self, container: Container, network: Network) -> None:
         """Take a running container, whose record has the network no more, off it."""
-        gateways = self._gateways(self._pairs(container))
+        await self._detach(container, network)
+        self._refresh(container)
+
+    async def _detach(self, container: Container, network: Network) -> None:
+        gateways = self._gateways([pair for pair in self._pairs(container) if pair[0].id != network.id])
         link = sandbox.host_interface(container.id, network.id)
         await self._in_namespace(container, partial(_disconnect, link=link, gateways=gateways))
-        self._refresh(container)
 
     def _refresh(self, container: Container) -> None:
         """After its networks have changed: names, files and the targets of its ports."""

@@ -152,3 +152,30 @@ services:
             assert time.monotonic() < deadline, "the table has not come back"
             time.sleep(0.02)
     composer.run("down", cwd=directory)
+
+
+def test_a_port_that_is_taken_when_it_would_be_published(composer: Composer, project: Project) -> None:
+    port = free_port()
+    directory = project.write(f"""
+services:
+  web:
+    image: composer.local/host
+    command: sleep infinity
+    init: true
+    ports: ["127.0.0.1:{port}:80"]
+    networks: [inner]
+networks: {{inner: {{internal: true}}}}
+""")
+    container = f"{project.name}-web-1"
+    composer.run("up", "-d", cwd=directory)
+    composer.run("network", "create", f"{project.name}_outer")
+    with socket.create_server(("127.0.0.1", port)):
+        done = composer.run("network", "connect", f"{project.name}_outer", container, status=1)
+        assert "port is already allocated (held by python" in done.stderr
+    assert "eth1" not in composer.run("exec", "-T", "web", "cat", "/proc/net/dev", cwd=directory).stdout
+    composer.run("network", "connect", f"{project.name}_outer", container)
+    listed = composer.run("port", "web", "80", cwd=directory).stdout
+    assert listed == f"127.0.0.1:{port}\n"
+    composer.run("network", "disconnect", f"{project.name}_outer", container)
+    composer.run("network", "rm", f"{project.name}_outer")
+    composer.run("down", cwd=directory)
