@@ -298,7 +298,11 @@ class Networks:
             raise Conflict(
                 f"endpoint with name {container.name} already exists in network {network.name}", status=403
             )
-        if container.config.network_mode == "none":
+        if network.driver == "host":
+            raise Conflict(
+                "container cannot be disconnected from host network or connected to host network", status=403
+            )
+        if container.config.network_mode == "none" or network.driver == "none":
             raise Conflict(
                 "container cannot be connected to multiple networks with one of the networks in private (none) mode",
                 status=403,
