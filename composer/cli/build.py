@@ -39,7 +39,7 @@ def run_build(session: Session, arguments: Arguments) -> int:
 
 
 def _without(name: str, kind: str, help: str, short: str = "") -> Flag:
-    return Flag(name, short, kind, help, refusal=f"--{name} is not available in composer")
+    return Flag(name, short, kind, help, refusal="the builder of composer has no such setting")
 
 
 COMMANDS = {
