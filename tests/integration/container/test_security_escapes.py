@@ -69,7 +69,11 @@ async def test_the_engines_own_program_cannot_be_written(laboratory: Laboratory)
 
 
 async def test_init_is_sealed_and_nothing_of_the_host(laboratory: Laboratory) -> None:
-    script = "readlink /proc/1/exe; (echo x > /proc/1/exe) 2>&1; ls /proc/1/fd; cat /proc/1/environ | wc -c"
+    # The program may be there a moment before PID 1 is what it will be; until then nobody can look at it.
+    script = (
+        "until readlink /proc/1/exe; do :; done; "
+        "(echo x > /proc/1/exe) 2>&1; ls /proc/1/fd; cat /proc/1/environ | wc -c"
+    )
     finished = await laboratory.sh(script, init=True)
     assert finished.lines[0].startswith("/memfd:composer-init")
     assert "cannot create /proc/1/exe" in finished.lines[1]
