@@ -7,7 +7,7 @@ goes wrong it is loaded once more with them, and the error says where.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from composer.compose.canonical import canonical
@@ -17,6 +17,7 @@ from composer.compose.envfiles import resolve_environment
 from composer.compose.errors import ComposeError
 from composer.compose.extends import apply_extends
 from composer.compose.files import Found, find, normalised_name
+from composer.compose.further import ROUNDS, Place
 from composer.compose.including import apply_include
 from composer.compose.interpolation import Variables, interpolate
 from composer.compose.merging import enforce_unicity, merge
@@ -57,21 +58,68 @@ def _load_traced(request: LoadRequest, reader: Reader) -> Tree:
     try:
         return _load(request, reader, traced=True, sources=sources)[0]
     except Problem as problem:
-        raise located(problem, problem.tree, sources) from None
+        raise _with_further(located(problem, problem.tree, sources), request, reader) from None
+
+
+def _with_further(error: ComposeError, request: LoadRequest, reader: Reader) -> ComposeError:
+    """``error`` with what is wrong beside it."""
+    from composer.compose.decoding import decode
+
+    options = request.options._replace(check_consistency=False, resolve_env=False)
+    found = list(error.errors)
+    places: set[Place] = set()
+    for _ in range(ROUNDS):
+        new = {_place_of(one) for one in found} - {None} - places
+        if not new:
+            break
+        places.update(place for place in new if place is not None)
+        sources = _sources(request, reader, traced=True)
+        sources.options, sources.left_out = options, frozenset(places)
+        tree: Any = None
+        try:
+            tree = _load(request._replace(options=options), reader, traced=True, sources=sources)[0].tree
+            decode(tree)
+            break
+        except Problem as problem:
+            further = located(problem, problem.tree if problem.tree is not None else tree, sources).errors
+        except ComposeError:
+            break
+        found += [one for one in further if _place_of(one) not in places]
+    return joined(found, error)
+
+
+def _place_of(error: ComposeError) -> Place | None:
+    first = error.locations[0] if error.locations else None
+    return (first.file, first.line, first.column) if first is not None and first.line else None
+
+
+def joined(errors: Sequence[ComposeError], first: ComposeError) -> ComposeError:
+    """One error of many: the first tells, the others stand below it with their places."""
+    message = errors[0].message
+    for other in errors[1:]:
+        message += f"\n{_where(other.locations)}{other.message}" + (f" ({other.hint})" if other.hint else "")
+    error = ComposeError(
+        message, hint=errors[0].hint, exit_status=first.exit_status, locations=errors[0].locations
+    )
+    error.errors = tuple(errors)
+    return error
 
 
 def located(problem: Problem, tree: Any, sources: Sources) -> ComposeError:
     """``problem`` and what came with it as one error: the first tells, all are shown with their places."""
     places = _places(problem, tree, sources)
-    message = problem.message
-    each = [ComposeError(message, hint=problem.hint, locations=places)]
-    for other in problem.more:
-        found = _places(other, other.tree if other.tree is not None else tree, sources)
-        message += f"\n{_where(found)}{other.message}" + (f" ({other.hint})" if other.hint else "")
-        each.append(ComposeError(other.message, hint=other.hint, locations=found))
-    error = ComposeError(message, hint=problem.hint, exit_status=problem.exit_status, locations=places)
-    error.errors = tuple(each)
-    return error
+    first = ComposeError(
+        problem.message, hint=problem.hint, exit_status=problem.exit_status, locations=places
+    )
+    others = [
+        ComposeError(
+            other.message,
+            hint=other.hint,
+            locations=_places(other, other.tree if other.tree is not None else tree, sources),
+        )
+        for other in problem.more
+    ]
+    return joined([first, *others], first)
 
 
 def _where(places: tuple[Location, ...]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from composer.compose.casting import cast
 from composer.compose.errors import ComposeError
 from composer.compose.files import STANDARD_INPUT
+from composer.compose.further import Place, leave_out
 from composer.compose.interpolation import Variables, interpolate
 from composer.compose.problem import Problem
 from composer.compose.request import Options, Reader
@@ -31,6 +32,8 @@ class Sources:
     lines: dict[str, list[str]] = field(default_factory=dict)
     unset: dict[str, str] = field(default_factory=dict)
     """Variables that were named and are not set, and where first."""
+    left_out: frozenset[Place] = frozenset()
+    """What is known to be wrong, and not looked at again (``composer.compose.further``)."""
     warnings: dict[str, None] = field(default_factory=dict)
     parsed: dict[str, list[Document]] = field(default_factory=dict)
     """Documents that were parsed ahead and not used yet, by file."""
@@ -75,6 +78,8 @@ class Sources:
                 raise Problem(
                     "top-level object must be a mapping", at=document.at, hint="begin with services:"
                 )
+            if self.left_out:
+                leave_out(document.tree, self.left_out)
             if self.options.interpolate:
                 self.interpolate(document.tree, environment, path)
             _fill_empty(document.tree)

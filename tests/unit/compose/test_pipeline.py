@@ -69,3 +69,31 @@ def test_the_chain_of_files_that_led_there() -> None:
     with pytest.raises(ComposeError) as caught:
         load_tree(LoadRequest(cwd="/p"), files)
     assert [place.file for place in caught.value.locations] == ["/p/base.yaml", "/p/compose.yaml"]
+
+
+def test_what_later_stages_find_is_told_in_the_same_run() -> None:
+    files = Files(
+        compose="""services:
+  a:
+    imag: x
+    ports: ["x:y"]
+  b:
+    image: y
+    mem_limit: 1zz
+    depends_on: [a]
+  c: {image: z, stop_grace_period: soon, extends: {service: none}}
+volumes: {v: {drivr: x}}
+"""
+    )
+    with pytest.raises(ComposeError) as caught:
+        load_tree(LoadRequest(cwd="/p"), files)
+    assert {error.locations[0].line for error in caught.value.errors} == {3, 4, 7, 9, 10}
+    assert len({str(error.locations[0]) for error in caught.value.errors}) == len(caught.value.errors)
+
+
+def test_what_is_left_out_is_missed_nowhere() -> None:
+    """The service without what was wrong in it has no image; that is not worth a word."""
+    files = Files(compose="services:\n  a:\n    image: 5.5.5: x\n  b: {image: [x], depends_on: [a]}\n")
+    with pytest.raises(ComposeError) as caught:
+        load_tree(LoadRequest(cwd="/p"), files)
+    assert len(caught.value.errors) == 1
