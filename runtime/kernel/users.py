@@ -73,8 +73,6 @@ def identify(user: str, groups: Sequence[str], passwd: bytes, group_file: bytes)
         uid = number
     elif wanted:
         raise UserNotFound(f"unable to find user {wanted}: no matching entries in passwd file")
-    elif not wanted:
-        home = "/root"
     supplementary = [gid]
     if wanted_group:
         gid = _group_id(wanted_group, group_file)
