@@ -39,16 +39,17 @@ def device_nodes(config: ContainerConfig) -> tuple[Sequence[DeviceNode], Sequenc
             raise InvalidArgument(
                 f"invalid device permissions {device.permissions!r}", hint="write some of r, w and m"
             )
-        found = devices.nodes_at(device.source, below_dev(device.target or device.source))
+        found = devices.nodes_at(device.source, place_of(device.target or device.source))
         nodes += found
         rules += [f"{kind} {major}:{minor} {device.permissions}" for _, kind, major, minor, *_ in found]
     return nodes, rules
 
 
-def below_dev(target: str) -> str:
-    """The part of ``target`` behind /dev/. Raises InvalidArgument for a place elsewhere: a container's root may be
-    mounted with nodev, and only /dev is made by the engine."""
+def place_of(target: str) -> str:
+    """The part of ``target`` behind /dev/, which the engine makes; all of it for a place elsewhere.
+
+    Raises InvalidArgument for a path that is not absolute, or no place of a node."""
     normal = posixpath.normpath(target)
-    if not normal.startswith("/dev/"):
-        raise InvalidArgument(f"device target {target!r}: devices can only be put below /dev")
+    if not normal.startswith("/") or normal in ("/", "//", "/dev"):
+        raise InvalidArgument(f"invalid device target {target!r}", hint="write an absolute path")
     return normal.removeprefix("/dev/")

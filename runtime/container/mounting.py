@@ -26,6 +26,7 @@ from runtime.container.operations import (
     Mask,
     Namespace,
     Network,
+    Nodes,
     Overlay,
     ReadOnly,
     ReadOnlyRoot,
@@ -52,7 +53,7 @@ MASKED = (
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 DeviceNode = tuple[str, str, int, int, int, int, int]
-"""(path below /dev, "c" or "b" or "p", major, minor, mode, uid, gid)"""
+"""(path below /dev or absolute elsewhere, "c" or "b" or "p", major, minor, mode, uid, gid)"""
 
 DEFAULT_DEVICES: tuple[DeviceNode, ...] = (
     ("null", "c", 1, 3, 0o666, 0, 0),
@@ -110,6 +111,8 @@ def plan_mounts(
             operations.append(default)
     for target in sorted(asked, key=lambda path: (path.count("/"), path)):
         operations.extend(asked[target])
+    if elsewhere := tuple(node for node in sources.devices if node[0].startswith("/")):
+        operations.append(Nodes(nodes=elsewhere))
     operations.append(Network())
     if hostname:
         operations.append(Hostname(name=hostname, domain=config.domainname))
@@ -148,7 +151,7 @@ def default_mounts(
     """What every container has, by target, in order."""
     usual = ("nosuid", "noexec", "nodev")
     read_only = () if config.privileged else ("ro",)
-    devices = {node[0]: node for node in (*DEFAULT_DEVICES, *sources.devices)}
+    devices = {node[0]: node for node in (*DEFAULT_DEVICES, *sources.devices) if not node[0].startswith("/")}
     shm = str(config.shm_size or SHM_SIZE)
     result: list[tuple[str, AnyOperation]] = [
         ("/proc", Filesystem(kind="proc", target="/proc", attributes=usual, follow=False)),

@@ -52,6 +52,12 @@ class Devices(Operation, frozen=True, kw_only=True, tag="devices"):
     size: int = 65536 * 1024
 
 
+class Nodes(Operation, frozen=True, kw_only=True, tag="nodes"):
+    """Device nodes elsewhere than in /dev, as in :class:`Devices` but with absolute paths."""
+
+    nodes: tuple[tuple[str, str, int, int, int, int, int], ...]
+
+
 class Bind(Operation, frozen=True, kw_only=True, tag="bind"):
     """A host file or directory, or (``subpath``) what is inside of it, links resolved within ``source``."""
 
@@ -146,6 +152,7 @@ AnyOperation = (
     Overlay
     | Filesystem
     | Devices
+    | Nodes
     | Bind
     | BindFrom
     | ImageMount

@@ -21,6 +21,7 @@ from runtime.kernel import mounts, syscalls, sysctls
 
 Operation = dict[str, Any]
 
+_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 EMPTY_DIRECTORY = (("mode", "0555"), ("size", "4k"), ("nr_inodes", "2"))
 
 
@@ -153,13 +154,29 @@ class Root:
         os.close(where)
         self.dev = dev
 
+    def _nodes(self, operation: Operation) -> None:
+        """In the writable layer or in what is mounted there; one that is left of an earlier start is fine."""
+        before = os.umask(0)
+        try:
+            for path, kind, major, minor, mode, uid, gid in operation["nodes"]:
+                device = os.makedev(major, minor)
+                try:
+                    self._device(self.root, path, kind, device, mode, uid, gid)
+                except FileExistsError:
+                    fd = mounts.open_in_root(self.root, path)
+                    state = os.fstat(fd)
+                    os.close(fd)
+                    if (stat.S_IFMT(state.st_mode), state.st_rdev) != (_TYPES[kind], device):
+                        raise OSError(errno.EEXIST, f"{path} is there, and is another file") from None
+        finally:
+            os.umask(before)
+
     @staticmethod
     def _device(dev: int, path: str, kind: str, device: int, mode: int, uid: int, gid: int) -> None:
-        types = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
         directory, _, name = path.rpartition("/")
         parent = mounts.make_directories(dev, directory) if directory else os.dup(dev)
         try:
-            os.mknod(name, types[kind] | mode, device, dir_fd=parent)
+            os.mknod(name, _TYPES[kind] | mode, device, dir_fd=parent)
             if uid or gid:
                 os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
         finally:

@@ -146,7 +146,8 @@ class LaunchInputs:
     images: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     """By reference: layers of images that are mounted."""
     devices: Sequence[tuple[str, str, int, int, int, int, int]] = ()
-    """Device nodes to make for ``config.devices``: (path below /dev, type, major, minor, mode, uid, gid)."""
+    """Device nodes to make for ``config.devices``: (path below /dev or absolute elsewhere, type, major, minor, mode,
+    uid, gid)."""
     device_rules: Sequence[str] = ()
     join: Mapping[str, int] = field(default_factory=dict)
     """``pid``, ``ipc``, ``uts``, ``net``: init of the container whose namespace is shared."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from runtime.errors import InvalidArgument
 
 DeviceNode = tuple[str, str, int, int, int, int, int]
-"""(path below /dev, ``c``, ``b`` or ``p``, major, minor, permission bits, uid, gid)"""
+"""(path below /dev or absolute elsewhere, ``c``, ``b`` or ``p``, major, minor, permission bits, uid, gid)"""
 
 _KINDS = {stat.S_IFCHR: "c", stat.S_IFBLK: "b", stat.S_IFIFO: "p"}
 _OWN = ("pts", "shm", "fd", "mqueue", "console", "ptmx", ".udev", ".lxd-mounts")
@@ -35,7 +35,8 @@ def node_of(path: str, target: str) -> DeviceNode | None:
 
 
 def nodes_at(source: str, target: str) -> list[DeviceNode]:
-    """The device ``source``, or all devices below that directory, as ``target`` (a path below /dev, without it).
+    """The device ``source``, or all devices below that directory, as ``target`` (a path below /dev without it, or an
+    absolute one elsewhere).
 
     Raises InvalidArgument when there is none."""
     try:

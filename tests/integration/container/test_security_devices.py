@@ -88,6 +88,14 @@ async def test_a_device_given(laboratory: Laboratory) -> None:
         assert found["nodes"] == {"b 7:0": answer, "b 7:1": "EPERM"}
 
 
+async def test_a_device_elsewhere_than_in_dev(laboratory: Laboratory) -> None:
+    """Made anew at each start, in the root; not where a link of the image leads to on the host."""
+    given = Device(source="/dev/loop0", target="/opt/below/x")
+    found = await laboratory.run("stat", "-c", "%F %t:%T", "/opt/below/x", devices=(given,))
+    assert found.stdout == b"block special file 7:0\n"
+    assert not Path("/opt/below").exists()
+
+
 async def test_device_cgroup_rules(laboratory: Laboratory) -> None:
     """They open, and make no node."""
     found = await laboratory.facts("nodes", "devices", env=EVERYTHING, device_cgroup_rules=("b 7:* rw",))
@@ -107,9 +115,10 @@ async def test_device_cgroup_rules(laboratory: Laboratory) -> None:
         ),
         (Device(source="/etc/passwd", target="/dev/x"), "not a device node"),
         (Device(source="/dev/null", target="/dev/x", permissions="q"), "invalid device permissions 'q'"),
-        (Device(source="/dev/null", target="/dev/../etc/x"), "only be put below /dev"),
+        (Device(source="/dev/null", target="x"), "invalid device target 'x'"),
+        (Device(source="/dev/null", target="/dev/.."), "invalid device target"),
     ],
-    ids=("missing", "no device", "permissions", "outside"),
+    ids=("missing", "no device", "permissions", "relative", "root"),
 )
 async def test_what_is_refused(laboratory: Laboratory, device: Device, says: str) -> None:
     with pytest.raises(InvalidArgument, match=says):
