@@ -197,7 +197,7 @@ def join(
     null = open_null(root)
     launch.take_stdio(streams, null, terminal)
     process.become(program, channel=channel.fileno(), root=root, dies_with_parent=False)
-    process.execute(program["argv"], program["env"])
+    process.execute(program["argv"], program["env"], program["image"])
 
 
 def open_null(root: int) -> int:

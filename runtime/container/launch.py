@@ -98,7 +98,7 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
         run_under_init(program, channel, root.root, memory, streams, null, terminal)
     take_stdio(streams, null, terminal)
     process.become(program, channel=channel.fileno(), root=root.root)
-    process.execute(program["argv"], program["env"])
+    process.execute(program["argv"], program["env"], program["image"])
 
 
 def take_stdio(streams: Streams, null: int, terminal: int) -> None:
@@ -131,7 +131,7 @@ def run_under_init(
         os.setsid()
         take_stdio(streams, null, terminal)
         process.become(program, channel=channel.fileno(), root=root)
-        process.execute(program["argv"], program["env"])
+        process.execute(program["argv"], program["env"], program["image"])
     init.fill(memory, child)
     if terminal < 0:
         take_stdio(streams, null, terminal)

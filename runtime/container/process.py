@@ -20,9 +20,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from runtime.container.failure import CANNOT_EXECUTE, NOT_FOUND, Failure, step
+from runtime.container.programs import find_program
 from runtime.kernel import capabilities, seccomp, syscalls, users
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CHANNEL = 3
 """Where the descriptor on which failures are reported ends up; it is closed by execve."""
 
@@ -130,9 +130,9 @@ def restore_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def execute(argv: list[str], env: list[str]) -> None:
-    """execve with a search of PATH. Raises Failure with Docker's texts and exit statuses."""
-    program = find_program(argv[0], env)
+def execute(argv: list[str], env: list[str], image: str = "") -> None:
+    """execve with a search of PATH. Raises Failure with Docker's texts and exit statuses; ``image`` is for them."""
+    program = find_program(argv[0], env, image)
     words = [os.fsencode(word) for word in argv]
     variables = {}
     for item in env:
@@ -144,38 +144,6 @@ def execute(argv: list[str], env: list[str]) -> None:
         text = os.strerror(error.errno or 0).lower()
         code = NOT_FOUND if error.errno == errno.ENOENT else CANNOT_EXECUTE
         raise Failure("exec", error.errno or 0, f"exec {program}: {text}", code) from None
-
-
-def find_program(name: str, env: list[str]) -> str:
-    """What ``name`` means: itself with a slash in it, else the first executable file on PATH. Raises Failure."""
-    if "/" in name:
-        try:
-            state = os.stat(name)
-        except OSError as error:
-            text = os.strerror(error.errno or 0).lower()
-            code = CANNOT_EXECUTE if error.errno == errno.EACCES else NOT_FOUND
-            raise Failure("exec", error.errno or 0, f'exec: "{name}": stat {name}: {text}', code) from None
-        if stat.S_ISDIR(state.st_mode):
-            raise Failure("exec", errno.EACCES, f'exec: "{name}": is a directory', CANNOT_EXECUTE)
-        if not state.st_mode & 0o111:
-            raise Failure("exec", errno.EACCES, f'exec: "{name}": permission denied', CANNOT_EXECUTE)
-        return name
-    search = next((item[5:] for item in reversed(env) if item.startswith("PATH=")), DEFAULT_PATH)
-    found_unusable = False
-    for directory in search.split(":"):
-        candidate = f"{directory or '.'}/{name}"
-        try:
-            state = os.stat(candidate)
-        except OSError as error:
-            found_unusable = found_unusable or error.errno == errno.EACCES
-            continue
-        if stat.S_ISREG(state.st_mode) and state.st_mode & 0o111:
-            return candidate
-    if not name:
-        raise Failure("exec", errno.ENOENT, 'exec: "": no command specified', NOT_FOUND)
-    if found_unusable:
-        raise Failure("exec", errno.EACCES, f'exec: "{name}": permission denied', CANNOT_EXECUTE)
-    raise Failure("exec", errno.ENOENT, f'exec: "{name}": executable file not found in $PATH', NOT_FOUND)
 
 
 def open_terminal(devpts: int) -> tuple[int, int]:

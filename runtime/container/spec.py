@@ -58,6 +58,8 @@ class Process(Wire, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
     tty: bool = False
     umask: int = 0o022
+    image: str = ""
+    """Its name, for messages."""
     confinement: Confinement
 
 
@@ -197,6 +199,7 @@ def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
             user=check_user(config.user or inputs.image.user),
             groups=config.group_add,
             tty=config.tty,
+            image=config.image,
             confinement=confinement,
         ),
         namespaces=namespaces,
@@ -461,6 +464,7 @@ def build_exec_spec(
             user=check_user(user or config.user or image.user),
             groups=() if user else config.group_add,
             tty=tty,
+            image=config.image,
             confinement=confinement,
         )
     )

@@ -27,7 +27,10 @@ async def test_command_not_found(laboratory: Laboratory) -> None:
     with pytest.raises(LaunchError) as caught:
         await laboratory.run("no-such-program")
     assert caught.value.exit_code == 127
-    assert caught.value.message == 'exec: "no-such-program": executable file not found in $PATH'
+    assert (
+        caught.value.message
+        == 'exec: "no-such-program": executable file not found in $PATH of image composer.local/host'
+    )
 
 
 async def test_output(laboratory: Laboratory) -> None:

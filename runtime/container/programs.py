@@ -1,0 +1,109 @@
+"""Which file a container's command is, and what it may have been meant to be.
+
+Runs inside the container, as its user: nothing is imported late, and what directories hold is bounded and printable.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable
+
+from runtime.container.failure import CANNOT_EXECUTE, NOT_FOUND, Failure
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+MAX_LISTED = 20_000
+"""Files that are looked at for one that is similar."""
+MAX_SHOWN = 3
+
+
+def find_program(name: str, env: list[str], image: str = "") -> str:
+    """What ``name`` means: itself with a slash in it, else the first executable file on PATH. Raises Failure."""
+    if "/" in name:
+        try:
+            state = os.stat(name)
+        except OSError as error:
+            text = os.strerror(error.errno or 0).lower()
+            code = CANNOT_EXECUTE if error.errno == errno.EACCES else NOT_FOUND
+            raise Failure("exec", error.errno or 0, f'exec: "{name}": stat {name}: {text}', code) from None
+        if stat.S_ISDIR(state.st_mode):
+            raise Failure("exec", errno.EACCES, f'exec: "{name}": is a directory', CANNOT_EXECUTE)
+        if not state.st_mode & 0o111:
+            raise Failure("exec", errno.EACCES, f'exec: "{name}": permission denied', CANNOT_EXECUTE)
+        return name
+    search = next((item[5:] for item in reversed(env) if item.startswith("PATH=")), DEFAULT_PATH)
+    found_unusable = False
+    for directory in search.split(":"):
+        candidate = f"{directory or '.'}/{name}"
+        try:
+            state = os.stat(candidate)
+        except OSError as error:
+            found_unusable = found_unusable or error.errno == errno.EACCES
+            continue
+        if stat.S_ISREG(state.st_mode) and state.st_mode & 0o111:
+            return candidate
+    if not name:
+        raise Failure("exec", errno.ENOENT, 'exec: "": no command specified', NOT_FOUND)
+    if found_unusable:
+        raise Failure("exec", errno.EACCES, f'exec: "{name}": permission denied', CANNOT_EXECUTE)
+    text = f'exec: "{name}": executable file not found in $PATH'
+    if image:
+        text += f" of image {image}"
+    if alike := similar_programs(name, search.split(":")):
+        text += f"; similar: {', '.join(alike)}"
+    raise Failure("exec", errno.ENOENT, text, NOT_FOUND)
+
+
+def similar_programs(name: str, directories: Iterable[str]) -> list[str]:
+    """Executable files whose names are like ``name``, the likest first; each name once, as PATH would find it."""
+    found: dict[str, tuple[int, str]] = {}
+    listed = 0
+    for directory in directories:
+        try:
+            entries = os.listdir(directory)
+        except OSError:
+            continue
+        for entry in entries[: MAX_LISTED - listed]:
+            distance = None if entry in found else difference(name, entry)
+            if distance is None or not entry.isprintable():
+                continue
+            path = f"{directory.rstrip('/')}/{entry}"
+            try:
+                state = os.stat(path)
+            except OSError:
+                continue
+            if stat.S_ISREG(state.st_mode) and state.st_mode & 0o111:
+                found[entry] = (distance, path)
+        listed += len(entries)
+        if listed >= MAX_LISTED:
+            break
+    return [path for _, path in sorted(found.values())[:MAX_SHOWN]]
+
+
+def difference(name: str, other: str) -> int | None:
+    """How far ``other`` is from ``name``; None when it is too far to have been meant. Pure.
+
+    Near is: a slip or two of the fingers, or an abbreviation (``srv`` for ``server``, ``python`` for ``python3``)."""
+    if len(name) < 2 or abs(len(name) - len(other)) > max(len(name), 3):
+        return None
+    distance = _edits(name, other)
+    if distance <= (0, 0, 0, 1, 1, 2)[min(len(name), 5)]:
+        return distance
+    short, long = sorted((name, other), key=len)
+    if len(short) >= 3 and short[0] == long[0] and len(long) <= 2 * len(short):
+        letters = iter(long)
+        if all(letter in letters for letter in short):
+            return distance
+    return None
+
+
+def _edits(one: str, other: str) -> int:
+    """Levenshtein's distance."""
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        previous, row = row, [i]
+        for j, their in enumerate(other, 1):
+            row.append(min(previous[j] + 1, row[-1] + 1, previous[j - 1] + (letter != their)))
+    return row[-1]
