@@ -19,6 +19,11 @@ TITLES = {
     "Health": "HEALTH", "ExitCode": "EXIT CODE", "Ports": "PORTS", "Publishers": "PUBLISHERS", "Project": "PROJECT",
     "Labels": "LABELS", "Networks": "NETWORKS", "Mounts": "MOUNTS", "LocalVolumes": "LOCAL VOLUMES", "Size": "SIZE",
 }  # fmt: skip
+SCHEMES = {
+    22: "ssh", 443: "https", 1883: "mqtt", 3306: "mysql", 4222: "nats", 5432: "postgresql", 5672: "amqp",
+    6379: "redis", 8443: "https", 9092: "kafka", 27017: "mongodb",
+}  # fmt: skip
+"""Schemes of URLs by the container's port; everything else is taken for http."""
 COLUMNS = ("Name", "Image", "Command", "Service", "RunningFor", "Status", "Ports")
 
 
@@ -54,7 +59,28 @@ def run_ps(session: Session, arguments: Arguments) -> int:
         session.write(formatted(rows, TITLES, arguments.text("format"), default=COLUMNS))
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if arguments.text("format") in ("", "table") and (found := urls(chosen)):
+        width = max(len(service) for service, _ in found)
+        session.write("\n" + "".join(f"{service:<{width}}   {url}\n" for service, url in found))
     return 0
+
+
+def urls(containers: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(service, URL) of what runs and is published on an address of the project's own (127.x.y.z other than
+    127.0.0.1): those are not known by heart. The scheme is what usually is behind the container's port."""
+    found = []
+    for container in containers:
+        for port in container["Publishers"] if container["State"] in ALIVE else ():
+            address, number = port["URL"], port["PublishedPort"]
+            if not number or not address.startswith("127.") or address == "127.0.0.1":
+                continue
+            if port["Protocol"] != "tcp":
+                continue
+            scheme = SCHEMES.get(port["TargetPort"], "http")
+            is_usual = (scheme, number) in (("http", 80), ("https", 443))
+            place = address if is_usual else f"{address}:{number}"
+            found.append((container["Service"], f"{scheme}://{place}"))
+    return sorted(dict.fromkeys(found))
 
 
 def _is_shown(container: dict[str, Any], arguments: Arguments, states: list[str], services: set[str]) -> bool:
