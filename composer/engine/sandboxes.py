@@ -240,15 +240,21 @@ class Sandboxes:
         network, endpoint = min(pairs, key=lambda pair: (-pair[1].gw_priority, pair[0].name))
         return network, runtime_endpoint(endpoint)
 
-    def _owner_of(self, protocol: str, host_ip: str, port: int) -> str:
-        """Which container of ours holds a port of the host: for error messages. "" if none does."""
+    def _owner_of(self, protocol: str, host_ip: str, port: int, pid: int) -> str:
+        """Which container of ours has published a port of the host or, given ``pid``, has that process: for error
+        messages. "" if none does."""
+        cgroups = _read_cgroups(pid) if pid else ""
         for container in self.containers.all():
             if not container.state.is_alive:
                 continue
-            for published in container.ports:
-                if (published.protocol, published.host_port) == (protocol, port):
-                    project = container.config.labels.get("com.docker.compose.project")
-                    return f"container {container.name}" + (f" of project {project}" if project else "")
+            has_it = (
+                container.id in cgroups
+                if pid
+                else any((p.protocol, p.host_port) == (protocol, port) for p in container.ports)
+            )
+            if has_it:
+                project = container.config.labels.get("com.docker.compose.project")
+                return f"container {container.name}" + (f" of project {project}" if project else "")
         return ""
 
     # While it runs
@@ -433,6 +439,13 @@ def _host_hosts() -> str:
         return Path("/etc/hosts").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "127.0.0.1\tlocalhost\n"
+
+
+def _read_cgroups(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _write(path: Path, content: bytes) -> None:

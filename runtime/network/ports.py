@@ -10,6 +10,7 @@ import errno
 import re
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -64,11 +65,12 @@ class Reservation(NamedTuple):
     socket: socket.socket | None
 
 
-Owner = Callable[[str, str, int], str]
-"""(protocol, host address, port) -> which container of ours has it published, in words; "" for none."""
+Owner = Callable[[str, str, int, int], str]
+"""(protocol, host address, port, pid) -> which container of ours has it published or, if a pid is given, has that
+process; in words, "" for none."""
 
 
-def _nobody(protocol: str, host_ip: str, port: int) -> str:
+def _nobody(protocol: str, host_ip: str, port: int, pid: int) -> str:
     return ""
 
 
@@ -172,10 +174,10 @@ def bind_socket(protocol: str, address: str, port: int, owner: Owner = _nobody) 
     except OSError as error:
         made.close()
         if error.errno == errno.EADDRINUSE:
-            holder = owner(protocol, address, port) or _holder(protocol, address, port)
+            holder = owner(protocol, address, port, 0) or _holder(protocol, address, port, owner)
             raise Conflict(
                 f"Bind for {shown} failed: port is already allocated"
-                + (f" (held by {holder})" if holder else ""),
+                + (f": {port} is held by {holder}" if holder else ""),
                 hint="publish another host port, or stop what holds this one",
             ) from None
         if error.errno == errno.EADDRNOTAVAIL:
@@ -187,15 +189,34 @@ def bind_socket(protocol: str, address: str, port: int, owner: Owner = _nobody) 
     return made
 
 
-def _holder(protocol: str, address: str, port: int) -> str:
+def _holder(protocol: str, address: str, port: int, owner: Owner) -> str:
     try:
         listener = find_listener(protocol, address, port)
         found = socket_owner(listener.inode) if listener and listener.inode else None
     except OSError:
         return ""
     if found:
-        return f"{found[0]}, pid {found[1]}"
+        name, pid = found
+        container = owner(protocol, address, port, pid) or foreign_container(pid)
+        return f"{name}, pid {pid}" + (f", {container}" if container else "")
     return f"a process of uid {listener.uid}" if listener else ""
+
+
+def foreign_container(pid: int, proc: Path = Path("/proc")) -> str:
+    """Which container of another engine the process is in, or forwards to (docker-proxy), in words; "" for none."""
+    try:
+        words = (proc / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        cgroups = (proc / str(pid) / "cgroup").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    if words[0].endswith("docker-proxy") and "-container-ip" in words:
+        address = words[words.index("-container-ip") + 1 :][:1]
+        return f"for Docker's container at {address[0]}" if address else ""
+    match = _FOREIGN.search(cgroups)
+    return f"container {match[2][:12]} of {match[1].capitalize()}" if match else ""
+
+
+_FOREIGN = re.compile(r"/(docker|podman|libpod|containerd|crio)[-/]([0-9a-f]{64})\b")
 
 
 def _has_ipv6() -> bool:

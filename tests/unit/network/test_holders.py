@@ -1,0 +1,58 @@
+"""Who holds a port that cannot be published."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import Conflict
+from runtime.network.ports import bind_socket, foreign_container
+
+ID = "0123456789ab" + "c" * 52
+
+
+def process(proc: Path, *words: str, cgroup: str = "0::/") -> int:
+    directory = proc / "812"
+    directory.mkdir()
+    (directory / "cmdline").write_bytes("\0".join((*words, "")).encode())
+    (directory / "cgroup").write_text(cgroup + "\n")
+    return 812
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "said"),
+    [
+        (f"12:cpu:/docker/{ID}", "container 0123456789ab of Docker"),
+        (f"0::/system.slice/docker-{ID}.scope", "container 0123456789ab of Docker"),
+        (f"0::/machine.slice/libpod-{ID}.scope", "container 0123456789ab of Libpod"),
+        ("0::/system.slice/nginx.service", ""),
+    ],
+)
+def test_the_container_of_another_engine(tmp_path: Path, cgroup: str, said: str) -> None:
+    assert foreign_container(process(tmp_path, "nginx", cgroup=cgroup), tmp_path) == said
+
+
+def test_docker_s_proxy_is_known(tmp_path: Path) -> None:
+    words = ("/usr/bin/docker-proxy", "-proto", "tcp", "-container-ip", "172.17.0.2", "-container-port", "80")
+    assert foreign_container(process(tmp_path, *words), tmp_path) == "for Docker's container at 172.17.0.2"
+
+
+def test_a_process_that_is_gone(tmp_path: Path) -> None:
+    assert foreign_container(812, tmp_path) == ""
+
+
+def test_the_message_names_port_process_and_container() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+
+        def owner(protocol: str, host_ip: str, number: int, pid: int) -> str:
+            return "container x of project y" if pid == os.getpid() else ""
+
+        with pytest.raises(Conflict) as caught:
+            bind_socket("tcp", "127.0.0.1", port, owner)
+    name = Path("/proc/self/comm").read_text().strip()
+    expected = f"{port} is held by {name}, pid {os.getpid()}, container x of project y"
+    assert caught.value.message.endswith(expected)
