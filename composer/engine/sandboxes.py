@@ -362,7 +362,9 @@ class Sandboxes:
         gateways = self._gateways(self._pairs(container))
 
         def act(netns: int) -> None:
-            name = endpoint.interface_name or sandbox.next_interface_name(interface_names(netns))
+            name = endpoint.interface_name or sandbox.next_interface_name(
+                interface_names(netns), network.interface_prefix
+            )
             plan = sandbox.plan_endpoint(container.id, network, runtime_endpoint(endpoint), name, [])
             connect_endpoint(netns, plan, gateways)
 

@@ -29,7 +29,11 @@ def ensure_bridge(network: Network, tag: str = "") -> bool:
     Raises Conflict when a link of its name belongs to somebody else, ComposerError when the kernel refuses.
     """
     name, group = network.bridge, link_group(tag)
-    prefixes = [f"{pool.gateway}/{pool.subnet.partition('/')[2]}" for pool in network.pools if pool.gateway]
+    prefixes = [
+        f"{pool.gateway}/{pool.subnet.partition('/')[2]}"
+        for pool in network.pools
+        if pool.gateway and network.has_bridge_address(pool)
+    ]
     try:
         with NetlinkSocket(NETLINK_ROUTE) as rtnl:
             mac = (b"\x02\x42" + hashlib.sha256(network.id.encode()).digest()[:4]).hex(":")

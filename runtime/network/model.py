@@ -64,8 +64,26 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def link_mode(self) -> str:
-        """Of macvlan: bridge, vepa, private or passthru. Of ipvlan: l2."""
+        """Of macvlan: bridge, vepa, private or passthru. Of ipvlan: l2, l3 or l3s."""
         return self.options.get(f"{self.driver}_mode") or ("l2" if self.driver == "ipvlan" else "bridge")
+
+    @property
+    def link_flag(self) -> str:
+        """Of ipvlan: bridge, private or vepa; "" where nothing was asked for."""
+        return self.options.get("ipvlan_flag", "")
+
+    @property
+    def interface_prefix(self) -> str:
+        """What the names of containers' interfaces begin with."""
+        return self.options.get("com.docker.network.container_iface_prefix") or "eth"
+
+    def has_bridge_address(self, pool: Pool) -> bool:
+        """The bridge has the gateway's address of ``pool``; without, another machine on the bridge is the router, or
+        the network is kept from this host as well."""
+        family = 6 if ":" in pool.subnet else 4
+        if self.options.get(f"{_OPTION}gateway_mode_ipv{family}") == "isolated":
+            return False
+        return family == 6 or not _boolean(self.options, f"{_OPTION}inhibit_ipv4", False)
 
     @property
     def mtu(self) -> int:
@@ -142,6 +160,11 @@ def validate_network(network: Network) -> None:
     else:
         for key, value in network.options.items():
             _validate_option(network.name, key, value)
+        if not network.internal and any(network.options.get(key) == "isolated" for key in _GATEWAY_MODES):
+            raise InvalidArgument(
+                f"network {network.name}: gateway mode isolated is for internal networks",
+                hint="make the network internal, or leave the mode out",
+            )
     if network.ipam_options:
         raise InvalidArgument(
             f"network {network.name}: IPAM options are not supported: "
@@ -189,7 +212,8 @@ def endpoint_options(options: Mapping[str, str], network: str) -> tuple[str, dic
     return name, sysctls
 
 
-_LINK_MODES = {"macvlan": ("bridge", "vepa", "private", "passthru"), "ipvlan": ("l2",)}
+_LINK_MODES = {"macvlan": ("bridge", "vepa", "private", "passthru"), "ipvlan": ("l2", "l3", "l3s")}
+_LINK_FLAGS = ("bridge", "private", "vepa")
 
 
 def _validate_direct(network: Network) -> None:
@@ -204,6 +228,14 @@ def _validate_direct(network: Network) -> None:
     for key, value in network.options.items():
         if key == "com.docker.network.driver.mtu":
             _validate_option(name, key, value)
+        elif key == "ipvlan_flag" and driver == "ipvlan":
+            if value not in _LINK_FLAGS:
+                raise InvalidArgument(
+                    f"network {name}: ipvlan_flag {value!r} is not supported",
+                    hint=f"supported: {', '.join(_LINK_FLAGS)}",
+                )
+        elif key == "com.docker.network.container_iface_prefix":
+            _validate_option(name, key, value)
         elif key not in ("parent", f"{driver}_mode"):
             raise InvalidArgument(f"network {name}: driver option {key!r} is not supported")
     if network.link_mode not in _LINK_MODES[driver]:
@@ -214,11 +246,9 @@ def _validate_direct(network: Network) -> None:
 
 
 _BOOLEANS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
-_IGNORED = {
-    "com.docker.network.enable_ipv4",
-    f"{_OPTION}default_bridge",
-    "com.docker.network.container_iface_prefix",
-}
+_IGNORED = {"com.docker.network.enable_ipv4", f"{_OPTION}default_bridge"}
+_PREFIX = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,11}\Z")
+_GATEWAY_MODES = {f"{_OPTION}gateway_mode_ipv4", f"{_OPTION}gateway_mode_ipv6"}
 
 
 def _boolean(options: Mapping[str, str], key: str, default: bool) -> bool:
@@ -226,12 +256,24 @@ def _boolean(options: Mapping[str, str], key: str, default: bool) -> bool:
 
 
 def _validate_option(name: str, key: str, value: str) -> None:
-    if key in (f"{_OPTION}enable_icc", f"{_OPTION}enable_ip_masquerade"):
+    if key in (f"{_OPTION}enable_icc", f"{_OPTION}enable_ip_masquerade", f"{_OPTION}inhibit_ipv4"):
         if value.lower() not in _BOOLEANS:
             raise InvalidArgument(f"network {name}: option {key} must be true or false, not {value!r}")
     elif key == "com.docker.network.driver.mtu":
         if not value.isdecimal() or not 68 <= int(value) <= 65535:
             raise InvalidArgument(f"network {name}: option {key} must be between 68 and 65535, not {value!r}")
+    elif key == "com.docker.network.container_iface_prefix":
+        if not _PREFIX.match(value):
+            raise InvalidArgument(
+                f"network {name}: {value!r} is no valid beginning of an interface's name",
+                hint="a letter and up to 11 more letters, digits, '_' and '-'",
+            )
+    elif key in _GATEWAY_MODES:
+        if value not in ("nat", "isolated"):
+            raise InvalidArgument(
+                f"network {name}: {key} {value!r} is not supported",
+                hint="supported: nat and (for internal networks) isolated",
+            )
     elif key == f"{_OPTION}name":
         if not _INTERFACE.match(value) or value in (".", ".."):
             raise InvalidArgument(

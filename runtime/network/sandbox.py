@@ -53,6 +53,8 @@ class SandboxEndpoint(TypedDict):
     """The bridge or the parent."""
     mode: str
     """Of a macvlan or ipvlan."""
+    flag: str
+    """Of an ipvlan: whom it reaches on its parent, "" for the kernel's own choice."""
     host_ifname: str
     """The host's end of a pair."""
     name: str
@@ -116,7 +118,7 @@ def plan_sandbox(
     taken = {endpoint.interface_name for _, endpoint in ordered if endpoint.interface_name}
     planned = []
     for network, endpoint in ordered:
-        name = endpoint.interface_name or next_interface_name(taken)
+        name = endpoint.interface_name or next_interface_name(taken, network.interface_prefix)
         taken.add(name)
         through = [gateway for network_id, gateway in gateways if network_id == network.id]
         planned.append(plan_endpoint(container_id, network, endpoint, name, through))
@@ -158,6 +160,7 @@ def plan_endpoint(
         kind=network.driver if network.is_direct else "veth",
         bridge=network.parent if network.is_direct else network.bridge,
         mode=network.link_mode if network.is_direct else "",
+        flag=network.link_flag,
         host_ifname=host_interface(container_id, network.id),
         name=name,
         mac=endpoint.mac,
@@ -176,13 +179,13 @@ def plan_endpoint(
     )
 
 
-def next_interface_name(taken: Iterable[str]) -> str:
+def next_interface_name(taken: Iterable[str], prefix: str = "eth") -> str:
     """The first of ``eth0``, ``eth1`` ... that is not taken."""
     names = set(taken)
     number = 0
-    while f"eth{number}" in names:
+    while f"{prefix}{number}" in names:
         number += 1
-    return f"eth{number}"
+    return f"{prefix}{number}"
 
 
 def default_gateways(endpoints: Iterable[tuple[Network, Endpoint]]) -> list[tuple[str, str]]:
@@ -275,6 +278,7 @@ def _child_link(endpoint: SandboxEndpoint, netns: int) -> Request:
         parent=parent,
         netns=netns,
         mode=endpoint["mode"],
+        flag=endpoint["flag"],
         mac=endpoint["mac"],
         mtu=endpoint["mtu"],
         group=child_link_group(endpoint["host_ifname"]),

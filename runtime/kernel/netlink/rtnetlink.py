@@ -58,8 +58,10 @@ IFLA_INFO_SLAVE_DATA = 5
 VETH_INFO_PEER = 1
 IFLA_MACVLAN_MODE = 1
 IFLA_IPVLAN_MODE = 1
+IFLA_IPVLAN_FLAGS = 2
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
+IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
 IFLA_BR_FORWARD_DELAY = 1
 IFLA_BR_STP_STATE = 5
 IFLA_BRPORT_MODE = 4
@@ -189,10 +191,19 @@ def create_veth(
 
 
 def create_child_link(
-    name: str, kind: str, *, parent: int, netns: int, mode: str, mac: str = "", mtu: int = 0, group: int = 0
+    name: str,
+    kind: str,
+    *,
+    parent: int,
+    netns: int,
+    mode: str,
+    flag: str = "",
+    mac: str = "",
+    mtu: int = 0,
+    group: int = 0,
 ) -> Request:
     """A macvlan or ipvlan on the link ``parent`` of this namespace, made in the one of the descriptor ``netns``,
-    still down. An ipvlan has its parent's MAC."""
+    still down. An ipvlan has its parent's MAC; ``flag`` says who of its neighbours it reaches (ipvlan.rst)."""
     parts = [text(IFLA_IFNAME, name), u32(IFLA_LINK, parent), u32(IFLA_NET_NS_FD, netns)]
     if kind == "macvlan":
         data = u32(IFLA_MACVLAN_MODE, MACVLAN_MODES[mode])
@@ -200,6 +211,8 @@ def create_child_link(
             parts.append(attribute(IFLA_ADDRESS, pack_mac(mac)))
     else:
         data = u16(IFLA_IPVLAN_MODE, IPVLAN_MODES[mode])
+        if flag:
+            data += u16(IFLA_IPVLAN_FLAGS, IPVLAN_FLAGS[flag])
     if mtu:
         parts.append(u32(IFLA_MTU, mtu))
     if group:

@@ -87,8 +87,8 @@ def test_what_is_missing_is_named() -> None:
         validate_network(Network(id="a", name="lan", driver="macvlan"))
     with pytest.raises(InvalidArgument, match="macvlan_mode 'wrong' is not supported"):
         direct(macvlan_mode="wrong")
-    with pytest.raises(InvalidArgument, match="ipvlan_mode 'l3' is not supported"):
-        options = {"parent": "uplink", "ipvlan_mode": "l3"}
+    with pytest.raises(InvalidArgument, match="ipvlan_mode 'l4' is not supported"):
+        options = {"parent": "uplink", "ipvlan_mode": "l4"}
         validate_network(Network(id="a", name="lan", driver="ipvlan", options=options))
     with pytest.raises(InvalidArgument, match=r"'com\.docker\.network\.bridge\.name' is not supported"):
         direct(**{"com.docker.network.bridge.name": "br0"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.errors import InvalidArgument
-from runtime.network.model import Endpoint, Network, endpoint_options, validate_network
+from runtime.network.model import Endpoint, Network, Pool, endpoint_options, validate_network
 from runtime.network.sandbox import plan_sandbox
 
 PREFIX = "com.docker.network.endpoint."
@@ -52,4 +52,44 @@ def test_endpoint_options_refused(key: str, value: str, message: str) -> None:
 )
 def test_network_options_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
+        validate_network(Network(id="a", name="front", options=options))
+
+
+def test_names_of_interfaces_begin_as_the_network_says() -> None:
+    options = {"com.docker.network.container_iface_prefix": "lan"}
+    pairs = []
+    for number, given in enumerate((options, {}, options)):
+        network = Network(id=f"{number:064x}", name=f"n{number}", options=given)
+        validate_network(network)
+        pairs.append((network, Endpoint(network_id=network.id, ipv4=f"10.0.{number}.2/24")))
+    assert [planned["name"] for planned in plan_sandbox("c" * 64, pairs)["endpoints"]] == [
+        "lan0",
+        "eth0",
+        "lan1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "internal", "has4", "has6"),
+    [
+        ({}, False, True, True),
+        ({"com.docker.network.bridge.inhibit_ipv4": "true"}, False, False, True),
+        ({"com.docker.network.bridge.gateway_mode_ipv4": "nat"}, False, True, True),
+        ({"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}, True, False, True),
+        ({"com.docker.network.bridge.gateway_mode_ipv6": "isolated"}, True, True, False),
+    ],
+)
+def test_whether_the_bridge_has_an_address(
+    options: dict[str, str], internal: bool, has4: bool, has6: bool
+) -> None:
+    network = Network(id="a", name="front", options=options, internal=internal)
+    validate_network(network)
+    assert network.has_bridge_address(Pool(subnet="10.0.0.0/24")) is has4
+    assert network.has_bridge_address(Pool(subnet="fd00::/64")) is has6
+
+
+@pytest.mark.parametrize("mode", ["isolated", "routed", "nat-unprotected", "other"])
+def test_gateway_modes_refused(mode: str) -> None:
+    options = {"com.docker.network.bridge.gateway_mode_ipv4": mode}
+    with pytest.raises(InvalidArgument, match=r"is for internal networks|is not supported"):
         validate_network(Network(id="a", name="front", options=options))
