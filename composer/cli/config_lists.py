@@ -73,11 +73,10 @@ def variables(tree: dict[str, Any], form: str) -> str:
     """A table, or with ``--format`` a mapping."""
     found = variables_of(tree)
     if form not in ("json", "yaml"):
-        lines = [f"{'NAME':<20}{'REQUIRED':<20}{'DEFAULT VALUE':<20}ALTERNATE VALUE"]
-        for v in found.values():
-            required = "true" if v.is_required else "false"
-            lines.append(f"{v.name:<20}{required:<20}{v.default:<20}{v.alternative}".rstrip())
-        return _lines(lines)
+        from composer.cli.tables import table
+
+        rows = [(v.name, str(v.is_required).lower(), v.default, v.alternative) for v in found.values()]
+        return table(("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"), rows, narrowest=20)
     if form == "json":
         import json
 

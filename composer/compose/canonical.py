@@ -19,7 +19,8 @@ Form = Callable[[Any, Path, bool], Any]
 
 
 def canonical(tree: dict[str, Any], *, lenient: bool = False) -> dict[str, Any]:
-    """The tree with long forms; ``lenient`` leaves what does not parse (it may hold a variable) as it is.
+    """The tree with long forms; ``lenient`` leaves ports and devices that do not parse as they are, and other text with
+    a variable in it.
 
     Raises :class:`Problem`.
     """
@@ -83,7 +84,7 @@ def _ports(value: Any, path: Path, lenient: bool) -> Any:
     found: list[Any] = []
     for i, item in enumerate(value):
         if isinstance(item, bool) or not isinstance(item, int | str):
-            if isinstance(item, dict) and "target" not in item and not lenient:
+            if isinstance(item, dict) and "target" not in item:
                 raise Problem("a port without a target", (*path, i), hint="target: the port in the container")
             if isinstance(item, float):
                 raise Problem(f"{item:g} is no port", (*path, i), hint="a whole number up to 65535 expected")
@@ -106,12 +107,12 @@ def _volume(item: Any, path: Path, lenient: bool) -> Any:
         try:
             return parse_volume(item)
         except ValueError as e:
-            if lenient:
+            if lenient and "$" in item:
                 return item
             raise Problem(str(e), path, hint='"[SOURCE:]TARGET[:OPTIONS]" expected') from None
     if isinstance(item, dict):
         target = item.get("target")
-        if target is None and not lenient:
+        if target is None:
             raise Problem("a volume without a target", path, hint="target: the path in the container")
         if isinstance(target, str):
             cleaned = clean_path(target)
@@ -126,7 +127,7 @@ def _file_mount(item: Any, path: Path, lenient: bool) -> Any:
 
 def _device(item: Any, path: Path, lenient: bool) -> Any:
     if not isinstance(item, str):
-        if isinstance(item, dict) and "target" not in item and not lenient:
+        if isinstance(item, dict) and "target" not in item:
             raise Problem("a device without a target", path, hint="target: the path in the container")
         return item
     parts = item.split(":")
@@ -202,13 +203,18 @@ def _ssh(value: Any, path: Path, lenient: bool) -> Any:
         made: dict[str, Any] = {}
         for i, item in enumerate(value):
             key, equals, text = str(item).partition("=")
-            if not equals and key != "default" and not lenient:
+            if not equals and key != "default" and not (lenient and "$" in key):
                 raise Problem(f'invalid ssh key "{item}"', (*path, i), hint='"default" or "ID=PATH" expected')
             made[key_like(item, key)] = like(item, text) if equals else None
         return made
     if isinstance(value, str):
         return {value: None}
     return value
+
+
+def _attestation(value: Any, path: Path, lenient: bool) -> Any:
+    """``sbom`` and ``provenance`` are text to a builder: ``true`` or parameters."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _build(value: Any, path: Path, lenient: bool) -> Any:
@@ -255,6 +261,8 @@ def _external(resource: dict[str, Any], path: Path) -> None:
 
 _BUILD: dict[str, Form] = {
     "additional_contexts": _key_values,
+    "provenance": _attestation,
+    "sbom": _attestation,
     "secrets": _items(_file_mount),
     "ssh": _ssh,
 }

@@ -84,6 +84,7 @@ class _EnvFiles:
     def __init__(self, request: LoadRequest, reader: Reader) -> None:
         self.reader = reader
         self.environment = dict(request.env)
+        self.environment.setdefault("PWD", request.cwd)  # services and timers run commands without it
         self.texts: dict[str, bytes] = {}
         named = request.env_files or tuple(filter(None, request.env.get("COMPOSE_ENV_FILES", "").split(",")))
         self.named = tuple(_absolute(request.cwd, path) for path in named)

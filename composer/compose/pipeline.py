@@ -183,7 +183,9 @@ class _Loader:
         try:
             unready: dict[str, str] = {}
             if options.normalize:
-                normalise(tree, name, self.environment if options.interpolate else {})
+                normalise(
+                    tree, name, self.environment if options.interpolate else {"COMPOSE_PROJECT_NAME": name}
+                )
             else:
                 tree["name"] = name
             if options.check_consistency:
@@ -227,7 +229,7 @@ class _Loader:
                     except Problem as problem:
                         problem.tree = tree
                         raise
-                name = normalised_name(holder["name"])
+                name = normalised_name(holder["name"]) if self.options.normalize else holder["name"]
         return name
 
     def model(

@@ -40,7 +40,7 @@ def _scan(text: str, found: dict[str, Variable]) -> None:
         end = position + 2 if following == "$" else position + 1
         if following == "{":
             try:
-                end = closing_brace(text, position + 2)
+                end = closing_brace(text, position + 1)
             except Malformed:
                 return
             _note(text[position + 2 : end], found)

@@ -81,8 +81,18 @@ def test_what_is_wrong_is_told_where(attribute: str, value: Any, at: tuple[Any, 
     with pytest.raises(Problem) as caught:
         service(**{attribute: copy.deepcopy(value)})
     assert caught.value.path == at
-    tree = {"services": {"a": {attribute: value}}}
-    assert canonical(tree, lenient=True), "with variables in it, it may be right"
+
+
+def test_what_has_a_variable_in_it_may_be_right() -> None:
+    service: dict[str, Any] = {
+        "ports": ["${P}"],
+        "volumes": ["${V}::"],
+        "devices": ["${A}:${B}:${C}:${D}"],
+        "build": {"ssh": ["$KEY"], "additional_contexts": ["$CONTEXT"], "sbom": True},
+    }
+    wanted = copy.deepcopy(service)
+    wanted["build"] = {"ssh": {"$KEY": None}, "additional_contexts": ["$CONTEXT"], "sbom": "true"}
+    assert canonical({"services": {"a": service}}, lenient=True) == {"services": {"a": wanted}}
 
 
 def test_places_are_kept() -> None:

@@ -9,7 +9,7 @@ import pytest
 from composer.cli.config_errors import to_json
 from composer.compose.errors import ComposeError
 from composer.compose.pipeline import load_tree
-from composer.compose.request import LoadRequest
+from composer.compose.request import LoadRequest, Options
 
 
 class Files:
@@ -97,3 +97,43 @@ def test_what_is_left_out_is_missed_nowhere() -> None:
     with pytest.raises(ComposeError) as caught:
         load_tree(LoadRequest(cwd="/p"), files)
     assert len(caught.value.errors) == 1
+
+
+IMAGE = "services: {a: {image: 'i:${PWD}'}}"
+
+
+@pytest.mark.parametrize(("env", "expected"), [({}, "i:/p"), ({"PWD": "/q"}, "i:/q")])
+def test_the_working_directory_is_known_without_a_shell(env: dict[str, str], expected: str) -> None:
+    tree = load_tree(LoadRequest(cwd="/p", env=env), Files(compose=IMAGE))
+    assert tree.tree["services"]["a"]["image"] == expected
+
+
+def test_without_normalising_a_name_stays_as_it_is_written() -> None:
+    files = Files(compose="name: My.Name\nservices: {a: {image: i}}")
+    names = [
+        load_tree(LoadRequest(cwd="/p", options=Options(normalize=n)), files).name for n in (True, False)
+    ]
+    assert names == ["myname", "My.Name"]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "is_refused"),
+    [
+        ("volumes: [':/target']", True),
+        ("volumes: ['${V}::/target']", False),
+        ("ports: ['${P}:x']", False),
+        ("ports: [{published: '80'}]", True),
+        ("build: {context: ., ssh: [foo]}", True),
+        ("build: {context: ., ssh: ['$FOO']}", False),
+    ],
+)
+def test_without_interpolation_what_has_a_variable_is_left(attribute: str, is_refused: bool) -> None:
+    files = Files(compose="services:\n  a:\n    image: i\n    " + attribute)
+    request = LoadRequest(
+        cwd="/p", options=Options(interpolate=False, check_consistency=False, resolve_env=False)
+    )
+    if is_refused:
+        with pytest.raises(ComposeError):
+            load_tree(request, files)
+    else:
+        load_tree(request, files)
