@@ -14,11 +14,16 @@ USAGE = "[OPTIONS] COMMAND"
 
 DRY_RUN = Flag(
     "dry-run",
-    help="Show what would be done",
-    refusal="every command does what it says; `composer config` shows what a project comes to",
+    help="Show what would be done, and why; do nothing",
     is_hidden=True,
 )
 """Docker Compose takes it in front of and behind every command."""
+
+REHEARSED = frozenset({"create", "down", "scale", "up"})
+"""Commands that can say what they would do."""
+
+READING = frozenset("config convert events images logs ls port ps stats top version volumes wait".split())
+"""Commands that change nothing, with or without ``--dry-run``."""
 
 GLOBAL_FLAGS = (
     Flag("all-resources", help="Include all resources, also those that no service uses"),
@@ -30,7 +35,7 @@ GLOBAL_FLAGS = (
     ),
     Flag("compatibility", help="Run in backward compatibility mode"),
     Flag("debug", "D", help="Print every request and every event with its time"),
-    Flag("dry-run", help=DRY_RUN.help, refusal=DRY_RUN.refusal),
+    Flag("dry-run", help=DRY_RUN.help),
     Flag("env-file", kind="stringArray", help="Another environment file"),
     Flag("file", "f", "stringArray", "Compose files"),
     Flag("parallel", kind="int", help="Maximum of things done side by side, -1 for unlimited", default="-1"),

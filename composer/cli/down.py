@@ -24,7 +24,7 @@ def run_down(session: Session, arguments: Arguments) -> int:
     }
     if arguments.number("timeout") is not None:
         body["timeout"] = arguments.number("timeout")
-    return session.perform("down", body)
+    return session.rehearse("down", body) if session.is_dry_run else session.perform("down", body)
 
 
 COMMANDS = {

@@ -7,8 +7,8 @@ import os
 import sys
 from time import time
 
-from composer.cli.arguments import Arguments, Command, HelpAsked, UsageError, parse
-from composer.cli.commands import COMMANDS, DRY_RUN, FAMILIES, GLOBAL_FLAGS
+from composer.cli.arguments import Arguments, Command, Flag, HelpAsked, UsageError, parse
+from composer.cli.commands import COMMANDS, DRY_RUN, FAMILIES, GLOBAL_FLAGS, READING, REHEARSED
 from composer.cli.session import Session
 
 INTERRUPTED = 130
@@ -105,7 +105,8 @@ def _run_command(
     try:
         if command.refusal and not ("--help" in words or "-h" in words):
             return _fail(f"{command.usage.split(' [')[0]} is not available in composer: {command.refusal}")
-        command.flags = (*command.flags, DRY_RUN)
+        name = command.usage.split()[0]
+        command.flags = (*command.flags, _dry_run_flag(name))
         arguments = parse_command(command, words)
     except HelpAsked:
         from composer.cli.help import command_help
@@ -115,11 +116,23 @@ def _run_command(
     except UsageError as error:
         return _fail(error.message, error.hint, flag_error if error.is_flag else 1)
     session = Session(options, os.environ, started)
+    if options.is_on("dry-run") or arguments.is_on("dry-run"):
+        if name not in REHEARSED | READING:
+            return _fail(
+                f"--dry-run is not available in composer for `{name}`",
+                f"{', '.join(sorted(REHEARSED))} have it",
+            )
+        session.is_dry_run = True
     if command.needs_root:
         _check_machine()
     _check_options(options)
     assert command.run is not None
     return command.run(session, arguments)
+
+
+def _dry_run_flag(command: str) -> Flag:
+    """In the help of commands that do something with it."""
+    return Flag(DRY_RUN.name, help=DRY_RUN.help, is_hidden=command not in REHEARSED)
 
 
 def _check_machine() -> None:

@@ -26,6 +26,7 @@ class Session:
         self.env = env
         self.started = started
         self.is_debug = options.is_on("debug")
+        self.is_dry_run = False
         self.ansi = options.text("ansi") or env.get("COMPOSE_ANSI") or "auto"
         self._client: EngineClient | None = None
         self._warnings: set[str] = set()
@@ -214,6 +215,12 @@ class Session:
         finally:
             renderer.close()
         raise _unfinished()
+
+    def rehearse(self, verb: str, body: dict[str, Any]) -> int:
+        """Post a request with ``dry_run`` and print the steps that it would take."""
+        status, data = self.perform_for(verb, body | {"dry_run": True})
+        self.write("".join(f"{step}\n" for step in data["Steps"]) or "nothing to do\n")
+        return status
 
     def ignores(self, warning: str) -> bool:
         """What was said already, and orphans with COMPOSE_IGNORE_ORPHANS."""

@@ -26,6 +26,8 @@ def run_up(session: Session, arguments: Arguments) -> int:
         body["wait_timeout"] = arguments.number("wait-timeout") or 0
     if arguments.is_on("no-start"):
         body["start"] = False
+    if session.is_dry_run:
+        return session.rehearse("up", body)
     quiet = arguments.is_on("quiet-build") and arguments.is_on("quiet-pull")
     if not attached:
         return session.perform("up", body, title="Running", quiet=quiet and session.is_debug)
@@ -45,7 +47,10 @@ def run_up(session: Session, arguments: Arguments) -> int:
 
 def run_create(session: Session, arguments: Arguments) -> int:
     """Create what ``up`` would start."""
-    return session.perform("create", _request(arguments) | {"start": False}, title="Creating")
+    body = _request(arguments) | {"start": False}
+    if session.is_dry_run:
+        return session.rehearse("create", body)
+    return session.perform("create", body, title="Creating")
 
 
 def run_scale(session: Session, arguments: Arguments) -> int:
@@ -54,7 +59,7 @@ def run_scale(session: Session, arguments: Arguments) -> int:
         "scale": scales(arguments.words, "invalid scale specifier: {}"),
         "no_deps": arguments.is_on("no-deps"),
     }
-    return session.perform("scale", body)
+    return session.rehearse("scale", body) if session.is_dry_run else session.perform("scale", body)
 
 
 def scales(

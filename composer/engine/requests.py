@@ -43,6 +43,8 @@ class UpRequest(ProjectRequest, frozen=True):
     """``up`` and ``create`` (``start`` false)."""
 
     start: bool = True
+    dry_run: bool = False
+    """Decide only: the result's data is ``{"Steps": [sentence, ...]}``."""
     scale: dict[str, int] = {}
     no_deps: bool = False
     always_recreate_deps: bool = False
@@ -72,6 +74,8 @@ class UpRequest(ProjectRequest, frozen=True):
 
 
 class DownRequest(ProjectRequest, frozen=True):
+    dry_run: bool = False
+    """As in :class:`UpRequest`."""
     volumes: bool = False
     remove_orphans: bool = False
     rmi: Literal["", "local", "all"] = ""
@@ -104,6 +108,8 @@ class RemoveRequest(ProjectRequest, frozen=True):
 
 
 class ScaleRequest(ProjectRequest, frozen=True):
+    dry_run: bool = False
+    """As in :class:`UpRequest`."""
     scale: dict[str, int] = {}
     no_deps: bool = False
 

@@ -63,16 +63,18 @@ async def ensure_built(
     anything was."""
     if request.no_build:
         return False
-    names = [
-        name
-        for image in images
-        if image.build and _is_to_build(builder, image, request)
-        for name in image.services
-    ]
+    names = [name for image in images_to_build(builder, images, request) for name in image.services]
     chosen = [project.service(name) for name in names]
     own = BuildRequest(project=request.project, quiet=request.quiet_build)
     await build_services(builder, project, chosen, own, emit)
     return bool(chosen)
+
+
+def images_to_build(
+    builder: Builder, images: Sequence[ImagePlan], request: UpRequest
+) -> tuple[ImagePlan, ...]:
+    """Those of ``images`` that an ``up`` without ``--no-build`` builds."""
+    return tuple(image for image in images if image.build and _is_to_build(builder, image, request))
 
 
 def _is_to_build(builder: Builder, image: ImagePlan, request: UpRequest) -> bool:

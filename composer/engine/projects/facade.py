@@ -27,6 +27,7 @@ from composer.engine.projects.oneoff import make_oneoff
 from composer.engine.projects.parts import Parts, number_of, service_of
 from composer.engine.projects.pulling import ensure_images, pull_all
 from composer.engine.projects.readiness import wait_ready
+from composer.engine.projects.rehearsal import rehearse_down, rehearse_up
 from composer.engine.projects.sources import ProjectLoader
 from composer.engine.projects.steps import Emit, tell, warn, warn_all
 from composer.engine.projects.turns import Preempted, Turns
@@ -116,6 +117,8 @@ class Projects:
         begun = time.time_ns()
         project = self._load(request.project, request.services)
         await warn_all(emit, project.warnings)
+        if request.dry_run:
+            return rehearse_up(self.parts, self.builder, self._plan(project, request), request)
         starting = Starting()
         attached: Attached | None = None
 
@@ -218,13 +221,16 @@ class Projects:
                 services=tuple(request.scale),
                 scale=request.scale,
                 no_deps=request.no_deps,
+                dry_run=request.dry_run,
             ),
             emit,
         )
 
     async def down(self, request: DownRequest, emit: Emit) -> ResultEvent:
         known = await self._know(request.project, (), emit)
-        async with self.turns.take(known.name, "down", emit, preempts=not request.services):
+        async with self.turns.take(
+            known.name, "down", emit, preempts=not (request.services or request.dry_run)
+        ):
             observed = observe(known.name, images_of(known.project) if known.project else (), self.parts)
             plan = plan_down(
                 known.project,
@@ -241,6 +247,8 @@ class Projects:
                 plan = replace(plan, images=images_by_containers(known.containers, known.name, request.rmi))
                 if not (plan.containers or plan.networks or plan.busy_networks or plan.volumes):
                     await warn(emit, f'Warning: No resource found to remove for project "{known.name}".')
+            if request.dry_run:
+                return rehearse_down(plan)
             await take_down(self.parts, plan, request, emit)
         return ResultEvent()
 

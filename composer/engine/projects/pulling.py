@@ -22,12 +22,13 @@ AT_ONCE = 4
 
 async def ensure_images(parts: Parts, images: Sequence[ImagePlan], request: UpRequest, emit: Emit) -> bool:
     """Pull what is missing (or what the policy wants anew); whether anything was. Raises when one cannot be had."""
-    wanted = [image for image in images if _must_pull(parts, image, request.pull)]
+    wanted = [image for image in images if must_pull(parts, image, request.pull)]
     await pull_all(parts, wanted, emit, is_quiet=request.quiet_pull, env=request.project.env)
     return bool(wanted)
 
 
-def _must_pull(parts: Parts, image: ImagePlan, asked: str) -> bool:
+def must_pull(parts: Parts, image: ImagePlan, asked: str) -> bool:
+    """Whether an ``up`` pulls it; ``asked`` is ``--pull``. Raises when it is missing and may not be pulled."""
     policy = asked if asked and asked != "policy" else image.policy
     present = parts.images.resolve(image.reference)
     if present is not None:
