@@ -114,7 +114,9 @@ def command(name: str) -> Command:
 
 def family(name: str) -> dict[str, Command]:
     """The commands below a management command. Raises KeyError."""
-    return _table(FAMILIES[name][0])
+    return {
+        key: entry for key, entry in _table(FAMILIES[name][0]).items() if entry.usage.startswith(f"{name} ")
+    }
 
 
 def _table(module: str) -> dict[str, Command]:

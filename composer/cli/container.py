@@ -265,6 +265,14 @@ _RM = _several(
         Flag("volumes", "v", help="Remove their anonymous volumes, too"),
     ),
 )
+_SIZE = Flag(
+    "size",
+    "s",
+    help="With the sizes of files",
+    refusal="`composer container ls --size` and `composer system df -v` tell sizes",
+    is_hidden=True,
+)
+
 COMMANDS = {
     "attach": Command(
         "container attach [OPTIONS] CONTAINER",
@@ -308,7 +316,7 @@ COMMANDS = {
         is_interspersed=False,
     ),
     "export": Command("container export CONTAINER", "Write its files as a tar", None, refusal=_NOT_YET),
-    "inspect": _several("inspect", "Show all about containers", run_inspect, (INSPECT_FORMAT,)),
+    "inspect": _several("inspect", "Show all about containers", run_inspect, (INSPECT_FORMAT, _SIZE)),
     "kill": _several("kill", "Send a signal to containers (SIGKILL)", run_kill, (_SIGNAL,)),
     "logs": Command(
         "container logs [OPTIONS] CONTAINER",

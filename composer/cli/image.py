@@ -289,6 +289,20 @@ NO_TRUNC = Flag("no-trunc", help="Don't shorten anything")
 FILTER = Flag("filter", "f", "filter", "Only those with a property: KEY=VALUE")
 PLATFORM = Flag("platform", kind="string", help="Platform of a multi-platform image, such as linux/arm64")
 
+_ONE_PLATFORM = Flag(
+    "platform",
+    kind="string",
+    help="Of a multi-platform image",
+    refusal="an image here is of one platform, the one that it was pulled for",
+    is_hidden=True,
+)
+_UNSIGNED = Flag(
+    "disable-content-trust",
+    help="Skip the verification of signatures",
+    refusal="signatures are never verified; digests always are",
+    is_hidden=True,
+)
+
 _LS = Command(
     "image ls [OPTIONS] [REPOSITORY[:TAG]]",
     "List images",
@@ -300,6 +314,7 @@ _LS = Command(
         FORMAT,
         NO_TRUNC,
         QUIET,
+        Flag("tree", help="Platforms of each", refusal="an image here is of one platform", is_hidden=True),
     ),
     at_most=1,
 )
@@ -310,15 +325,30 @@ _RM = Command(
     (
         Flag("force", "f", help="Also when stopped containers use it"),
         Flag("no-prune", help="Keep parents without a name"),
+        Flag(
+            "platform", kind="strings", help=_ONE_PLATFORM.help, refusal=_ONE_PLATFORM.refusal, is_hidden=True
+        ),
     ),
     at_least=1,
 )
 COMMANDS = {
+    "build": Command(
+        "image build [OPTIONS] PATH",
+        "Build an image from a Dockerfile",
+        None,
+        refusal="images are built for services: give one a `build` section and run `composer build SERVICE`",
+    ),
     "history": Command(
         "image history [OPTIONS] IMAGE",
         "Show how an image was made",
         run_history,
-        (FORMAT, Flag("human", "H", help="Sizes and times for people", default="true"), NO_TRUNC, QUIET),
+        (
+            FORMAT,
+            Flag("human", "H", help="Sizes and times for people", default="true"),
+            NO_TRUNC,
+            QUIET,
+            _ONE_PLATFORM,
+        ),
         at_least=1,
         at_most=1,
     ),
@@ -338,7 +368,7 @@ COMMANDS = {
         "image inspect [OPTIONS] IMAGE [IMAGE...]",
         "Show all about images",
         run_inspect,
-        (INSPECT_FORMAT,),
+        (INSPECT_FORMAT, _ONE_PLATFORM),
         at_least=1,
     ),
     "load": Command(
@@ -347,6 +377,7 @@ COMMANDS = {
         run_load,
         (
             Flag("input", "i", "string", "Read from a file instead of the standard input"),
+            _ONE_PLATFORM,
             Flag("quiet", "q", help="No progress"),
         ),
         at_most=0,
@@ -372,6 +403,7 @@ COMMANDS = {
             Flag("all-tags", "a", help="All tags of the repository"),
             PLATFORM,
             Flag("quiet", "q", help="No progress"),
+            _UNSIGNED,
         ),
         at_least=1,
         at_most=1,
@@ -380,7 +412,12 @@ COMMANDS = {
         "image push [OPTIONS] NAME[:TAG]",
         "Push an image to a registry",
         run_push,
-        (Flag("all-tags", "a", help="All tags of the repository"), Flag("quiet", "q", help="No progress")),
+        (
+            Flag("all-tags", "a", help="All tags of the repository"),
+            Flag("quiet", "q", help="No progress"),
+            _ONE_PLATFORM,
+            _UNSIGNED,
+        ),
         at_least=1,
         at_most=1,
     ),
@@ -390,7 +427,7 @@ COMMANDS = {
         "image save [OPTIONS] IMAGE [IMAGE...]",
         "Write images to an archive",
         run_save,
-        (Flag("output", "o", "string", "Write to a file instead of the standard output"),),
+        (Flag("output", "o", "string", "Write to a file instead of the standard output"), _ONE_PLATFORM),
         at_least=1,
     ),
     "tag": Command(

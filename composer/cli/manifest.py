@@ -57,7 +57,11 @@ async def _fetch(name: str, env: Mapping[str, str], is_insecure: bool) -> Fetche
         await registry.aclose()
 
 
+_NO_LISTS = "lists of manifests are not made here; a registry's are shown by `composer manifest inspect`"
+
 COMMANDS = {
+    "annotate": Command("manifest annotate", "Add to a manifest list", None, refusal=_NO_LISTS),
+    "create": Command("manifest create", "Make a manifest list", None, refusal=_NO_LISTS),
     "inspect": Command(
         "manifest inspect [OPTIONS] NAME[:TAG|@DIGEST]",
         "Show the manifest or index that a registry has under a name",
@@ -69,4 +73,6 @@ COMMANDS = {
         at_least=1,
         at_most=1,
     ),
+    "push": Command("manifest push", "Push a manifest list", None, refusal=_NO_LISTS),
+    "rm": Command("manifest rm", "Remove manifest lists", None, refusal=_NO_LISTS),
 }

@@ -11,6 +11,22 @@ if TYPE_CHECKING:
     from composer.cli.arguments import Arguments
     from composer.cli.session import Session
 
+_CLUSTER = tuple(
+    Flag(name, kind=kind, help="Of a cluster volume", refusal="there are no cluster volumes", is_hidden=True)
+    for name, kind in (
+        ("availability", "string"),
+        ("group", "string"),
+        ("limit-bytes", "bytes"),
+        ("required-bytes", "bytes"),
+        ("scope", "string"),
+        ("secret", "map"),
+        ("sharing", "string"),
+        ("topology-preferred", "list"),
+        ("topology-required", "list"),
+        ("type", "string"),
+    )
+)
+
 TITLES = {
     "Driver": "DRIVER", "Name": "VOLUME NAME", "Labels": "LABELS", "Mountpoint": "MOUNTPOINT", "Scope": "SCOPE",
 }  # fmt: skip
@@ -79,7 +95,12 @@ _LS = Command(
     "volume ls [OPTIONS]",
     "List volumes",
     run_ls,
-    (FILTER, FORMAT, Flag("quiet", "q", help="Names only")),
+    (
+        Flag("cluster", help="Cluster volumes", refusal="there are no cluster volumes", is_hidden=True),
+        FILTER,
+        FORMAT,
+        Flag("quiet", "q", help="Names only"),
+    ),
     at_most=0,
 )
 _RM = Command(
@@ -98,6 +119,7 @@ COMMANDS = {
             Flag("driver", "d", "string", "local", "local"),
             Flag("label", kind="list", help="Label: KEY=value"),
             Flag("opt", "o", "map", "Option of the driver: KEY=value"),
+            *_CLUSTER,
         ),
         at_most=1,
     ),
@@ -123,4 +145,10 @@ COMMANDS = {
     ),
     "rm": _RM,
     "remove": _RM,
+    "update": Command(
+        "volume update [OPTIONS] VOLUME",
+        "Update a cluster volume",
+        None,
+        refusal="there are no cluster volumes",
+    ),
 }
