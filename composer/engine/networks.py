@@ -18,9 +18,9 @@ from composer.engine.model import Endpoint, NetworkAttachment
 from composer.engine.records import Records
 from runtime.container.config import ContainerConfig, EndpointConfig
 from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound
-from runtime.network import bridge, ipam
+from runtime.network import bridge, ipam, overlay
 from runtime.network.firewall import Firewall
-from runtime.network.host import host_routes
+from runtime.network.host import host_addresses, host_routes
 from runtime.network.model import Endpoint as RuntimeEndpoint
 from runtime.network.model import Network, Pool, endpoint_options, validate_network
 from runtime.storage.state import StateDatabase
@@ -87,7 +87,15 @@ class Networks:
             created=time.time_ns(),
         )
         validate_network(network)
-        if driver == "bridge" or network.is_direct:
+        if driver in ("host", "none"):
+            raise Conflict(
+                f'only one instance of "{"null" if driver == "none" else driver}" network is allowed',
+                status=403,
+            )
+        if network.driver == "overlay":
+            position = overlay.tunnel_of(network).peers.index(overlay.own_address(network, host_addresses()))
+            asked = [overlay.own_part(network, pool, position) for pool in asked or [Pool()]]
+        if network.has_bridge or network.is_direct:
             network = replace(network, pools=self._plan_pools(network, asked))
         self._records.put(network_id, network)
         self._events.publish("network", "create", network_id, {"name": name, "type": driver})
@@ -163,7 +171,7 @@ class Networks:
         ]
 
     async def _remove_bridge(self, network: Network) -> None:
-        if network.driver == "bridge":
+        if network.has_bridge:
             # The firewall has one socket and one state: it is used in this thread only.
             self._firewall.remove_network(network.bridge)
             await trio.to_thread.run_sync(bridge.remove_bridge, network.bridge, self._tag)
@@ -190,7 +198,7 @@ class Networks:
                     f"network {network.name}: its parent link {network.parent} is not there",
                     hint=f"make it, or give the network another one: {network.driver} needs a link of the host",
                 ) from None
-        if network.driver != "bridge":
+        if not network.has_bridge:
             return
         if network.name in BUILT_IN and not network.pools:
             network = self._records.put(network.id, replace(network, pools=self._plan_pools(network, ())))
@@ -231,7 +239,7 @@ class Networks:
     ) -> Endpoint:
         """One endpoint: a lease of addresses, and the names it answers to."""
         network = self.get(asked.network)
-        if network.driver != "bridge" and not network.is_direct:
+        if not (network.has_bridge or network.is_direct):
             raise InvalidArgument(
                 f"network {network.name} has driver {network.driver}: use network_mode: {network.driver} alone"
             )

@@ -28,8 +28,8 @@ from runtime.container.status import ExitStatus
 from runtime.errors import ComposerError
 from runtime.kernel.cgroups import Cgroups
 from runtime.network import bridge
-from runtime.network.firewall import Firewall
-from runtime.network.ruleset import BridgeRules, Forward
+from runtime.network.firewall import Firewall, bridge_rules
+from runtime.network.ruleset import Forward
 from runtime.storage.paths import Paths
 from runtime.storage.removal import remove_tree
 from runtime.storage.volumes import VolumeDirectories
@@ -117,9 +117,7 @@ class Recovery:
 
         existing = bridge.list_bridges(self.tag)
         rules = frozenset(
-            BridgeRules(n.bridge, n.internal, n.has_icc, n.is_masqueraded, n.pool6 is not None)
-            for n in self.networks.list()
-            if n.bridge in existing
+            bridge_rules(network) for network in self.networks.list() if network.bridge in existing
         )
         if rules or forwards:
             self.firewall.apply(FirewallState(networks=rules, forwards=frozenset(forwards)))

@@ -102,11 +102,6 @@ def defined_networks(project: Project) -> tuple[NetworkSpec, ...]:
 
 def _spec(project: Project, key: str) -> NetworkSpec:
     given = project.networks.get(key) or Network(key=key, name=f"{project.name}_{key}")
-    if given.driver == "overlay":
-        raise InvalidArgument(
-            f"networks.{key}.driver: {given.driver} networks are not supported",
-            hint="use bridge, macvlan, ipvlan, host or none",
-        )
     return NetworkSpec(
         key=key,
         name=given.name,

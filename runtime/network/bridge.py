@@ -14,7 +14,9 @@ import socket
 from runtime.errors import ComposerError, Conflict
 from runtime.kernel.netlink import rtnetlink
 from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkError, NetlinkSocket
-from runtime.network.model import Network
+from runtime.network import overlay
+from runtime.network.host import host_addresses
+from runtime.network.model import BRIDGE_PREFIX, Network
 from runtime.network.sandbox import write_sysctls
 
 
@@ -52,11 +54,36 @@ def ensure_bridge(network: Network, tag: str = "") -> bool:
                     ) from None
             index = socket.if_nametoindex(name)
             _write_sysctls(network)
+            if network.driver == "overlay":
+                _ensure_tunnel(rtnl, network, index, group)
             requests = [rtnetlink.add_address(index, prefix, ignore=(errno.EEXIST,)) for prefix in prefixes]
             rtnl.execute([*requests, rtnetlink.set_link_up(index)])
     except OSError as error:
         raise ComposerError(f"network {network.name}: {error.strerror or error}") from error
     return created
+
+
+def _ensure_tunnel(rtnl: NetlinkSocket, network: Network, index: int, group: int) -> None:
+    """The link in the bridge ``index`` that carries frames to the network's other hosts."""
+    name = overlay.tunnel_link(network.bridge)
+    tunnel = overlay.tunnel_of(network)
+    local = overlay.own_address(network, host_addresses())
+    request = rtnetlink.create_vxlan(
+        name, vni=tunnel.vni, local=local, port=tunnel.port, master=index, mtu=network.mtu, group=group
+    )
+    try:
+        rtnl.execute([request])
+    except NetlinkError as error:
+        if error.errno == errno.EEXIST and name in {label for _, label in socket.if_nameindex()}:
+            return
+        if error.errno == errno.EEXIST:
+            raise Conflict(
+                f"network {network.name}: another tunnel on this host has the number {tunnel.vni}",
+                hint=f"choose another with driver_opts: {overlay.VNI_OPTION}, on each host alike",
+            ) from None
+        raise
+    link = socket.if_nametoindex(name)
+    rtnl.execute([rtnetlink.add_flooded(link, peer) for peer in tunnel.peers if peer != local])
 
 
 def _write_sysctls(network: Network) -> None:
@@ -83,7 +110,11 @@ def remove_bridge(name: str, tag: str = "") -> None:
     if name not in list_bridges(tag):
         return
     with NetlinkSocket(NETLINK_ROUTE) as rtnl:
-        rtnl.execute([rtnetlink.delete_link(name=name, ignore=(errno.ENODEV,))])
+        requests = [rtnetlink.delete_link(name=name, ignore=(errno.ENODEV,))]
+        if name.startswith(BRIDGE_PREFIX):
+            link = overlay.tunnel_link(name)
+            requests.insert(0, rtnetlink.delete_link(name=link, ignore=(errno.ENODEV,)))
+        rtnl.execute(requests)
 
 
 def list_bridges(tag: str = "") -> frozenset[str]:

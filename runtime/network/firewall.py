@@ -10,7 +10,7 @@ from runtime.kernel.netlink import nftables
 from runtime.kernel.netlink.message import Request
 from runtime.kernel.netlink.nftables import NFPROTO_INET, Element
 from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NetlinkError, NetlinkSocket
-from runtime.network import coexistence, forwarding
+from runtime.network import coexistence, forwarding, overlay
 from runtime.network.model import BRIDGE_PREFIX, Network
 from runtime.network.ruleset import (
     CHAINS,
@@ -25,6 +25,20 @@ from runtime.network.ruleset import (
 )
 
 _MODULES = "the kernel needs nf_tables with NAT (modules nf_tables, nft_nat, nft_masq, nft_fib_inet)"
+
+
+def bridge_rules(network: Network) -> BridgeRules:
+    """What the table has to know of a network with a bridge."""
+    tunnel = overlay.tunnel_of(network) if network.driver == "overlay" else None
+    return BridgeRules(
+        network.bridge,
+        network.internal,
+        network.has_icc,
+        network.is_masqueraded,
+        network.pool6 is not None,
+        tunnel.port if tunnel else 0,
+        tunnel.peers if tunnel else (),
+    )
 
 
 class Firewall:
@@ -56,16 +70,7 @@ class Firewall:
         self.add_networks([network])
 
     def add_networks(self, networks: Iterable[Network]) -> None:
-        rules = {
-            BridgeRules(
-                network.bridge,
-                network.internal,
-                network.has_icc,
-                network.is_masqueraded,
-                network.pool6 is not None,
-            )
-            for network in networks
-        }
+        rules = {bridge_rules(network) for network in networks}
         names = {rule.bridge for rule in rules}
         kept = {rule for rule in self._state.networks if rule.bridge not in names}
         self.apply(_replace(self._state, networks=frozenset(kept | rules)))

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import msgspec
 
 from runtime.errors import InvalidArgument
+from runtime.network import overlay
 
 BRIDGE_PREFIX = "cmp-"
-DRIVERS = ("bridge", "macvlan", "ipvlan", "host", "none")
+DRIVERS = ("bridge", "macvlan", "ipvlan", "overlay", "host", "none")
 DIRECT_DRIVERS = ("macvlan", "ipvlan")
 """Containers are beside the host on the network of a link of the host's, not behind it."""
 
@@ -53,6 +54,11 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.options.get(f"{_OPTION}name") or BRIDGE_PREFIX + self.id[:10]
 
     @property
+    def has_bridge(self) -> bool:
+        """Containers are on a bridge of ours, which for an overlay network goes on in other hosts."""
+        return self.driver in ("bridge", "overlay")
+
+    @property
     def is_direct(self) -> bool:
         """Containers are on the host's own network, through ``parent``: nothing is forwarded or published."""
         return self.driver in DIRECT_DRIVERS
@@ -88,7 +94,8 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def mtu(self) -> int:
         """0: the kernel's default."""
-        return int(self.options.get("com.docker.network.driver.mtu", "0") or 0)
+        default = 1500 - overlay.OVERHEAD if self.driver == "overlay" else 0
+        return int(self.options.get("com.docker.network.driver.mtu") or default)
 
     @property
     def has_icc(self) -> bool:
@@ -159,7 +166,11 @@ def validate_network(network: Network) -> None:
         _validate_direct(network)
     else:
         for key, value in network.options.items():
+            if network.driver == "overlay" and key in (*overlay.OPTIONS, "encrypted", f"{_OPTION}name"):
+                continue
             _validate_option(network.name, key, value)
+        if network.driver == "overlay":
+            _validate_overlay(network)
         if not network.internal and any(network.options.get(key) == "isolated" for key in _GATEWAY_MODES):
             raise InvalidArgument(
                 f"network {network.name}: gateway mode isolated is for internal networks",
@@ -176,13 +187,22 @@ def validate_driver(driver: str, name: str) -> None:
     """Raise InvalidArgument for a network driver that is not one of :data:`DRIVERS`."""
     if driver in DRIVERS:
         return
-    hints = {
-        "overlay": "overlay networks span several machines; on one machine use driver: bridge",
-    }
     raise InvalidArgument(
-        f"network {name}: driver {driver!r} is not supported",
-        hint=hints.get(driver, f"supported drivers: {', '.join(DRIVERS)}"),
+        f"network {name}: driver {driver!r} is not supported", hint=f"supported drivers: {', '.join(DRIVERS)}"
     )
+
+
+def _validate_overlay(network: Network) -> None:
+    overlay.tunnel_of(network)
+    if "encrypted" in network.options:
+        raise InvalidArgument(
+            f"network {network.name}: overlay networks are not encrypted",
+            hint="let the hosts talk over WireGuard or IPsec, and name its addresses as peers",
+        )
+    if f"{_OPTION}name" in network.options or not network.bridge.startswith(BRIDGE_PREFIX):
+        raise InvalidArgument(f"network {network.name}: the bridge of an overlay network has no other name")
+    if network.enable_ipv6:
+        raise InvalidArgument(f"network {network.name}: overlay networks have IPv4 addresses only")
 
 
 _ENDPOINT = "com.docker.network.endpoint."

@@ -9,7 +9,8 @@ sees it (CVE-2020-8558). * *Published ports.* Connections for an address of this
 are sent to the container: those that arrive (never for 127.0.0.0/8) and those of this host itself. ``::1``
 is left to the listener in user space, since IPv6 has no route_localnet. * *Forwarding.* Within a network
 (unless its containers are kept apart), and outwards (unless it is internal). Inwards only what was
-published. * *Masquerade.* What leaves a network, what the host sends to published ports (the container
+published. * *Tunnels.* Frames for an overlay network are
+taken from its hosts only. * *Masquerade.* What leaves a network, what the host sends to published ports (the container
 could not answer 127.0.0.1), and what a container sends to a port published by its own network (the answer
 has to come back here). * *Not a router.* If this engine had to switch on forwarding, interfaces that were
 there before do not get connected to each other by it.
@@ -85,6 +86,10 @@ class BridgeRules(NamedTuple):
     icc: bool = True
     masquerade: bool = True
     ipv6: bool = False
+    tunnel_port: int = 0
+    """UDP port of an overlay network's tunnel, 0 for other networks."""
+    peers: tuple[str, ...] = ()
+    """From where the tunnel takes frames."""
 
 
 class Forward(NamedTuple):
@@ -131,6 +136,8 @@ SETS: dict[str, SetSpec] = {
     "internal": SetSpec(TYPE_IFNAME, 16),
     "outbound": SetSpec(TYPE_IFNAME, 16),
     "unrouted": SetSpec(TYPE_IFNAME, 16),
+    "tunnels": SetSpec(TYPE_INET_SERVICE, 2),
+    "tunnel_peers": SetSpec(concatenated(TYPE_INET_SERVICE, TYPE_IPV4_ADDR), 8),
     "same": SetSpec(_PAIR, 32),
     "icc": SetSpec(_PAIR, 32),
     "publish4": SetSpec(
@@ -187,6 +194,21 @@ def _between(name: str) -> tuple[bytes, ...]:
     return (meta(NFT_META_IIFNAME), meta(NFT_META_OIFNAME, REGISTER + 4), lookup(name))
 
 
+_STRANGE_TUNNEL = (
+    meta(NFT_META_L4PROTO),
+    compare(bytes([PROTOCOLS["udp"]])),
+    payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2),
+    lookup("tunnels"),
+    *_IS_IPV4,
+    *_LOCAL_DESTINATION,
+    payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2),
+    payload(NFT_PAYLOAD_NETWORK_HEADER, 12, 4, REGISTER + 1),
+    lookup("tunnel_peers", inverted=True),
+    _DROP,
+)
+"""Frames for an overlay network from who is none of its hosts."""
+
+
 def _publish(family: int, name: str, *, specific: bool) -> tuple[bytes, ...]:
     """Look (address,) protocol and port up in a map and send the connection where it says."""
     six = family == NFPROTO_IPV6
@@ -214,6 +236,7 @@ CHAINS: dict[str, ChainSpec] = {
         (
             (*_incoming("bridges"), *_TO_LOOPBACK, _DROP),
             (*_incoming("bridges"), *_FROM_LOOPBACK, _DROP),
+            _STRANGE_TUNNEL,
         ),
     ),
     "publish": ChainSpec(
@@ -308,6 +331,12 @@ def elements(state: FirewallState) -> dict[str, frozenset[Element]]:
         found["same"].add((bytes(16) + key, b""))
         if network.icc:
             found["icc"].add((key + key, b""))
+        if network.tunnel_port:
+            port = struct.pack("!H", network.tunnel_port)
+            found["tunnels"].add((port, b""))
+            found["tunnel_peers"] |= {
+                (port + b"\0\0" + ipaddress.IPv4Address(p).packed, b"") for p in network.peers
+            }
         if network.internal:
             found["internal"].add((key, b""))
         elif network.masquerade:

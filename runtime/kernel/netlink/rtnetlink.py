@@ -11,6 +11,7 @@ import struct
 from typing import NamedTuple
 
 from runtime.kernel.netlink.message import (
+    NLM_F_APPEND,
     NLM_F_CREATE,
     NLM_F_DUMP,
     NLM_F_EXCL,
@@ -37,6 +38,7 @@ RTM_GETADDR = 22
 RTM_NEWROUTE = 24
 RTM_DELROUTE = 25
 RTM_GETROUTE = 26
+RTM_NEWNEIGH = 28
 
 IFF_UP = 0x1
 
@@ -62,6 +64,10 @@ IFLA_IPVLAN_FLAGS = 2
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
 IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
+IFLA_VXLAN_ID = 1
+IFLA_VXLAN_LOCAL = 4
+IFLA_VXLAN_LEARNING = 7
+IFLA_VXLAN_PORT = 15
 IFLA_BR_FORWARD_DELAY = 1
 IFLA_BR_STP_STATE = 5
 IFLA_BRPORT_MODE = 4
@@ -77,6 +83,13 @@ RT_SCOPE_UNIVERSE = 0
 RT_SCOPE_LINK = 253
 RT_SCOPE_HOST = 254
 
+NDA_DST = 1
+NDA_LLADDR = 2
+NTF_SELF = 0x02
+NUD_NOARP = 0x40
+NUD_PERMANENT = 0x80
+"""linux/neighbour.h"""
+
 RTA_DST = 1
 RTA_OIF = 4
 RTA_GATEWAY = 5
@@ -89,6 +102,7 @@ RTN_UNICAST = 1
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBi")
 _ROUTE = struct.Struct("=BBBBBBBBI")
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
 
 
 class Link(NamedTuple):
@@ -224,6 +238,35 @@ def create_child_link(
         _IFINFO.pack(0, 0, 0, 0, 0) + b"".join(parts),
         f"create {kind} {name}",
     )
+
+
+def create_vxlan(
+    name: str, *, vni: int, local: str, port: int, master: int, mtu: int = 0, group: int = 0
+) -> Request:
+    """A tunnel end that sends from the address ``local`` to UDP ``port``, up and in the bridge ``master``. It learns
+    behind which host a MAC is; whom it floods to is said by :func:`add_flooded`."""
+    data = nested(
+        IFLA_INFO_DATA,
+        u32(IFLA_VXLAN_ID, vni),
+        attribute(IFLA_VXLAN_LOCAL, pack_address(local)),
+        u8(IFLA_VXLAN_LEARNING, 1),
+        attribute(IFLA_VXLAN_PORT, struct.pack("!H", port)),
+    )
+    parts = [text(IFLA_IFNAME, name), u32(IFLA_MASTER, master)]
+    if mtu:
+        parts.append(u32(IFLA_MTU, mtu))
+    if group:
+        parts.append(u32(IFLA_GROUP, group))
+    parts.append(nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "vxlan"), data))
+    header = _IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP)
+    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, header + b"".join(parts), f"create vxlan {name}")
+
+
+def add_flooded(index: int, address: str) -> Request:
+    """Let the tunnel end ``index`` send frames for nobody it knows to the host ``address`` as well."""
+    header = _NEIGHBOUR.pack(socket.AF_BRIDGE, index, NUD_NOARP | NUD_PERMANENT, NTF_SELF, 0)
+    body = header + attribute(NDA_LLADDR, bytes(6)) + attribute(NDA_DST, pack_address(address))
+    return Request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND, body, f"flood link {index} to {address}")
 
 
 def create_dummy(name: str) -> Request:

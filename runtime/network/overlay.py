@@ -1,0 +1,106 @@
+"""Networks over several hosts: what a tunnel of VXLAN (RFC 7348) between hosts that are named one by one needs.
+
+A bridge on each host, and in it a link that carries frames to the other hosts. The driver option ``peers`` lists the
+addresses of all hosts, the same list everywhere: the place in it decides which part of the subnet a host gives
+away, so that no address is given twice and nobody has to be asked. Frames are not encrypted; those of machines that
+are not in the list are dropped. Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Collection
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
+
+from runtime.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from runtime.network.model import Network, Pool
+
+PORT = 14789
+"""UDP. Not the 4789 of RFC 7348, which belongs to whoever else has tunnels on the host."""
+OVERHEAD = 50
+"""Bytes that a frame grows by: Ethernet, IPv4, UDP and VXLAN."""
+VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
+OPTIONS = ("peers", "vxlan_port", VNI_OPTION)
+
+
+class Tunnel(NamedTuple):
+    """``peers`` are the addresses of all hosts, in order, this one's among them."""
+
+    peers: tuple[str, ...]
+    vni: int
+    port: int
+
+
+def tunnel_of(network: Network) -> Tunnel:
+    """The tunnel that the network's options ask for. Raises InvalidArgument naming the option."""
+    name, options = network.name, network.options
+    texts = [text.strip() for text in options.get("peers", "").split(",") if text.strip()]
+    if len(texts) < 2:
+        raise InvalidArgument(
+            f"network {name}: an overlay network needs the addresses of its hosts",
+            hint="name all of them, on each host alike: driver_opts: {peers: '192.0.2.1,192.0.2.2'}",
+        )
+    peers = []
+    for text in texts:
+        try:
+            peers.append(str(ipaddress.IPv4Address(text)))
+        except ValueError:
+            raise InvalidArgument(f"network {name}: peers: {text!r} is no IPv4 address") from None
+    if len(set(peers)) < len(peers):
+        raise InvalidArgument(f"network {name}: peers: an address is there twice")
+    chosen = int.from_bytes(hashlib.sha256(f"overlay {name}".encode()).digest()[:3], "big") | 0x1000
+    vni = _number(name, VNI_OPTION, options.get(VNI_OPTION, ""), chosen, (1 << 24) - 1)
+    return Tunnel(tuple(peers), vni, _number(name, "vxlan_port", options.get("vxlan_port", ""), PORT, 65535))
+
+
+def _number(name: str, option: str, text: str, default: int, largest: int) -> int:
+    if not text:
+        return default
+    if not text.isdecimal() or not 0 < int(text) <= largest:
+        raise InvalidArgument(f"network {name}: {option} must be between 1 and {largest}, not {text!r}")
+    return int(text)
+
+
+def own_address(network: Network, host_addresses: Collection[str]) -> str:
+    """The address of this host among the peers. Raises InvalidArgument unless there is exactly one."""
+    peers = tunnel_of(network).peers
+    own = [peer for peer in peers if peer in host_addresses]
+    if len(own) != 1:
+        found = "none" if not own else ", ".join(own)
+        raise InvalidArgument(
+            f"network {network.name}: one of the peers has to be an address of this host, and there is {found}",
+            hint=f"peers are {', '.join(peers)}",
+        )
+    return own[0]
+
+
+def own_part(network: Network, pool: Pool, position: int) -> Pool:
+    """``pool`` with the part of its subnet that the host at ``position`` of the peers gives away: its gateway is the
+    first address in it. What is given already stays."""
+    if not pool.subnet:
+        raise InvalidArgument(
+            f"network {network.name}: an overlay network needs a subnet, the same on each host",
+            hint="ipam: {config: [{subnet: 10.90.0.0/16}]}",
+        )
+    subnet = ipaddress.ip_network(pool.subnet, strict=False)
+    ip_range = ipaddress.ip_network(pool.ip_range, strict=False) if pool.ip_range else None
+    if ip_range is None:
+        bits = (len(tunnel_of(network).peers) - 1).bit_length()
+        length = subnet.prefixlen + bits
+        if length > subnet.max_prefixlen - 2:
+            raise InvalidArgument(f"network {network.name}: subnet {subnet} is too small for its hosts")
+        size = 1 << (subnet.max_prefixlen - length)
+        first = type(subnet.network_address)(int(subnet.network_address) + position * size)
+        ip_range = ipaddress.ip_network(f"{first}/{length}")
+    gateway = pool.gateway or str(ip_range.network_address + 1)
+    return replace(pool, ip_range=str(ip_range), gateway=gateway)
+
+
+def tunnel_link(bridge: str) -> str:
+    """Name of the link in ``bridge`` that carries frames to the other hosts."""
+    return "cmx-" + bridge[4:]
