@@ -53,7 +53,9 @@ GLOBAL_FLAGS = (
 COMMANDS: dict[str, tuple[str, str]] = {
     "attach": ("attach", "Attach the terminal's streams to a service's running container"),
     "build": ("build", "Build or rebuild services"),
+    "__complete": ("completion", "What shells ask to complete a word"),
     "commit": ("unavailable", "Make an image of a service container's changes"),
+    "completion": ("completion", "Print a shell's completion script"),
     "config": ("config_command", "Check, resolve and print the Compose file in canonical form"),
     "convert": ("config_command", "Same as config"),
     "cp": ("unavailable", "Copy files between a service container and the local file system"),
@@ -104,7 +106,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
 }
 """Commands with commands below them (Docker's management commands)."""
 
-HIDDEN = frozenset({"convert"})
+HIDDEN = frozenset({"__complete", "convert"})
 
 
 def command(name: str) -> Command:
