@@ -303,8 +303,8 @@ def extra_hosts(value: Any) -> list[str]:
             pairs.append((host, address))
     made = []
     for host, address in pairs:
-        if not host:
-            raise ValueError("bad host name ''")
+        if not host or ":" in host:
+            raise ValueError(f"bad host name {host!r}")
         for one in address.split(","):
             if one.startswith("[") and one.endswith("]"):
                 one = one[1:-1]
@@ -320,5 +320,7 @@ def device_count(value: Any) -> int:
     return -1 if value == "all" else integer(value)
 
 
-def provider_option(value: Any) -> list[str]:
-    return [text(item) for item in value] if isinstance(value, list) else [text(value)]
+def provider_options(value: Any) -> dict[str, list[str]]:
+    """Each a list; one without values is none."""
+    lists = {str(key): inner if isinstance(inner, list) else [inner] for key, inner in value.items()}
+    return {key: [text(item) for item in inner] for key, inner in lists.items() if inner not in ([], [None])}

@@ -248,10 +248,12 @@ def _unknown(
     where = dotted(path[:-1])
     if not properties:
         what = {"services": "service", "volumes": "volume", "secrets": "secret", "configs": "config"}.get(
-            where, "name"
+            where, ""
         )
         hint = "letters, digits, dots, dashes and underscores" if patterns else ""
-        return Problem(f"invalid {what} name {key!r}", path, hint=hint, tree=tree, at_key=True)
+        return Problem(
+            f"invalid {what + ' ' if what else ''}name {key!r}", path, hint=hint, tree=tree, at_key=True
+        )
     close = nearest(key, properties)
     hint = f"did you mean {close}?" if close else "extensions begin with x-" if "^x-" in patterns else ""
     return Problem(f"unknown attribute {key!r}", path, hint=hint, tree=tree, at_key=True)

@@ -38,6 +38,7 @@ def typed(tree: dict[str, Any], **fields: Any) -> model.Project:
     ("attribute", "written", "value"),
     [
         ("command", "a 'b c'", ["a", "b c"]),
+        ("provider", {"type": "t", "options": {"a": 1, "b": [], "": None}}, {"type": "t", "options": {"a": ["1"]}}),
         ("environment", ["A=1", "B", "C="], {"A": "1", "B": None, "C": ""}),
         ("environment", {"A": 1, "B": True, "C": 1.5}, {"A": "1", "B": "true", "C": "1.5"}),
         ("environment", {"D": None, "E": 1000.0}, {"D": None, "E": "1000"}),
@@ -59,6 +60,12 @@ def test_values(attribute: str, written: Any, value: Any) -> None:
     found = decoded(**{attribute: written})[attribute]
     assert found == value
     assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("hosts", [{"a:b": "::1"}, ["a:b=::1"], ["=::1"], ["a"]])
+def test_what_is_no_host(hosts: Any) -> None:
+    with pytest.raises(Problem, match="bad host name"):
+        decoded(extra_hosts=hosts)
 
 
 def test_all_that_is_wrong_is_told() -> None:
