@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import compileall
+import contextlib
 import io
 import os
 import shutil
@@ -19,6 +20,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -190,19 +192,21 @@ def make_image(busybox: str) -> bytes:
     return buffer.getvalue()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+def arguments(description: str) -> argparse.Namespace:
+    """The command line of a comparison."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--docker-compose", required=True, help="the docker-compose program to compare with")
     parser.add_argument("--docker-host", default=os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
     parser.add_argument(
         "--composer", default=shutil.which("composer") or f"{Path(sys.executable).parent}/composer"
     )
     parser.add_argument("--runs", type=int, default=5)
-    given = parser.parse_args()
-    busybox = shutil.which("busybox")
-    if busybox is None:
-        print("bench needs busybox: apt-get install busybox-static", file=sys.stderr)
-        return 2
+    return parser.parse_args()
+
+
+@contextlib.contextmanager
+def both_tools(given: argparse.Namespace, busybox: str) -> Iterator[tuple[Tool, Tool, Path]]:
+    """Docker and composer with the image in both, and a directory; all is taken away at the end."""
     with tempfile.TemporaryDirectory(prefix="composer-bench-") as name:
         room = Path(name)
         docker_environment = {"DOCKER_HOST": given.docker_host}
@@ -227,11 +231,21 @@ def main() -> int:
         cpus, memory = os.cpu_count(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
         print(f"{cpus} CPUs, {memory:.0f} GiB, Linux {os.uname().release}, Python {sys.version.split()[0]}\n")
         try:
-            Comparison(docker, composer, room, given.runs).run()
+            yield docker, composer, room
         finally:
             docker.call(("docker", "rmi"), IMAGE)
             composer.call((given.composer, "engine", "stop"))
             subprocess.run(["umount", "-l", str(run_directory)], check=True)
+
+
+def main() -> int:
+    given = arguments((__doc__ or "").split("\n")[0])
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        print("bench needs busybox: apt-get install busybox-static", file=sys.stderr)
+        return 2
+    with both_tools(given, busybox) as (docker, composer, room):
+        Comparison(docker, composer, room, given.runs).run()
     return 0
 
 
