@@ -18,8 +18,9 @@ def keep_all(_: str) -> bool:
     return False
 
 
-def chosen_sources(tree: Tree, pattern: str, ignore: Ignore = keep_all) -> list[Node]:
-    """What a source means in ``tree``: one thing, or all that a pattern matches.
+def chosen_sources(tree: Tree, pattern: str, ignore: Ignore = keep_all, *, deep: bool = False) -> list[Node]:
+    """What a source means in ``tree``: one thing, or all that a pattern matches; with ``deep``, ``**`` matches
+    any number of directories.
 
     Raises NotFound. Paths do not lead out of the tree: ``..`` ends at its root.
     """
@@ -31,6 +32,10 @@ def chosen_sources(tree: Tree, pattern: str, ignore: Ignore = keep_all) -> list[
         return [node]
     nodes = [tree.root]
     for part in clean.split("/"):
+        if part == "**" and deep:
+            below = [child for node in nodes if node.is_directory for child in tree.walk(node)]
+            nodes = [*nodes, *(child for child in below if not ignore(child.path))]
+            continue
         nodes = [
             child
             for node in nodes
@@ -38,7 +43,8 @@ def chosen_sources(tree: Tree, pattern: str, ignore: Ignore = keep_all) -> list[
             for child in tree.children(node)
             if fnmatch.fnmatchcase(child.name, part) and not ignore(child.path)
         ]
-    found = [tree.resolve(node.path)[1] or node for node in nodes]
+    unique = {node.path: node for node in nodes}.values()
+    found = [node if deep else tree.resolve(node.path)[1] or node for node in unique]
     if not found:
         raise NotFound(f"no source files were specified: nothing matches {pattern}")
     return found
@@ -55,16 +61,19 @@ def place(
     mode: int | None = None,
     keeps_owners: bool = False,
     ignore: Ignore = keep_all,
+    exclude: Ignore = keep_all,
+    pivots: Sequence[str] | None = None,
 ) -> list[Placed]:
     """The entries of the layer that copying ``sources`` of ``tree`` and ``files`` (name, content) to ``destination``
     (absolute) in ``target`` makes. ``owner`` None: root, or with
-    ``keeps_owners`` the one in the source; ``mode`` None: as in the source.
+    ``keeps_owners`` the one in the source; ``mode`` None: as in the source. ``exclude`` (``--exclude``) has paths
+    within a source. ``pivots`` (``--parents``): for each source, the directory from which its path is kept.
 
     Raises InvalidArgument when several things are copied to what is no directory.
     """
     resolved, there = target.resolve(destination)
     uid, gid = owner or (0, 0)
-    several = len(sources) + len(files) > 1
+    several = len(sources) + len(files) > 1 and pivots is None
     into = destination.endswith("/") or several or (there is not None and there.is_directory)
     if several and not destination.endswith("/") and not (there is not None and there.is_directory):
         raise InvalidArgument(
@@ -87,8 +96,28 @@ def place(
         ids = (node.status.st_uid, node.status.st_gid) if keeps_owners and owner is None else (uid, gid)
         placed[path] = Placed(path, bits if mode is None or node.is_link else mode, *ids, node)
 
-    for node in sources:
+    def put_with_parents(node: Node, pivot: str) -> None:
+        prefix = f"{pivot}/" if pivot and f"{node.path}/".startswith(f"{pivot}/") else ""
+        parts = node.path[len(prefix) :].split("/")
+        directories(f"{resolved}/x" if resolved else "x")
+        for count in range(1, len(parts) + 1):
+            kept = "/".join(parts[:count])
+            parent = tree.resolve(prefix + kept, follow=False)[1]
+            path = posixpath.join(resolved, kept)
+            if parent is not None and kept and path not in placed:
+                put(parent, path)
+        for child in tree.walk(node) if node.is_directory else ():
+            if not ignore(child.path) and not exclude(child.path[len(prefix) :]):
+                put(child, posixpath.join(resolved, child.path[len(prefix) :]))
+
+    for number, node in enumerate(sources):
+        if pivots is not None:
+            if not exclude(node.path) or not node.path:
+                put_with_parents(node, pivots[number])
+            continue
         if not node.is_directory:
+            if exclude(node.name):
+                continue
             path = posixpath.join(resolved, node.name) if into else resolved
             directories(path)
             put(node, path)
@@ -96,7 +125,7 @@ def place(
         directories(f"{resolved}/x" if resolved else "x")
         prefix = f"{node.path}/" if node.path else ""
         for child in tree.walk(node):
-            if not ignore(child.path):
+            if not ignore(child.path) and not exclude(child.path[len(prefix) :]):
                 path = posixpath.join(resolved, child.path[len(prefix) :])
                 directories(path)
                 put(child, path)

@@ -44,7 +44,11 @@ class Placed:
 def digest_placed(items: Iterable[Placed]) -> str:
     """What identifies the content, names, modes and owners of what is placed; times do not count. Blocking."""
     total = hashlib.sha256()
+    links: dict[tuple[int, int], str] = {}
     for item in items:
+        if first := _linked(item, links):
+            total.update(repr((item.path, "link", first)).encode("utf-8", "replace"))
+            continue
         total.update(repr((item.path, item.kind, item.mode, item.uid, item.gid)).encode("utf-8", "replace"))
         if item.content is not None:
             total.update(hashlib.sha256(item.content).digest())
@@ -59,7 +63,9 @@ def digest_placed(items: Iterable[Placed]) -> str:
 
 
 def write_placed(items: Iterable[Placed], target: IO[bytes], now: int) -> None:
-    """The layer of what is placed; ``now`` (s) is the time of what has none of its own. Blocking."""
+    """The layer of what is placed; ``now`` (s) is the time of what has none of its own. Names of one file in the
+    source are names of one file in the layer. Blocking."""
+    links: dict[tuple[int, int], str] = {}
     with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as tar:
         for item in items:
             info = tarfile.TarInfo(item.path)
@@ -68,7 +74,10 @@ def write_placed(items: Iterable[Placed], target: IO[bytes], now: int) -> None:
             info.mtime = int(item.node.status.st_mtime) if item.node is not None else now
             if item.kind == stat.S_IFLNK and item.node is not None:
                 info.linkname = os.readlink(item.node.hosts[0])
-            if item.content is not None:
+            if first := _linked(item, links):
+                info.type, info.linkname = tarfile.LNKTYPE, first
+                tar.addfile(info)
+            elif item.content is not None:
                 info.size = len(item.content)
                 tar.addfile(info, _Bytes(item.content))
             elif item.kind == stat.S_IFREG and item.node is not None:
@@ -80,6 +89,15 @@ def write_placed(items: Iterable[Placed], target: IO[bytes], now: int) -> None:
                     info.devmajor = os.major(item.node.status.st_rdev)
                     info.devminor = os.minor(item.node.status.st_rdev)
                 tar.addfile(info)
+
+
+def _linked(item: Placed, links: dict[tuple[int, int], str]) -> str:
+    """The earlier path of the same file, "" when there is none; ``links`` learns of this one."""
+    if item.node is None or item.kind != stat.S_IFREG or item.node.status.st_nlink < 2:
+        return ""
+    key = (item.node.status.st_dev, item.node.status.st_ino)
+    first = links.setdefault(key, item.path)
+    return "" if first == item.path else first
 
 
 def write_changes(upper: str, target: IO[bytes]) -> None:

@@ -109,3 +109,37 @@ def test_a_layer_of_changes_keeps_hard_links(tmp_path: Path) -> None:
 
 def test_workdir_makes_what_is_missing(image: Path) -> None:
     assert [item.path for item in make_directories(Tree([image]), "/bin/a/b")] == ["usr/bin/a", "usr/bin/a/b"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "pivot", "paths"),
+    [
+        ("src/one.txt", "", ["d", "d/src", "d/src/one.txt"]),
+        ("src/*.txt", "src", ["d", "d/one.txt"]),
+        ("**/*.txt", "", ["d", "d/src", "d/src/one.txt"]),
+        ("src", "", ["d", "d/src", "d/src/one.txt", "d/src/two.log"]),
+    ],
+)
+def test_parents_are_kept(context: Path, image: Path, pattern: str, pivot: str, paths: list[str]) -> None:
+    tree = Tree([context])
+    nodes = chosen_sources(tree, pattern, deep=True)
+    placed = place(tree, nodes, (), Tree([image]), "/d/", pivots=[pivot] * len(nodes))
+    assert [item.path for item in placed] == paths
+
+
+def test_what_is_excluded_within_a_source_and_by_its_name(context: Path, image: Path) -> None:
+    tree = Tree([context])
+    nodes = [node for name in ("src", "app.py") for node in chosen_sources(tree, name)]
+    placed = place(tree, nodes, (), Tree([image]), "/d/", exclude=parse_ignore("*.log\n*.py"))
+    assert [item.path for item in placed] == ["d", "d/one.txt"]
+
+
+def test_names_of_one_file_stay_names_of_one_file(context: Path, image: Path) -> None:
+    (context / "src/again.txt").hardlink_to(context / "src/one.txt")
+    tree = Tree([context])
+    placed = place(tree, chosen_sources(tree, "src"), (), Tree([image]), "/d/")
+    layer = io.BytesIO()
+    write_placed(placed, layer, 0)
+    layer.seek(0)
+    with tarfile.open(fileobj=layer) as tar:
+        assert tar.getmember("d/one.txt").linkname == "d/again.txt"
