@@ -3,6 +3,7 @@ name table, and passes on to other name servers what it does not know."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -113,21 +114,27 @@ class Resolver:
     ) -> None:
         while True:
             try:
-                message, client = await udp.recvfrom(_DATAGRAM)
+                # A question leaves the socket when it has its answer: the next core finds it if this one is killed.
+                message, client = await udp.recvfrom(_DATAGRAM, socket.MSG_PEEK)
             except OSError as error:
                 if error.errno in (errno.EBADF, errno.ENOTSOCK):
                     return
                 await trio.sleep(0.01)
                 continue
-            answer = self.answer(container_id, message)
+            try:
+                answer = self.answer(container_id, message)
+            except Exception:
+                _take(udp)  # not again and again
+                raise
             if isinstance(answer, Query):
                 if limit.available_tokens < 1:
                     answer = respond(answer, SERVFAIL)
                 else:
                     nursery.start_soon(self._forward_udp, container_id, udp, client, message, answer, limit)
-                    continue
+                    answer = None
             if answer is not None:
                 await _send(udp, answer, client)
+            _take(udp)
 
     async def _forward_udp(
         self,
@@ -223,6 +230,12 @@ def _adopt(descriptor: int) -> socket.socket:
     adopted = socket.socket(fileno=descriptor)
     adopted.setblocking(False)
     return adopted
+
+
+def _take(udp: trio.socket.SocketType) -> None:
+    """Take the datagram that was looked at out of the socket."""
+    with contextlib.suppress(OSError):
+        os.read(udp.fileno(), 1)
 
 
 async def _send(udp: trio.socket.SocketType, message: bytes, client: Any) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import struct
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from composer.engine.engine import tag_of
 from runtime.kernel.netlink import nftables
 from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NetlinkSocket
+from runtime.network.connect import in_network_namespace
 from runtime.network.ruleset import table_name
 from tests.e2e.conftest import Project
 from tests.e2e.engine import Composer, write_project
@@ -178,4 +182,46 @@ networks: {{inner: {{internal: true}}}}
     assert listed == f"127.0.0.1:{port}\n"
     composer.run("network", "disconnect", f"{project.name}_outer", container)
     composer.run("network", "rm", f"{project.name}_outer")
+    composer.run("down", cwd=directory)
+
+
+def test_no_question_for_a_name_is_lost_while_the_core_restarts(composer: Composer, project: Project) -> None:
+    """A client asks again after 5 s (resolv.conf(5)): each question is answered before, by whichever core."""
+    directory = project.write("""
+services:
+  web: {image: composer.local/host, command: sleep infinity, init: true}
+""")
+    composer.run("up", "-d", cwd=directory)
+    pid = composer.inspect(f"{project.name}-web-1")["State"]["Pid"]
+    netns = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        asking = in_network_namespace(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    finally:
+        os.close(netns)
+    with asking:
+        asking.settimeout(4)
+        asking.connect(("127.0.0.11", 53))
+
+        def ask(number: int) -> float:
+            question = struct.pack("!6H", number, 0x100, 1, 0, 0, 0) + b"\3web\0" + struct.pack("!2H", 1, 1)
+            begun = time.monotonic()
+            asking.send(question)
+            answer = asking.recv(512)
+            assert struct.unpack_from("!H", answer) == (number,)
+            assert answer[3] & 15 == 0
+            assert struct.unpack_from("!H", answer, 6) == (1,)
+            return time.monotonic() - begun
+
+        old = composer.processes("composer-core")
+        ask(0)
+        with ThreadPoolExecutor(1) as pool:
+            killed = pool.submit(composer.kill, "composer-core")
+            number, deadline = 1, time.monotonic() + 30
+            while not killed.done() or composer.processes("composer-core") in ([], old):
+                assert time.monotonic() < deadline, "the core has not come back"
+                ask(number)
+                number += 1
+            for further in range(50):
+                ask(number + further)
+            killed.result()
     composer.run("down", cwd=directory)
