@@ -17,7 +17,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 
 from bench.compare import Comparison, Row, arguments, both_tools
 from bench.measure import ENVIRONMENT, Tool, median_of
@@ -26,7 +27,11 @@ from bench.traffic import Figures, measure, serving
 from runtime.kernel import syscalls
 from runtime.kernel.netlink import rtnetlink
 from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkSocket
+from runtime.network import bridge, ipam, sandbox
 from runtime.network.connect import in_network_namespace
+from runtime.network.firewall import Firewall
+from runtime.network.model import Network, Pool
+from runtime.network.ruleset import Forward
 
 CLONE_NEWNET = 0x40000000
 HOST, MACHINE = "198.51.100.1", "198.51.100.2"
@@ -40,19 +45,40 @@ class NetworkComparison(Comparison):
 
     def run(self) -> None:
         print("| what | Docker | composer | ratio | budget | |\n|---|---|---|---|---|---|")
-        found = {tool.name: self._traffic(tool) for tool in (self.docker, self.composer)}
-        for way in found[self.docker.name]:
-            self._add_figures(way, {name: figures[way] for name, figures in found.items()})
-        docker, ours = self.both("_attachment")
-        self.add(
-            Row("network of one container: `run -d` less `run -d --network none`", "ms", docker, ours, None)
-        )
+        self._traffic()
         docker, ours = self.both("_networks")
         self.add(Row(f"`network create` and `rm`, each of {NETWORKS}", "ms", docker, ours, None))
+        print(f"\nnetwork of one container (pair, addresses, routes, resolver, rules): {attachment():.2f} ms")
         self._many_containers()
 
-    def _add_figures(self, way: str, figures: Mapping[str, Figures]) -> None:
-        docker, ours = figures[self.docker.name], figures[self.composer.name]
+    def _traffic(self) -> None:
+        """Both have their containers at the same time and are measured by turns."""
+        with contextlib.ExitStack() as stack:
+            machine = stack.enter_context(cable())
+            stack.enter_context(serving(machine, 80))
+            here = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(os.close, here)
+            ways: dict[str, list[tuple[int, tuple[str, int]]]] = {}
+            for number, tool in enumerate((self.docker, self.composer)):
+                first, second = stack.enter_context(containers(tool, PORT + number))
+                stack.enter_context(serving(second, 80))
+                address = address_of(tool, "bench-two")
+                for way, client, target in (
+                    ("between containers", first, (address, 80)),
+                    ("to a published port from another machine", machine, (HOST, PORT + number)),
+                    ("to a published port on 127.0.0.1", here, ("127.0.0.1", PORT + number)),
+                    ("outwards", first, (MACHINE, 80)),
+                ):
+                    ways.setdefault(way, []).append((client, target))
+            for way, pair in ways.items():
+                rounds = [[measure(*one) for one in pair] for _ in range(self.runs)]
+                docker, ours = (
+                    Figures(*map(statistics.median, zip(*found, strict=True)))
+                    for found in zip(*rounds, strict=True)
+                )
+                self._add_figures(way, docker, ours)
+
+    def _add_figures(self, way: str, docker: Figures, ours: Figures) -> None:
         rows = (
             Row(f"{way}: throughput", "Gbit/s", docker.gigabits, ours.gigabits, 0.9, more_is_better=True),
             Row(f"{way}: there and back", "us", docker.microseconds, ours.microseconds, None),
@@ -60,47 +86,6 @@ class NetworkComparison(Comparison):
         )
         for row in rows:
             self.add(row)
-
-    def _traffic(self, tool: Tool) -> dict[str, Figures]:
-        with cable() as machine, containers(tool) as (first, second):
-            address = address_of(tool, "bench-two")
-            here = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                with serving(second, 80):
-                    between = self._median(first, (address, 80))
-                    published = self._median(machine, (HOST, PORT))
-                    local = self._median(here, ("127.0.0.1", PORT))
-                with serving(machine, 80):
-                    outwards = self._median(first, (MACHINE, 80))
-            finally:
-                os.close(here)
-        return {
-            "between containers": between,
-            "to a published port from another machine": published,
-            "to a published port on 127.0.0.1": local,
-            "outwards": outwards,
-        }
-
-    def _median(self, client: int, target: tuple[str, int]) -> Figures:
-        found = [measure(client, target) for _ in range(self.runs)]
-        return Figures(*(statistics.median(figure) for figure in zip(*found, strict=True)))
-
-    def _attachment(self, tool: Tool) -> float:
-        """Milliseconds by which a container with a network starts later."""
-
-        def start(*words: str) -> float:
-            took = tool.call(tool.container, "run", "-d", "--name", "bench-one", *words, IMAGE, "sleep", "99")
-            tool.call(tool.container, "rm", "-f", "bench-one")
-            return took
-
-        tool.call(network_words(tool), "create", "bench")
-        try:
-            start("--network", "bench")
-            start("--network", "none")
-            pairs = [(start("--network", "bench"), start("--network", "none")) for _ in range(self.runs * 5)]
-        finally:
-            tool.call(network_words(tool), "rm", "bench")
-        return (statistics.median(a for a, _ in pairs) - statistics.median(b for _, b in pairs)) * 1e3
 
     def _networks(self, tool: Tool) -> float:
         """Milliseconds that a network takes to be made and removed, the command among it, while there are many."""
@@ -136,6 +121,38 @@ class NetworkComparison(Comparison):
         )
 
 
+def attachment() -> float:
+    """Median milliseconds of what a container's start does for its place on a network, with a published port."""
+    firewall = Firewall("bench")
+    network_id = "be" * 32
+    pools = ipam.plan_pools(network_id, "bench", [Pool(subnet="10.232.0.0/16")])
+    network = Network(id=network_id, name="bench", pools=pools)
+    bridge.ensure_bridge(network, "bench")
+    taken, used = [], dict[str, str]()
+    opened: list[int] = []
+    try:
+        firewall.add_network(network)
+        for number in range(100):
+            container_id = f"{number:064x}"
+            netns = new_namespace()
+            opened.append(netns)
+            begun = time.perf_counter()
+            endpoint = ipam.allocate_endpoint(network, container_id, used)
+            used[endpoint.address4] = container_id
+            plan = sandbox.plan_sandbox(container_id, [(network, endpoint)])
+            firewall.publish([Forward("tcp", "127.77.0.1", 20000 + number, endpoint.address4, 80)])
+            sandbox.attach(plan, netns)
+            opened += in_network_namespace(netns, partial(sandbox.configure, plan))
+            taken.append(time.perf_counter() - begun)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        firewall.remove()
+        firewall.close()
+        bridge.remove_bridge(network.bridge, "bench")
+    return statistics.median(taken) * 1e3
+
+
 def network_words(tool: Tool) -> tuple[str, ...]:
     return ("docker", "network") if tool.name == "docker" else (tool.container[0], "network")
 
@@ -156,12 +173,12 @@ def address_of(tool: Tool, name: str) -> str:
 
 
 @contextlib.contextmanager
-def containers(tool: Tool) -> Iterator[tuple[int, int]]:
+def containers(tool: Tool, port: int) -> Iterator[tuple[int, int]]:
     """Two containers on one network, the second with a published port: descriptors of their namespaces."""
     tool.call(network_words(tool), "create", "bench")
     opened = []
     try:
-        for name, words in (("bench-one", ()), ("bench-two", ("-p", f"{PORT}:80"))):
+        for name, words in (("bench-one", ()), ("bench-two", ("-p", f"{port}:80"))):
             given = ("--name", name, "--network", "bench", *words)
             tool.call(tool.container, "run", "-d", *given, IMAGE, "sleep", "infinity")
             pid = inspected(tool, name, "{{.State.Pid}}")
@@ -174,9 +191,8 @@ def containers(tool: Tool) -> Iterator[tuple[int, int]]:
         tool.call(network_words(tool), "rm", "bench")
 
 
-@contextlib.contextmanager
-def cable() -> Iterator[int]:
-    """Another machine: the descriptor of a network namespace with a wire to this one."""
+def new_namespace() -> int:
+    """Descriptor of a fresh network namespace."""
     made: list[int] = []
 
     def make() -> None:
@@ -186,8 +202,15 @@ def cable() -> Iterator[int]:
     thread = threading.Thread(target=make)
     thread.start()
     thread.join()
+    return made[0]
+
+
+@contextlib.contextmanager
+def cable() -> Iterator[int]:
+    """Another machine: the descriptor of a network namespace with a wire to this one."""
+    machine = new_namespace()
     with NetlinkSocket(NETLINK_ROUTE) as rtnl:
-        rtnl.execute([rtnetlink.create_veth(LINK, peer="wire", peer_netns=made[0])])
+        rtnl.execute([rtnetlink.create_veth(LINK, peer="wire", peer_netns=machine)])
         index = socket.if_nametoindex(LINK)
         rtnl.execute([rtnetlink.add_address(index, f"{HOST}/24"), rtnetlink.set_link_up(index)])
 
@@ -198,12 +221,12 @@ def cable() -> Iterator[int]:
             rtnl.execute([*requests, rtnetlink.add_address(index, f"{MACHINE}/24")])
 
     try:
-        in_network_namespace(made[0], other_end)
-        yield made[0]
+        in_network_namespace(machine, other_end)
+        yield machine
     finally:
         with NetlinkSocket(NETLINK_ROUTE) as rtnl:
             rtnl.execute([rtnetlink.delete_link(name=LINK)])
-        os.close(made[0])
+        os.close(machine)
 
 
 def main() -> int:
