@@ -81,7 +81,8 @@ class LogPrinter:
         name = shown_name(event)
         self.end_line()
         shown = paint(name, self._colours.get(name, "")) if self._colour else name
-        tail = " (restarting)" if event.get("restarting") else ""
+        tail = ": it ran out of memory" if event.get("oom_killed") else ""
+        tail += " (restarting)" if event.get("restarting") else ""
         start = "\r\x1b[K" if self._colour else ""
         self._write(f"{start}{shown} exited with code {event.get('exit_code', 0)}{tail}\n".encode())
 

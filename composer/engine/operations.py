@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from composer.engine.streams import Streams
 from composer.engine.volumes import Volumes
 from runtime.container.config import ContainerConfig, Resources, RestartPolicy
 from runtime.container.spec import HostFacts, check_config
-from runtime.errors import NotFound
+from runtime.errors import InvalidArgument, NotFound
 from runtime.image.store import ImageStore
 from runtime.kernel.cgroups import Cgroups
 from runtime.kernel.signals import parse_signal
@@ -75,6 +76,7 @@ class ContainerOperations:
         if image is None:
             raise NotFound(f"No such image: {config.image}", hint=f"composer image pull {config.image}")
         check_config(config, self.host)
+        check_sources(config)
         config = self._with_ids(config)
         if config.stop_signal:
             parse_signal(config.stop_signal)
@@ -214,3 +216,20 @@ class ContainerOperations:
     async def export(self, ref: str) -> AsyncIterator[bytes]:
         raise not_supported("container export")
         yield b""
+
+
+def check_sources(config: ContainerConfig) -> None:
+    """Raises InvalidArgument for a bind, a config or a secret whose file is missing and is not to be made: found
+    before there is a container that could never start."""
+    wanted = [
+        (mount.source, mount.target)
+        for mount in config.mounts
+        if mount.type == "bind" and not mount.create_host_path and mount.source.startswith("/")
+    ]
+    wanted += [(file.source, file.target) for file in config.files if file.source]
+    for source, target in wanted:
+        if not os.path.lexists(source):
+            raise InvalidArgument(
+                f'invalid mount config for type "bind": bind source path does not exist: {source}',
+                hint=f"it is wanted at {target}: make it, or correct its path",
+            )

@@ -209,6 +209,7 @@ class ExitEvent(msgspec.Struct, frozen=True, kw_only=True, tag="exit", omit_defa
     container: str
     number: int
     exit_code: int
+    oom_killed: bool = False
     restarting: bool = False
 
 

@@ -102,7 +102,7 @@ def parse_reference(text: str) -> Reference:
     if path != path.lower():
         raise InvalidArgument(
             f"invalid reference format: repository name ({rest}) must be lowercase",
-            hint=f"Write {text.replace(rest, rest.lower(), 1)}.",
+            hint="" if " " in text else f"Write {text.replace(rest, rest.lower(), 1)}.",
         )
     if not _DOMAIN.fullmatch(domain):
         raise InvalidArgument(f'invalid reference format: {text}: "{domain}" is not a registry')

@@ -44,6 +44,7 @@ def exit_event(container: Container, status: Status) -> ExitEvent:
         container=container.name,
         number=number_of(container),
         exit_code=status.exit_code,
+        oom_killed=status.oom_killed,
         restarting=status.status == "restarting",
     )
 

@@ -25,7 +25,7 @@ from composer.engine.projects.listing import container_summary, project_summarie
 from composer.engine.projects.observe import observe
 from composer.engine.projects.oneoff import make_oneoff
 from composer.engine.projects.parts import Parts, number_of, service_of
-from composer.engine.projects.pulling import ensure_images, pull_all
+from composer.engine.projects.pulling import check_images, ensure_images, pull_all
 from composer.engine.projects.readiness import wait_ready
 from composer.engine.projects.rehearsal import rehearse_down, rehearse_up
 from composer.engine.projects.sources import ProjectLoader
@@ -193,6 +193,7 @@ class Projects:
         return Attached(self.parts, shown, everyone, request, emit, awaited, starting)
 
     def _plan(self, project: Project, request: UpRequest) -> Plan:
+        check_images(project)
         observed = observe(project.name, images_of(project), self.parts)
         return plan_up(
             with_address(project, request.address),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from composer.engine.containers import Container
 from composer.engine.projects.parts import Parts
 from composer.plan.observed import Observed, ObservedContainer, ObservedNetwork, ObservedVolume
+from runtime.errors import InvalidArgument
 
 
 def observe_container(container: Container) -> ObservedContainer:
@@ -32,7 +33,10 @@ def observe(project: str, references: Iterable[str], parts: Parts) -> Observed:
     """What exists of ``project``, and all that it may refer to."""
     images: dict[str, str] = {}
     for reference in references:
-        image = parts.images.resolve(reference)
+        try:
+            image = parts.images.resolve(reference)
+        except InvalidArgument:
+            continue  # no image has such a name; what exists can be taken down all the same
         if image is not None:
             images[reference] = image.id
     return Observed(

@@ -8,16 +8,31 @@ from functools import partial
 
 import trio
 
+from composer.compose.model import Project
 from composer.engine.projects.parts import Parts
 from composer.engine.projects.steps import Emit, tell
 from composer.engine.projects.waits import unwrap
 from composer.engine.requests import StepEvent, UpRequest
 from composer.plan.steps import ImagePlan
-from runtime.errors import ComposerError
+from runtime.errors import ComposerError, InvalidArgument
 from runtime.image.credentials import load_credentials
+from runtime.image.reference import parse_reference
 
 AT_ONCE = 4
 """Images pulled side by side; layers of one image have a limit of their own."""
+
+
+def check_images(project: Project) -> None:
+    """Raises InvalidArgument that says which service has an image that is no reference."""
+    for service in project.services.values():
+        if not service.image:
+            continue
+        try:
+            parse_reference(service.image)
+        except InvalidArgument as error:
+            raise InvalidArgument(
+                f"services.{service.name}.image: {error.message}", hint=error.hint
+            ) from None
 
 
 async def ensure_images(parts: Parts, images: Sequence[ImagePlan], request: UpRequest, emit: Emit) -> bool:
