@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import posixpath
 import tempfile
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -23,6 +23,7 @@ import msgspec
 import trio
 from msgspec.structs import replace
 
+from composer.engine.build_copy import place_copy, read_copy
 from composer.engine.build_mounts import StepMounts, step_mounts
 from composer.engine.build_options import BuildOptions
 from composer.engine.projects.parts import Parts
@@ -36,11 +37,9 @@ from runtime.build.frontend.stages import (
     expanded,
     parse_dockerfile,
     platform_arguments,
-    split,
 )
 from runtime.build.ignore import Ignore
 from runtime.build.layer_tar import Placed, digest_placed, write_changes, write_placed
-from runtime.build.owners import owner_of
 from runtime.build.settings import SETTINGS, configure, environment
 from runtime.build.tree import Tree
 from runtime.container.config import ContainerConfig, Healthcheck, ImageConfig
@@ -56,7 +55,6 @@ _LAST_LINES = 20
 """Of a failed step's output, in its error."""
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PREDEFINED = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
-_COPY_FLAGS = ("from", "chown", "chmod", "link")
 
 Tell = Callable[[str, str, str], Awaitable[None]]
 """Told of progress: the step's title, its status (Building, Cached, Built), a line of output."""
@@ -302,63 +300,19 @@ class _Build:
         return Tree(image.layers), copying.keep_all
 
     async def _copy(self, state: _State, line: Line, title: str) -> None:
-        """COPY, and ADD of local files that are no archives."""
-        escape, variables = self.file.escape, state.variables
-        flags = {name: expanded(line, value, variables, escape) for name, value in line.flags}
-        for name in flags:
-            if name not in _COPY_FLAGS:
-                raise line.error(f"{line.name} --{name} is not supported by composer", f"--{name}")
-        words = json_words(line.rest) or split(line.bare, escape)
-        words = tuple(expanded(line, word, variables, escape) for word in words)
-        if len(words) + len(line.heredocs) < 2 or not words:
-            raise line.error(f"{line.name} requires at least two arguments, but only one was provided")
-        *sources, destination = words
-        if line.name == "ADD":
-            for source in sources:
-                if "://" in source or source.startswith("git@"):
-                    raise line.error(f"ADD of {source}: composer does not fetch from URLs", source)
-        joined = posixpath.join(state.config.working_dir or "/", destination)
-        if destination.endswith(("/", "/.")) or destination in (".", "./"):
-            joined = posixpath.normpath(joined).rstrip("/") + "/"
-        tree, ignore = await self._source(state, line, flags.get("from", ""))
-        target = self._tree(state)
-        mode = _mode(line, flags.get("chmod", ""))
-        files = [
-            (doc.name, (expanded(line, doc.content, variables, escape) if doc.is_expanded else doc.content))
-            for doc in line.heredocs
-        ]
-
-        def choose() -> list[Placed]:
-            nodes = [node for source in sources for node in copying.chosen_sources(tree, source, ignore)]
-            if line.name == "ADD":
-                for node in nodes:
-                    if node.name.endswith((".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")):
-                        raise line.error(
-                            f"ADD of the archive {node.name}: composer does not unpack archives", node.name
-                        )
-            owner = owner_of(target, flags["chown"]) if "chown" in flags else None
-            encoded = [(name, content.encode()) for name, content in files]
-            return copying.place(
-                tree,
-                nodes,
-                encoded,
-                target,
-                joined,
-                owner=owner,
-                mode=mode,
-                ignore=ignore,
-                keeps_owners="from" in flags,
-            )
-
-        try:
-            placed = await trio.to_thread.run_sync(choose)
-        except DockerfileError:
-            raise
-        except OSError as error:
-            raise line.error(f"{os.strerror(error.errno or 0)}: {error.filename}") from None
-        except (NotFound, InvalidArgument) as error:
-            raise line.error(error.message.partition("\n")[0]) from None
-        await self._placed_step(state, title, placed)
+        """COPY and ADD."""
+        step = read_copy(line, state.variables, self.file.escape, state.config.working_dir)
+        tree, ignore = await self._source(state, line, step.origin)
+        with ExitStack() as held:
+            try:
+                placed = await place_copy(step, tree, ignore, self._tree(state), held)
+            except DockerfileError:
+                raise
+            except OSError as error:
+                raise line.error(f"{os.strerror(error.errno or 0)}: {error.filename}") from None
+            except (NotFound, InvalidArgument) as error:
+                raise line.error(error.message.partition("\n")[0]) from None
+            await self._placed_step(state, title, placed)
 
     async def _run(self, state: _State, line: Line, title: str) -> None:
         if state.image is None:
@@ -452,12 +406,3 @@ class _Build:
         finally:
             with trio.CancelScope(shield=True):
                 await self.parts.lifecycle.remove(container.id, force=True, volumes=True)
-
-
-def _mode(line: Line, text: str) -> int | None:
-    if not text:
-        return None
-    try:
-        return int(text, 8)
-    except ValueError:
-        raise line.error(f"invalid chmod parameter {text!r}: write it as an octal number", text) from None

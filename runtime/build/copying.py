@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from runtime.build.ignore import Ignore
 from runtime.build.layer_tar import Placed
+from runtime.build.modes import Modes
 from runtime.build.tree import Node, Tree
 from runtime.errors import InvalidArgument, NotFound
 
@@ -58,7 +59,7 @@ def place(
     destination: str,
     *,
     owner: tuple[int, int] | None = None,
-    mode: int | None = None,
+    modes: Modes | None = None,
     keeps_owners: bool = False,
     ignore: Ignore = keep_all,
     exclude: Ignore = keep_all,
@@ -66,7 +67,7 @@ def place(
 ) -> list[Placed]:
     """The entries of the layer that copying ``sources`` of ``tree`` and ``files`` (name, content) to ``destination``
     (absolute) in ``target`` makes. ``owner`` None: root, or with
-    ``keeps_owners`` the one in the source; ``mode`` None: as in the source. ``exclude`` (``--exclude``) has paths
+    ``keeps_owners`` the one in the source; ``modes`` None: as in the source. ``exclude`` (``--exclude``) has paths
     within a source. ``pivots`` (``--parents``): for each source, the directory from which its path is kept.
 
     Raises InvalidArgument when several things are copied to what is no directory.
@@ -94,7 +95,9 @@ def place(
             return
         bits = stat.S_IMODE(node.status.st_mode)
         ids = (node.status.st_uid, node.status.st_gid) if keeps_owners and owner is None else (uid, gid)
-        placed[path] = Placed(path, bits if mode is None or node.is_link else mode, *ids, node)
+        placed[path] = Placed(
+            path, bits if modes is None or node.is_link else modes(bits, node.is_directory), *ids, node
+        )
 
     def put_with_parents(node: Node, pivot: str) -> None:
         prefix = f"{pivot}/" if pivot and f"{node.path}/".startswith(f"{pivot}/") else ""
@@ -132,7 +135,9 @@ def place(
     for name, content in files:
         path = posixpath.join(resolved, name) if into else resolved
         directories(path)
-        placed[path] = Placed(path, 0o644 if mode is None else mode, uid, gid, content=content)
+        placed[path] = Placed(
+            path, 0o644 if modes is None else modes(0o644, False), uid, gid, content=content
+        )
     return list(placed.values())
 
 

@@ -93,7 +93,9 @@ def test_owners_are_kept_between_stages_only(context: Path, image: Path) -> None
     status = (context / "app.py").stat()
     (kept,) = place(tree, nodes, (), Tree([image]), "/a", keeps_owners=True)
     assert (kept.uid, kept.gid, kept.mode) == (status.st_uid, status.st_gid, 0o640)
-    (given,) = place(tree, nodes, (), Tree([image]), "/a", owner=(5, 6), mode=0o444, keeps_owners=True)
+    (given,) = place(
+        tree, nodes, (), Tree([image]), "/a", owner=(5, 6), modes=lambda *_: 0o444, keeps_owners=True
+    )
     assert (given.uid, given.gid, given.mode) == (5, 6, 0o444)
 
 
