@@ -3,9 +3,12 @@ have IPv4, and all of them where the kernel's way cannot be had. Bytes are passe
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,6 +18,9 @@ UDP_IDLE = 90.0
 """Seconds after which a silent UDP exchange is forgotten."""
 UDP_CLIENTS = 1024
 _CHUNK = 65536
+_PIPE = 1 << 18
+"""Bytes that a pipe holds: what is moved at once."""
+_SPLICE_F_MOVE, _SPLICE_F_NONBLOCK = 1, 2  # linux/splice.h
 _CONNECT_TIMEOUT = 10.0
 
 _ABORT = struct.pack("ii", 1, 0)
@@ -73,15 +79,45 @@ async def _pass_on(client: trio.socket.SocketType, target: Target | None) -> Non
 async def _copy(
     source: trio.socket.SocketType, sink: trio.socket.SocketType, exchange: trio.CancelScope
 ) -> None:
-    """One direction, until its end is passed on too. A broken connection ends the whole exchange."""
+    """One direction, until its end is passed on too: the kernel moves the bytes through a pipe (splice(2)), so they
+    never come here. A broken connection ends the whole exchange."""
+    reader, writer = -1, -1
     try:
-        while data := await source.recv(_CHUNK):
-            view = memoryview(data)
-            while view:
-                view = view[await sink.send(view) :]
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # more than a user may have in pipes: then it stays as it is
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE)
+        while count := await _splice(source.fileno(), writer, _PIPE, _wait_first):
+            while count:
+                count -= await _splice(reader, sink.fileno(), count, _wait_second)
         sink.shutdown(socket.SHUT_WR)
     except OSError:
         exchange.cancel()
+    finally:
+        for descriptor in (reader, writer):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+async def _splice(source: int, sink: int, count: int, wait: Callable[[int, int], Awaitable[None]]) -> int:
+    """Move up to ``count`` bytes, as soon as some can be; 0 at the source's end. ``wait`` is for the socket among the
+    two: the pipe is empty before something comes, and has what goes."""
+    await trio.lowlevel.checkpoint_if_cancelled()
+    while True:
+        try:
+            moved = os.splice(source, sink, count, flags=_SPLICE_F_MOVE | _SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            await wait(source, sink)
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return moved
+
+
+async def _wait_first(source: int, sink: int) -> None:
+    await trio.lowlevel.wait_readable(source)
+
+
+async def _wait_second(source: int, sink: int) -> None:
+    await trio.lowlevel.wait_writable(sink)
 
 
 @dataclass(slots=True)
