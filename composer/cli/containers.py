@@ -35,7 +35,8 @@ def status_words(container: dict[str, Any], now_ns: int) -> str:
 
 
 def ports_words(publishers: list[dict[str, Any]]) -> str:
-    """``0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 9000/tcp``; neighbouring ports become ranges."""
+    """``0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 9000/tcp``. As with Docker, neighbours become a
+    range when they are published under their own numbers, or not at all."""
     groups: dict[tuple[str, str, bool], list[tuple[int, int]]] = {}
     for port in publishers:
         published = port["PublishedPort"]
@@ -56,7 +57,8 @@ def _runs(pairs: list[tuple[int, int]]) -> list[tuple[tuple[int, int], tuple[int
     for pair in pairs:
         if runs:
             first, last = runs[-1]
-            is_next = pair[0] == last[0] + 1 and pair[1] == (last[1] + 1 if last[1] else 0)
+            is_next = pair[0] == last[0] + 1 and pair[1] == (pair[0] if last[1] == last[0] else 0)
+            is_next = is_next and bool(pair[1]) == bool(last[1])
             if is_next:
                 runs[-1] = (first, pair)
                 continue

@@ -46,7 +46,8 @@ def formatted(
     if layout == "json":
         if json_list:
             return dumps([dict(as_json(row)) for row in rows]).decode() + "\n"
-        return "".join(dumps(dict(as_json(row))).decode() + "\n" for row in rows)
+        # Docker's keys are in order.
+        return "".join(dumps(dict(sorted(as_json(row).items()))).decode() + "\n" for row in rows)
     from composer.cli.templates import Template, unescape
 
     is_table = layout.startswith("table ")

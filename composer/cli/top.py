@@ -15,6 +15,8 @@ def run_top(session: Session, arguments: Arguments) -> int:
     from composer.cli.containers import plain_name
     from composer.cli.tables import table
 
+    titles: list[str] = []
+    rows: list[list[str]] = []
     containers = [
         container
         for container in session.resolve(arguments.words)["Containers"]
@@ -23,8 +25,10 @@ def run_top(session: Session, arguments: Arguments) -> int:
     ]
     for container in sorted(containers, key=plain_name):
         found = session.client.request("GET", f"{API}/containers/{container['Id']}/top").json()
-        session.write(f"{plain_name(container)}\n")
-        session.write(table(found["Titles"], found["Processes"], narrowest=4) + "\n")
+        titles = ["SERVICE", "#", *found["Titles"]]
+        rows += [[container["Service"], str(container["Number"]), *row] for row in found["Processes"]]
+    if titles:
+        session.write(table(titles, rows, narrowest=4, gap=2))
     return 0
 
 

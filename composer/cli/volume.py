@@ -8,6 +8,8 @@ from composer.cli.image import FILTER, FORCE, FORMAT, INSPECT_FORMAT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from composer.cli.arguments import Arguments
     from composer.cli.session import Session
 
@@ -29,7 +31,21 @@ _CLUSTER = tuple(
 
 TITLES = {
     "Driver": "DRIVER", "Name": "VOLUME NAME", "Labels": "LABELS", "Mountpoint": "MOUNTPOINT", "Scope": "SCOPE",
+    "Availability": "AVAILABILITY", "Group": "GROUP", "Links": "LINKS", "Size": "SIZE", "Status": "STATUS",
 }  # fmt: skip
+
+
+def volume_row(volume: dict[str, Any]) -> dict[str, str]:
+    """A volume as Docker's ``--format`` has it: labels in one text, N/A for what only clusters know."""
+    row = dict.fromkeys(("Availability", "Group", "Links", "Size", "Status"), "N/A")
+    labels = ",".join(f"{key}={value}" for key, value in sorted((volume["Labels"] or {}).items()))
+    return row | {
+        "Driver": volume["Driver"],
+        "Labels": labels,
+        "Mountpoint": volume["Mountpoint"],
+        "Name": volume["Name"],
+        "Scope": volume["Scope"],
+    }
 
 
 def run_ls(session: Session, arguments: Arguments) -> int:
@@ -41,6 +57,7 @@ def run_ls(session: Session, arguments: Arguments) -> int:
         session.client.request("GET", f"{API}/volumes", {"filters": filters or None}).json()["Volumes"] or []
     )
     found.sort(key=lambda volume: volume["Name"])
+    found = list(map(volume_row, found))
     if arguments.is_on("quiet"):
         session.write("".join(f"{volume['Name']}\n" for volume in found))
         return 0

@@ -10,14 +10,11 @@ if TYPE_CHECKING:
     from composer.cli.arguments import Arguments
     from composer.cli.session import Session
 
-TITLES = {
-    "Driver": "DRIVER", "Name": "VOLUME NAME", "Labels": "LABELS", "Mountpoint": "MOUNTPOINT", "Scope": "SCOPE",
-}  # fmt: skip
-
 
 def run_volumes(session: Session, arguments: Arguments) -> int:
     from composer.api.plain_json import dumps
     from composer.cli.tables import formatted
+    from composer.cli.volume import TITLES, volume_row
 
     project = session.resolve(arguments.words)
     filters = dumps({"label": [f"com.docker.compose.project={project['Name']}"]}).decode()
@@ -26,6 +23,7 @@ def run_volumes(session: Session, arguments: Arguments) -> int:
         used = {m for c in project["Containers"] if c["Service"] in arguments.words for m in c["Mounts"]}
         found = [volume for volume in found if volume["Name"] in used]
     found.sort(key=lambda volume: volume["Name"])
+    found = list(map(volume_row, found))
     if arguments.is_on("quiet"):
         session.write("".join(f"{volume['Name']}\n" for volume in found))
         return 0
