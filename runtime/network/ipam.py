@@ -13,7 +13,6 @@ from runtime.network.model import Endpoint, Network, Pool
 Subnet = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
-DEFAULT_BITS = 24
 _SIXTEENS = ("172.30", "172.29", "172.28", "172.27", "172.26", "172.25", "172.24", "172.23")
 _LATER_SIXTEENS = ("172.22", "172.21", "172.20", "172.19", "172.18", "192.168", "172.31", "172.17")
 
@@ -21,13 +20,13 @@ _LATER_SIXTEENS = ("172.22", "172.21", "172.20", "172.19", "172.18", "192.168", 
 def default_subnets() -> Iterator[IPv4Network]:
     """The subnets that networks without a wish are given, in order of preference.
 
-    The same private blocks as Docker's default pools, but as /24 instead of /16, so that thousands fit; and
+    The same private blocks as Docker's default pools, but as /22 instead of /16, so that hundreds fit, of a thousand containers each; and
     from the other end, since a Docker on the same machine takes 172.17, 172.18 ... (and clouds like
     172.31).
     """
     for sixteen in (*_SIXTEENS, *_LATER_SIXTEENS):
-        for third in range(256):
-            yield IPv4Network(f"{sixteen}.{third}.0/24")
+        for third in range(0, 256, 4):
+            yield IPv4Network(f"{sixteen}.{third}.0/22")
 
 
 def unique_local_subnet(network_id: str) -> IPv6Network:
@@ -206,7 +205,8 @@ def _first_free(pool: Pool, used: frozenset[int], name: str) -> Address:
             return IPv4Address(number) if subnet.version == 4 else IPv6Address(number)
     raise Conflict(
         f"network {name}: no free address is left in {inner}",
-        hint="remove containers that are no longer needed, or recreate the network with a larger subnet",
+        hint="remove containers that are not needed, or make the network anew with a larger subnet "
+        "(ipam: {config: [{subnet: 10.20.0.0/16}]})",
     )
 
 
