@@ -67,7 +67,8 @@ def container_summary(container: Container) -> dict[str, Any]:
 
 
 def project_summaries(containers: Sequence[Container], *, everything: bool) -> list[dict[str, Any]]:
-    """``ls``: name, status (``running(2), exited(1)``) and files of each project."""
+    """``ls``: name, status (``exited(1), running(2)``) and files of each project; unless
+    ``everything``, of what runs."""
     projects: dict[str, list[Container]] = {}
     for container in containers:
         name = container.config.labels.get(labels.PROJECT)
@@ -75,9 +76,11 @@ def project_summaries(containers: Sequence[Container], *, everything: bool) -> l
             projects.setdefault(name, []).append(container)
     found = []
     for name, members in sorted(projects.items()):
-        counts = Counter(c.state.status for c in members)
-        if not everything and not any(c.state.status in ("running", "paused", "restarting") for c in members):
+        if not everything:
+            members = [c for c in members if c.state.status in ("running", "paused", "restarting")]
+        if not members:
             continue
+        counts = Counter(c.state.status for c in members)
         files = dict.fromkeys(
             f for c in members for f in c.config.labels.get(labels.CONFIG_FILES, "").split(",") if f
         )
