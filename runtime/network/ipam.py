@@ -20,9 +20,9 @@ _LATER_SIXTEENS = ("172.22", "172.21", "172.20", "172.19", "172.18", "192.168", 
 def default_subnets() -> Iterator[IPv4Network]:
     """The subnets that networks without a wish are given, in order of preference.
 
-    The same private blocks as Docker's default pools, but as /22 instead of /16, so that hundreds fit, of a thousand containers each; and
-    from the other end, since a Docker on the same machine takes 172.17, 172.18 ... (and clouds like
-    172.31).
+    The same private blocks as Docker's default pools, but as /22 instead of /16, so that hundreds of networks fit,
+    of a thousand containers each; and from the other end, since a Docker on the same machine takes 172.17,
+    172.18 ... (and clouds like 172.31).
     """
     for sixteen in (*_SIXTEENS, *_LATER_SIXTEENS):
         for third in range(0, 256, 4):
