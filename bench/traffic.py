@@ -16,7 +16,7 @@ from runtime.network.connect import in_network_namespace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECONDS = 1.5
+SECONDS = 1.0
 _CHUNK = 1 << 18
 _SINK, _ECHO, _CLOSE = b"S", b"E", b"C"
 
