@@ -114,7 +114,9 @@ def _run_command(
         sys.stdout.write(command_help(command))
         return 0
     except UsageError as error:
-        return _fail(error.message, error.hint, flag_error if error.is_flag else 1)
+        return _fail(
+            error.message, _in_front(error.message) or error.hint, flag_error if error.is_flag else 1
+        )
     session = Session(options, os.environ, started)
     if options.is_on("dry-run") or arguments.is_on("dry-run"):
         if name not in REHEARSED | READING:
@@ -128,6 +130,14 @@ def _run_command(
     _check_options(options)
     assert command.run is not None
     return command.run(session, arguments)
+
+
+def _in_front(message: str) -> str:
+    """The hint for a flag that is none of the command's, but goes in front of it."""
+    name = message.removeprefix("unknown flag: --")
+    if name == message or name not in {flag.name for flag in GLOBAL_FLAGS}:
+        return ""
+    return f"it goes in front of the command: composer --{name} … COMMAND"
 
 
 def _dry_run_flag(command: str) -> Flag:

@@ -17,6 +17,7 @@ from composer.cli.commands import (
     command,
     family,
 )
+from composer.cli.main import main
 
 TABLE = [
     line.split()
@@ -78,3 +79,10 @@ def test_flags_are_told_apart() -> None:
 
 def test_dry_run_is_of_commands_that_exist() -> None:
     assert set(COMMANDS) >= REHEARSED | READING
+
+
+def test_a_flag_in_the_wrong_place_is_told_where_it_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["up", "--profile", "x"]) == 1
+    assert capsys.readouterr().err == (
+        "unknown flag: --profile\n  it goes in front of the command: composer --profile … COMMAND\n"
+    )
