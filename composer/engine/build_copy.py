@@ -21,7 +21,7 @@ import trio
 from runtime.build import copying
 from runtime.build.frontend.expand import json_words
 from runtime.build.frontend.lines import Line
-from runtime.build.frontend.stages import expanded, split
+from runtime.build.frontend.stages import expanded
 from runtime.build.ignore import Ignore, parse_ignore
 from runtime.build.layer_tar import Placed
 from runtime.build.modes import Modes, parse_modes
@@ -79,7 +79,7 @@ def read_copy(line: Line, variables: dict[str, str], escape: str, working_dir: s
             excluded.append(text)
         else:
             flags[name] = text
-    words = json_words(line.rest) or split(line.bare, escape)
+    words = json_words(line.rest) or tuple(line.bare.rest.split())
     words = tuple(expanded(line, word, variables, escape) for word in words)
     if len(words) + len(line.heredocs) < 2 or not words:
         raise line.error(f"{line.name} requires at least two arguments, but only one was provided")
@@ -166,17 +166,18 @@ async def place_copy(
             placed |= {item.path: item for item in items}
         for archive in archives:
             inside = _unpacked(archive, held)
-            for item in copying.place(
+            # As with Docker, --chown and --chmod are not for what an archive says itself.
+            items = copying.place(
                 inside,
                 [inside.root],
                 (),
                 target,
                 step.destination,
-                owner=owner,
-                modes=step.modes,
                 keeps_owners=True,
-            ):
-                placed[item.path] = item
+                exclude=step.exclude,
+            )
+            made = copying.make_directories(target, step.destination, owner or (0, 0))
+            placed |= {item.path: item for item in (*items, *made)}
         return list(placed.values())
 
     return await trio.to_thread.run_sync(choose)

@@ -40,7 +40,7 @@ from runtime.build.frontend.stages import (
 )
 from runtime.build.ignore import Ignore
 from runtime.build.layer_tar import Placed, digest_placed, write_changes, write_placed
-from runtime.build.settings import SETTINGS, configure, environment
+from runtime.build.settings import SETTINGS, assignments, configure, environment
 from runtime.build.tree import Tree
 from runtime.container.config import ContainerConfig, Healthcheck, ImageConfig
 from runtime.errors import ComposerError, InvalidArgument, NotFound
@@ -76,7 +76,7 @@ class _State:
 
     @property
     def variables(self) -> dict[str, str]:
-        return {**self.arguments, **environment(self.config)}
+        return {**environment(self.config), **self.arguments}
 
 
 class Builder:
@@ -161,7 +161,9 @@ class _Build:
         earlier = self.file.before(stage, stage.base)
         if earlier is not None:
             before = self._done[earlier.number]
-            state = _State(stage, before.image, before.config, history=list(before.history))
+            state = _State(
+                stage, before.image, before.config, dict(before.arguments), history=list(before.history)
+            )
         elif stage.base == "scratch":
             state = _State(stage, None, ImageConfig(env=(_PATH,)))
         else:
@@ -222,6 +224,9 @@ class _Build:
                 state.config, line, state.variables, escape, is_own_command=state.has_command
             )
             state.has_command = state.has_command or line.name == "CMD"
+            if line.name == "ENV":
+                for name in assignments(line, state.variables, escape):
+                    state.arguments.pop(name, None)
             if line.name == "WORKDIR":
                 await self._workdir(state, title)
                 return
@@ -341,8 +346,7 @@ class _Build:
             for name, value in self.options.arguments.items()
             if name.upper() in _PREDEFINED and name not in state.arguments
         }
-        known = {**state.arguments, **environment(state.config)}
-        env = tuple(f"{name}={value}" for name, value in known.items())
+        env = tuple(f"{name}={value}" for name, value in state.variables.items())
         facts = ("run", words, env, network, mounts.facts)
 
         async def make(layer: IO[bytes]) -> None:

@@ -89,7 +89,7 @@ def parse_lines(text: str, file: str = "Dockerfile", escape: str = "") -> tuple[
     """
     escape = escape or directives(text).get("escape", "\\")
     lines = text.removeprefix("\ufeff").split("\n")
-    continued = re.compile(rf"{re.escape(escape)}[ \t\r]*$")
+    continued = re.compile(rf"(?<!{re.escape(escape)}){re.escape(escape)}[ \t\r]*$")
     found: list[Line] = []
     position = 0
     while position < len(lines):
