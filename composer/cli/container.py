@@ -15,6 +15,7 @@ from composer.cli.container_views import (
     run_top,
     run_wait,
 )
+from composer.cli.cp import CONTAINER_COMMANDS
 from composer.cli.image import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, QUIET
 from composer.cli.stats import FLAGS as STATS_FLAGS
 
@@ -231,7 +232,6 @@ _DETACH_KEYS = Flag("detach-keys", kind="string", help="Keys that leave the cont
 _SIG_PROXY = Flag("sig-proxy", help="Pass signals on to the process", default="true")
 _SIGNAL = Flag("signal", "s", "string", "Signal to send")
 _TIMEOUT = Flag("timeout", "t", "int", "Seconds until it is killed")
-_NOT_YET = "it is not there yet; `composer container exec` with tar does the same"
 
 
 def _several(name: str, summary: str, run: Any, flags: tuple[Flag, ...] = ()) -> Command:
@@ -285,7 +285,7 @@ COMMANDS = {
     "commit": Command(
         "container commit CONTAINER", "Make an image of changes", None, refusal="images are not made yet"
     ),
-    "cp": Command("container cp", "Copy files to and from a container", None, refusal=_NOT_YET),
+    "cp": CONTAINER_COMMANDS["cp"],
     "create": Command(
         "container create [OPTIONS] IMAGE [COMMAND] [ARG...]",
         "Make a container",
@@ -294,9 +294,7 @@ COMMANDS = {
         at_least=1,
         is_interspersed=False,
     ),
-    "diff": Command(
-        "container diff CONTAINER", "Show changed files", None, refusal="changes are not listed yet"
-    ),
+    "diff": CONTAINER_COMMANDS["diff"],
     "exec": Command(
         "container exec [OPTIONS] CONTAINER COMMAND [ARG...]",
         "Run a command in a running container",
@@ -315,7 +313,7 @@ COMMANDS = {
         at_least=2,
         is_interspersed=False,
     ),
-    "export": Command("container export CONTAINER", "Write its files as a tar", None, refusal=_NOT_YET),
+    "export": CONTAINER_COMMANDS["export"],
     "inspect": _several("inspect", "Show all about containers", run_inspect, (INSPECT_FORMAT, _SIZE)),
     "kill": _several("kill", "Send a signal to containers (SIGKILL)", run_kill, (_SIGNAL,)),
     "logs": Command(

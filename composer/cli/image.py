@@ -118,9 +118,20 @@ def run_import(session: Session, arguments: Arguments) -> int:
 
 def run_save(session: Session, arguments: Arguments) -> int:
     target = arguments.text("output")
+    refuse_terminal(target)
+    return write_archive(
+        session.client.chunks("GET", f"{API}/images/get", {"names": arguments.words}), target
+    )
+
+
+def refuse_terminal(target: str) -> None:
+    """Raises UsageError when an archive without a file to go to would go to a terminal."""
     if not target and sys.stdout.isatty():
-        raise UsageError("cowardly refusing to save to a terminal", hint="composer image save -o FILE IMAGE")
-    pieces = session.client.chunks("GET", f"{API}/images/get", {"names": arguments.words})
+        raise UsageError("cowardly refusing to save to a terminal", hint="-o FILE writes to a file")
+
+
+def write_archive(pieces: Iterable[bytes], target: str) -> int:
+    """To stdout, or to the file ``target``, which is there when all of it is."""
     if not target:
         for piece in pieces:
             sys.stdout.buffer.write(piece)

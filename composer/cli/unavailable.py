@@ -13,18 +13,6 @@ COMMANDS = {
         None,
         refusal="`composer exec -T SERVICE tar -c /` with `composer image import -` does the same for its files",
     ),
-    "cp": Command(
-        "cp [OPTIONS] SERVICE:SRC_PATH DEST_PATH|-",
-        "Copy files between a service container and the local file system",
-        None,
-        refusal="files are not copied yet; `composer exec -T SERVICE tar -c PATH` and the like do the same",
-    ),
-    "export": Command(
-        "export [OPTIONS] SERVICE",
-        "Write a service container's file system as a tar archive",
-        None,
-        refusal="it is not there yet; `composer exec -T SERVICE tar -c /` does the same",
-    ),
     "publish": Command(
         "publish [OPTIONS] REPOSITORY[:TAG]", "Publish the application to a registry", None, refusal=_PUBLISH
     ),

@@ -17,7 +17,7 @@ from composer.engine.model import LogLine
 from composer.engine.streams import Stream, Streams
 from runtime.container import stats as container_stats
 from runtime.container.shim_client import AttachStreams
-from runtime.errors import ComposerError, Conflict, InvalidArgument
+from runtime.errors import Conflict, InvalidArgument
 from runtime.kernel.cgroups import Cgroups
 
 
@@ -181,8 +181,3 @@ def _user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
-
-
-def not_supported(what: str) -> ComposerError:
-    """The answer to a request that the engine cannot serve."""
-    return ComposerError(f"{what} is not supported by this engine", status=501)

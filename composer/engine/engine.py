@@ -13,6 +13,7 @@ import trio
 
 from composer.engine.attach import Attaching, Observation
 from composer.engine.building import Builder
+from composer.engine.container_files import ContainerFiles
 from composer.engine.containers import Container, Containers
 from composer.engine.events import Events
 from composer.engine.execs import Execs
@@ -200,6 +201,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         cgroups=cgroups,
         paths=paths,
         host=host,
+        files=ContainerFiles(registry, store, volumes, paths),
     )
     parts = Parts(
         containers=registry,

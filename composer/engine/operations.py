@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from composer.engine.attach import Attaching, Observation, not_supported
+from composer.engine.attach import Attaching, Observation
+from composer.engine.container_files import ContainerFiles
 from composer.engine.containers import Container, Containers
 from composer.engine.lifecycle import Lifecycle
 from composer.engine.logs import ContainerLogs
@@ -63,6 +64,7 @@ class ContainerOperations:
     cgroups: Cgroups
     paths: Paths
     host: HostFacts
+    files: ContainerFiles
 
     async def create(self, config: ContainerConfig, name: str = "") -> ContainerRecord:
         """Enter a container; nothing runs yet. Raises NotFound when its image is not here."""
@@ -199,23 +201,21 @@ class ContainerOperations:
         container.update(config=config)
 
     async def changes(self, ref: str) -> builtins.list[tuple[int, str]]:
-        raise not_supported("container diff")
+        return await self.files.changes(ref)
 
     async def archive_stat(self, ref: str, path: str) -> dict[str, Any]:
-        raise not_supported("copying from a container")
+        return await self.files.stat(ref, path)
 
-    async def archive_get(self, ref: str, path: str) -> AsyncIterator[bytes]:
-        raise not_supported("copying from a container")
-        yield b""
+    def archive_get(self, ref: str, path: str) -> AsyncIterator[bytes]:
+        return self.files.get(ref, path)
 
     async def archive_put(
         self, ref: str, path: str, archive: Path, *, no_overwrite_dir_non_dir: bool = False
     ) -> None:
-        raise not_supported("copying into a container")
+        await self.files.put(ref, path, archive, keeps_kinds=no_overwrite_dir_non_dir)
 
-    async def export(self, ref: str) -> AsyncIterator[bytes]:
-        raise not_supported("container export")
-        yield b""
+    def export(self, ref: str) -> AsyncIterator[bytes]:
+        return self.files.export(ref)
 
 
 def check_sources(config: ContainerConfig) -> None:

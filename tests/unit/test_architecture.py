@@ -22,6 +22,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "runtime.container": ("runtime.kernel", "runtime.errors", "runtime.storage", "runtime.network.sandbox"),
     "runtime.image": ("runtime.kernel", "runtime.errors", "runtime.storage", "runtime.container"),
     "runtime.build": ("runtime",),
+    "runtime.files": ("runtime",),
     "composer.compose": ("runtime.errors",),
     "composer.plan": (
         "composer.compose",

@@ -1,0 +1,149 @@
+"""Files in and out of containers, running or not: what ``cp``, ``export`` and ``diff`` ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import trio
+
+from composer.engine.containers import Container, Containers
+from composer.engine.volumes import Volumes
+from runtime.errors import Conflict
+from runtime.files.archive import extract, stat_path, write_path, write_root
+from runtime.files.difference import differences
+from runtime.files.view import Layers, look_at_layers, look_at_process
+from runtime.image.compression import decompressed
+from runtime.image.store import ImageStore
+from runtime.storage.paths import Paths
+
+T = TypeVar("T")
+_BLOCK = 1 << 18
+_GO_KINDS = {0o040000: 1 << 31, 0o120000: 1 << 27, 0o010000: 1 << 25, 0o140000: 1 << 24}
+_GO_DEVICE, _GO_CHARACTER = 1 << 26, 1 << 21
+_GO_SPECIAL = ((0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20))
+
+
+def go_mode(mode: int) -> int:
+    """A mode of stat(2) as Go's ``os.FileMode``, which Docker's API has."""
+    kind = mode & 0o170000
+    made = mode & 0o777 | _GO_KINDS.get(kind, 0)
+    if kind in (0o020000, 0o060000):
+        made |= _GO_DEVICE | (_GO_CHARACTER if kind == 0o020000 else 0)
+    return made | sum(go for bit, go in _GO_SPECIAL if mode & bit)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFiles:
+    """The files of all containers."""
+
+    containers: Containers
+    images: ImageStore
+    volumes: Volumes
+    paths: Paths
+
+    async def changes(self, ref: str) -> list[tuple[int, str]]:
+        """Kind (0 changed, 1 added, 2 deleted) and path. Raises NotFound."""
+        parts = self._layers(self.containers.get(ref), with_volumes=False)
+        layers = [Path(layer) for layer in parts.layers]
+        return await trio.to_thread.run_sync(differences, parts.upper, layers)
+
+    async def stat(self, ref: str, path: str) -> dict[str, Any]:
+        """Docker's description of a path. Raises NotFound."""
+        found = await self._look(self.containers.get(ref), lambda root: stat_path(root, path))
+        return {
+            "name": found.name,
+            "size": found.size,
+            "mode": go_mode(found.mode),
+            "mtime": datetime.fromtimestamp(found.mtime, UTC).isoformat().replace("+00:00", "Z"),
+            "linkTarget": found.link_target,
+        }
+
+    async def get(self, ref: str, path: str) -> AsyncIterator[bytes]:
+        """A tar of ``path``."""
+        container = self.containers.get(ref)
+        async for piece in self._stream(container, lambda root, out: write_path(root, path, out)):
+            yield piece
+
+    async def export(self, ref: str) -> AsyncIterator[bytes]:
+        """A tar of the root, without volumes and other mounts."""
+        container = self.containers.get(ref)
+        async for piece in self._stream(container, write_root, with_volumes=False):
+            yield piece
+
+    async def put(self, ref: str, path: str, archive: Path, *, keeps_kinds: bool) -> None:
+        """Unpack a tar, compressed or not, in the directory ``path``."""
+        container = self.containers.get(ref)
+
+        def unpack(root: int) -> None:
+            with open(archive, "rb") as file:
+                extract(root, path, decompressed(file), keeps_kinds=keeps_kinds)
+
+        async with container.busy:
+            await self._look(container, unpack, is_writable=True)
+
+    async def _stream(
+        self, container: Container, write: Callable[[int, IO[bytes]], None], *, with_volumes: bool = True
+    ) -> AsyncIterator[bytes]:
+        receiving, sending = os.pipe2(os.O_CLOEXEC)
+        failed: list[Exception] = []
+
+        def produce(root: int) -> None:
+            with open(sending, "wb", buffering=_BLOCK, closefd=False) as out:
+                write(root, out)
+
+        async def run() -> None:
+            try:
+                await self._look(container, produce, with_volumes=with_volumes)
+            except BrokenPipeError:
+                pass  # whoever asked has gone
+            except Exception as error:
+                failed.append(error)
+            finally:
+                os.close(sending)
+
+        async with trio.open_nursery() as nursery, trio.lowlevel.FdStream(receiving) as stream:
+            nursery.start_soon(run)
+            while piece := await stream.receive_some(_BLOCK):
+                yield bytes(piece)
+        if failed:
+            raise failed[0]
+
+    async def _look(
+        self,
+        container: Container,
+        look: Callable[[int], T],
+        *,
+        is_writable: bool = False,
+        with_volumes: bool = True,
+    ) -> T:
+        if container.state.is_alive and container.state.pid:
+            pid = container.state.pid
+            return await trio.to_thread.run_sync(lambda: look_at_process(pid, container.id, look))
+        parts = self._layers(container, with_volumes=with_volumes)
+        return await trio.to_thread.run_sync(lambda: look_at_layers(parts, look, is_writable=is_writable))
+
+    def _layers(self, container: Container, *, with_volumes: bool) -> Layers:
+        image = self.images.resolve(container.image_id)
+        if image is None:
+            raise Conflict(f"image {container.image_ref} of container {container.name} is not here any more")
+        state_dir = self.paths.container(container.id)
+        base = state_dir.parent.parent / "mount-points"
+        points = self.containers.mount_points(container, self.volumes) if with_volumes else ()
+        return Layers(
+            layers=(*(str(layer) for layer in image.layers), str(base)),
+            upper=str(state_dir / "upper"),
+            work=str(state_dir / "work"),
+            volumes=(
+                *((str(source), target, False) for source, target in (image.binds if with_volumes else ())),
+                *(
+                    (point.source, point.target, not point.read_only)
+                    for point in sorted(points, key=lambda p: p.target.count("/"))
+                    if point.type in ("bind", "volume") and point.source.startswith("/")
+                ),
+            ),
+        )

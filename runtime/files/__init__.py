@@ -1,0 +1,1 @@
+"""A container's files from outside: reading, writing and comparing them."""
