@@ -140,7 +140,7 @@ class Container:
         self.save(_replace(self.record, **changes))
 
     def save(self, record: ContainerRecord) -> None:
-        self._store.put(record.id, record)
+        self._store.put(record.id, record, is_fact=True)
         self.record = record
 
     def set_status(self, status: Status, *, is_lasting: bool = True) -> None:

@@ -227,7 +227,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         started_at=time.time_ns(),
         end=scope.cancel,
         keeper=keeper,
-        warnings=lambda: firewall.warnings,
+        warnings=lambda: (*firewall.warnings, *database.warnings),
     )
     recovery = Recovery(
         containers=registry,

@@ -38,8 +38,9 @@ class Records(Generic[R]):
     def values(self) -> list[R]:
         return list(self._values.values())
 
-    def put(self, key: str, value: R) -> R:
-        self._database.put(self._kind, key, self._encoder.encode(value))
+    def put(self, key: str, value: R, *, is_fact: bool = False) -> R:
+        """``is_fact``: it is so already, and a full disk does not change it (see StateDatabase)."""
+        self._database.put(self._kind, key, self._encoder.encode(value), is_fact=is_fact)
         self._values[key] = value
         return value
 

@@ -107,6 +107,7 @@ class Shim:
         state_dir, run_dir = spec["state_dir"], spec["run_dir"]
         with step("prepare"):
             os.makedirs(os.path.join(state_dir, "log"), 0o700, exist_ok=True)
+            status.reserve(state_dir)
             if spec["log"]["driver"] != "none":
                 self._log = LogWriter(
                     os.path.join(state_dir, "log"),

@@ -22,16 +22,34 @@ class ExitStatus(NamedTuple):
     error: str = ""
 
 
+_RESERVED = 4096
+"""Bytes that are set aside for a status at the start of a container, so that a full disk does not lose it."""
+
+
+def reserve(state_dir: str | Path) -> None:
+    """Set aside the space that :func:`write` will need. Raises OSError (ENOSPC)."""
+    fd = os.open(_unfinished(state_dir), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, _RESERVED)
+    finally:
+        os.close(fd)
+
+
 def write(state_dir: str | Path, status: ExitStatus) -> None:
     """Durable and whole or not at all: temporary file, fsync, rename."""
-    path = os.path.join(state_dir, "status.json")
-    fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    content = json.dumps(status._asdict()).encode()
+    fd = os.open(_unfinished(state_dir), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, json.dumps(status._asdict()).encode())
+        os.pwrite(fd, content, 0)
+        os.ftruncate(fd, len(content))
         os.fsync(fd)
     finally:
         os.close(fd)
-    os.rename(path + ".new", path)
+    os.rename(_unfinished(state_dir), os.path.join(state_dir, "status.json"))
+
+
+def _unfinished(state_dir: str | Path) -> str:
+    return os.path.join(state_dir, "status.json.new")
 
 
 def read(state_dir: str | Path) -> ExitStatus | None:

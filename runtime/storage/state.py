@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import sqlite3
 import stat
@@ -18,6 +19,8 @@ from pathlib import Path
 
 from runtime.errors import ComposerError
 from runtime.storage.files import storage_error
+
+log = logging.getLogger(__name__)
 
 _MIGRATIONS: tuple[str, ...] = (
     "CREATE TABLE documents (kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL,"
@@ -36,6 +39,9 @@ class StateDatabase:
     Opening creates the file and its directory, brings an older schema up to date, and refuses a newer one. A
     file that is not a readable database is renamed aside (``notices`` says so, and what could be read is
     taken over) rather than fatal. All errors are ComposerErrors that name the file.
+
+    What has happened already does not fail for want of space: facts and deletions that cannot be written are kept
+    in memory, seen by who reads, and written before whatever is written next.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,6 +51,8 @@ class StateDatabase:
         self._lock = threading.RLock()
         self._depth = 0
         self._failed = False
+        self._late: dict[tuple[str, str], bytes | None] = {}
+        """What could not be written yet, by kind and key; None where it is a deletion."""
         try:
             path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         except OSError as error:
@@ -160,33 +168,83 @@ class StateDatabase:
     def get(self, kind: str, key: str) -> bytes | None:
         """The document, or None."""
         with self._guard("read"):
+            if (kind, key) in self._late:
+                return self._late[kind, key]
             row = self._connection.execute(
                 "SELECT body FROM documents WHERE kind = ? AND key = ?", (kind, key)
             ).fetchone()
         return None if row is None else bytes(row[0])
 
-    def put(self, kind: str, key: str, body: bytes) -> None:
-        """Insert or replace. Durable as soon as the (outermost) transaction ends."""
-        with self._guard("write"):
-            self._connection.execute(
-                "INSERT INTO documents (kind, key, body) VALUES (?, ?, ?)"
-                " ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body",
-                (kind, key, body),
-            )
+    def put(self, kind: str, key: str, body: bytes, *, is_fact: bool = False) -> None:
+        """Insert or replace. Durable as soon as the (outermost) transaction ends; a fact as soon as possible."""
+        with self._lock:
+            try:
+                self.write_late()
+                self._write(kind, key, body)
+            except ComposerError as error:
+                if not is_fact or self._depth:
+                    raise
+                self._keep_for_later(kind, key, body, error)
 
     def delete(self, kind: str, key: str) -> bool:
-        """Whether there was one."""
-        with self._guard("write"):
-            cursor = self._connection.execute("DELETE FROM documents WHERE kind = ? AND key = ?", (kind, key))
-            return cursor.rowcount > 0
+        """Whether there was one. Gone as soon as possible."""
+        with self._lock:
+            is_there = self.get(kind, key) is not None
+            try:
+                self.write_late()
+                self._write(kind, key, None)
+            except ComposerError as error:
+                if self._depth:
+                    raise
+                self._keep_for_later(kind, key, None, error)
+        return is_there
 
     def items(self, kind: str) -> list[tuple[str, bytes]]:
         """All documents of a kind as (key, body), in order of their keys."""
         with self._guard("read"):
             rows = self._connection.execute(
-                "SELECT key, body FROM documents WHERE kind = ? ORDER BY key", (kind,)
+                "SELECT key, body FROM documents WHERE kind = ?", (kind,)
             ).fetchall()
-        return [(key, bytes(body)) for key, body in rows]
+            found: dict[str, bytes | None] = {key: bytes(body) for key, body in rows}
+            found.update((key, body) for (late_kind, key), body in self._late.items() if late_kind == kind)
+        return sorted((key, body) for key, body in found.items() if body is not None)
+
+    @property
+    def late(self) -> int:
+        """Documents whose newest state is in memory only."""
+        return len(self._late)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for people: what is wrong now."""
+        if not self._late:
+            return ()
+        return (f"{self.path} cannot be written: {len(self._late)} changes are in memory only",)
+
+    def write_late(self) -> None:
+        """Write what could not be written before. Raises ComposerError when that is still so."""
+        with self._lock:
+            for (kind, key), body in list(self._late.items()):
+                self._write(kind, key, body)
+                # Inside a transaction it may yet be undone, and written twice is written.
+                if not self._depth:
+                    del self._late[kind, key]
+
+    def _write(self, kind: str, key: str, body: bytes | None) -> None:
+        with self._guard("write"):
+            if body is None:
+                self._connection.execute("DELETE FROM documents WHERE kind = ? AND key = ?", (kind, key))
+            else:
+                self._connection.execute(
+                    "INSERT INTO documents (kind, key, body) VALUES (?, ?, ?)"
+                    " ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body",
+                    (kind, key, body),
+                )
+
+    def _keep_for_later(self, kind: str, key: str, body: bytes | None, error: ComposerError) -> None:
+        if not self._late:
+            log.warning("%s; until it can be written, what changes is kept in memory", error)
+        self._late[kind, key] = body
 
     def quarantine(self, kind: str, key: str, reason: str) -> None:
         """Move a document that could not be understood out of the way, keeping its bytes for a person to look
@@ -238,6 +296,8 @@ class StateDatabase:
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it."""
         with self._lock:
+            with contextlib.suppress(ComposerError):
+                self.write_late()
             self._connection.close()
 
     @contextlib.contextmanager

@@ -150,3 +150,45 @@ def test_unreadable_documents_can_be_put_in_quarantine(tmp_path: Path) -> None:
     ((key, body),) = database.items(QUARANTINE)
     assert key.startswith("container/x/")
     assert body == b"not JSON\n{half"
+
+
+def test_facts_and_deletions_wait_for_space(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    database = StateDatabase(path)
+    database.put("k", "old", b"1")
+    database.put("k", "gone", b"1")
+    connection = database._connection
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count={pages}")
+    fact = b"x" * 100_000
+    database.put("k", "old", fact, is_fact=True)
+    assert database.delete("k", "gone") is True
+    assert database.delete("k", "gone") is False
+    assert database.get("k", "old") == fact
+    assert database.items("k") == [("old", fact)]
+    assert database.late == 2
+    with pytest.raises(ComposerError, match="No space left"):
+        database.put("k", "new", b"")
+    with pytest.raises(ComposerError, match="No space left"):
+        database.write_late()
+
+    connection.execute("PRAGMA max_page_count=100000")
+    database.put("k", "new", b"")
+    assert database.late == 0
+    database.close()
+    again = StateDatabase(path)
+    assert again.items("k") == [("new", b""), ("old", fact)]
+    again.close()
+
+
+def test_what_is_late_is_written_at_the_end(tmp_path: Path) -> None:
+    database = StateDatabase(tmp_path / "state.db")
+    database.put("k", "a", b"1")
+    connection = database._connection
+    connection.execute(f"PRAGMA max_page_count={connection.execute('PRAGMA page_count').fetchone()[0]}")
+    database.put("k", "a", b"2" * 100_000, is_fact=True)
+    connection.execute("PRAGMA max_page_count=100000")
+    database.close()
+    again = StateDatabase(tmp_path / "state.db")
+    assert again.get("k", "a") == b"2" * 100_000
+    again.close()
