@@ -34,10 +34,11 @@ def parse_duration(text: str) -> Duration:
         part = _PART.match(rest, position)
         if part is None or not (part[1] or part[2]):
             missing = rest[position:].replace(".", "", 1).isdigit()
-            raise ValueError(f"{'missing unit in' if missing else 'invalid'} duration {text!r}")
+            what = "missing unit in" if missing else "invalid"
+            raise ValueError(f"{what} duration {text!r}, {text + 's' if missing else '1m30s'} would be one")
         unit = _UNITS.get(part[3])
         if unit is None:
-            raise ValueError(f"unknown unit {part[3]!r} in duration {text!r}")
+            raise ValueError(f"unknown unit {part[3]!r} in duration {text!r}, 1m30s would be one")
         digits = part[2] or ""
         total += int(part[1] or 0) * unit + (int(digits) * unit // 10 ** len(digits) if digits else 0)
         position = part.end()

@@ -198,7 +198,10 @@ def _explain(node: Node, value: Any, path: Path, found: list[Problem], partial: 
         return
     if "type" in node and not _type_check(node["type"])(value):
         types = node["type"] if isinstance(node["type"], list) else [node["type"]]
-        say(f"must be {_either([_WORDS[t] for t in types])}, not {_shown(value)}", _type_hint(value, types))
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        is_duration = is_number and node.get("format") == "duration"
+        hint = f"with a unit: {_shown(value)}s" if is_duration else _type_hint(value, types)
+        say(f"must be {_either([_WORDS[t] for t in types])}, not {_shown(value)}", hint)
         return
     if isinstance(value, dict):
         _explain_mapping(node, value, path, found, partial, tree)

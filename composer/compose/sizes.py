@@ -28,7 +28,7 @@ def parse_size(text: str) -> Size:
         return _bounded(int(text), text)
     found = _SIZE.match(text)
     if found is None:
-        raise ValueError(f"invalid size {text!r}")
+        raise ValueError(f"invalid size {text!r}, 512m and 1.5g would be some")
     factor = 1024 ** _POWERS[found[2][0].lower()] if found[2] else 1
     if found[1].isdigit():
         return _bounded(int(found[1]) * factor, text)

@@ -76,8 +76,8 @@ def test_all_that_is_wrong_is_told() -> None:
         decode(tree)
     found = [(".".join(map(str, p.path)), p.message) for p in (caught.value, *caught.value.more)]
     assert found == [
-        ("services.a.mem_limit", "invalid size 'x'"),
-        ("services.a.healthcheck.interval", "missing unit in duration '5'"),
+        ("services.a.mem_limit", "invalid size 'x', 512m and 1.5g would be some"),
+        ("services.a.healthcheck.interval", "missing unit in duration '5', 5s would be one"),
         ("services.a.secrets.0.mode", "an octal number expected, not '9'"),
     ]
 

@@ -115,3 +115,9 @@ def test_agrees_with_a_validator_of_json_schema(data: Any) -> None:
 
 
 VALIDATOR = jsonschema_rs.validator_for(load_schema())
+
+
+def test_a_duration_without_a_unit_is_told_what_would_be_one() -> None:
+    with pytest.raises(Problem) as caught:
+        validate({"services": {"a": {"image": "i", "stop_grace_period": 10}}})
+    assert caught.value.hint == "with a unit: 10s"
