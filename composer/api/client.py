@@ -66,6 +66,8 @@ class EngineClient:
         self._timeout = timeout
         self._buffer = b""
         self._is_idle = True
+        self._is_cut = False
+        """The engine closed the connection before it had read the whole request."""
         if self._socket is not None:
             self._socket.settimeout(timeout)
 
@@ -176,16 +178,21 @@ class EngineClient:
 
     def _send(self, head: bytes, content: bytes | Readable | None) -> None:
         connection = self._connect()
-        self._is_idle = False
+        self._is_idle = self._is_cut = False
         if content is None:
             connection.sendall(head)
-        elif isinstance(content, bytes):
-            connection.sendall(head + content)
-        else:
-            connection.sendall(head)
-            while piece := content.read(_READ_SIZE):
-                connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
-            connection.sendall(b"0\r\n\r\n")
+            return
+        try:
+            if isinstance(content, bytes):
+                connection.sendall(head + content)
+            else:
+                connection.sendall(head)
+                while piece := content.read(_READ_SIZE):
+                    connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+                connection.sendall(b"0\r\n\r\n")
+        except (BrokenPipeError, ConnectionResetError):
+            # An engine that refuses a long body does not read it to its end: its reason is there to be read.
+            self._is_cut = True
 
     def _connect(self) -> socket:
         if self._socket is None:
@@ -246,7 +253,7 @@ class EngineClient:
         except GeneratorExit:
             self.close()
             raise
-        if headers.get("connection", "").lower() == "close":
+        if self._is_cut or headers.get("connection", "").lower() == "close":
             self.close()
         self._is_idle = True
 

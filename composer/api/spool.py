@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from composer.api.messages import BodyReader
-from runtime.errors import ComposerError
+from runtime.storage.files import storage_error
 
 
 @asynccontextmanager
@@ -22,7 +22,7 @@ async def spooled(body: BodyReader, directory: Path) -> AsyncIterator[Path]:
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ComposerError(f"cannot keep an upload in {directory}: {error.strerror}") from error
+        raise storage_error(error, "keep an upload in", directory) from error
     try:
         try:
             async for piece in body:
@@ -30,9 +30,7 @@ async def spooled(body: BodyReader, directory: Path) -> AsyncIterator[Path]:
                 while view:
                     view = view[os.write(descriptor, view) :]
         except OSError as error:
-            raise ComposerError(
-                f"cannot keep an upload in {directory}: {error.strerror}", status=507
-            ) from error
+            raise storage_error(error, "keep an upload in", directory) from error
         await trio.lowlevel.checkpoint()
         yield Path(f"/proc/self/fd/{descriptor}")
     finally:

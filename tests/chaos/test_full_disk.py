@@ -83,8 +83,16 @@ def test_a_stack_on_a_full_disk(composer: Composer, project: Project, small: Pat
     assert composer.inspect(ending)["State"]["ExitCode"] == 6
 
     # What needs space fails with the reason.
-    failed = composer.run("run", "-d", "--name", "more", "store", "true", cwd=directory, status=None)
-    assert failed.returncode == 0 or "No space left on device" in failed.stderr
+    with open(directory / "image.tar", "wb") as file:
+        file.truncate(100 << 20)
+    for words in (
+        ["run", "-d", "store", "true"],
+        ["up", "-d", "--scale", "again=2"],
+        ["image", "load", "-i", "image.tar"],
+        ["volume", "create", "more"],
+    ):
+        failed = composer.run(*words, cwd=directory, status=1)
+        assert "No space left on device" in failed.stderr, failed
     failed = composer.run(
         "exec", "-T", "store", "dd", "if=/dev/zero", "of=/data/file", "count=99", cwd=directory, status=None
     )
