@@ -74,17 +74,17 @@ def start_keeper(paths: Paths, core_argv: list[str], deadline: float) -> None:
     """Start a keeper; returns when its core serves, or when another one has the lock.
 
     Raises ComposerError with what it wrote to the engine's log when it does not come up."""
-    for directory, mode in ((paths.lib, 0o711), (paths.run, 0o711)):
-        os.makedirs(directory, mode, exist_ok=True)
-    try:
-        log_size = os.stat(paths.engine_log).st_size
-    except FileNotFoundError:
-        log_size = 0
+    log = _open_log(paths)
+    log_size = os.fstat(log).st_size
     reader, writer = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError as error:
+        raise ComposerError(f"the engine could not be started: fork: {error.strerror}") from error
     if child == 0:
-        _detach(paths, core_argv, writer)
+        _detach(paths, core_argv, writer, log)
     os.close(writer)
+    os.close(log)
     os.waitpid(child, 0)
     poll = select.poll()
     poll.register(reader, select.POLLIN)
@@ -98,7 +98,23 @@ def start_keeper(paths: Paths, core_argv: list[str], deadline: float) -> None:
         raise ComposerError("the engine could not be started", hint=_last_lines(paths.engine_log, log_size))
 
 
-def _detach(paths: Paths, core_argv: list[str], writer: int) -> NoReturn:
+def _open_log(paths: Paths) -> int:
+    """The engine's log, and the directories that it needs. Raises ComposerError: where nothing can be written, nothing
+    can be run."""
+    path = paths.lib
+    try:
+        for path in (paths.lib, paths.run):
+            os.makedirs(path, 0o711, exist_ok=True)
+        path = paths.engine_log
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        from runtime.storage.files import storage_error
+
+        raise storage_error(error, "the engine could not be started: write", path) from error
+    return log
+
+
+def _detach(paths: Paths, core_argv: list[str], writer: int, log: int) -> NoReturn:
     """In the child: leave the terminal and the command's process tree, then be the keeper."""
     try:
         os.setsid()
@@ -106,7 +122,6 @@ def _detach(paths: Paths, core_argv: list[str], writer: int) -> NoReturn:
             os._exit(0)
         os.chdir("/")
         null = os.open(os.devnull, os.O_RDWR)
-        log = os.open(paths.engine_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         for target, fd in ((0, null), (1, log), (2, log)):
             os.dup2(fd, target)
         os.set_inheritable(writer, True)
