@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -70,7 +70,10 @@ class ImageRoutes:
 
     async def list_images(self, request: Request) -> Answer:
         filters = request.query.filters(_LIST_FILTERS)
-        images = [image for image in self.engine.images.list() if self._is_listed(image, filters)]
+        found = [image for image in self.engine.images.list() if self._is_listed(image, filters)]
+        images = (
+            [with_names(image, filters["reference"]) for image in found] if "reference" in filters else found
+        )
         counts = image_json.count_users(c.image_id for c in self.engine.containers.list(True))
         return json_response([image_json.summary(image, counts.get(image.id, 0)) for image in images])
 
@@ -79,10 +82,10 @@ class ImageRoutes:
             return False
         if not has_labels(image.config.labels, filters.get("label", ())):
             return False
-        if "reference" in filters and not any(
-            matches_reference(tag, pattern) for tag in image.tags for pattern in filters["reference"]
-        ):
-            return False
+        if "reference" in filters:
+            named = with_names(image, filters["reference"])
+            if not (named.tags or named.digests):
+                return False
         if "until" in filters and image.created > until_bound(filters["until"], time.time_ns()):
             return False
         if "before" in filters and image.created >= self.engine.images.get(filters["before"][0]).created:
@@ -219,10 +222,26 @@ def _credentials(request: Request) -> CredentialSource | None:
     return (lambda _: given) if given is not None else None
 
 
-def matches_reference(tag: str, pattern: str) -> bool:
-    """Docker's ``reference`` filter: a glob for the whole tag, or for the name without it."""
-    name = tag.rpartition(":")[0]
-    return fnmatch.fnmatchcase(tag, pattern) or fnmatch.fnmatchcase(name, pattern)
+def with_names(image: Image, patterns: Sequence[str]) -> Image:
+    """An image with those of its names only that match one of Docker's ``reference`` filters."""
+
+    def chosen(names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if any(matches_reference(name, text) for text in patterns))
+
+    return replace(image, tags=chosen(image.tags), digests=chosen(image.digests))
+
+
+def matches_reference(name: str, pattern: str) -> bool:
+    """Docker's ``reference`` filter: a glob for a whole tag or digest, or for the repository alone. As in Go's
+    ``path.Match``, no wildcard stands for a slash."""
+    bare = name.partition("@")[0] if "@" in name else name.rpartition(":")[0]
+    parts = pattern.replace("[^", "[!").split("/")
+
+    def matches(text: str) -> bool:
+        pieces = text.split("/")
+        return len(pieces) == len(parts) and all(map(fnmatch.fnmatchcase, pieces, parts))
+
+    return matches(name) or matches(bare)
 
 
 def _archive(pieces: AsyncIterator[bytes]) -> Streaming:

@@ -93,8 +93,8 @@ class Images:
             return await self.fetch(reference, platform, forward, credentials)
 
         image = await _told(work, emit, name)
-        for digest in image.digests[:1]:
-            await emit({"status": f"Digest: {digest.partition('@')[2]}"})
+        if digest := pulled_digest(image, name):
+            await emit({"status": f"Digest: {digest}"})
         is_same = before is not None and before.id == image.id
         word = "Image is up to date" if is_same else "Downloaded newer image"
         await emit({"status": f"Status: {word} for {name.familiar}"})
@@ -245,6 +245,15 @@ class Images:
 
     def history(self, ref: str) -> Sequence[HistoryEntry]:
         return self.store.history(ref)
+
+
+def pulled_digest(image: Image, name: Reference) -> str:
+    """What the repository of ``name`` calls an image; "" when it does not. Another repository may have the same image
+    under another digest, with another manifest."""
+    if name.digest is not None:
+        return str(name.digest)
+    known = (parse_reference(text) for text in image.digests)
+    return next((str(item.digest) for item in known if item.name == name.name), "")
 
 
 async def _told(

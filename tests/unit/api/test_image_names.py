@@ -1,0 +1,48 @@
+"""Which of an image's names are shown, and which digest a pull tells."""
+
+from __future__ import annotations
+
+import pytest
+
+from composer.api.routes_images import matches_reference, with_names
+from composer.engine.images import pulled_digest
+from runtime.container.config import ImageConfig
+from runtime.image.model import Image
+from runtime.image.reference import parse_reference
+
+ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "is_match"),
+    [
+        ("busybox:latest", "busybox", True),
+        ("busybox:latest", "busy*:l*", True),
+        ("busybox:latest", "busybox:1", False),
+        ("localhost:5000/a/b:1", "localhost*", False),
+        ("localhost:5000/a/b:1", "*/a/b", True),
+        ("localhost:5000/a/b:1", "*/*/*:1", True),
+        ("localhost:5000/a/b:1", "a/b", False),
+        (f"app@{ONE}", "app", True),
+        ("app1:x", "app[^2]:x", True),
+        ("app2:x", "app[^2]:x", False),
+    ],
+)
+def test_reference_filters(name: str, pattern: str, is_match: bool) -> None:
+    assert matches_reference(name, pattern) is is_match
+
+
+def test_names_that_do_not_match_are_not_shown() -> None:
+    image = Image(
+        ONE, ImageConfig(), (), tags=("app:1", "app:2", "web:1"), digests=(f"app@{ONE}", f"web@{TWO}")
+    )
+    shown = with_names(image, ["app:1", "web"])
+    assert shown.tags == ("app:1", "web:1")
+    assert shown.digests == (f"web@{TWO}",)
+
+
+def test_the_digest_is_of_the_repository_that_was_asked() -> None:
+    image = Image(ONE, ImageConfig(), (), digests=(f"app@{ONE}", f"web@{TWO}"))
+    assert pulled_digest(image, parse_reference("web:1")) == TWO
+    assert pulled_digest(image, parse_reference(f"other@{ONE}")) == ONE
+    assert pulled_digest(image, parse_reference("other:1")) == ""
