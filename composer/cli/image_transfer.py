@@ -101,9 +101,7 @@ def show_progress(
             if "error" in message:
                 raise ComposerError(message["error"], hint=message.get("hint", ""))
             if message.get("status", "").startswith("Pulling from "):
-                if not quiet:
-                    renderer.close()
-                    session.write_status(f"{message['id']}: {message['status']}\n")
+                renderer.line(f"{message['id']}: {message['status']}")
             elif layer := message.get("id"):
                 detail = message.get("progressDetail") or {}
                 renderer.step(
@@ -120,8 +118,7 @@ def show_progress(
             elif text := message.get("stream"):
                 renderer.close()
                 session.write(text)
-            elif (status := message.get("status")) and not quiet:
-                renderer.close()
-                session.write_status(f"{status}\n")
+            elif status := message.get("status"):
+                renderer.line(status)
     finally:
         renderer.close()

@@ -43,6 +43,9 @@ class Renderer:
     def step(self, event: dict[str, Any]) -> None:
         """One StepEvent."""
 
+    def line(self, text: str) -> None:
+        """A sentence about the whole, between or after the steps."""
+
     def warning(self, message: str) -> None:
         """A warning, in the form that Docker's tools log."""
         self._write(warning_line(message, colour=self._colour, started=self._started))
@@ -71,6 +74,9 @@ class PlainRenderer(Renderer):
         super().__init__(write, colour=colour, started=started)
         self._shown: dict[str, str] = {}
 
+    def line(self, text: str) -> None:
+        self._write(f"{text}\n")
+
     def step(self, event: dict[str, Any]) -> None:
         name, status, text = event["name"], event["status"], event.get("text", "")
         key = f"{event['kind']} {name}" if not event.get("parent") else name
@@ -91,6 +97,9 @@ class JsonRenderer(Renderer):
         from composer.api.plain_json import dumps
 
         self._write(dumps(fields).decode() + "\n")
+
+    def line(self, text: str) -> None:
+        self._emit({"status": text})
 
     def step(self, event: dict[str, Any]) -> None:
         name = event["name"]
@@ -232,6 +241,10 @@ class LiveRenderer(Renderer):
         self._lock = allocate_lock()
         self._stop = allocate_lock()
         self._stopped = allocate_lock()
+
+    def line(self, text: str) -> None:
+        self.close()
+        self._write(f"{text}\n")
 
     def step(self, event: dict[str, Any]) -> None:
         if not event["name"]:

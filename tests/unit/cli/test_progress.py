@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from composer.cli.progress import Item, frame, state_of
+from composer.cli.progress import Item, JsonRenderer, PlainRenderer, Renderer, frame, state_of
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,13 @@ def test_a_picture_without_colours() -> None:
         " ⠋ Container shop-web-1  Stopping                      1.0s ",
         " ! Network shop_default  Resource is still in use      0.2s ",
     ]
+
+
+def test_sentences_between_steps() -> None:
+    written: list[str] = []
+    Renderer(written.append).line("Digest: x")
+    assert not written
+    PlainRenderer(written.append).line("Digest: x")
+    assert written.pop() == "Digest: x\n"
+    JsonRenderer(written.append).line("Digest: x")
+    assert json.loads(written.pop()) == {"status": "Digest: x"}
