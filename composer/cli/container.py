@@ -152,7 +152,7 @@ def run_unpause(session: Session, arguments: Arguments) -> int:
 
 def run_rm(session: Session, arguments: Arguments) -> int:
     from composer.cli.image import report_failures
-    from runtime.errors import ComposerError
+    from runtime.errors import ComposerError, NotFound
 
     failures: list[ComposerError] = []
     for name in arguments.words:
@@ -162,7 +162,10 @@ def run_rm(session: Session, arguments: Arguments) -> int:
             session.write(f"{name}\n")
         except ComposerError as error:
             failures.append(error)
-    return report_failures(session, failures)
+    report_failures(session, failures)
+    # With --force, one that is gone is what was wanted; it is told all the same.
+    is_forced = arguments.is_on("force")
+    return int(any(not (is_forced and isinstance(failure, NotFound)) for failure in failures))
 
 
 def run_exec(session: Session, arguments: Arguments) -> int:
@@ -185,7 +188,15 @@ def run_exec(session: Session, arguments: Arguments) -> int:
 
 def run_attach(session: Session, arguments: Arguments) -> int:
     from composer.cli.attach import converse_with
+    from runtime.errors import Conflict
 
+    state = session.client.request("GET", container_path(arguments.words[0], "json")).json()["State"]
+    if not state["Running"]:
+        raise Conflict("You cannot attach to a stopped container, start it first")
+    if state["Paused"]:
+        raise Conflict("You cannot attach to a paused container, unpause it first")
+    if state["Restarting"]:
+        raise Conflict("You cannot attach to a restarting container, wait until it is running")
     return converse_with(
         session,
         arguments.words[0],
@@ -268,9 +279,7 @@ _RM = _several(
 _SIZE = Flag(
     "size",
     "s",
-    help="With the sizes of files",
-    refusal="`composer container ls --size` and `composer system df -v` tell sizes",
-    is_hidden=True,
+    help="With the sizes of its files: SizeRw, SizeRootFs",
 )
 
 COMMANDS = {
@@ -380,7 +389,11 @@ COMMANDS = {
     ),
     "stop": _several("stop", "Stop containers", run_stop, (_SIGNAL, _TIMEOUT)),
     "top": Command(
-        "container top CONTAINER [ps OPTIONS]", "Show a container's processes", run_top, at_least=1
+        "container top CONTAINER [ps OPTIONS]",
+        "Show a container's processes",
+        run_top,
+        at_least=1,
+        is_interspersed=False,
     ),
     "unpause": _several("unpause", "Let frozen containers go on", run_unpause),
     "update": _several(

@@ -90,7 +90,8 @@ def _row(container: dict[str, Any], session: Session, *, full: bool) -> dict[str
 def run_inspect(session: Session, arguments: Arguments) -> int:
     from composer.cli.image import inspect_each
 
-    return inspect_each(session, arguments, lambda name: container_path(name, "json"), "container")
+    query = {"size": arguments.is_on("size")}
+    return inspect_each(session, arguments, lambda name: container_path(name, "json"), "container", query)
 
 
 def run_logs(session: Session, arguments: Arguments) -> int:
@@ -165,7 +166,7 @@ def run_port(session: Session, arguments: Arguments) -> int:
         key = wanted[0] if "/" in wanted[0] else f"{wanted[0]}/tcp"
         bindings = ports.get(key)
         if not bindings:
-            raise ComposerError(f"No public port '{key}' published for {name}")
+            raise ComposerError(f"No public port '{wanted[0]}' published for {name}")
         session.write("".join(f"{_address(binding)}\n" for binding in bindings))
         return 0
     for key in sorted(ports, key=lambda text: (int(text.partition("/")[0]), text)):

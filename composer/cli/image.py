@@ -184,7 +184,9 @@ def run_inspect(session: Session, arguments: Arguments) -> int:
     return inspect_each(session, arguments, lambda name: f"{API}/images/{quote(name)}/json", "image")
 
 
-def inspect_each(session: Session, arguments: Arguments, path: Any, what: str) -> int:
+def inspect_each(
+    session: Session, arguments: Arguments, path: Any, what: str, query: dict[str, Any] | None = None
+) -> int:
     """``inspect`` of several things: a JSON list, or a template a thing."""
     from runtime.errors import ComposerError
 
@@ -192,7 +194,7 @@ def inspect_each(session: Session, arguments: Arguments, path: Any, what: str) -
     failures: list[ComposerError] = []
     for name in arguments.words:
         try:
-            found.append(session.client.request("GET", path(name)).json())
+            found.append(session.client.request("GET", path(name), query).json())
         except ComposerError as error:
             failures.append(error)
     layout = arguments.text("format")

@@ -314,6 +314,8 @@ class Containers:
 
     def rename(self, ref: str, name: str) -> None:
         container = self.get(ref)
+        if name.removeprefix("/") == container.name:
+            raise InvalidArgument("Renaming a container with the same name as its current name")
         self.check_name(name)
         old = container.name
         container.update(name=name)

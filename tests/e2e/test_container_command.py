@@ -1,0 +1,35 @@
+"""``container``: answers and exit statuses where something is not as it should be, Docker's word for word."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.conftest import Project
+from tests.e2e.engine import Composer
+
+FILE = "services: {one: {image: composer.local/host, command: [sleep, infinity], container_name: hold}}"
+
+
+@pytest.fixture
+def held(composer: Composer, project: Project) -> str:
+    name = f"{project.name}-one"
+    project.write(FILE.replace("hold", name))
+    composer.run("up", "-d", cwd=project.directory)
+    return name
+
+
+def test_what_cannot_be_done_is_told_as_docker_tells_it(composer: Composer, held: str) -> None:
+    def refused(*words: str, status: int = 1) -> str:
+        return composer.run("container", *words, status=status).stderr.strip()
+
+    assert refused("rename", held, held) == "Renaming a container with the same name as its current name"
+    assert refused("port", held, "80") == f"No public port '80' published for {held}"
+    assert refused("rm", "no-such") == "No such container: no-such"
+    assert refused("rm", "-f", "no-such", status=0) == "No such container: no-such"
+    assert "ps options '-o pid'" in refused("top", held, "-o", "pid")
+    sizes = composer.run("container", "inspect", "--size", "--format", "{{.SizeRootFs}}", held)
+    assert int(sizes.stdout) >= 0
+    composer.run("container", "pause", held)
+    assert refused("attach", held) == "You cannot attach to a paused container, unpause it first"
+    composer.run("container", "kill", held)
+    assert refused("attach", held) == "You cannot attach to a stopped container, start it first"
