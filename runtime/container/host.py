@@ -26,6 +26,9 @@ def host_facts(tag: str) -> HostFacts:
         cgroup_controllers=cgroups.controllers(),
         cgroup_parent=cgroups.base_of(tag),
         devices=devices.all_nodes(),
+        cpus=len(os.sched_getaffinity(0)),
+        online_cpus=cgroups.online("cpu"),
+        online_nodes=cgroups.online("node"),
         thermal_throttles=tuple(sorted(glob.glob("/sys/devices/system/cpu/cpu*/thermal_throttle"))),
     )
 

@@ -19,7 +19,7 @@ from runtime.container.config import ContainerConfig, ImageConfig, LogConfig
 from runtime.container.mounting import MASKED, MountSources, check_target, plan_mounts, tmpfs
 from runtime.container.operations import AnyOperation, Namespace
 from runtime.errors import InvalidArgument
-from runtime.kernel import capabilities, cgroups, device_filter, rlimits, seccomp
+from runtime.kernel import capabilities, cgroup_files, cgroups, device_filter, rlimits, seccomp
 from runtime.kernel.sysctls import check_sysctls
 from runtime.kernel.users import check_user
 
@@ -121,6 +121,11 @@ class HostFacts:
     """All device nodes of the host, for privileged containers."""
     thermal_throttles: tuple[str, ...] = ()
     """/sys/devices/system/cpu/cpu*/thermal_throttle."""
+    cpus: int = 0
+    """Processors that the engine may run on; 0: unknown."""
+    online_cpus: str = ""
+    """Their numbers, ``0-3``, and those of the memory nodes; "" is unknown."""
+    online_nodes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +220,7 @@ def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
 def check_config(config: ContainerConfig, host: HostFacts) -> None:
     """What can be told of a container before it is started, so that it is not even made. Raises InvalidArgument."""
     check_modes(config)
+    cgroup_files.check_available(config.resources, host.cpus, host.online_cpus, host.online_nodes)
     confine(config, host, SecurityOptions.parse(config.security_opt))
     has_own_net = config.network_mode != "host" and not config.network_mode.startswith("container:")
     check_sysctls(config.sysctls, has_own_net=has_own_net, has_own_ipc=config.ipc_mode != "host")

@@ -153,6 +153,31 @@ def check(limits: Limits, version: int) -> None:
         raise InvalidArgument("cpu_rt_period and cpu_rt_runtime cannot be set on a machine with cgroup v2")
 
 
+def check_available(limits: Limits, cpus: int, online_cpus: str, online_nodes: str) -> None:
+    """Whether a machine with ``cpus`` processors, numbered ``online_cpus``, and memory nodes ``online_nodes`` (lists as
+    in /sys: ``0-3,8``; "" is unknown) has what ``limits`` want. Raises InvalidArgument with Docker's sentences."""
+    if cpus and not 0 <= limits.nano_cpus <= cpus * 1_000_000_000:
+        raise InvalidArgument(
+            f"Range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available",
+        )
+    for what, wanted, online in (
+        ("CPUs", limits.cpuset_cpus, online_cpus),
+        ("memory nodes", limits.cpuset_mems, online_nodes),
+    ):
+        # One that is no list is refused for that, by check().
+        if not online or not _CPU_LIST.fullmatch(wanted):
+            continue
+        if not all(any(low <= a and b <= high for low, high in _spans(online)) for a, b in _spans(wanted)):
+            raise InvalidArgument(
+                f"Requested {what} are not available - requested {wanted}, available: {online}"
+            )
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    spans = (part.partition("-") for part in text.split(","))
+    return [(int(low), int(high or low)) for low, _, high in spans]
+
+
 def cpu_bandwidth(limits: Limits) -> tuple[int, int]:
     """(quota, period) in microseconds; quota 0 is no limit."""
     if limits.nano_cpus:

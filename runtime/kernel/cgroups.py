@@ -13,7 +13,7 @@ import contextlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from runtime.errors import InvalidArgument
 from runtime.kernel import cgroup_files, cgroup_tree, cgroups_v1, cgroups_v2, device_filter
@@ -114,6 +114,15 @@ def plan(
 
 def _lacking(controllers: Iterable[str]) -> str:
     return f"this machine has no cgroup controller for this limit: {', '.join(controllers)}"
+
+
+def online(kind: Literal["cpu", "node"]) -> str:
+    """Numbers of the processors or memory nodes that there are, ``0-3,8``; "" where the kernel does not say."""
+    try:
+        with open(f"/sys/devices/system/{kind}/online", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 class Cgroups:
@@ -230,6 +239,7 @@ class Cgroups:
         """Change the limits of a running container; what ``limits`` leaves out stays as it is.
 
         Raises InvalidArgument, also when the kernel refuses (a memory limit below what is in use)."""
+        cgroup_files.check_available(limits, len(os.sched_getaffinity(0)), online("cpu"), online("node"))
         pending = []
         for setting in cgroup_files.settings(limits, self.version):
             try:

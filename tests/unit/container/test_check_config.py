@@ -6,12 +6,20 @@ from typing import Any
 
 import pytest
 
-from runtime.container.config import ContainerConfig, LogConfig, Mount, Ulimit
+from runtime.container.config import ContainerConfig, LogConfig, Mount, Resources, Ulimit
 from runtime.container.spec import HostFacts, check_config
 from runtime.errors import InvalidArgument
 from runtime.kernel import capabilities
 
-HOST = HostFacts(capabilities=capabilities.ALL, kernel=(6, 1), machine="x86_64", cgroup_version=2)
+HOST = HostFacts(
+    capabilities=capabilities.ALL,
+    kernel=(6, 1),
+    machine="x86_64",
+    cgroup_version=2,
+    cpus=2,
+    online_cpus="0-1,4",
+    online_nodes="0",
+)
 
 
 def check(**options: Any) -> None:
@@ -27,6 +35,7 @@ def check(**options: Any) -> None:
         {"pid_mode": "host", "ipc_mode": "container:x", "uts_mode": "host", "userns_mode": "host"},
         {"sysctls": {"net.core.somaxconn": "5", "kernel.msgmax": "9"}, "ipc_mode": "shareable"},
         {"mounts": (Mount(type="tmpfs", target="/x", options=("size=1m,noatime",)),), "user": "1000:name"},
+        {"resources": Resources(nano_cpus=2 * 10**9, cpuset_cpus="0-1,4", cpuset_mems="0")},
     ],
 )  # fmt: skip
 def test_what_is_taken(options: dict[str, Any]) -> None:
@@ -52,6 +61,18 @@ def test_what_is_taken(options: dict[str, Any]) -> None:
         ({"mounts": (Mount(type="bind", source="/", target="/proc/x"),)}, "inside /proc"),
         ({"mounts": (Mount(type="tmpfs", target="/x", options=("bogus",)),)}, "invalid option"),
         ({"user": "a:b:c"}, "invalid user"),
+        (
+            {"resources": Resources(nano_cpus=2 * 10**9 + 1)},
+            "from 0.01 to 2.00, as there are only 2 CPUs available",
+        ),
+        (
+            {"resources": Resources(cpuset_cpus="1-4")},
+            "Requested CPUs are not available - requested 1-4, available: 0-1,4",
+        ),
+        (
+            {"resources": Resources(cpuset_mems="1")},
+            "Requested memory nodes are not available - requested 1, available: 0",
+        ),
         ({"pid_mode": "hosts"}, "invalid PID mode: hosts"),
         ({"pid_mode": "container:"}, "invalid PID mode"),
         ({"ipc_mode": "public"}, "invalid IPC mode: public"),
