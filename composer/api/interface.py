@@ -166,6 +166,18 @@ class Containers(Protocol):
     async def changes(self, ref: str) -> builtins.list[tuple[int, str]]:
         """(0 changed, 1 added, 2 deleted; path)."""
 
+    async def commit(
+        self,
+        ref: str,
+        name: str,
+        *,
+        author: str = "",
+        comment: str = "",
+        changes: Sequence[str] = (),
+        pause: bool = True,
+    ) -> str:
+        """The id of the image that is made of a container."""
+
     async def archive_stat(self, ref: str, path: str) -> dict[str, Any]:
         """Docker's ``X-Docker-Container-Path-Stat``: name, size, mode (Go's ``os.FileMode``), mtime,
         linkTarget."""

@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass
 
 from composer.api.interface import Engine
-from composer.api.messages import TAR, Answer, Request, Response, Sink, Streaming, encode_json
+from composer.api.messages import TAR, Answer, Request, Response, Sink, Streaming, encode_json, json_response
 from composer.api.routing import Route
 from composer.api.spool import spooled
 from runtime.errors import InvalidArgument
@@ -21,6 +21,7 @@ def routes(engine: Engine) -> list[Route]:
         Route("GET", "/containers/{id}/archive", own.get),
         Route("PUT", "/containers/{id}/archive", own.put),
         Route("GET", "/containers/{id}/export", own.export),
+        Route("POST", "/commit", own.commit),
     ]
 
 
@@ -62,6 +63,19 @@ class ArchiveRoutes:
                 no_overwrite_dir_non_dir=request.query.flag("noOverwriteDirNonDir"),
             )
         return Response(200)
+
+    async def commit(self, request: Request) -> Answer:
+        query = request.query
+        repository, tag = query.text("repo"), query.text("tag")
+        made = await self.engine.containers.commit(
+            self.engine.containers.get(query.text("container")).id,
+            f"{repository}:{tag}" if repository and tag else repository,
+            author=query.text("author"),
+            comment=query.text("comment"),
+            changes=query.all("changes"),
+            pause=query.flag("pause", True),
+        )
+        return json_response({"Id": made}, 201)
 
     async def export(self, request: Request) -> Answer:
         container_id = self.engine.containers.get(request.params["id"]).id

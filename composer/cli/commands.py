@@ -54,7 +54,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "attach": ("attach", "Attach the terminal's streams to a service's running container"),
     "build": ("build", "Build or rebuild services"),
     "__complete": ("completion", "What shells ask to complete a word"),
-    "commit": ("unavailable", "Make an image of a service container's changes"),
+    "commit": ("cp", "Make an image of a service container's changes"),
     "completion": ("completion", "Print a shell's completion script"),
     "config": ("config_command", "Check, resolve and print the Compose file in canonical form"),
     "convert": ("config_command", "Same as config"),

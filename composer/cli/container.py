@@ -291,9 +291,7 @@ COMMANDS = {
         at_least=1,
         at_most=1,
     ),
-    "commit": Command(
-        "container commit CONTAINER", "Make an image of changes", None, refusal="images are not made yet"
-    ),
+    "commit": CONTAINER_COMMANDS["commit"],
     "cp": CONTAINER_COMMANDS["cp"],
     "create": Command(
         "container create [OPTIONS] IMAGE [COMMAND] [ARG...]",

@@ -1,4 +1,4 @@
-"""``cp`` and ``container cp``, ``export``, ``diff``: files of containers."""
+"""``cp``, ``export``, ``diff`` and ``commit``: files of containers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from composer.cli.arguments import Command, Flag, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from composer.api.client import QueryValue
     from composer.cli.arguments import Arguments
     from composer.cli.session import Session
 
@@ -117,8 +118,54 @@ def run_diff(session: Session, arguments: Arguments) -> int:
     return 0
 
 
+def run_commit(session: Session, arguments: Arguments) -> int:
+    """Make an image of a service's container."""
+    from composer.cli.containers import plain_name
+    from composer.cli.exec import running_container
+
+    container = running_container(session, arguments.words[0], arguments.number("index") or 0)
+    return _commit(session, arguments, plain_name(container))
+
+
+def run_container_commit(session: Session, arguments: Arguments) -> int:
+    return _commit(session, arguments, arguments.words[0])
+
+
+def _commit(session: Session, arguments: Arguments, container: str) -> int:
+    name = arguments.words[1] if len(arguments.words) > 1 else ""
+    repository, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        repository, tag = name, ""
+    query: dict[str, QueryValue] = {
+        "container": container,
+        "repo": repository or None,
+        "tag": tag or None,
+        "author": arguments.text("author") or None,
+        "comment": arguments.text("message") or None,
+        "changes": arguments.list("change"),
+        "pause": arguments.is_on("pause"),
+    }
+    answer = session.client.request("POST", f"{API}/commit", query).json()
+    session.write(f"{answer['Id']}\n")
+    return 0
+
+
+_COMMIT = (
+    Flag("author", "a", "string", "Who made it"),
+    Flag("change", "c", "list", "Dockerfile instruction that alters the image's configuration"),
+    Flag("message", "m", "string", "Commit message"),
+    Flag("pause", "p", help="Pause the container meanwhile", default="true"),
+)
 _OUTPUT = Flag("output", "o", "string", help="Write to a file instead of stdout")
 COMMANDS = {
+    "commit": Command(
+        "commit [OPTIONS] SERVICE [REPOSITORY[:TAG]]",
+        "Make an image of a service container's changes",
+        run_commit,
+        (*_COMMIT, Flag("index", kind="int", help="Number of the container, if the service has several")),
+        at_least=1,
+        at_most=2,
+    ),
     "cp": Command(
         "cp [OPTIONS] SERVICE:SRC_PATH DEST_PATH|-\n       composer cp [OPTIONS] SRC_PATH|- SERVICE:DEST_PATH",
         "Copy files between a service's containers and the local file system",
@@ -142,6 +189,14 @@ COMMANDS = {
     ),
 }
 CONTAINER_COMMANDS = {
+    "commit": Command(
+        "container commit [OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+        "Make an image of a container's changes",
+        run_container_commit,
+        _COMMIT,
+        at_least=1,
+        at_most=2,
+    ),
     "cp": Command(
         "container cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n"
         "       composer container cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",

@@ -7,12 +7,6 @@ from composer.cli.arguments import Command
 _PUBLISH = "Compose files are not published to registries; keep them beside the code"
 
 COMMANDS = {
-    "commit": Command(
-        "commit [OPTIONS] SERVICE [REPOSITORY[:TAG]]",
-        "Make an image of a service container's changes",
-        None,
-        refusal="`composer exec -T SERVICE tar -c /` with `composer image import -` does the same for its files",
-    ),
     "publish": Command(
         "publish [OPTIONS] REPOSITORY[:TAG]", "Publish the application to a registry", None, refusal=_PUBLISH
     ),

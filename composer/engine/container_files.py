@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import trio
+from msgspec.structs import replace
 
 from composer.engine.containers import Container, Containers
+from composer.engine.health import merge_healthcheck
 from composer.engine.volumes import Volumes
-from runtime.errors import Conflict
+from runtime.build.layer_tar import write_changes
+from runtime.container.baselayer import make_base_layer
+from runtime.container.config import ContainerConfig, ImageConfig
+from runtime.container.spec import effective_command
+from runtime.errors import Conflict, InvalidArgument
 from runtime.files.archive import extract, stat_path, write_path, write_root
 from runtime.files.difference import differences
 from runtime.files.view import Layers, look_at_layers, look_at_process
+from runtime.image.changes import apply_changes
 from runtime.image.compression import decompressed
 from runtime.image.store import ImageStore
 from runtime.storage.paths import Paths
@@ -26,6 +35,23 @@ _BLOCK = 1 << 18
 _GO_KINDS = {0o040000: 1 << 31, 0o120000: 1 << 27, 0o010000: 1 << 25, 0o140000: 1 << 24}
 _GO_DEVICE, _GO_CHARACTER = 1 << 26, 1 << 21
 _GO_SPECIAL = ((0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20))
+
+
+def committed(config: ContainerConfig, image: ImageConfig) -> ImageConfig:
+    """The configuration that an image made of a container has: its own over its image's."""
+    env = dict(item.partition("=")[::2] for item in (*image.env, *config.env))
+    return replace(
+        image,
+        env=tuple(f"{key}={value}" for key, value in env.items()),
+        entrypoint=image.entrypoint if config.entrypoint is None else config.entrypoint,
+        cmd=config.command or (image.cmd if config.entrypoint is None else ()),
+        working_dir=config.working_dir or image.working_dir,
+        user=config.user or image.user,
+        exposed_ports=tuple(sorted({*image.exposed_ports, *config.expose})),
+        labels=image.labels | config.labels,
+        stop_signal=config.stop_signal or image.stop_signal,
+        healthcheck=merge_healthcheck(config.healthcheck, image.healthcheck),
+    )
 
 
 def go_mode(mode: int) -> int:
@@ -74,6 +100,41 @@ class ContainerFiles:
         container = self.containers.get(ref)
         async for piece in self._stream(container, write_root, with_volumes=False):
             yield piece
+
+    async def commit(
+        self, ref: str, name: str, *, author: str = "", comment: str = "", changes: Sequence[str] = ()
+    ) -> str:
+        """Make an image of a container's files and configuration, altered by Dockerfile instructions; its id.
+
+        Whoever wants the files to hold still pauses the container first. Raises InvalidArgument, Conflict."""
+        container = self.containers.get(ref)
+        image = self.images.resolve(container.image_id)
+        if image is None:
+            raise Conflict(f"image {container.image_ref} of container {container.name} is not here any more")
+        if image.is_embedded:
+            raise InvalidArgument(
+                f"{container.image_ref} is this machine itself: an image of it would lack all files"
+            )
+        config = apply_changes(changes, committed(container.config, container.image))
+        upper = str(self.paths.container(container.id) / "upper")
+        entry = {"created_by": " ".join(effective_command(container.config, container.image))}
+        entry |= {"author": author} if author else {}
+        entry |= {"comment": comment} if comment else {}
+        with tempfile.TemporaryFile(dir=self.paths.images) as layer:
+            if os.path.isdir(upper):
+                await trio.to_thread.run_sync(write_changes, upper, layer)
+                layer.seek(0)
+            made = await self.images.derive(
+                image,
+                config,
+                layer if os.path.isdir(upper) else None,
+                [entry],
+                created=int(time.time()),
+                tags=[name] if name else (),
+                author=author,
+                comment=comment,
+            )
+        return made.id
 
     async def put(self, ref: str, path: str, archive: Path, *, keeps_kinds: bool) -> None:
         """Unpack a tar, compressed or not, in the directory ``path``."""
@@ -133,6 +194,7 @@ class ContainerFiles:
             raise Conflict(f"image {container.image_ref} of container {container.name} is not here any more")
         state_dir = self.paths.container(container.id)
         base = state_dir.parent.parent / "mount-points"
+        make_base_layer(base)
         points = self.containers.mount_points(container, self.volumes) if with_volumes else ()
         return Layers(
             layers=(*(str(layer) for layer in image.layers), str(base)),

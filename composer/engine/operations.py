@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import trio
 from msgspec.structs import replace
 
 from composer.engine.attach import Attaching, Observation
@@ -202,6 +203,27 @@ class ContainerOperations:
 
     async def changes(self, ref: str) -> builtins.list[tuple[int, str]]:
         return await self.files.changes(ref)
+
+    async def commit(
+        self,
+        ref: str,
+        name: str,
+        *,
+        author: str = "",
+        comment: str = "",
+        changes: Sequence[str] = (),
+        pause: bool = True,
+    ) -> str:
+        """Make an image of a container, which stands still meanwhile unless ``pause`` is off; the image's id."""
+        is_running = pause and self.containers.get(ref).state.status == "running"
+        if is_running:
+            await self.lifecycle.pause(ref)
+        try:
+            return await self.files.commit(ref, name, author=author, comment=comment, changes=changes)
+        finally:
+            if is_running:
+                with trio.CancelScope(shield=True):
+                    await self.lifecycle.unpause(ref)
 
     async def archive_stat(self, ref: str, path: str) -> dict[str, Any]:
         return await self.files.stat(ref, path)

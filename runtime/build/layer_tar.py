@@ -6,11 +6,12 @@ import hashlib
 import os
 import stat
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO, BinaryIO
 
-from runtime.build.tree import OPAQUE, Node, is_opaque, is_whiteout
+from runtime.build.tree import Node
+from runtime.files.archive import write_layer
 
 _KINDS = {
     stat.S_IFREG: tarfile.REGTYPE,
@@ -101,41 +102,12 @@ def _linked(item: Placed, links: dict[tuple[int, int], str]) -> str:
 
 
 def write_changes(upper: str, target: IO[bytes]) -> None:
-    """The layer of what is in an overlay's upper directory: whiteouts become ``.wh.`` names. Blocking."""
-    links: dict[tuple[int, int], str] = {}
-    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as tar:
-        for path in _walk(upper, ""):
-            host = f"{upper}/{path}"
-            status = os.lstat(host)
-            parent, _, name = path.rpartition("/")
-            info = tarfile.TarInfo(path)
-            info.mode = stat.S_IMODE(status.st_mode)
-            info.uid, info.gid, info.mtime = status.st_uid, status.st_gid, int(status.st_mtime)
-            if is_whiteout(status):
-                tar.addfile(tarfile.TarInfo(f"{parent}/.wh.{name}".lstrip("/")))
-                continue
-            kind = stat.S_IFMT(status.st_mode)
-            if kind not in _KINDS:
-                continue  # sockets have no place in a tar
-            info.type = _KINDS[kind]
-            info.pax_headers = _attributes(host)
-            if kind == stat.S_IFLNK:
-                info.linkname = os.readlink(host)
-            elif kind in (stat.S_IFCHR, stat.S_IFBLK):
-                info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
-            elif kind == stat.S_IFREG:
-                key = (status.st_dev, status.st_ino)
-                if status.st_nlink > 1 and key in links:
-                    info.type, info.linkname = tarfile.LNKTYPE, links[key]
-                else:
-                    links[key] = path
-                    info.size = status.st_size
-                    with _open(host) as source:
-                        tar.addfile(info, source)
-                    continue
-            tar.addfile(info)
-            if kind == stat.S_IFDIR and is_opaque(host):
-                tar.addfile(tarfile.TarInfo(f"{path}/.wh..wh..opq"))
+    """The layer of what is in an overlay's upper directory. Blocking."""
+    root = os.open(upper, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        write_layer(root, target)
+    finally:
+        os.close(root)
 
 
 class _Bytes:
@@ -152,24 +124,3 @@ class _Bytes:
 
 def _open(path: str) -> BinaryIO:
     return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-
-
-def _walk(root: str, below: str) -> Iterator[str]:
-    for name in sorted(os.listdir(f"{root}/{below}")):
-        path = f"{below}/{name}".lstrip("/")
-        yield path
-        if stat.S_ISDIR(os.lstat(f"{root}/{path}").st_mode):
-            yield from _walk(root, path)
-
-
-def _attributes(host: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    try:
-        names = os.listxattr(host, follow_symlinks=False)
-    except OSError:
-        return found
-    for name in names:
-        if name not in OPAQUE and not name.startswith(("trusted.overlay.", "user.overlay.")):
-            value = os.getxattr(host, name, follow_symlinks=False)
-            found[f"SCHILY.xattr.{name}"] = value.decode("utf-8", "surrogateescape")
-    return found

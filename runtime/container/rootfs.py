@@ -87,7 +87,7 @@ class Root:
         directories = []
         for path in (operation["upper"], operation["work"]):
             if not os.path.isdir(path):
-                _make_like(path, layers[0])
+                make_like(path, layers[0])
             directories.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         upper, work = directories
         mounts.overlay(layers, upper, work, os.fsencode(self._mount_on))
@@ -410,7 +410,7 @@ class Root:
         return self._empty
 
 
-def _make_like(path: str, model: int) -> None:
+def make_like(path: str, model: int) -> None:
     """A directory with owner and mode of the one behind ``model``, there with both or not at all: those of an upper
     directory are the root's."""
     state = os.fstat(model)

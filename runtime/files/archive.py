@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
+from runtime.build.tree import OPAQUE, is_whiteout
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.image import tar as reading
 from runtime.image.unpack import normalise
@@ -70,6 +71,12 @@ def write_root(root: int, target: IO[bytes]) -> None:
     _write(root, "", target, device=os.fstat(root).st_dev)
 
 
+def write_layer(upper: int, target: IO[bytes]) -> None:
+    """The layer of what is in an overlay's upper directory: what hides something becomes a ``.wh.`` name.
+    OCI image-spec, layer.md"""
+    _write(upper, "", target, device=None, is_layer=True)
+
+
 @contextlib.contextmanager
 def _opened(root: int, path: str) -> Iterator[int]:
     """An O_PATH descriptor of ``path``; its last link is followed when "/" or "/." stands behind it."""
@@ -94,12 +101,12 @@ def _opened(root: int, path: str) -> Iterator[int]:
         os.close(fd)
 
 
-def _write(fd: int, name: str, target: IO[bytes], *, device: int | None) -> None:
+def _write(fd: int, name: str, target: IO[bytes], *, device: int | None, is_layer: bool = False) -> None:
     links: dict[tuple[int, int], str] = {}
     with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, errors="surrogateescape") as tar:
         waiting: list[tuple[int, str, Iterator[str]]] = []
         try:
-            if _add(tar, fd, name, device, links):
+            if _add(tar, fd, name, device, links, is_layer):
                 waiting.append(_listing(fd, name))
             while waiting:
                 directory, prefix, names = waiting[-1]
@@ -113,7 +120,7 @@ def _write(fd: int, name: str, target: IO[bytes], *, device: int | None) -> None
                     continue  # it was removed meanwhile
                 try:
                     path = f"{prefix}/{child}" if prefix else child
-                    if _add(tar, inner, path, device, links):
+                    if _add(tar, inner, path, device, links, is_layer):
                         waiting.append(_listing(inner, path))
                 finally:
                     os.close(inner)
@@ -128,11 +135,20 @@ def _listing(fd: int, name: str) -> tuple[int, str, Iterator[str]]:
 
 
 def _add(
-    tar: tarfile.TarFile, fd: int, name: str, device: int | None, links: dict[tuple[int, int], str]
+    tar: tarfile.TarFile,
+    fd: int,
+    name: str,
+    device: int | None,
+    links: dict[tuple[int, int], str],
+    is_layer: bool,
 ) -> bool:
     """Write one entry; whether it is a directory to be gone through."""
     status = os.fstat(fd)
     kind = stat.S_IFMT(status.st_mode)
+    if is_layer and is_whiteout(status):
+        above, _, hidden = name.rpartition("/")
+        tar.addfile(tarfile.TarInfo(f"{above}/.wh.{hidden}".lstrip("/")))
+        return False
     if kind not in _TYPES:
         return False  # sockets have no place in a tar
     is_elsewhere = device is not None and status.st_dev != device
@@ -150,14 +166,26 @@ def _add(
         else:
             links[key] = name
             info.size = status.st_size
-            info.pax_headers = _attributes(fd)
+            info.pax_headers = _attributes(fd, is_layer)
             content = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             with open(content, "rb", buffering=0) as file:
                 tar.addfile(info, _Padded(file))  # type: ignore[arg-type]
             return False
     if name:
+        if kind == stat.S_IFDIR and is_layer:
+            info.pax_headers = _attributes(fd, is_layer)
         tar.addfile(info)
+        if kind == stat.S_IFDIR and is_layer and hides_all_below(fd):
+            tar.addfile(tarfile.TarInfo(f"{name}/.wh..wh..opq"))
     return kind == stat.S_IFDIR and not is_elsewhere
+
+
+def hides_all_below(directory: int) -> bool:
+    """Whether the directory behind a descriptor is opaque: nothing of lower layers is seen in it."""
+    for name in OPAQUE:
+        with contextlib.suppress(OSError):
+            return os.getxattr(f"/proc/self/fd/{directory}", name) == b"y"
+    return False
 
 
 class _Padded:
@@ -171,11 +199,16 @@ class _Padded:
         return data if len(data) == size else data + bytes(size - len(data))
 
 
-def _attributes(fd: int) -> dict[str, str]:
+def _attributes(fd: int, is_layer: bool) -> dict[str, str]:
+    """Extended attributes as PAX records: in a layer all but the overlay's own, else what programs set and see."""
     path = f"/proc/self/fd/{fd}"
     try:
-        names = [n for n in os.listxattr(path) if n == "security.capability" or n.startswith("user.")]
-        values = {n: os.getxattr(path, n) for n in names if not n.startswith("user.overlay.")}
+        names = [n for n in os.listxattr(path) if not n.startswith(("trusted.overlay.", "user.overlay."))]
+        values = {
+            n: os.getxattr(path, n)
+            for n in names
+            if is_layer or n == "security.capability" or n.startswith("user.")
+        }
     except OSError:
         return {}
     return {f"SCHILY.xattr.{n}": value.decode("utf-8", "surrogateescape") for n, value in values.items()}

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.build.tree import Node, Tree, is_whiteout
+from runtime.files.archive import hides_all_below
 
 MODIFIED, ADDED, DELETED = 0, 1, 2
-_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 
 
 def differences(upper: str, layers: Sequence[Path]) -> list[tuple[int, str]]:
@@ -29,7 +29,7 @@ def differences(upper: str, layers: Sequence[Path]) -> list[tuple[int, str]]:
         directory, prefix, below = waiting.pop()
         try:
             names = sorted(os.listdir(directory))
-            if below is not None and prefix and _is_opaque(directory):
+            if below is not None and prefix and hides_all_below(directory):
                 for hidden in tree.children(below):
                     if hidden.name not in names:
                         found[f"{prefix}/{hidden.name}"] = DELETED
@@ -64,13 +64,6 @@ def differences(upper: str, layers: Sequence[Path]) -> list[tuple[int, str]]:
             found[above] = MODIFIED
             above = above.rpartition("/")[0]
     return sorted(((kind, path) for path, kind in found.items()), key=lambda change: change[1])
-
-
-def _is_opaque(directory: int) -> bool:
-    for name in _OPAQUE:
-        with contextlib.suppress(OSError):
-            return os.getxattr(directory, name) in (b"y", b"x")
-    return False
 
 
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:

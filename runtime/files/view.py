@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from runtime.errors import ComposerError, Conflict
+from runtime.container.rootfs import make_like
+from runtime.errors import Conflict
 from runtime.kernel import mounts, syscalls
 
 T = TypeVar("T")
@@ -72,7 +73,6 @@ def look_at_layers(layers: Layers, look: Callable[[int], T], *, is_writable: boo
 
 @contextlib.contextmanager
 def _mounted(parts: Layers, is_writable: bool) -> Iterator[int]:
-    upper = [parts.upper] if os.path.isdir(parts.upper) else []
     with contextlib.ExitStack() as opened:
 
         def directory(path: str) -> int:
@@ -82,12 +82,15 @@ def _mounted(parts: Layers, is_writable: bool) -> Iterator[int]:
 
         target = os.path.dirname(parts.upper)
         if is_writable:
-            if not upper:
-                raise ComposerError("the container has no files of its own until it was started once")
-            os.makedirs(parts.work, exist_ok=True)
-            own, work = directory(parts.upper), directory(parts.work)
-            mounts.overlay([directory(p) for p in parts.layers], own, work, os.fsencode(target))
+            layers = [directory(path) for path in parts.layers]
+            os.makedirs(target, mode=0o700, exist_ok=True)
+            for path in (parts.upper, parts.work):
+                if not os.path.isdir(path):
+                    make_like(path, layers[0])
+            mounts.overlay(layers, directory(parts.upper), directory(parts.work), os.fsencode(target))
         else:
+            upper = [parts.upper] if os.path.isdir(parts.upper) else []
+            target = target if os.path.isdir(target) else "/mnt"
             mounts.overlay([directory(p) for p in (*upper, *parts.layers)], None, None, os.fsencode(target))
         root = directory(target)
         for source, where, may_write in parts.volumes:

@@ -253,12 +253,15 @@ class ImageStore:
         created: int = 0,
         tags: Sequence[str] = (),
         is_step: bool = False,
+        author: str = "",
+        comment: str = "",
         on_build: Sequence[str] = (),
     ) -> Image:
         """Register an image that is ``base`` (None: nothing) with another configuration, and perhaps one more layer.
 
         ``layer`` is a tar; ``history`` entries are added to those of ``base``; ``created`` in seconds, 0: as the base;
-        ``is_step``: part of the build cache, not listed. Raises InvalidImage, InvalidArgument.
+        ``is_step``: part of the build cache, not listed; ``author`` and ``comment`` are the
+        whole image's. Raises InvalidImage, InvalidArgument.
         """
         names = [str(parse_reference(tag).with_default_tag()) for tag in tags]
         platform = base.platform if base is not None else self._platform
@@ -278,7 +281,8 @@ class ImageStore:
                 "os": platform.os,
                 **({"variant": platform.variant} if platform.variant else {}),
                 "created": moment,
-                **({"comment": STEP_COMMENT} if is_step else {}),
+                **({"author": author} if author else {}),
+                **({"comment": STEP_COMMENT if is_step else comment} if is_step or comment else {}),
                 "config": fields,
                 "rootfs": {"type": "layers", "diff_ids": [item.diff_id for item in layers]},
                 "history": [*known.get("history", ()), *({"created": moment, **entry} for entry in history)],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -313,6 +313,18 @@ class FakeContainers:
 
     async def changes(self, ref: str) -> list[tuple[int, str]]:
         return [(0, "/etc"), (1, "/etc/new")]
+
+    async def commit(
+        self,
+        ref: str,
+        name: str,
+        *,
+        author: str = "",
+        comment: str = "",
+        changes: Sequence[str] = (),
+        pause: bool = True,
+    ) -> str:
+        return "sha256:" + "c" * 64
 
     async def archive_stat(self, ref: str, path: str) -> dict[str, Any]:
         if path == "/missing":

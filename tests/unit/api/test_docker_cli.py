@@ -214,8 +214,8 @@ async def test_system_df_and_prunes(address, engine):
 async def test_what_is_not_supported_says_so(address, engine):
     done = await docker(address, "run", "--gpus", "all", "busybox", check=False)
     assert b"HostConfig.DeviceRequests: is not supported" in done.stderr
-    done = await docker(address, "commit", "x", check=False)
-    assert b"committing containers is not supported" in done.stderr
+    done = await docker(address, "swarm", "init", check=False)
+    assert b"swarm mode is not supported" in done.stderr
 
 
 def test_the_command_is_the_real_one():
