@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from runtime.container.config import ContainerConfig, ImageConfig, LogConfig
+from runtime.container.config_rules import check_values
 from runtime.container.mounting import MASKED, MountSources, check_target, plan_mounts, tmpfs
 from runtime.container.operations import AnyOperation, Namespace
 from runtime.errors import InvalidArgument
@@ -219,7 +220,7 @@ def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
 
 def check_config(config: ContainerConfig, host: HostFacts) -> None:
     """What can be told of a container before it is started, so that it is not even made. Raises InvalidArgument."""
-    check_modes(config)
+    check_values(config)
     cgroup_files.check_available(config.resources, host.cpus, host.online_cpus, host.online_nodes)
     confine(config, host, SecurityOptions.parse(config.security_opt))
     has_own_net = config.network_mode != "host" and not config.network_mode.startswith("container:")
@@ -232,23 +233,6 @@ def check_config(config: ContainerConfig, host: HostFacts) -> None:
             tmpfs(mount, mount.target)
     check_user(config.user)
     log_settings(config.log)
-
-
-_MODES = (
-    ("PID", "pid_mode", ("", "host")),
-    ("IPC", "ipc_mode", ("", "private", "shareable", "none", "host")),
-    ("UTS", "uts_mode", ("", "host")),
-    ("USER", "userns_mode", ("", "host")),
-)
-
-
-def check_modes(config: ContainerConfig) -> None:
-    """A word that is no mode would be taken for the default. Raises InvalidArgument."""
-    for name, field_name, words in _MODES:
-        mode = getattr(config, field_name)
-        shared = mode.removeprefix("container:") if field_name != "userns_mode" else ""
-        if mode not in words and (shared == mode or not shared):
-            raise InvalidArgument(f"invalid {name} mode: {mode}")
 
 
 def effective_command(config: ContainerConfig, image: ImageConfig) -> tuple[str, ...]:

@@ -61,6 +61,8 @@ def test_what_is_taken(options: dict[str, Any]) -> None:
         ({"mounts": (Mount(type="bind", source="/", target="/proc/x"),)}, "inside /proc"),
         ({"mounts": (Mount(type="tmpfs", target="/x", options=("bogus",)),)}, "invalid option"),
         ({"user": "a:b:c"}, "invalid user"),
+        ({"working_dir": "rel"}, "the working directory 'rel' is invalid, it needs to be an absolute path"),
+        ({"oom_score_adj": 1001}, r"Invalid value 1001, range for oom score adj is \[-1000, 1000\]"),
         (
             {"resources": Resources(nano_cpus=2 * 10**9 + 1)},
             "from 0.01 to 2.00, as there are only 2 CPUs available",
