@@ -103,7 +103,7 @@ class Root:
         resolve = mounts.IN_ROOT
         if not operation.get("follow", True):
             resolve |= syscalls.RESOLVE_NO_SYMLINKS
-        where = self._directory(target, resolve)
+        where = self._directory(target, resolve, 0o1777 if operation.get("inherit_mode") else 0o755)
         try:
             if operation.get("inherit_mode"):
                 options.append(("mode", f"{stat.S_IMODE(os.fstat(where).st_mode):o}"))
@@ -121,12 +121,14 @@ class Root:
         else:
             os.close(mount)
 
-    def _directory(self, target: str, resolve: int) -> int:
+    def _directory(self, target: str, resolve: int, mode: int = 0o755) -> int:
         """A directory to mount on, made when missing; a tmpfs made where nothing was is open to all (1777)."""
         try:
             return mounts.open_in_root(self.root, target, os.O_PATH | os.O_DIRECTORY, resolve)
         except FileNotFoundError:
-            return mounts.make_directories(self.root, target)
+            made = mounts.make_directories(self.root, target)
+            os.chmod(f"/proc/self/fd/{made}", mode)
+            return made
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
                 raise OSError(error.errno, f"{target} of the image is not a real directory") from None

@@ -43,6 +43,13 @@ async def test_options_of_a_tmpfs(laboratory: Laboratory, options: str, flags: s
     assert (found["flags"], told) == (flags, set(superblock.split(",")))
 
 
+@pytest.mark.parametrize(("target", "mode"), [("/not/there", b"1777\n"), ("/srv", b"755\n")])
+async def test_who_may_write_to_a_tmpfs(laboratory: Laboratory, target: str, mode: bytes) -> None:
+    """As the image has its directory; all may where it has none."""
+    mount = Mount(type="tmpfs", target=target)
+    assert (await laboratory.run("stat", "-c", "%a", target, mounts=(mount,))).stdout == mode
+
+
 async def test_an_unknown_option_of_a_tmpfs(laboratory: Laboratory) -> None:
     for option in ("bogus", "iversion", "size", "lowerdir=/"):
         with pytest.raises(InvalidArgument, match="tmpfs /scratch: invalid option"):
