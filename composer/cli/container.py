@@ -33,9 +33,14 @@ if TYPE_CHECKING:
 def create(session: Session, arguments: Arguments) -> str:
     """Make a container, pulling its image if that is wanted; its id."""
     from composer.cli.container_options import create_body
-    from runtime.errors import NotFound
+    from runtime.errors import InvalidArgument, NotFound
 
-    body = create_body(arguments, session.env)
+    try:
+        body = create_body(arguments, session.env)
+    except UsageError as error:
+        raise InvalidArgument(error.message, hint=error.hint, exit_status=125) from None
+    except OSError as error:
+        raise InvalidArgument(f"open {error.filename}: {error.strerror}", exit_status=125) from None
     query = {"name": arguments.text("name") or None, "platform": arguments.text("platform") or None}
     policy = arguments.text("pull")
     if policy not in ("always", "missing", "never"):

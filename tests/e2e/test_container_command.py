@@ -33,3 +33,14 @@ def test_what_cannot_be_done_is_told_as_docker_tells_it(composer: Composer, held
     assert refused("attach", held) == "You cannot attach to a paused container, unpause it first"
     composer.run("container", "kill", held)
     assert refused("attach", held) == "You cannot attach to a stopped container, start it first"
+
+
+def test_options_that_cannot_be_read_are_the_engines_kind_of_failure(composer: Composer) -> None:
+    """125, so that it is not taken for the command's own status."""
+    for option, says in (
+        ("--publish=a:80", 'invalid value for --publish: "a:80": invalid hostPort: a'),
+        ("--env-file=/no/such", "open /no/such: No such file or directory"),
+    ):
+        for verb in ("run", "create"):
+            done = composer.run("container", verb, option, "composer.local/host", "true", status=125)
+            assert done.stderr.splitlines()[0] == says
