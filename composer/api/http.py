@@ -7,6 +7,7 @@ to go away; otherwise what the client sends early stays in the socket, which is 
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 import select
@@ -357,10 +358,25 @@ class _Duplex:
             await trio.sleep(GONE_POLL)
 
 
+_EXHAUSTED = {
+    errno.EMFILE: "The engine has as many files open as it may: raise the hard limit (ulimit -Hn), then "
+    "`composer engine stop`; containers go on, and the next command starts it again.",
+    errno.ENFILE: "The machine has as many files open as it may: see /proc/sys/fs/file-max.",
+    errno.ENOMEM: "The machine has no memory left.",
+    errno.ENOSPC: "`composer system df` shows what is used, `composer system prune` frees it.",
+    errno.EDQUOT: "`composer system df` shows what is used, `composer system prune` frees it.",
+    errno.EROFS: "The file system is mounted read-only.",
+}
+"""What a machine can run out of, which is no error of the engine's, with what a person can do."""
+
+
 def find_composer_error(error: BaseException) -> ComposerError | None:
     """The error for people in ``error``, which may be a group that nurseries have made around it."""
     if isinstance(error, ComposerError):
         return error
+    if isinstance(error, OSError) and (hint := _EXHAUSTED.get(error.errno or 0)) is not None:
+        place = f"{error.filename}: " if error.filename else ""
+        return ComposerError(f"{place}{error.strerror}", hint=hint)
     if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:
             if (found := find_composer_error(part)) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from composer.api.client import API
 from composer.cli.arguments import Command, Flag
+from runtime.errors import ComposerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,13 @@ def converse_with(
         query["detachKeys"] = detach_keys
     waiter = session.connect()
     ended = _begin_wait(waiter, container) if start else None
-    connection, received = client.hijack("POST", f"{API}/containers/{container}/attach", query)
+    try:
+        connection, received = client.hijack("POST", f"{API}/containers/{container}/attach", query)
+    except ComposerError:
+        if start and details["HostConfig"]["AutoRemove"]:
+            # It will not be started, so its end will not remove it.
+            client.request("DELETE", f"{API}/containers/{container}", {"v": 1})
+        raise
 
     def resize(rows: int, columns: int) -> None:
         session.client.request("POST", f"{API}/containers/{container}/resize", {"h": rows, "w": columns})

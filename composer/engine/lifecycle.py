@@ -345,7 +345,8 @@ class Lifecycle:
         )
         _send(shim, SIGKILL)
         self._thaw_for_the_end(container)
-        with trio.move_on_after(KILL_BOUND):
+        # Whoever asked may go away meanwhile: nobody is to take a container for running that is dead already.
+        with trio.move_on_after(KILL_BOUND, shield=True):
             await container.status.wait_for(lambda status: not status.is_alive)
             return
         raise ComposerError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,16 @@ class KeeperClient:
                 await self._request(message, descriptors)
             finally:
                 theirs.close()
-            packet = await connection.receive()
+            try:
+                packet = await connection.receive()
+            except sockets.DescriptorsLost as error:
+                # It runs, and cannot be looked after.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(error.packet["pid"]), signal.SIGKILL)
+                with trio.CancelScope(shield=True):
+                    while await connection.receive() is not None:
+                        pass
+                raise
             if packet is None:
                 ended = status_file.read(Path(spec.state_dir))
                 raise LaunchError("shim", 0, ended.error if ended else "the container's shim was killed", 125)
@@ -132,6 +142,8 @@ class KeeperClient:
                 try:
                     await self._connection.send(message, descriptors)
                     packet = await self._connection.receive()
+                except sockets.DescriptorsLost:
+                    raise
                 except OSError as error:
                     raise KeeperGone(f"the engine's keeper is gone: {error}") from error
         if packet is None:
@@ -188,15 +200,17 @@ def prepare(spec: LaunchSpec) -> None:
 
 async def adopt(run_dir: Path, state_dir: Path) -> Shim | ExitStatus | None:
     """What became of a container that an earlier core started: its shim when it runs, else how it ended (137 when its
-    shim was killed), or None when it was not started since the last reboot and left no exit status."""
+    shim was killed), or None when it was not started since the last reboot and left no exit status.
+
+    Raises OSError for what says nothing about the shim (no descriptors, no memory)."""
     try:
         connection = PacketSocket(sockets.connect(run_dir / "shim.sock", socket.SOCK_SEQPACKET))
-    except OSError:
+    except sockets.NOBODY:
         return status_file.read(state_dir) or status_file.interrupted(run_dir)
     try:
         await connection.send({"op": "subscribe"})
         packet = await connection.receive()
-    except OSError:
+    except sockets.NOBODY:
         packet = None
     except BaseException:
         connection.close()

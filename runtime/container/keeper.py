@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -31,6 +32,8 @@ CORE_ENVIRONMENT = "COMPOSER_KEEPER"
 """For the core: ``socket,listener,lock,keeper's pid``."""
 REPLACEMENT_ENVIRONMENT = "COMPOSER_REPLACED_KEEPER"
 """For a keeper that a core starts: ``socket,listener,lock,core's pid``."""
+LIMIT_ENVIRONMENT = "COMPOSER_KEEPER_NOFILE"
+"""Descriptors that a container may have (the soft limit), for a keeper that takes over."""
 READ_ONLY_ENVIRONMENT = "COMPOSER_KEEPER_IS_READ_ONLY"
 NOTIFY_ENVIRONMENT = "COMPOSER_KEEPER_NOTIFY"
 """Descriptor of a pipe to which :data:`READY`, :data:`LOCKED` or :data:`FAILED` is written."""
@@ -113,6 +116,11 @@ class Keeper:
         self._delay = 0.0
         self._connection: socket.socket | None = None
         self._store: dict[str, list[int]] = {}
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._limit = (int(os.environ.pop(LIMIT_ENVIRONMENT, soft)), hard)
+        """Of descriptors, as the command that started this had it: so containers have it."""
+        # Core and keeper hold some for each container, and neither uses select(2), for whose sake the limit is low.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self._is_ending = False
         self._was_ready = False
         """A core has said that it serves: from then on one that dies is started again."""
@@ -172,6 +180,7 @@ class Keeper:
             for fd in descriptors:
                 os.set_inheritable(fd, True)
             environment = dict(os.environ)
+            environment[LIMIT_ENVIRONMENT] = str(self._limit[0])
             environment[CORE_ENVIRONMENT] = ",".join(map(str, (*descriptors, os.getppid())))
             os.umask(0o022)
             os.execve(self._core_argv[0], self._core_argv, environment)
@@ -199,6 +208,10 @@ class Keeper:
             packet = sockets.receive_packet(connection)
         except BlockingIOError:
             return False
+        except sockets.DescriptorsLost as error:
+            with contextlib.suppress(OSError):
+                sockets.send_packet(connection, {"error": f"the engine's keeper: {error.strerror}"})
+            return True
         except (OSError, ValueError) as error:
             _complain(f"core: {error}")
             packet = None
@@ -252,6 +265,7 @@ class Keeper:
             return pid
         try:
             os.setsid()
+            resource.setrlimit(resource.RLIMIT_NOFILE, self._limit)
             # 3 and up, in order, closed before anything else happens: lock, listener and store are not the shim's.
             moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3 + len(descriptors)) for fd in descriptors]
             for number, fd in enumerate(moved, 3):

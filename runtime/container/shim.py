@@ -323,6 +323,12 @@ class Shim:
                 if not events & GONE:
                     return
                 packet = None
+            except sockets.DescriptorsLost as error:
+                _tell(
+                    connection,
+                    {"failed": Failure("receive", error.errno or 0, str(error.strerror)).as_message()},
+                )
+                return
             except (OSError, ValueError):
                 packet = None
             if packet is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
-import json
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ class PacketSocket:
         await self._socket.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
 
     async def receive(self) -> tuple[dict[str, Any], list[int]] | None:
-        """The next packet with its descriptors (close-on-exec), or None at end-of-file."""
+        """The next packet with its descriptors (close-on-exec), or None at end-of-file. Raises DescriptorsLost."""
         space = socket.CMSG_SPACE(4 * sockets.MAX_DESCRIPTORS)
         try:
             received = await self._socket.recvmsg(sockets.MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC)
@@ -72,12 +71,8 @@ class PacketSocket:
                 received = await self._socket.recvmsg(sockets.MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC)
             except ConnectionResetError:
                 return None
-        data, ancillary, _, _ = received
-        descriptors = sockets.descriptors_in(ancillary)
-        if not data:
-            sockets.close_all(descriptors)
-            return None
-        return json.loads(data), descriptors
+        data, ancillary, flags, _ = received
+        return sockets.decode_packet(data, sockets.descriptors_in(ancillary), flags)
 
     def close(self) -> None:
         self._socket.close()
@@ -270,7 +265,7 @@ class Shim:
     def _connect(self) -> PacketSocket:
         try:
             return PacketSocket(sockets.connect(self._run_dir / "shim.sock", socket.SOCK_SEQPACKET))
-        except OSError as error:
+        except sockets.NOBODY as error:
             raise ShimGone("the container is not running") from error
 
     @staticmethod

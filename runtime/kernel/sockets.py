@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -64,6 +65,24 @@ def connect(path: str | os.PathLike[str], kind: int) -> socket.socket:
     return connection
 
 
+NOBODY = (
+    FileNotFoundError,
+    NotADirectoryError,
+    ConnectionRefusedError,
+    ConnectionResetError,
+    BrokenPipeError,
+)
+"""What :func:`connect` raises when nobody listens (any more), as opposed to what says nothing about the other side."""
+
+
+class DescriptorsLost(OSError):
+    """A packet came whole, but this process had no room for the descriptors that came with it."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(errno.EMFILE, os.strerror(errno.EMFILE))
+        self.packet = message
+
+
 def encode_packet(message: Message) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode()
 
@@ -81,7 +100,8 @@ def send_packet(connection: socket.socket, message: Message, descriptors: Sequen
 def receive_packet(connection: socket.socket) -> tuple[Message, list[int]] | None:
     """One packet and the descriptors (close-on-exec) that came with it; None at end-of-file.
 
-    Raises ValueError for what is not a JSON object, BlockingIOError when a non-blocking socket has nothing.
+    Raises ValueError for what is not a JSON object, BlockingIOError when a non-blocking socket has nothing,
+    DescriptorsLost.
     """
     space = socket.CMSG_SPACE(4 * MAX_DESCRIPTORS)
     try:
@@ -89,17 +109,24 @@ def receive_packet(connection: socket.socket) -> tuple[Message, list[int]] | Non
     except ConnectionResetError:
         # The other side has gone without reading all that was sent to it. That is told once, before what it had sent.
         data, ancillary, flags, _ = connection.recvmsg(MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC)
-    descriptors = descriptors_in(ancillary)
+    return decode_packet(data, descriptors_in(ancillary), flags)
+
+
+def decode_packet(data: bytes, descriptors: list[int], flags: int) -> tuple[Message, list[int]] | None:
+    """What ``recvmsg`` returned, as :func:`receive_packet` returns (and raises) it."""
     if not data:
         close_all(descriptors)
         return None
     try:
         message = json.loads(data)
-        if not isinstance(message, dict) or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        if not isinstance(message, dict) or flags & socket.MSG_TRUNC:
             raise ValueError("not a whole JSON object")
     except (ValueError, RecursionError) as error:
         close_all(descriptors)
         raise ValueError(f"bad packet: {error}") from None
+    if flags & socket.MSG_CTRUNC:
+        close_all(descriptors)
+        raise DescriptorsLost(message)
     return message, descriptors
 
 
