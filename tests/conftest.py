@@ -6,6 +6,11 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+"""How long one example takes says more about what else the machine does than about the code."""
 
 EXPECTED_SKIPS = (
     r"needs root",
