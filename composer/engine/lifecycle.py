@@ -164,13 +164,16 @@ class Lifecycle:
         """Take up a container that ran on while there was no engine."""
         container.shim = shim
         old = container.state
+        health = Health() if container.healthcheck else None
+        if health is not None and old.started_at == shim.started_at:
+            health = old.health or health  # the same run: what was known of it holds until the next probe
         container.set_status(
             Status(
                 status="paused" if self.cgroups.is_frozen(container.id) else "running",
                 pid=shim.pid,
                 started_at=shim.started_at,
                 restart_count=old.restart_count,
-                health=Health() if container.healthcheck else None,
+                health=health,
             )
         )
         self._supervise(container, shim, last_delay=0.0)

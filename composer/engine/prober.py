@@ -143,8 +143,9 @@ class _Watch:
         )
         if not self.container.state.is_alive:
             return
-        self.container.set_status(replace(self.container.state, health=after), is_lasting=False)
-        if after.status != before.status:
+        is_news = after.status != before.status
+        self.container.set_status(replace(self.container.state, health=after), is_lasting=is_news)
+        if is_news:
             self.prober.events.publish(
                 "container", f"health_status: {after.status}", self.container.id, self.container.attributes
             )

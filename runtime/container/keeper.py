@@ -25,6 +25,8 @@ from typing import NoReturn
 
 from runtime.container import shim
 from runtime.container.loop import Loop
+from runtime.container.watchdog import Watchdog
+from runtime.container.watchdog import kill as kill_core
 from runtime.kernel import sockets, syscalls
 from runtime.kernel.sockets import Message
 
@@ -110,6 +112,7 @@ class Keeper:
         self._loop = Loop()
         self._lock = -1
         self._listener = -1
+        self._watchdog: Watchdog | None = None
         self._core = -1
         self._core_pidfd = -1
         self._core_started = 0.0
@@ -145,6 +148,7 @@ class Keeper:
         path = os.path.join(self._run_dir, "engine.sock")
         self._listener = sockets.listen(path, socket.SOCK_STREAM, mode=0o660).detach()
         self._loop.on_children(self._child_ended)
+        self._watch_listener()
         self._start_core()
 
     def take_over(self, connection: int, listener: int, lock: int, core: int) -> None:
@@ -162,6 +166,20 @@ class Keeper:
             self._core_gone(False)
             return
         self._loop.watch(self._core_pidfd, lambda _: self._core_gone(False))
+        self._watch_listener()
+        self._core_serves()
+
+    def _watch_listener(self) -> None:
+        address = os.path.join(self._run_dir, "engine.sock")
+        self._watchdog = Watchdog(self._loop, self._listener, address, self._core_hangs)
+
+    def _core_serves(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.watch(self._core)
+
+    def _core_hangs(self, seconds: float) -> None:
+        _complain(f"the core (pid {self._core}) has not answered for {seconds:g} s; killing it")
+        kill_core(self._core)
 
     def _start_core(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -250,6 +268,7 @@ class Keeper:
                 return {"names": list(self._store)}, []
             case "ready":
                 self._was_ready = True
+                self._core_serves()
                 self._say(READY)
                 return {"ready": True}, []
             case "end":
@@ -283,6 +302,8 @@ class Keeper:
     def _child_ended(self, pid: int, wait_status: int) -> None:
         if pid == self._core and self._core_pidfd < 0:
             self._core_gone(os.waitstatus_to_exitcode(wait_status) == 0)
+        elif self._watchdog is not None:
+            self._watchdog.expect()
 
     def _core_gone(self, on_purpose: bool) -> None:
         """Start it again, unless it ended on purpose; a core that keeps dying is given more and more time."""
@@ -291,6 +312,7 @@ class Keeper:
             os.close(self._core_pidfd)
             self._core_pidfd = -1
         self._core = -1
+        self._core_serves()
         if self._connection is not None:
             # What it sent before it died still counts: above all that it ends on purpose.
             while self._hear(self._connection):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 from collections.abc import Callable
 
 READ = select.EPOLLIN
@@ -26,6 +27,11 @@ class Loop:
         self._callbacks: dict[int, Callback] = {}
         self._is_running = False
         self._wakeup = -1
+        self._alarm: tuple[float, Callable[[], None]] | None = None
+
+    def after(self, seconds: float, callback: Callable[[], None] | None) -> None:
+        """Call ``callback`` once while :meth:`run` runs, in place of what was asked before; None: nothing."""
+        self._alarm = None if callback is None else (time.monotonic() + seconds, callback)
 
     def watch(self, fd: int, callback: Callback, events: int = READ) -> None:
         """Call ``callback`` when ``fd`` has one of ``events`` (or is hung up); replaces what was asked before."""
@@ -69,7 +75,10 @@ class Loop:
         """Until :meth:`stop` is called."""
         self._is_running = True
         while self._is_running:
-            self.run_once(-1)
+            self.run_once(-1 if self._alarm is None else max(0.0, self._alarm[0] - time.monotonic()))
+            if self._alarm is not None and self._alarm[0] <= time.monotonic():
+                (_, callback), self._alarm = self._alarm, None
+                callback()
 
     def run_once(self, timeout: float) -> bool:
         """Wait at most ``timeout`` seconds (-1: for ever) and serve what there is; False when there was nothing."""

@@ -1,0 +1,76 @@
+"""A core that hangs: who asks for something gets it from another one; one that only slept a while goes on as before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from tests.e2e.conftest import Project
+from tests.e2e.engine import Composer, is_gone, wait_for
+
+PROBED = """
+services:
+  web:
+    image: composer.local/host
+    init: true
+    command: sleep infinity
+    healthcheck: {test: "true", interval: 500ms, timeout: 500ms, retries: 1}
+  failing:
+    image: composer.local/host
+    command: sh -c 'until test -e /dev/shm/end; do sleep 0.02; done; exit 5'
+    restart: on-failure:1
+"""
+
+
+def test_who_asks_a_hung_core_is_answered_by_the_next(composer: Composer, project: Project) -> None:
+    directory = project.write(PROBED)
+    composer.run("up", "-d", "--wait", "web", cwd=directory)
+    web = f"{project.name}-web-1"
+    pid = composer.inspect(web)["State"]["Pid"]
+    (core,) = composer.processes("composer-core")
+    os.kill(core, signal.SIGSTOP)
+    started = time.monotonic()
+    out = composer.run("ps", "--format", "{{.Health}}", "web", cwd=directory, timeout=20).stdout
+    assert out == "healthy\n"
+    assert time.monotonic() - started < 10
+    assert is_gone(core)
+    assert composer.inspect(web)["State"]["Pid"] == pid
+    assert "has not answered" in composer.run("engine", "logs").stdout
+    composer.run("down", "-t", "0", cwd=directory)
+
+
+def test_a_hung_core_does_not_keep_a_container_from_its_restart(composer: Composer, project: Project) -> None:
+    """Nobody asks: the end of a shim is reason enough to look."""
+    directory = project.write(PROBED)
+    composer.run("up", "-d", cwd=directory)
+    name = f"{project.name}-failing-1"
+    pid = composer.inspect(name)["State"]["Pid"]
+    (core,) = composer.processes("composer-core")
+    os.kill(core, signal.SIGSTOP)
+    with open(f"/proc/{pid}/root/dev/shm/end", "w"):
+        pass
+    wait_for(lambda: is_gone(core), "the keeper to notice", 15)
+    wait_for(lambda: composer.inspect(name)["RestartCount"] == 1, "the restart")
+    composer.run("down", "-t", "0", cwd=directory)
+
+
+def test_a_core_that_slept_while_nobody_asked(composer: Composer, project: Project) -> None:
+    directory = project.write(PROBED)
+    composer.run("up", "-d", "--wait", "web", cwd=directory)
+    web = f"{project.name}-web-1"
+    began = composer.inspect(web)["State"]["StartedAt"]
+    (core,) = composer.processes("composer-core")
+    time.sleep(2.5)  # no command is looked after any more
+    os.kill(core, signal.SIGSTOP)
+    time.sleep(2.5)
+    os.kill(core, signal.SIGCONT)
+    events = composer.start("events", "--json", cwd=directory)
+    time.sleep(0.6)
+    state = composer.inspect(web)
+    events.kill()
+    assert "health_status" not in events.communicate()[0]
+    assert composer.processes("composer-core") == [core]
+    assert (state["State"]["Health"]["Status"], state["State"]["Health"]["FailingStreak"]) == ("healthy", 0)
+    assert (state["State"]["StartedAt"], state["RestartCount"]) == (began, 0)
+    composer.run("down", "-t", "0", cwd=directory)
