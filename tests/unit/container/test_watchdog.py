@@ -105,7 +105,7 @@ def test_the_end_of_a_shim_that_nobody_takes_notice_of(world: World) -> None:
     world.dog.expect()
     world.sign = Sign(99, "T")  # stopped after a sign of life, and just before another shim ended
     world.dog.expect()
-    for _ in range(4):
+    for _ in range(3):
         world.loop.pass_time()
     assert world.hung
 
