@@ -5,6 +5,10 @@ Raise where most is known, add context on the way up with :meth:`ComposerError.w
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
 
 class Location:
     """A place in a text file. ``line`` and ``column`` count from 1; 0 means unknown.
@@ -47,6 +51,11 @@ class ComposerError(Exception):
 
     exit_status: int = 1
     status: int = 500
+    errors: tuple[ComposerError, ...] = ()
+    """All that was found in the run, when it is more than one thing; the message has them, too."""
+    about: str = ""
+    """Which value of the configuration is to blame, as a dotted path from what the error speaks of (``ports``): who
+    knows the file that it came from finds the place."""
 
     def __init__(
         self,
@@ -66,11 +75,32 @@ class ComposerError(Exception):
         if status is not None:
             self.status = status
 
+    def pointing_at(self, about: str) -> Self:
+        """Say which value is to blame (put before what is known already), and return self to be raised."""
+        self.about = f"{about}.{self.about}".removesuffix(".")
+        return self
+
     def within(self, context: str) -> ComposerError:
         """Put ``context`` before the message ("while pulling postgres:16"), and return self to be raised."""
         self.message = f"{context}: {self.message}"
         self.args = (self.message,)
         return self
+
+
+class concerning:
+    """``with concerning("ports"):`` makes errors raised inside be about that value."""
+
+    __slots__ = ("_about",)
+
+    def __init__(self, about: str) -> None:
+        self._about = about
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, ComposerError):
+            error.pointing_at(self._about)
 
 
 class NotFound(ComposerError):

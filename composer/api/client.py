@@ -379,7 +379,7 @@ def _lost() -> ComposerError:
 
 
 def _error(status: int, body: bytes) -> ComposerError:
-    from runtime.errors import ComposerError, Conflict, InvalidArgument, Location, NotFound
+    from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound
 
     try:
         fields = loads(body)
@@ -391,10 +391,18 @@ def _error(status: int, body: bytes) -> ComposerError:
         status, ComposerError
     )
     text = body.decode(errors="replace").strip() or f"the engine answered with status {status}"
-    return kind(
+    return _error_of(fields, kind, text, status)
+
+
+def _error_of(fields: dict[str, Any], kind: type[ComposerError], text: str, status: int) -> ComposerError:
+    from runtime.errors import ComposerError, Location
+
+    error = kind(
         str(fields.get("message") or text),
         hint=str(fields.get("hint") or ""),
         exit_status=fields.get("exit_status"),
         status=status,
         locations=tuple(Location(**location) for location in fields.get("locations") or ()),
     )
+    error.errors = tuple(_error_of(one, ComposerError, text, status) for one in fields.get("errors") or ())
+    return error

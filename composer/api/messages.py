@@ -226,6 +226,8 @@ def error_fields(error: ComposerError) -> dict[str, Any]:
         fields["locations"] = [location_fields(location) for location in error.locations]
     if error.exit_status != 1:
         fields["exit_status"] = error.exit_status
+    if error.errors:
+        fields["errors"] = [error_fields(one) for one in error.errors]
     return fields
 
 

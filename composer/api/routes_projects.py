@@ -22,10 +22,12 @@ from composer.api.messages import (
     Request,
     Sink,
     Streaming,
+    error_fields,
     json_response,
     location_fields,
 )
 from composer.api.routing import Route
+from composer.engine.projects.sources import locate
 from composer.engine.requests import (
     BuildRequest,
     DownRequest,
@@ -34,6 +36,7 @@ from composer.engine.requests import (
     KillRequest,
     LogsRequest,
     ProjectRequest,
+    ProjectSource,
     PullRequest,
     RemoveRequest,
     ResultEvent,
@@ -101,7 +104,7 @@ class ProjectRoutes:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_write, lines, sink, broken, nursery.cancel_scope)
                     async with queue:
-                        await emit(await _outcome(act(asked, emit), request.path))
+                        await emit(await _outcome(act(asked, emit), request.path, asked))
                 if broken:
                     raise broken[0]
 
@@ -137,8 +140,8 @@ async def _write(
             return
 
 
-async def _outcome(work: Awaitable[ResultEvent], path: str) -> ResultEvent | ErrorEvent:
-    """The last line: what ``work`` returns, or its error."""
+async def _outcome(work: Awaitable[ResultEvent], path: str, asked: object) -> ResultEvent | ErrorEvent:
+    """The last line: what ``work`` returns, or its error, with the places of what is to blame."""
     try:
         return await work
     except Exception as error:
@@ -147,6 +150,8 @@ async def _outcome(work: Awaitable[ResultEvent], path: str) -> ResultEvent | Err
             request_id = secrets.token_hex(4)
             log.error("request %s: %s failed", request_id, path, exc_info=error)
             known = internal_error(error, request_id)
+        if isinstance(source := getattr(asked, "project", None), ProjectSource):
+            await trio.to_thread.run_sync(locate, source, known)
         return error_event(known)
 
 
@@ -156,4 +161,5 @@ def error_event(error: ComposerError) -> ErrorEvent:
         hint=error.hint,
         locations=tuple(location_fields(location) for location in error.locations),
         exit_status=error.exit_status,
+        errors=tuple(error_fields(one) for one in error.errors),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from os import isatty
-
 from composer.cli.arguments import Arguments, Command, Flag, UsageError
 
 TYPE_CHECKING = False
@@ -107,7 +105,9 @@ class _Loading:
         self.tree: Tree = load_tree(self.request, self.reader)
         for warning in self.tree.warnings:
             session.warn(warning)
-        if self.interpolate and (arguments.is_on("advice") if arguments.has("advice") else isatty(2)):
+        if self.interpolate and (
+            arguments.is_on("advice") if arguments.has("advice") else not arguments.is_on("quiet")
+        ):
             self.advise()
 
     def advise(self) -> None:
@@ -203,7 +203,7 @@ _CONFIG = Command(
     "Check, resolve and print the Compose file in canonical form",
     run_config,
     (
-        Flag("advice", help="Say what is valid and will bite (default: when stderr is a terminal)"),
+        Flag("advice", help="Say what is valid and will bite (default: without --quiet)"),
         Flag("environment", help="Print the environment that variables are taken from"),
         Flag("explain", kind="string", help="Tell where a value comes from (services.web.environment.URL)"),
         Flag("format", kind="string", help="Form of the output (yaml | json); with json errors are JSON too"),

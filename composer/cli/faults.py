@@ -12,12 +12,14 @@ LONGEST_LINE = 2000
 
 def describe(error: ComposerError) -> str:
     """The text for an error: where and what, the line of the file with a caret, what included it, and what to
-    do.
+    do; of several errors one after the other.
 
     >>> print(describe(ComposerError("no such service: wbe", hint="did you mean web?")))
     no such service: wbe
       did you mean web?
     """
+    if error.errors:
+        return "\n".join(describe(one) for one in error.errors)
     lines = []
     message = "\n".join(map(_shortened, error.message.rstrip("\n").split("\n")))
     if error.locations:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from composer.api.client import EngineClient
     from composer.cli.arguments import Arguments
     from composer.cli.progress import Renderer
+    from runtime.errors import ComposerError
 
 PROJECTS = "/composer/v1/projects"
 
@@ -244,16 +245,18 @@ def socket_path(env: Mapping[str, str], uid: int) -> str:
     return os.path.join(env.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}", "composer", "engine.sock")
 
 
-def error_of(event: dict[str, Any]) -> Exception:
+def error_of(event: dict[str, Any]) -> ComposerError:
     """The ComposerError of an ErrorEvent."""
     from runtime.errors import ComposerError, Location
 
-    return ComposerError(
+    error = ComposerError(
         event["message"],
         hint=event.get("hint", ""),
         exit_status=event.get("exit_status", 1),
         locations=tuple(Location(**fields) for fields in event.get("locations", ())),
     )
+    error.errors = tuple(error_of(one) for one in event.get("errors", ()))
+    return error
 
 
 def _unfinished() -> Exception:

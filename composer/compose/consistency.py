@@ -207,7 +207,8 @@ class _Checker:
         self.say(f'service "{self.name}" refers to undefined {what} {name}', *where, hint=hint)
 
     def check_dependencies(self) -> None:
-        for needed, dependency in (self.service.get("depends_on") or {}).items():
+        service = self.service
+        for needed, dependency in (service.get("depends_on") or {}).items():
             if needed in self.services:
                 continue
             if needed in self.every:
@@ -218,19 +219,8 @@ class _Checker:
             else:
                 close = nearest(str(needed), self.every)
                 hint = f"did you mean {close}?" if close else f"services: {', '.join(self.every)}"
-            where = self.dependency_place(str(needed))
+            where = dependency_place(service, str(needed))
             self.say(f'service "{self.name}" depends on undefined service "{needed}"', *where, hint=hint)
-
-    def dependency_place(self, needed: str) -> Path:
-        """The attribute that made the dependency."""
-        for attribute in ("network_mode", "ipc", "pid", "uts", "cgroup"):
-            if self.service.get(attribute) == f"service:{needed}":
-                return (attribute,)
-        for attribute in ("links", "volumes_from"):
-            for i, item in enumerate(self.service.get(attribute) or ()):
-                if str(item).split(":")[0] == needed:
-                    return (attribute, i)
-        return ("depends_on", needed)
 
     def check_limits(self) -> None:
         from composer.compose import decoders
@@ -285,6 +275,18 @@ class _Checker:
                 self.say(f"target {target} already mounted as services.{self.name}.{other}", kind, i)
 
 
+def dependency_place(service: dict[str, Any], needed: str) -> Path:
+    """The attribute that made the dependency, below the service."""
+    for attribute in ("network_mode", "ipc", "pid", "uts", "cgroup"):
+        if service.get(attribute) == f"service:{needed}":
+            return (attribute,)
+    for attribute in ("links", "volumes_from"):
+        for i, item in enumerate(service.get(attribute) or ()):
+            if str(item).split(":")[0] == needed:
+                return (attribute, i)
+    return ("depends_on", needed)
+
+
 def _check_container_names(services: dict[str, dict[str, Any]], found: list[Problem]) -> None:
     taken: dict[str, str] = {}
     for name, service in services.items():
@@ -317,12 +319,13 @@ def _check_cycles(services: dict[str, dict[str, Any]], found: list[Problem]) -> 
             elif following in trail:
                 circle = [*trail[trail.index(following) :], following]
                 last = circle[-2]
+                where = dependency_place(services[last], following)
                 found.append(
                     Problem(
                         f"dependency cycle detected: {' -> '.join(circle)}",
-                        ("services", last, "depends_on", following),
+                        ("services", last, *where),
                         hint="take one of these out",
-                        at_key=True,
+                        at_key=where[0] == "depends_on",
                     )
                 )
                 return

@@ -10,5 +10,3 @@ class ComposeError(ComposerError):
     14 or 15 where it has those."""
 
     status = 400
-    errors: tuple[ComposeError, ...] = ()
-    """Everything that was found in the run, when it is more than what the message begins with."""

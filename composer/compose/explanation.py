@@ -7,9 +7,10 @@ from typing import Any
 
 from composer.compose.errors import ComposeError
 from composer.compose.nearest import nearest
-from composer.compose.trace import Key, Origin, Path, dotted, own_key
+from composer.compose.trace import Key, Origin, Path, dotted, key_origin_of, locations, own_key
 from composer.compose.tree import Tree
 from composer.compose.variables import variables_of
+from runtime.errors import Location
 
 _STEP = re.compile(r"\[([0-9]+)\]|([^.\[\]]+)|\.")
 
@@ -89,6 +90,23 @@ def place(tree: Tree, path: Path) -> str:
     """``file:line:column`` of the value at ``path``; "" when nobody wrote it."""
     origin = find(tree.tree, path)[2]
     return "" if origin is None else _where(origin)
+
+
+def places(tree: Tree, path: Path) -> tuple[Location, ...]:
+    """Where the value at ``path`` was written, innermost first: a mapping or list by its key. Of a path that leads
+    nowhere, as far as it leads; () when nobody wrote any of it."""
+    while path:
+        try:
+            path, value, origin = find(tree.tree, path)
+        except ComposeError:
+            path = path[:-1]
+            continue
+        if isinstance(value, dict | list):
+            origin = key_origin_of(tree.tree, path) or origin
+        if origin is not None:
+            return locations(origin, path, tree.lines)
+        path = path[:-1]
+    return ()
 
 
 def _missing(done: list[str | int], step: str | int, known: list[str]) -> ComposeError:

@@ -2,12 +2,13 @@
 
 Each stage tells all that it finds, but a stage that found something ends the load. So that one run shows what has to be
 mended, later stages see the files without what earlier ones refused. Relations between services are not looked at then:
-what was left out would be missed everywhere. Only a load that has failed pays for it.
+what was left out would be missed everywhere, unless it was below an attribute of a service or resource. Only a load
+that has failed pays for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from composer.compose.trace import Key, Origin
@@ -18,27 +19,47 @@ Place = tuple[str, int, int]
 """File, line and column."""
 
 
-def leave_out(tree: Any, places: Collection[Place]) -> bool:
-    """Remove keys and items written at ``places`` from a traced tree, in place; whether there were any.
+def may_relate(left_out: Iterable[str]) -> bool:
+    """Whether references can be looked at without what was at these paths: all names are still there.
 
-    The innermost counts: a mapping in block style begins where its first key does.
+    >>> may_relate(["services.web.ports[0]"]), may_relate(["services.web"]), may_relate(["include[0]"])
+    (True, False, False)
     """
-    found = False
+    return all(path.count(".") >= 2 and not path.startswith("include") for path in left_out)
+
+
+def follows(path: str, known: Collection[str]) -> bool:
+    """Whether what is wrong at ``path`` may be wrong only because something at or below it was left out.
+
+    >>> follows("services.web", ["services.web.image"]), follows("services.web.image", ["services.db.image"])
+    (True, False)
+    """
+    return any(other.startswith((f"{path}.", f"{path}[")) for other in known)
+
+
+def leave_out(tree: Any, places: Collection[Place]) -> set[Place | None]:
+    """Remove keys and items written at ``places`` from a traced tree, in place; the places that were found.
+
+    Of several at one place the innermost counts: a mapping in block style begins where its first key does.
+    """
+    done: set[Place | None] = set()
+    wanted: set[Place | None] = set(places)
     if isinstance(tree, dict):
         for key in list(tree):
-            if leave_out(tree[key], places):
-                found = True
-            elif isinstance(key, Key) and (_place(key.at) in places or _place(key.value_at) in places):
+            inside = leave_out(tree[key], places)
+            here = {_place(key.at), _place(key.value_at)} & wanted if isinstance(key, Key) else set()
+            if here - inside:
                 del tree[key]
-                found = True
+            done |= inside | here
     elif isinstance(tree, list):
         for index in range(len(tree) - 1, -1, -1):
-            if leave_out(tree[index], places):
-                found = True
-            elif _place(getattr(tree[index], "at", None)) in places:
+            inside = leave_out(tree[index], places)
+            place = _place(getattr(tree[index], "at", None))
+            if place in wanted and place not in inside:
                 del tree[index]
-                found = True
-    return found
+                inside.add(place)
+            done |= inside
+    return done
 
 
 def _place(origin: Origin | None) -> Place | None:

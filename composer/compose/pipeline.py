@@ -17,7 +17,7 @@ from composer.compose.envfiles import resolve_environment
 from composer.compose.errors import ComposeError
 from composer.compose.extends import apply_extends
 from composer.compose.files import Found, find, normalised_name
-from composer.compose.further import ROUNDS, Place
+from composer.compose.further import ROUNDS, Place, follows, may_relate
 from composer.compose.including import apply_include
 from composer.compose.interpolation import Variables, interpolate
 from composer.compose.merging import enforce_unicity, merge
@@ -30,7 +30,7 @@ from composer.compose.sources import Sources
 from composer.compose.trace import key_origin_of, locations, origin_of
 from composer.compose.tree import Tree
 from composer.compose.yaml_text import drop_paths
-from runtime.errors import Location
+from runtime.errors import ComposerError, Location
 
 
 def load_tree(request: LoadRequest, reader: Reader) -> Tree:
@@ -66,34 +66,45 @@ def _with_further(error: ComposeError, request: LoadRequest, reader: Reader) -> 
     from composer.compose.decoding import decode
 
     options = request.options._replace(check_consistency=False, resolve_env=False)
-    found = list(error.errors)
+    found: list[ComposerError] = list(error.errors or (error,))
+    new = found
     places: set[Place] = set()
     for _ in range(ROUNDS):
-        new = {_place_of(one) for one in found} - {None} - places
-        if not new:
-            break
-        places.update(place for place in new if place is not None)
+        places.update(place for place in map(_place_of, new) if place is not None)
         sources = _sources(request, reader, traced=True)
         sources.options, sources.left_out = options, frozenset(places)
         tree: Any = None
+        is_last = False
         try:
-            tree = _load(request._replace(options=options), reader, traced=True, sources=sources)[0].tree
+            loaded = _load(request._replace(options=options), reader, traced=True, sources=sources)[0]
+            tree = loaded.tree
             decode(tree)
+            is_last = True
+            if request.options.check_consistency and may_relate(map(_path_of, found)):
+                check(tree, loaded.profiles)
             break
         except Problem as problem:
-            further = located(problem, problem.tree if problem.tree is not None else tree, sources).errors
+            more = located(problem, problem.tree if problem.tree is not None else tree, sources)
         except ComposeError:
             break
-        found += [one for one in further if _place_of(one) not in places]
+        known = [_path_of(one) for one in found]
+        new = [one for one in more.errors or (more,) if _place_of(one) not in places]
+        found += [one for one in new if not follows(_path_of(one), known)]
+        if is_last or not new:
+            break
     return joined(found, error)
 
 
-def _place_of(error: ComposeError) -> Place | None:
+def _path_of(error: ComposerError) -> str:
+    return error.locations[0].path if error.locations else ""
+
+
+def _place_of(error: ComposerError) -> Place | None:
     first = error.locations[0] if error.locations else None
     return (first.file, first.line, first.column) if first is not None and first.line else None
 
 
-def joined(errors: Sequence[ComposeError], first: ComposeError) -> ComposeError:
+def joined(errors: Sequence[ComposerError], first: ComposeError) -> ComposeError:
     """One error of many: the first tells, the others stand below it with their places."""
     message = errors[0].message
     for other in errors[1:]:
@@ -101,7 +112,7 @@ def joined(errors: Sequence[ComposeError], first: ComposeError) -> ComposeError:
     error = ComposeError(
         message, hint=errors[0].hint, exit_status=first.exit_status, locations=errors[0].locations
     )
-    error.errors = tuple(errors)
+    error.errors = tuple(errors) if len(errors) > 1 else ()
     return error
 
 

@@ -244,14 +244,14 @@ def check_sources(config: ContainerConfig) -> None:
     """Raises InvalidArgument for a bind, a config or a secret whose file is missing and is not to be made: found
     before there is a container that could never start."""
     wanted = [
-        (mount.source, mount.target)
+        (mount.source, mount.target, "volumes")
         for mount in config.mounts
         if mount.type == "bind" and not mount.create_host_path and mount.source.startswith("/")
     ]
-    wanted += [(file.source, file.target) for file in config.files if file.source]
-    for source, target in wanted:
+    wanted += [(file.source, file.target, "") for file in config.files if file.source]
+    for source, target, about in wanted:
         if not os.path.lexists(source):
             raise InvalidArgument(
                 f'invalid mount config for type "bind": bind source path does not exist: {source}',
                 hint=f"it is wanted at {target}: make it, or correct its path",
-            )
+            ).pointing_at(about)

@@ -244,6 +244,8 @@ class ErrorEvent(msgspec.Struct, frozen=True, kw_only=True, tag="error", omit_de
     locations: tuple[dict[str, Any], ...] = ()
     """Fields of ``runtime.errors.Location``, innermost first."""
     exit_status: int = 1
+    errors: tuple[dict[str, Any], ...] = ()
+    """The fields of each, when it is more than one thing that is wrong."""
 
 
 Event = (

@@ -20,7 +20,7 @@ from composer.engine.networks import Networks, runtime_endpoint
 from runtime.container.client import KeeperClient
 from runtime.container.config import PortBinding
 from runtime.container.shim_client import Shim
-from runtime.errors import ComposerError, InvalidArgument
+from runtime.errors import ComposerError, InvalidArgument, concerning
 from runtime.kernel.cgroups import Cgroups
 from runtime.network import host, ports, sandbox
 from runtime.network.connect import connect_endpoint, disconnect_endpoint, interface_names
@@ -190,7 +190,10 @@ class Sandboxes:
                 )
             return
         network, endpoint = target
-        reserved = ports.reserve_ports(bindings, default_host_ip=network.host_binding, owner=self._owner_of)
+        with concerning("ports"):
+            reserved = ports.reserve_ports(
+                bindings, default_host_ip=network.host_binding, owner=self._owner_of
+            )
         forwards = tuple(ports.plan_forwards((r.port for r in reserved), endpoint))
         try:
             self.firewall.publish(forwards)

@@ -171,4 +171,10 @@ def demand_support(project: Project) -> None:
     found = refusals(project)
     if found:
         hints = dict.fromkeys(r.hint for r in found if r.hint)
-        raise Unsupported("\n".join(str(r) for r in found), hint="; ".join(hints))
+        error = Unsupported("\n".join(str(r) for r in found), hint="; ".join(hints)).pointing_at(
+            found[0].path
+        )
+        error.errors = tuple(
+            Unsupported(str(r), hint=r.hint).pointing_at(r.path) for r in found[1:] and found
+        )
+        raise error

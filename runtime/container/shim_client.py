@@ -32,6 +32,10 @@ class ShimGone(ComposerError):
     status = 409
 
 
+_ABOUT = {"exec": "command", "user": "user", "working": "working_dir", "sysctl": "sysctls", "init": "init"}
+"""The value of the configuration that a step of the launch is about."""
+
+
 class LaunchError(ComposerError):
     """A container or an exec could not be started. ``exit_status`` is Docker's 125 (engine), 126 (cannot be
     executed) or 127 (not found)."""
@@ -43,6 +47,7 @@ class LaunchError(ComposerError):
         self.step = step
         self.errno = errno
         self.exit_code = exit_code
+        self.about = _ABOUT.get(step.split(" ")[0], "")
 
 
 class PacketSocket:

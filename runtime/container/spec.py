@@ -19,7 +19,7 @@ from runtime.container.config import ContainerConfig, ImageConfig, LogConfig
 from runtime.container.config_rules import check_values
 from runtime.container.mounting import MASKED, MountSources, check_target, plan_mounts, tmpfs
 from runtime.container.operations import AnyOperation, Namespace
-from runtime.errors import InvalidArgument
+from runtime.errors import InvalidArgument, concerning
 from runtime.kernel import capabilities, cgroup_files, cgroups, device_filter, rlimits, seccomp
 from runtime.kernel.sysctls import check_sysctls
 from runtime.kernel.users import check_user
@@ -222,17 +222,24 @@ def check_config(config: ContainerConfig, host: HostFacts) -> None:
     """What can be told of a container before it is started, so that it is not even made. Raises InvalidArgument."""
     check_values(config)
     cgroup_files.check_available(config.resources, host.cpus, host.online_cpus, host.online_nodes)
-    confine(config, host, SecurityOptions.parse(config.security_opt))
+    with concerning("security_opt"):
+        security = SecurityOptions.parse(config.security_opt)
+    confine(config, host, security)
     has_own_net = config.network_mode != "host" and not config.network_mode.startswith("container:")
-    check_sysctls(config.sysctls, has_own_net=has_own_net, has_own_ipc=config.ipc_mode != "host")
-    for text in config.device_cgroup_rules:
-        device_filter.parse_rule(text)
-    for mount in config.mounts:
-        check_target(mount.target)
-        if mount.type == "tmpfs":
-            tmpfs(mount, mount.target)
-    check_user(config.user)
-    log_settings(config.log)
+    with concerning("sysctls"):
+        check_sysctls(config.sysctls, has_own_net=has_own_net, has_own_ipc=config.ipc_mode != "host")
+    with concerning("device_cgroup_rules"):
+        for text in config.device_cgroup_rules:
+            device_filter.parse_rule(text)
+    with concerning("volumes"):
+        for mount in config.mounts:
+            check_target(mount.target)
+            if mount.type == "tmpfs":
+                tmpfs(mount, mount.target)
+    with concerning("user"):
+        check_user(config.user)
+    with concerning("logging"):
+        log_settings(config.log)
 
 
 def effective_command(config: ContainerConfig, image: ImageConfig) -> tuple[str, ...]:

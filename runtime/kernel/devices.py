@@ -46,9 +46,11 @@ def nodes_at(source: str, target: str) -> list[DeviceNode]:
             node = node_of(source, target)
             nodes = [node] if node is not None and node[1] in "cb" else []
     except OSError as error:
-        raise InvalidArgument(f"error gathering device information for {source}: {error.strerror}") from None
+        text = f"error gathering device information for {source}: {error.strerror}"
+        raise InvalidArgument(text).pointing_at("devices") from None
     if not nodes:
-        raise InvalidArgument(f"error gathering device information for {source}: not a device node")
+        text = f"error gathering device information for {source}: not a device node"
+        raise InvalidArgument(text).pointing_at("devices")
     return nodes
 
 

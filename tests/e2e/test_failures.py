@@ -51,7 +51,7 @@ services:
 """)
         done = composer.run("up", "-d", cwd=directory, status=1)
         assert str(port) in done.stderr
-        assert "web" in done.stderr
+        assert "compose.yaml:6:5: services.web.ports: starting" in done.stderr
     # Free again: the same command works.
     composer.run("up", "-d", cwd=directory)
     composer.run("down", cwd=directory)
@@ -62,6 +62,7 @@ def test_a_command_that_is_not_there(composer: Composer, project: Project) -> No
     done = composer.run("up", "-d", cwd=directory, status=None)
     assert done.returncode != 0
     assert "no-such-program" in done.stderr
+    assert "compose.yaml:1:55: services.web.command: " in done.stderr
     assert "Traceback" not in done.stderr
     composer.run("down", cwd=directory)
 
@@ -70,7 +71,7 @@ def test_an_image_that_cannot_be_had(composer: Composer, project: Project) -> No
     directory = project.write("services: {web: {image: '127.0.0.1:1/nothing:1'}}")
     done = composer.run("up", "-d", cwd=directory, status=None)
     assert done.returncode != 0
-    assert "127.0.0.1:1" in done.stderr
+    assert "compose.yaml:1:25: services.web.image: pulling 127.0.0.1:1/nothing:1" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -91,7 +92,7 @@ def test_what_is_not_supported_is_refused(composer: Composer, project: Project) 
     directory = project.write("services: {web: {image: composer.local/host, gpus: all}}")
     done = composer.run("up", "-d", cwd=directory, status=None)
     assert done.returncode != 0
-    assert "services.web.gpus" in done.stderr
+    assert "compose.yaml:1:46: services.web.gpus: " in done.stderr
 
 
 def test_an_unknown_command_suggests_the_nearest(composer: Composer) -> None:

@@ -114,7 +114,9 @@ async def _build(
         await builder.build(options, progress)
     except ComposerError as error:
         await tell(emit, "Image", reference, "Error", error.message.partition("\n")[0])
-        raise error.within(f"building {reference} (for {service.name})") from None
+        raise error.within(f"building {reference} (for {service.name})").pointing_at(
+            f"services.{service.name}.build"
+        ) from None
     await tell(emit, "Image", reference, "Built")
 
 

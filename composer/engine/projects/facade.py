@@ -193,7 +193,7 @@ class Projects:
         return Attached(self.parts, shown, everyone, request, emit, awaited, starting)
 
     def _plan(self, project: Project, request: UpRequest) -> Plan:
-        check_images(project)
+        check_images(project.select(request.services, include_deps=not request.no_deps))
         observed = observe(project.name, images_of(project), self.parts)
         return plan_up(
             with_address(project, request.address),

@@ -64,7 +64,9 @@ async def start(
             except ComposerError as error:
                 await tell(emit, "Container", container.name, "Error", error.message)
                 error.exit_status = 1
-                raise error.within(f"starting {container.name}")
+                raise error.within(f"starting {container.name}").pointing_at(
+                    f"services.{service_of(container)}"
+                )
             await tell(emit, "Container", container.name, "Started")
 
         await side_by_side([_bind(one, container) for container in layer])

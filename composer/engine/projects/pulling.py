@@ -30,9 +30,8 @@ def check_images(project: Project) -> None:
         try:
             parse_reference(service.image)
         except InvalidArgument as error:
-            raise InvalidArgument(
-                f"services.{service.name}.image: {error.message}", hint=error.hint
-            ) from None
+            path = f"services.{service.name}.image"
+            raise InvalidArgument(f"{path}: {error.message}", hint=error.hint).pointing_at(path) from None
 
 
 async def ensure_images(parts: Parts, images: Sequence[ImagePlan], request: UpRequest, emit: Emit) -> bool:
@@ -154,6 +153,9 @@ async def pull(
         error = unwrap(group)
         if isinstance(error, ComposerError):
             await tell(emit, "Image", image.reference, "Error", error.message)
-            raise error.within(f"pulling {image.reference} (for {', '.join(image.services)})") from None
+            error.within(f"pulling {image.reference} (for {', '.join(image.services)})")
+            raise (
+                error.pointing_at(f"services.{image.services[0]}.image") if image.services else error
+            ) from None
         raise error from None
     await tell(emit, "Image", image.reference, "Pulled")

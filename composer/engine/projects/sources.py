@@ -13,6 +13,7 @@ from composer.compose.request import LoadRequest
 from composer.engine.files import DiskReader
 from composer.engine.requests import ProjectSource
 from composer.plan.addresses import asked_address, with_address
+from runtime.errors import ComposerError
 
 REMEMBERED = 32
 """Projects kept loaded."""
@@ -82,24 +83,42 @@ class ProjectLoader:
             self._known.move_to_end(key)
             return known[1]
         reader = RecordingReader()
-        project = load_project(
-            LoadRequest(
-                cwd=source.cwd,
-                files=source.files,
-                project_name=source.project_name,
-                project_directory=source.project_directory,
-                profiles=source.profiles,
-                env_files=source.env_files,
-                env=source.env,
-                stdin=source.stdin,
-            ),
-            reader,
-        )
+        project = load_project(_request(source), reader)
         project = with_address(activate(project, services), asked_address(project))
         self._known[key] = (reader.seen, project)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return project
+
+
+def locate(source: ProjectSource, error: ComposerError) -> None:
+    """Add to an error about values of the project where they were written, if that is known. Reads the files again."""
+    found = [one for one in error.errors or (error,) if one.about and not one.locations]
+    if not found:
+        return
+    from composer.compose.explanation import parse_path, places
+    from composer.compose.pipeline import load_traced
+
+    try:
+        tree = load_traced(_request(source), DiskReader())
+    except ComposerError:
+        return  # changed in the meantime
+    for one in {id(one): one for one in (*found, error)}.values():
+        if one.about and not one.locations:
+            one.locations = places(tree, parse_path(one.about))
+
+
+def _request(source: ProjectSource) -> LoadRequest:
+    return LoadRequest(
+        cwd=source.cwd,
+        files=source.files,
+        project_name=source.project_name,
+        project_directory=source.project_directory,
+        profiles=source.profiles,
+        env_files=source.env_files,
+        env=source.env,
+        stdin=source.stdin,
+    )
 
 
 def activate(project: Project, services: Sequence[str]) -> Project:

@@ -227,7 +227,10 @@ class Up:
         try:
             return await self.parts.create(config, replica.plan.name, carried=carried)
         except ComposerError as error:
-            raise error.within(f"creating {replica.plan.name} (service {replica.plan.service})")
+            service = replica.plan.service
+            raise error.within(f"creating {replica.plan.name} (service {service})").pointing_at(
+                f"services.{service}"
+            )
 
     async def _recreate(self, replica: _Replica, action: Recreate) -> Container:
         name = replica.plan.name
@@ -284,7 +287,10 @@ class Up:
         except ComposerError as error:
             await tell(self.emit, "Container", container.name, "Error", error.message)
             error.exit_status = 1
-            raise error.within(f"starting {container.name} (service {replica.plan.service})")
+            service = replica.plan.service
+            raise error.within(f"starting {container.name} (service {service})").pointing_at(
+                f"services.{service}"
+            )
         await tell(self.emit, "Container", container.name, "Started")
         replica.started.set()
 

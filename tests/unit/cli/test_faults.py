@@ -17,6 +17,17 @@ def test_the_place_the_line_the_caret_and_what_to_do() -> None:
     ]
 
 
+def test_each_of_several_errors_has_its_line() -> None:
+    one = ComposerError("no", hint="yes", locations=(Location("f", 1, 1, "", "a"),))
+    two = ComposerError("neither", locations=(Location("f", 2, 1, "", "b"),))
+    error = ComposerError("no\nneither")
+    error.errors = (one, two)
+    assert describe(error).splitlines() == [
+        *("f:1:1: no", "  1 | a", "    | ^", "  yes"),
+        *("f:2:1: neither", "  2 | b", "    | ^"),
+    ]
+
+
 def test_what_led_there_comes_behind() -> None:
     places = (Location("base.yaml", 2, 3), Location("compose.yaml", 7, 1))
     text = describe(ComposerError("no", locations=places))

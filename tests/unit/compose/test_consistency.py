@@ -121,7 +121,7 @@ def test_a_cycle_is_its_path() -> None:
     }
     [(path, message, _)] = problems({"services": services})
     assert message == "dependency cycle detected: a -> b -> c -> a"
-    assert path == "services.c.depends_on.a"
+    assert path == "services.c.ipc"
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,31 @@ def test_what_is_left_out_is_missed_nowhere() -> None:
     files = Files(compose="services:\n  a:\n    image: 5.5.5: x\n  b: {image: [x], depends_on: [a]}\n")
     with pytest.raises(ComposeError) as caught:
         load_tree(LoadRequest(cwd="/p"), files)
-    assert len(caught.value.errors) == 1
+    assert len(caught.value.errors or (caught.value,)) == 1
+
+
+def test_references_are_looked_at_beside_other_mistakes() -> None:
+    """When no name of a service or resource was left out; and the dependency whose condition was is not told again."""
+    files = Files(
+        compose="""services:
+  a:
+    image: x
+    prots: ["80:80"]
+    depends_on: {b: {condition: service_helthy}, bb: {condition: service_started}}
+    networks: [nett]
+  b: {image: y}
+networks: {net: }
+"""
+    )
+    with pytest.raises(ComposeError) as caught:
+        load_tree(LoadRequest(cwd="/p"), files)
+    found = {error.locations[0].path for error in caught.value.errors}
+    assert found == {
+        "services.a.prots",
+        "services.a.depends_on.b.condition",
+        "services.a.depends_on.bb",
+        "services.a.networks.nett",
+    }
 
 
 IMAGE = "services: {a: {image: 'i:${PWD}'}}"
