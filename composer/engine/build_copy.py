@@ -18,16 +18,16 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import trio
 
-from runtime.build import copying
 from runtime.build.frontend.expand import json_words
 from runtime.build.frontend.lines import Line
 from runtime.build.frontend.stages import expanded
 from runtime.build.ignore import Ignore, parse_ignore
-from runtime.build.layer_tar import Placed
 from runtime.build.modes import Modes, parse_modes
-from runtime.build.owners import owner_of
-from runtime.build.tree import Node, Tree
+from runtime.build.worker import copying
+from runtime.build.worker.layer_tar import Placed
+from runtime.build.worker.owners import owner_of
 from runtime.errors import ComposerError
+from runtime.files.tree import Node, Tree
 from runtime.image.compression import decompressed
 from runtime.image.manifest import InvalidImage
 from runtime.image.transport import make_client, unreachable

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import trio
 
-from runtime.build import copying
 from runtime.build.frontend.lines import Line
-from runtime.build.layer_tar import digest_placed
-from runtime.build.tree import Tree
+from runtime.build.worker import copying
+from runtime.build.worker.layer_tar import digest_placed
 from runtime.container.config import FileContent, Mount
+from runtime.files.tree import Tree
 from runtime.image.model import Image
 
 Secret = bytes

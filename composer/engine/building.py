@@ -27,9 +27,9 @@ from composer.engine.build_copy import place_copy, read_copy
 from composer.engine.build_mounts import StepMounts, step_mounts
 from composer.engine.build_options import BuildOptions
 from composer.engine.projects.parts import Parts
-from runtime.build import copying
 from runtime.build.frontend.expand import json_words
 from runtime.build.frontend.lines import DockerfileError, Line, heredoc_command, parse_lines
+from runtime.build.frontend.settings import SETTINGS, assignments, configure, environment
 from runtime.build.frontend.stages import (
     Dockerfile,
     Stage,
@@ -39,11 +39,11 @@ from runtime.build.frontend.stages import (
     platform_arguments,
 )
 from runtime.build.ignore import Ignore
-from runtime.build.layer_tar import Placed, digest_placed, write_changes, write_placed
-from runtime.build.settings import SETTINGS, assignments, configure, environment
-from runtime.build.tree import Tree
+from runtime.build.worker import copying
+from runtime.build.worker.layer_tar import Placed, digest_placed, write_changes, write_placed
 from runtime.container.config import ContainerConfig, Healthcheck, ImageConfig
 from runtime.errors import ComposerError, InvalidArgument, NotFound
+from runtime.files.tree import Tree
 from runtime.image.model import Image
 from runtime.storage.paths import Paths
 from runtime.storage.state import StateDatabase

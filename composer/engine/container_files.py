@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from composer.engine.containers import Container, Containers
 from composer.engine.health import merge_healthcheck
 from composer.engine.volumes import Volumes
-from runtime.build.layer_tar import write_changes
+from runtime.build.worker.layer_tar import write_changes
 from runtime.container.baselayer import make_base_layer
 from runtime.container.config import ContainerConfig, ImageConfig
 from runtime.container.spec import effective_command

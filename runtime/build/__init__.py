@@ -1,1 +1,2 @@
-"""Images from Dockerfiles: the frontend (text to instructions) and what an instruction makes."""
+"""Images from Dockerfiles, in three rooms that do not know each other: frontend, solver and worker. Here is what
+they share."""

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from runtime.build.tree import OPAQUE, is_whiteout
 from runtime.errors import ComposerError, InvalidArgument, NotFound
+from runtime.files.tree import OPAQUE, is_whiteout
 from runtime.image import tar as reading
 from runtime.image.unpack import normalise
 from runtime.kernel import mounts, syscalls

@@ -8,8 +8,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.build.tree import Node, Tree, is_whiteout
 from runtime.files.archive import hides_all_below
+from runtime.files.tree import Node, Tree, is_whiteout
 
 MODIFIED, ADDED, DELETED = 0, 1, 2
 

@@ -1,1 +1,1 @@
-"""The language of Dockerfiles. Pure: text in, frozen values out."""
+"""Dockerfile text to steps. Pure: knows neither graphs nor file systems."""

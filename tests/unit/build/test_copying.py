@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from runtime.build.copying import chosen_sources, make_directories, place
 from runtime.build.ignore import parse_ignore
-from runtime.build.layer_tar import digest_placed, write_changes, write_placed
-from runtime.build.tree import Tree
+from runtime.build.worker.copying import chosen_sources, make_directories, place
+from runtime.build.worker.layer_tar import digest_placed, write_changes, write_placed
 from runtime.errors import ComposerError
+from runtime.files.tree import Tree
 
 
 @pytest.fixture

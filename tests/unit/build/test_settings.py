@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.build.frontend.lines import DockerfileError, parse_lines
-from runtime.build.settings import configure
+from runtime.build.frontend.settings import configure
 from runtime.container.config import ImageConfig
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.build.tree import Tree
 from runtime.errors import InvalidArgument
+from runtime.files.tree import Tree
 
 
 def owner_of(tree: Tree, text: str) -> tuple[int, int]:

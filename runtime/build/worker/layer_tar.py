@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO, BinaryIO
 
-from runtime.build.tree import Node
 from runtime.files.archive import write_layer
+from runtime.files.tree import Node
 
 _KINDS = {
     stat.S_IFREG: tarfile.REGTYPE,

@@ -8,10 +8,10 @@ import stat
 from collections.abc import Sequence
 
 from runtime.build.ignore import Ignore
-from runtime.build.layer_tar import Placed
 from runtime.build.modes import Modes
-from runtime.build.tree import Node, Tree
+from runtime.build.worker.layer_tar import Placed
 from runtime.errors import InvalidArgument, NotFound
+from runtime.files.tree import Node, Tree
 
 
 def keep_all(_: str) -> bool:
