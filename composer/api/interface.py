@@ -206,6 +206,11 @@ class Execs(Protocol):
     async def resize(self, exec_id: str, rows: int, cols: int) -> None: ...
 
 
+class Debugging(Protocol):
+    async def open(self, ref: str, config: ExecConfig) -> tuple[Literal["Exec", "Container"], str]:
+        """A look into a container with this machine's programs: what is to be started and attached to, and its id."""
+
+
 class Images(Protocol):
     async def pull(
         self, reference: str, platform: str, emit: Progress, credentials: CredentialSource | None = None
@@ -350,6 +355,8 @@ class Engine(Protocol):
     def containers(self) -> Containers: ...
     @property
     def execs(self) -> Execs: ...
+    @property
+    def debugging(self) -> Debugging: ...
     @property
     def images(self) -> Images: ...
     @property

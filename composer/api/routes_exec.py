@@ -21,6 +21,7 @@ def routes(engine: Engine) -> list[Route]:
         Route("POST", "/exec/{id}/start", own.start),
         Route("POST", "/exec/{id}/resize", own.resize),
         Route("GET", "/exec/{id}/json", own.inspect),
+        Route("POST", "/composer/v1/containers/{id}/debug", own.debug),
     ]
 
 
@@ -32,20 +33,12 @@ class ExecRoutes:
         body = decode_body(await request.json(dict), ExecBody)
         if not body.cmd:
             raise InvalidArgument("No exec command specified", hint='Give "Cmd".')
-        detach_keys(body.detach_keys)
-        config = ExecConfig(
-            cmd=tuple(body.cmd),
-            env=tuple(body.env),
-            user=body.user,
-            working_dir=body.working_dir,
-            tty=body.tty,
-            attach_stdin=body.attach_stdin,
-            attach_stdout=body.attach_stdout,
-            attach_stderr=body.attach_stderr,
-            privileged=body.privileged,
-            detach_keys=body.detach_keys,
-        )
-        return json_response({"Id": await self.engine.execs.create(request.params["id"], config)}, 201)
+        return json_response({"Id": await self.engine.execs.create(request.params["id"], _config(body))}, 201)
+
+    async def debug(self, request: Request) -> Answer:
+        body = decode_body(await request.json(dict), ExecBody)
+        kind, made = await self.engine.debugging.open(request.params["id"], _config(body))
+        return json_response({kind: made}, 201)
 
     async def start(self, request: Request) -> Answer:
         body = decode_body(await request.json(dict), ExecStartBody)
@@ -94,6 +87,22 @@ class ExecRoutes:
                 "Pid": state.pid,
             }
         )
+
+
+def _config(body: ExecBody) -> ExecConfig:
+    detach_keys(body.detach_keys)
+    return ExecConfig(
+        cmd=tuple(body.cmd),
+        env=tuple(body.env),
+        user=body.user,
+        working_dir=body.working_dir,
+        tty=body.tty,
+        attach_stdin=body.attach_stdin,
+        attach_stdout=body.attach_stdout,
+        attach_stderr=body.attach_stderr,
+        privileged=body.privileged,
+        detach_keys=body.detach_keys,
+    )
 
 
 def _console_size(size: list[int]) -> tuple[int, int]:

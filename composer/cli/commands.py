@@ -60,6 +60,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("config_command", "Same as config"),
     "cp": ("cp", "Copy files between a service container and the local file system"),
     "create": ("up", "Create the containers of services"),
+    "debug": ("debug", "Look into a container with the programs of this machine"),
     "down": ("down", "Stop and remove containers and networks"),
     "events": ("events", "Show what happens to the project's containers as it happens"),
     "exec": ("exec", "Execute a command in a running container"),

@@ -88,15 +88,20 @@ def resolve_env(entries: list[str], env: Any) -> list[str]:
 
 def run_in(session: Session, container: str, config: dict[str, Any], *, detach: bool) -> int:
     """Make an exec (Docker's ExecConfig) in a container, converse with it, and return its exit status."""
-    from composer.cli.streams import converse
-
     config |= {"AttachStdout": not detach, "AttachStderr": not detach}
     client = session.client
     exec_id = client.request("POST", f"{API}/containers/{container}/exec", body=config).json()["Id"]
     if detach:
         client.request("POST", f"{API}/exec/{exec_id}/start", body={"Detach": True})
         return 0
-    tty = config["Tty"]
+    return run_exec_in(session, exec_id, tty=config["Tty"], stdin=config["AttachStdin"])
+
+
+def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool) -> int:
+    """Start an exec that was made, converse with it, and return its exit status."""
+    from composer.cli.streams import converse
+
+    client = session.client
     start: dict[str, Any] = {"Detach": False, "Tty": tty}
     resize = None
     if tty:
@@ -110,7 +115,7 @@ def run_in(session: Session, container: str, config: dict[str, Any], *, detach: 
 
     connection, received = client.hijack("POST", f"{API}/exec/{exec_id}/start", body=start)
     try:
-        converse(connection, received, tty=tty, stdin=config["AttachStdin"], resize=resize)
+        converse(connection, received, tty=tty, stdin=stdin, resize=resize)
     finally:
         connection.close()
     state = client.request("GET", f"{API}/exec/{exec_id}/json").json()

@@ -15,6 +15,7 @@ from composer.engine.attach import Attaching, Observation
 from composer.engine.building import Builder
 from composer.engine.container_files import ContainerFiles
 from composer.engine.containers import Container, Containers
+from composer.engine.debugging import Debugging
 from composer.engine.events import Events
 from composer.engine.execs import Execs
 from composer.engine.images import Images, image_users
@@ -72,6 +73,7 @@ class Engine:
 
     containers: ContainerOperations
     execs: Execs
+    debugging: Debugging
     images: Images
     networks: Networks
     volumes: Volumes
@@ -245,6 +247,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
     return Engine(
         containers=operations,
         execs=execs,
+        debugging=Debugging(registry, execs, volumes),
         images=images,
         networks=networks,
         volumes=volumes,

@@ -87,14 +87,18 @@ class Execs:
         config = running.state.config
         pipes = _Pipes(config, detach)
         try:
-            spec = self.launching.exec_spec(
-                container,
-                config.cmd,
-                env=config.env,
-                cwd=config.working_dir,
-                user=config.user,
-                tty=config.tty,
-                privileged=config.privileged,
+            spec = (
+                await self.launching.debug_spec(container, config)
+                if config.debugs
+                else self.launching.exec_spec(
+                    container,
+                    config.cmd,
+                    env=config.env,
+                    cwd=config.working_dir,
+                    user=config.user,
+                    tty=config.tty,
+                    privileged=config.privileged,
+                )
             )
             session = await shim.exec(spec, pipes.theirs)
             if config.tty and rows and cols:

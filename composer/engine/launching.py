@@ -6,15 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import trio
+from msgspec.structs import replace
+
 from composer.engine.containers import Container, Containers
+from composer.engine.model import ExecConfig
 from composer.engine.sandboxes import Sandboxes
 from composer.engine.volumes import Volumes
 from runtime.container.config import ContainerConfig, Hook, Mount
+from runtime.container.debugging import debug_process
+from runtime.container.host import find_tools
 from runtime.container.spec import (
     ExecSpec,
     HostFacts,
     LaunchInputs,
     LaunchSpec,
+    Process,
     build_exec_spec,
     build_launch_spec,
 )
@@ -53,13 +60,17 @@ class Launching:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         sandbox = await self.sandboxes.prepare(container)
         devices, rules = self.devices_of(config)
-        return build_launch_spec(
+        layers: Sequence[Path] = image.layers
+        if config.debugs:
+            upper = self.paths.container(config.debugs) / "upper"
+            layers = [upper, *layers] if upper.is_dir() else layers
+        spec = build_launch_spec(
             LaunchInputs(
                 id=container.id,
                 name=container.name,
                 config=config,
                 image=container.image,
-                layers=image.layers,
+                layers=layers,
                 state_dir=state_dir,
                 run_dir=run_dir,
                 hostname=self._hostname(container),
@@ -87,6 +98,18 @@ class Launching:
                 join=self._join(config),
             )
         )
+        if config.debugs:
+            shown = self.containers.get(config.debugs)
+            asked = ExecConfig(
+                cmd=config.command or (),
+                env=config.env,
+                user=config.user,
+                working_dir=config.working_dir,
+                tty=config.tty,
+                privileged=config.privileged,
+            )
+            return replace(spec, process=await self._debug_process(shown, asked))
+        return spec
 
     def _hostname(self, container: Container) -> str:
         """As it was written into the container's /etc/hostname; "" where that is gone."""
@@ -105,8 +128,6 @@ class Launching:
 
     def _effective(self, container: Container) -> ContainerConfig:
         """The configuration with inherited mounts, volumes' driver options and the host image's binds put in."""
-        from msgspec.structs import replace
-
         config = container.config
         inherited = self.containers.inherited_mounts(config)
         taken = {mount.target for mount in config.mounts}
@@ -174,6 +195,25 @@ class Launching:
             user=user,
             tty=tty,
             privileged=privileged,
+            hostname=self._hostname(container),
+        )
+
+    async def debug_spec(self, container: Container, asked: ExecConfig) -> ExecSpec:
+        """A process beside the container's own, with this machine's programs."""
+        return ExecSpec(process=await self._debug_process(container, asked))
+
+    async def _debug_process(self, container: Container, asked: ExecConfig) -> Process:
+        return debug_process(
+            container.config,
+            container.image,
+            self.host,
+            await trio.to_thread.run_sync(find_tools),
+            asked.cmd,
+            env=asked.env,
+            cwd=asked.working_dir,
+            user=asked.user,
+            tty=asked.tty,
+            privileged=asked.privileged,
             hostname=self._hostname(container),
         )
 

@@ -162,6 +162,8 @@ class ExecConfig(Frozen, frozen=True):
     attach_stderr: bool = True
     privileged: bool = False
     detach_keys: str = ""
+    debugs: bool = False
+    """With this machine's programs, see ``composer.engine.debugging``."""
 
 
 class ExecState(msgspec.Struct, kw_only=True):

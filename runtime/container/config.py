@@ -245,6 +245,8 @@ class ContainerConfig(Frozen, frozen=True):
     log: LogConfig = LogConfig()
     post_start: tuple[Hook, ...] = ()
     pre_stop: tuple[Hook, ...] = ()
+    debugs: str = ""
+    """Id of the container whose files this one shows, with this machine's programs beside them."""
 
 
 class ImageConfig(Frozen, frozen=True):

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Protocol
 from runtime.container import launch, process
 from runtime.container.failure import Failure, step
 from runtime.container.loop import Loop
+from runtime.container.toolbox import Toolbox
 from runtime.kernel import cgroup_lifecycle, mounts, namespaces, sockets, syscalls
 from runtime.kernel.sockets import Message
 
@@ -163,7 +164,10 @@ def join(
 ) -> None:
     """Enter the container of ``init`` (a pidfd) and execute ``program`` there; returns only by raising."""
     os.umask(0o022)
-    process.forget_parent((channel.fileno(), init, *streams))
+    toolbox = Toolbox(program["tools"]) if program["tools"] else None
+    process.forget_parent(
+        (channel.fileno(), init, *streams, *(() if toolbox is None else toolbox.descriptors))
+    )
     if not is_in_cgroup:
         with step("cgroup"):
             cgroup_lifecycle.join(spec["cgroup"])
@@ -195,6 +199,8 @@ def join(
             sockets.send_packet(channel, {"terminal": True}, [master])
             os.close(master)
     null = open_null(root)
+    if toolbox is not None:
+        root = toolbox.enter(root, program)
     launch.take_stdio(streams, null, terminal)
     process.become(program, channel=channel.fileno(), root=root, dies_with_parent=False)
     process.execute(program["argv"], program["env"], program["image"])

@@ -8,7 +8,8 @@ import posixpath
 from collections.abc import Sequence
 
 from runtime.container.config import ContainerConfig
-from runtime.container.spec import HostFacts
+from runtime.container.spec import HostFacts, Tools
+from runtime.container.toolbox import LINKED
 from runtime.errors import InvalidArgument
 from runtime.kernel import capabilities, cgroups, devices
 from runtime.kernel.devices import DeviceNode
@@ -56,3 +57,34 @@ def place_of(target: str) -> str:
     if not normal.startswith("/") or normal in ("/", "//", "/dev"):
         raise InvalidArgument(f"invalid device target {target!r}", hint="write an absolute path")
     return normal.removeprefix("/dev/")
+
+
+_USERLAND = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32")
+_LOADER_FILES = (("/etc/ld.so.cache", "/etc/ld.so.cache"), ("/etc/ld.so.preload", "/dev/null"))
+"""(of a container, what covers it for programs of this machine)"""
+
+
+def find_tools() -> Tools:
+    """This machine's programs, for processes that look into containers. Blocking: some milliseconds."""
+    trees, links = ["/usr"], []
+    for name in _USERLAND:
+        if os.path.islink(f"/{name}"):
+            links.append((f"/{name}", os.readlink(f"/{name}")))
+        elif os.path.isdir(f"/{name}"):
+            trees.append(f"/{name}")
+    placed = {f"{tree}/" for tree in trees}
+    programs: dict[str, str] = {}
+    for directory in ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"):
+        for entry in os.scandir(directory) if os.path.isdir(directory) else ():
+            if entry.name not in programs and entry.is_symlink() and os.readlink(entry).startswith("/etc/"):
+                real = os.path.realpath(entry)
+                if os.path.isfile(real) and any(real.startswith(tree) for tree in placed):
+                    programs[entry.name] = real
+    links += [(f"{LINKED}/{name}", real) for name, real in programs.items()]
+    covers = [pair for pair in _LOADER_FILES if os.path.exists(pair[1])]
+    return Tools(trees=tuple(trees), links=tuple(links), covers=tuple(covers))
+
+
+def debugging_shell() -> tuple[str, ...]:
+    """The best shell of this machine's that is not told how to behave by the container's files."""
+    return ("bash", "--norc") if os.path.exists("/usr/bin/bash") or os.path.exists("/bin/bash") else ("sh",)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 from runtime.container import init, process
 from runtime.container.failure import NOT_FOUND, Failure, step
 from runtime.container.rootfs import Root
+from runtime.container.toolbox import Toolbox
 from runtime.kernel import cgroup_lifecycle, namespaces, sockets, syscalls
 from runtime.network import sandbox
 
@@ -61,8 +62,9 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     os.umask(0o022)
-    process.forget_parent((channel.fileno(), *streams))
     program = spec["process"]
+    toolbox = Toolbox(program["tools"]) if program["tools"] else None
+    process.forget_parent((channel.fileno(), *streams, *(() if toolbox is None else toolbox.descriptors)))
     if not is_in_cgroup:
         with step("cgroup"):
             cgroup_lifecycle.join(spec["cgroup"])
@@ -93,11 +95,12 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
         null = root.open_null()
     memory = init.make_memory() if spec["init"] else -1
     with step("pivot_root"):
-        root.enter(program["cwd"])
+        root.enter("/" if toolbox else program["cwd"])
+    inside = root.root if toolbox is None else toolbox.enter(root.root, program)
     if memory >= 0:
-        run_under_init(program, channel, root.root, memory, streams, null, terminal)
+        run_under_init(program, channel, inside, memory, streams, null, terminal)
     take_stdio(streams, null, terminal)
-    process.become(program, channel=channel.fileno(), root=root.root)
+    process.become(program, channel=channel.fileno(), root=inside)
     process.execute(program["argv"], program["env"], program["image"])
 
 

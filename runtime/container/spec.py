@@ -50,6 +50,19 @@ class Confinement(Wire, frozen=True, kw_only=True):
     oom_score_adj: int = 0
 
 
+class Tools(Wire, frozen=True, kw_only=True):
+    """This machine's programs for a process that looks into a container; see ``runtime.container.toolbox``."""
+
+    trees: tuple[str, ...]
+    """Directories of the host that take the place of the container's: /usr, and what is not a link into it."""
+    links: tuple[tuple[str, str], ...] = ()
+    """(path, text): the host's links into them (/bin), and programs whose name leads through the host's /etc."""
+    covers: tuple[tuple[str, str], ...] = ()
+    """(target, source): files of the host that cover the container's, where it has them."""
+    cwd: str = "/"
+    """The container's working directory, for a process without one of its own."""
+
+
 class Process(Wire, frozen=True, kw_only=True):
     argv: tuple[str, ...]
     env: tuple[str, ...]
@@ -61,6 +74,7 @@ class Process(Wire, frozen=True, kw_only=True):
     umask: int = 0o022
     image: str = ""
     """Its name, for messages."""
+    tools: Tools | None = None
     confinement: Confinement
 
 
