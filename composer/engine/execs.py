@@ -16,7 +16,7 @@ from composer.engine.model import ExecConfig, ExecState
 from composer.engine.streams import CHUNK, Streams
 from runtime.container.config import Hook
 from runtime.container.shim_client import ExecSession, ExecStreams, LaunchError, Shim, ShimGone
-from runtime.container.spec import ExecSpec
+from runtime.container.wire import ExecSpec
 from runtime.errors import Conflict, NotFound
 
 TIMED_OUT = 124

@@ -16,15 +16,8 @@ from composer.engine.volumes import Volumes
 from runtime.container.config import ContainerConfig, Hook, Mount
 from runtime.container.debugging import debug_process
 from runtime.container.host import find_tools
-from runtime.container.spec import (
-    ExecSpec,
-    HostFacts,
-    LaunchInputs,
-    LaunchSpec,
-    Process,
-    build_exec_spec,
-    build_launch_spec,
-)
+from runtime.container.spec import HostFacts, LaunchInputs, build_exec_spec, build_launch_spec
+from runtime.container.wire import ExecSpec, LaunchSpec, Process
 from runtime.errors import ComposerError, Conflict
 from runtime.image.store import ImageStore
 from runtime.storage.paths import Paths

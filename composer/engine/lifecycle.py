@@ -25,8 +25,8 @@ from composer.engine.volumes import Volumes
 from runtime.container.client import KeeperClient
 from runtime.container.config import Hook
 from runtime.container.shim_client import LaunchError, Shim
-from runtime.container.spec import LaunchSpec
 from runtime.container.status import ExitStatus
+from runtime.container.wire import LaunchSpec
 from runtime.errors import ComposerError, Conflict, NotFound
 from runtime.kernel.cgroups import Cgroups
 from runtime.kernel.signals import can_receive, parse_signal

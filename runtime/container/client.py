@@ -18,8 +18,8 @@ from runtime.container import status as status_file
 from runtime.container.baselayer import make_base_layer
 from runtime.container.operations import Overlay
 from runtime.container.shim_client import AttachStreams, LaunchError, PacketSocket, Shim, launch_error
-from runtime.container.spec import LaunchSpec
 from runtime.container.status import ExitStatus as ExitStatus
+from runtime.container.wire import LaunchSpec
 from runtime.errors import ComposerError
 from runtime.kernel import sockets
 from runtime.storage.files import storage_error

@@ -9,16 +9,9 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from runtime.container.config import ContainerConfig, ImageConfig
-from runtime.container.spec import (
-    Confinement,
-    HostFacts,
-    Process,
-    SecurityOptions,
-    Tools,
-    confine,
-    effective_environment,
-)
+from runtime.container.spec import HostFacts, SecurityOptions, confine, effective_environment
 from runtime.container.toolbox import LINKED
+from runtime.container.wire import Confinement, Process, Tools
 from runtime.errors import InvalidArgument
 from runtime.kernel import capabilities, seccomp
 from runtime.kernel.users import check_user

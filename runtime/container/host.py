@@ -8,8 +8,9 @@ import posixpath
 from collections.abc import Sequence
 
 from runtime.container.config import ContainerConfig
-from runtime.container.spec import HostFacts, Tools
+from runtime.container.spec import HostFacts
 from runtime.container.toolbox import LINKED
+from runtime.container.wire import Tools
 from runtime.errors import InvalidArgument
 from runtime.kernel import capabilities, cgroups, devices
 from runtime.kernel.devices import DeviceNode

@@ -20,8 +20,8 @@ import msgspec
 import trio
 
 from runtime.container import status as status_file
-from runtime.container.spec import ExecSpec
 from runtime.container.status import ExitStatus as ExitStatus
+from runtime.container.wire import ExecSpec
 from runtime.errors import ComposerError
 from runtime.kernel import sockets, syscalls
 

@@ -24,7 +24,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from runtime.container import bootstrap, spec
+from runtime.container import bootstrap, spec, wire
 from runtime.container.client import KeeperClient
 from runtime.container.config import ContainerConfig, ImageConfig, Mount
 from runtime.container.host import device_nodes, host_facts
@@ -112,7 +112,7 @@ class Laboratory:
     def build(
         self, *argv: str, id: str = "", sandbox: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None,
         image: ImageConfig | None = None, **config: Any,
-    ) -> spec.LaunchSpec:  # fmt: skip
+    ) -> wire.LaunchSpec:  # fmt: skip
         """The spec of a container of the embedded image, without a network unless ``sandbox`` says."""
         container_id = id or secrets.token_hex(32)
         self.ids.append(container_id)
@@ -195,7 +195,7 @@ class Laboratory:
 
     def exec_spec(
         self, *argv: str, tty: bool = False, config: ContainerConfig | None = None, **more: Any
-    ) -> spec.ExecSpec:
+    ) -> wire.ExecSpec:
         return spec.build_exec_spec(
             config or ContainerConfig(image="composer.local/host"),
             self.image.config,

@@ -18,7 +18,7 @@ from runtime.container.shim_client import AttachStreams, ExitStatus, LaunchError
 from .conftest import TIMEOUT, Pipe, cgroup_leftovers, end_process
 
 if TYPE_CHECKING:
-    from runtime.container.spec import LaunchSpec
+    from runtime.container.wire import LaunchSpec
 
     from .conftest import Laboratory
 

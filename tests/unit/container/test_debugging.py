@@ -8,7 +8,8 @@ import pytest
 
 from runtime.container.config import ContainerConfig, ImageConfig, Ulimit
 from runtime.container.debugging import confine_debugging, debug_environment, debug_process
-from runtime.container.spec import HostFacts, SecurityOptions, Tools, confine
+from runtime.container.spec import HostFacts, SecurityOptions, confine
+from runtime.container.wire import Tools
 from runtime.kernel import capabilities
 
 HOST = HostFacts(capabilities=capabilities.ALL, kernel=(6, 1), machine="x86_64", cgroup_version=2)
