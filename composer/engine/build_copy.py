@@ -20,7 +20,7 @@ import trio
 
 from runtime.build.frontend.expand import json_words
 from runtime.build.frontend.lines import Line
-from runtime.build.frontend.stages import expanded
+from runtime.build.frontend.stages import expanded, heredoc_text
 from runtime.build.ignore import Ignore, parse_ignore
 from runtime.build.modes import Modes, parse_modes
 from runtime.build.worker import copying
@@ -106,7 +106,7 @@ def read_copy(line: Line, variables: dict[str, str], escape: str, working_dir: s
     files = tuple(
         (
             doc.name,
-            (expanded(line, doc.content, variables, escape) if doc.is_expanded else doc.content).encode(),
+            heredoc_text(line, doc, variables, escape).encode("utf-8", "surrogateescape"),
         )
         for doc in line.heredocs
     )

@@ -28,7 +28,7 @@ from composer.engine.build_mounts import StepMounts, step_mounts
 from composer.engine.build_options import BuildOptions
 from composer.engine.projects.parts import Parts
 from runtime.build.frontend.expand import json_words
-from runtime.build.frontend.lines import DockerfileError, Line, heredoc_command, parse_lines
+from runtime.build.frontend.lines import DockerfileError, Line, heredoc_command, is_script, parse_lines
 from runtime.build.frontend.settings import SETTINGS, assignments, configure, environment
 from runtime.build.frontend.stages import (
     Dockerfile,
@@ -41,7 +41,7 @@ from runtime.build.frontend.stages import (
 from runtime.build.ignore import Ignore
 from runtime.build.worker import copying
 from runtime.build.worker.layer_tar import Placed, digest_placed, write_changes, write_placed
-from runtime.container.config import ContainerConfig, Healthcheck, ImageConfig
+from runtime.container.config import ContainerConfig, FileContent, Healthcheck, ImageConfig
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.files.tree import Tree
 from runtime.image.model import Image
@@ -216,8 +216,7 @@ class _Build:
             return
         title = self._title(state.stage, f"{line.name} {line.rest}")
         if line.name == "ONBUILD":
-            parse_lines(line.rest, line.file)
-            state.on_build.append(line.rest)
+            state.on_build.append(line.text)
             return
         if line.name in SETTINGS:
             state.config = configure(
@@ -341,13 +340,19 @@ class _Build:
                 raise line.error(f"RUN --{name}={value} is not supported by composer", f"--{name}")
         text = heredoc_command(line) if line.heredocs else line.rest
         words = json_words(text) or (*(state.config.shell or ("/bin/sh", "-c")), text)
+        files = mounts.files
+        if is_script(line) and text.startswith("#!"):
+            script = FileContent(
+                target=f"/dev/pipes/{line.heredocs[0].name}", content=text.encode(), mode=0o755
+            )
+            words, files = (script.target,), (*files, script)
         proxies = {
             name: value
             for name, value in self.options.arguments.items()
             if name.upper() in _PREDEFINED and name not in state.arguments
         }
         env = tuple(f"{name}={value}" for name, value in state.variables.items())
-        facts = ("run", words, env, network, mounts.facts)
+        facts = ("run", words, text, env, network, mounts.facts)
 
         async def make(layer: IO[bytes]) -> None:
             extra = tuple(f"{name}={value}" for name, value in {**proxies, **mounts.env}.items())
@@ -361,7 +366,7 @@ class _Build:
                 labels={_STEP: self.options.file},
                 healthcheck=Healthcheck(test=("NONE",)),
                 mounts=mounts.mounts,
-                files=mounts.files,
+                files=files,
                 network_mode=network,
                 extra_hosts=self.options.extra_hosts,
                 shm_size=self.options.shm_size,

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import re
 from collections.abc import Mapping
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]|[@*#?!$-]")
+_OPERATOR = re.compile(r":?[-+?]|##?|%%?|//?")
 
 
-def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
-    """``text`` as one word: quotes and escapes removed, variables replaced. Raises ValueError."""
-    return _until(text, 0, variables, escape, "")[0]
+def expand(text: str, variables: Mapping[str, str], escape: str = "\\", unset: set[str] | None = None) -> str:
+    """``text`` as one word: quotes and escapes removed, variables replaced. Raises ValueError.
+
+    ``unset`` learns the names of variables that are used without a value, and without saying what to do then.
+    """
+    return _Expansion(text, variables, escape, unset).until()
+
+
+def expand_text(
+    text: str, variables: Mapping[str, str], escape: str = "\\", unset: set[str] | None = None
+) -> str:
+    """A here-document: variables are replaced and escapes removed, quotes are text. Raises ValueError."""
+    return _Expansion(text, variables, escape, unset, keeps_quotes=True).until()
 
 
 def split_words(text: str, escape: str = "\\") -> tuple[str, ...]:
@@ -42,113 +52,159 @@ def split_words(text: str, escape: str = "\\") -> tuple[str, ...]:
 
 
 def json_words(text: str) -> tuple[str, ...] | None:
-    """The JSON form of an instruction; None when it is the shell form."""
+    """The JSON form of an instruction; None when it is the shell form. Raises ValueError for a JSON array of other
+    things than strings."""
     if not text.startswith("["):
         return None
     try:
         value = json.loads(text)
     except ValueError:
         return None
-    return tuple(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else None
+    if not isinstance(value, list):
+        return None
+    if not all(isinstance(item, str) for item in value):
+        raise ValueError("when using JSON array syntax, arrays must be comprised of strings only")
+    return tuple(value)
 
 
-def _until(text: str, position: int, variables: Mapping[str, str], escape: str, end: str) -> tuple[str, int]:
-    """Process up to an unquoted ``end``; the result and the place behind it."""
-    out: list[str] = []
-    while position < len(text):
-        character = text[position]
-        if end and character == end:
-            return "".join(out), position + 1
-        if character == escape:
-            if position + 1 < len(text):
-                out.append(text[position + 1])
-            position += 2
-        elif character == "'":
-            close = text.find("'", position + 1)
-            if close < 0:
-                raise ValueError("unexpected end of statement while looking for matching single-quote")
-            out.append(text[position + 1 : close])
-            position = close + 1
-        elif character == '"':
-            piece, position = _quoted(text, position + 1, variables, escape)
-            out.append(piece)
-        elif character == "$":
-            piece, position = _variable(text, position + 1, variables, escape)
-            out.append(piece)
-        else:
+class _Expansion:
+    """One pass over a text; ``position`` is how far it has come."""
+
+    def __init__(
+        self,
+        text: str,
+        variables: Mapping[str, str],
+        escape: str,
+        unset: set[str] | None,
+        *,
+        keeps_quotes: bool = False,
+    ) -> None:
+        self.text = text
+        self.variables = variables
+        self.escape = escape
+        self.unset = unset
+        self.keeps_quotes = keeps_quotes
+        self.position = 0
+
+    def until(self, end: str = "", *, keeps_escapes: bool = False) -> str:
+        """Process up to an unquoted ``end`` (with it), or to the end of the text."""
+        out: list[str] = []
+        while self.position < len(self.text):
+            character = self.text[self.position]
+            self.position += 1
+            if end and character == end:
+                return "".join(out)
+            if character == self.escape:
+                following = self.text[self.position : self.position + 1]
+                self.position += 1
+                out.append(character + following if keeps_escapes else following)
+            elif character == "'" and not self.keeps_quotes:
+                close = self.text.find("'", self.position)
+                if close < 0:
+                    raise ValueError("unexpected end of statement while looking for matching single-quote")
+                out.append(self.text[self.position : close])
+                self.position = close + 1
+            elif character == '"' and not self.keeps_quotes:
+                out.append(self._quoted())
+            elif character == "$":
+                out.append(self._variable())
+            else:
+                out.append(character)
+        if end:
+            raise ValueError(f"unexpected end of statement while looking for matching {end}")
+        return "".join(out)
+
+    def _quoted(self) -> str:
+        out: list[str] = []
+        while self.position < len(self.text):
+            character = self.text[self.position]
+            self.position += 1
+            if character == '"':
+                return "".join(out)
+            if character == "$":
+                out.append(self._variable())
+                continue
+            following = self.text[self.position : self.position + 1]
+            if character == self.escape and following in ('"', "$", self.escape) and following:
+                character = following
+                self.position += 1
             out.append(character)
-            position += 1
-    if end:
-        raise ValueError(f"syntax error: missing '{end}'")
-    return "".join(out), position
+        raise ValueError("unexpected end of statement while looking for matching double-quote")
 
-
-def _quoted(text: str, position: int, variables: Mapping[str, str], escape: str) -> tuple[str, int]:
-    out: list[str] = []
-    while position < len(text):
-        character = text[position]
-        if character == '"':
-            return "".join(out), position + 1
-        if character == "$":
-            piece, position = _variable(text, position + 1, variables, escape)
-            out.append(piece)
-            continue
-        if character == escape and text[position + 1 : position + 2] in ('"', "$", escape):
-            position += 1
-            character = text[position]
-        out.append(character)
-        position += 1
-    raise ValueError("unexpected end of statement while looking for matching double-quote")
-
-
-def _variable(text: str, position: int, variables: Mapping[str, str], escape: str) -> tuple[str, int]:
-    if text[position : position + 1] != "{":
-        match = _NAME.match(text, position)
+    def _variable(self) -> str:
+        """What follows a ``$``."""
+        is_braced = self.text[self.position : self.position + 1] == "{"
+        match = _NAME.match(self.text, self.position + is_braced)
         if match is None:
-            return "$", position
-        return variables.get(match[0], ""), match.end()
-    match = _NAME.match(text, position + 1)
-    if match is None:
-        raise ValueError("bad substitution")
-    name, position = match[0], match.end()
-    value = variables.get(name)
-    if text[position : position + 1] == "}":
-        return value or "", position + 1
-    operator = re.compile(r":?[-+?]|##?|%%?|//?").match(text, position)
-    if operator is None:
-        raise ValueError(f"unsupported modifier ({text[position : position + 1]}) in substitution")
-    kind, position = operator[0], operator.end()
-    if kind.startswith("/"):
-        pattern, after = _until(text, position, variables, escape, "/")
-        replacement, position = _until(text, after, variables, escape, "}")
-        regex = re.compile(_pattern(pattern))
-        return regex.sub(lambda _: replacement, value or "", count=1 if kind == "/" else 0), position
-    word, position = _until(text, position, variables, escape, "}")
-    is_set = bool(value) if kind.startswith(":") else value is not None
-    match kind[-1]:
-        case "-":
-            return (value or "") if is_set else word, position
-        case "+":
-            return word if is_set else "", position
-        case "?":
-            if not is_set:
-                raise ValueError(f"{name}: {word or 'not allowed to be unset'}")
-            return value or "", position
-    return _trimmed(value or "", word, kind), position
+            if is_braced:
+                raise ValueError("syntax error: bad substitution")
+            return "$"
+        name, self.position = match[0], match.end()
+        if not is_braced:
+            return self._value(name)
+        if self.text[self.position : self.position + 1] == "}":
+            self.position += 1
+            return self._value(name)
+        operator = _OPERATOR.match(self.text, self.position)
+        if operator is None:
+            if self.position >= len(self.text):
+                raise ValueError("syntax error: missing '}'")
+            modifier = self.text[self.position : self.position + 1]
+            modifier += self.text[self.position + 1 : self.position + 2] if modifier == ":" else ""
+            raise ValueError(f"unsupported modifier ({modifier}) in substitution")
+        self.position = operator.end()
+        return self._operated(name, operator[0])
+
+    def _operated(self, name: str, operator: str) -> str:
+        if operator[0] == "/":
+            regex = _regex(self.until("/", keeps_escapes=True))
+            replacement = self.until("}", keeps_escapes=True)
+            return re.sub(
+                regex, lambda _: replacement, self._value(name), count=1 if operator == "/" else 0, flags=re.S
+            )
+        if operator[0] in "#%":
+            pattern = self.until("}", keeps_escapes=True)
+            return _trimmed(self._value(name), pattern, operator)
+        word = self.until("}")
+        value = self.variables.get(name)
+        is_set = bool(value) if operator[0] == ":" else value is not None
+        if operator[-1] == "-":
+            return (value or "") if is_set else word
+        if operator[-1] == "+":
+            return word if is_set else ""
+        if not is_set:
+            why = "is not allowed to be unset" if value is None else "is not allowed to be empty"
+            raise ValueError(f"{name}: {word or why}")
+        return value or ""
+
+    def _value(self, name: str) -> str:
+        value = self.variables.get(name)
+        if value is None and self.unset is not None and (name[0].isalpha() or name[0] == "_"):
+            self.unset.add(name)
+        return value or ""
 
 
-def _trimmed(value: str, pattern: str, kind: str) -> str:
+def _trimmed(value: str, pattern: str, operator: str) -> str:
     """Without the shortest (``#``, ``%``) or longest (``##``, ``%%``) match at the beginning or end."""
-    regex = re.compile(_pattern(pattern))
+    regex = re.compile(_regex(pattern), re.S)
     lengths = range(len(value) + 1)
-    for length in reversed(lengths) if len(kind) == 2 else lengths:
-        if kind[0] == "#" and regex.fullmatch(value[:length]):
+    for length in reversed(lengths) if len(operator) == 2 else lengths:
+        if operator[0] == "#" and regex.fullmatch(value[:length]):
             return value[length:]
-        if kind[0] == "%" and regex.fullmatch(value[len(value) - length :]):
+        if operator[0] == "%" and regex.fullmatch(value[len(value) - length :]):
             return value[: len(value) - length]
     return value
 
 
-def _pattern(glob: str) -> str:
-    """A shell pattern (``*`` and ``?``) as a regular expression."""
-    return fnmatch.translate(glob.replace("[", "[[]")).removesuffix("\\Z").removesuffix("\\z")
+def _regex(pattern: str) -> str:
+    """A pattern (``*``, ``?``, and a backslash before what is meant as it is) as a regular expression."""
+    out, position = "", 0
+    while position < len(pattern):
+        character = pattern[position]
+        position += 1
+        if character == "\\" and position < len(pattern):
+            out += re.escape(pattern[position])
+            position += 1
+        else:
+            out += {"*": ".*", "?": "."}.get(character) or re.escape(character)
+    return out

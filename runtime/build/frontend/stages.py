@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
 
-from runtime.build.frontend.expand import expand, split_words
-from runtime.build.frontend.lines import DockerfileError, Line, directives, parse_lines
+from runtime.build.frontend.directives import Directives, read_directives
+from runtime.build.frontend.expand import expand, expand_text, split_words
+from runtime.build.frontend.flags import flag
+from runtime.build.frontend.lines import DockerfileError, Heredoc, Line, combined, read_lines
+from runtime.build.frontend.syntax import check_syntax
 from runtime.errors import NotFound
 
 
@@ -33,6 +37,14 @@ class Dockerfile:
     stages: tuple[Stage, ...]
     arguments: Mapping[str, str]
     escape: str
+    directives: Directives
+    globals: tuple[Line, ...]
+    """The ARGs before the first FROM."""
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """Every instruction, in order."""
+        return (*self.globals, *(line for stage in self.stages for line in (stage.origin, *stage.lines)))
 
     def stage(self, text: str) -> Stage | None:
         """By name (the last that has it) or number."""
@@ -55,12 +67,14 @@ class Dockerfile:
         NotFound."""
         last = self.stage(target) if target else self.stages[-1]
         if last is None:
-            names = ", ".join(stage.name or str(stage.number) for stage in self.stages)
-            raise NotFound(f"target stage {target!r} could not be found", hint=f"stages: {names}")
+            names = [stage.name or str(stage.number) for stage in self.stages]
+            near = difflib.get_close_matches(target.lower(), names, 1)
+            hint = f"did you mean {near[0]}?" if near else f"stages: {', '.join(names)}"
+            raise NotFound(f"target stage {target!r} could not be found", hint=hint)
         graph: nx.DiGraph[int] = nx.DiGraph()
         graph.add_nodes_from(range(len(self.stages)))
         for stage in self.stages:
-            sources = [stage.base, *(source for line in stage.lines if (source := source_of(line)))]
+            sources = [stage.base, *(source for line in stage.lines for source in sources_of(line))]
             for source in sources:
                 if (other := self.before(stage, source)) is not None:
                     graph.add_edge(other.number, stage.number)
@@ -68,16 +82,15 @@ class Dockerfile:
         return tuple(stage for stage in self.stages if stage.number in wanted)
 
 
-def source_of(line: Line) -> str:
-    """What a ``COPY --from`` or ``RUN --mount=from`` reads besides the context, or ""."""
+def sources_of(line: Line) -> tuple[str, ...]:
+    """What a ``COPY --from`` and each ``RUN --mount=from`` read besides the context."""
+    found: list[str] = []
     for name, value in line.flags:
         if name == "from":
-            return value
+            found.append(value)
         if name == "mount":
-            for part in value.split(","):
-                if part.startswith("from="):
-                    return part[5:]
-    return ""
+            found += [part.strip()[5:] for part in value.split(",") if part.strip().startswith("from=")]
+    return tuple(found)
 
 
 def parse_dockerfile(
@@ -85,31 +98,71 @@ def parse_dockerfile(
 ) -> Dockerfile:
     """Divide a Dockerfile into stages.
 
-    ``arguments`` are the build arguments, ``platform`` the predefined ones (TARGETARCH ...). Raises DockerfileError.
+    ``arguments`` are the build arguments, ``platform`` the predefined ones (TARGETARCH ...). Raises DockerfileError
+    with all that is wrong.
     """
-    escape = directives(text).get("escape", "\\")
+    directives = read_directives(text, file)
+    escape = directives.escape
+    lines, errors = read_lines(text, file, escape, directives.lines)
+    wrong: dict[int, DockerfileError] = {}
+    for line in lines:
+        try:
+            check_syntax(line, escape)
+        except DockerfileError as error:
+            wrong[line.number] = error
     known: dict[str, str] = {}
     stages: list[Stage] = []
-    origin: Line | None = None
-    body: list[Line] = []
-    for line in (*parse_lines(text, file), None):
-        if line is not None and line.name != "FROM":
-            if origin is not None:
-                body.append(line)
-            elif line.name == "ARG":
+    first = next((place for place, line in enumerate(lines) if line.name == "FROM"), len(lines))
+    for line in lines[:first]:
+        if line.name != "ARG":
+            wrong.setdefault(
+                line.number, line.error(f"no build stage in current context: {line.name} comes before FROM")
+            )
+        elif line.number not in wrong:
+            try:
                 for name, value in arguments_of(line, {**platform, **known}, escape):
                     given = arguments.get(name, value)
                     if given is not None:
                         known[name] = given
-            else:
-                raise line.error(f"no build stage in current context: {line.name} comes before FROM")
+            except DockerfileError as error:
+                wrong[line.number] = error
+    starts = [place for place, line in enumerate(lines) if line.name == "FROM"]
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=False):
+        if lines[start].number in wrong:
             continue
-        if origin is not None:
-            stages.append(_stage(len(stages), origin, body, {**platform, **known}, escape))
-        origin, body = line, []
-    if not stages:
-        raise DockerfileError(f"{file}: there is no FROM")
-    return Dockerfile(tuple(stages), known, escape)
+        try:
+            stage = _stage(len(stages), lines[start], lines[start + 1 : end], {**platform, **known}, escape)
+        except DockerfileError as error:
+            wrong[lines[start].number] = error
+            continue
+        stages.append(stage)
+        for line in stage.lines:
+            if (misplaced := _misplaced(stage, line)) is not None:
+                wrong.setdefault(line.number, misplaced)
+    errors += wrong.values()
+    if not starts and not errors:
+        errors.append(DockerfileError(f"{file}: there is no FROM"))
+    if errors:
+        raise combined(sorted(errors, key=lambda error: _line_of(error, file)))
+    return Dockerfile(tuple(stages), known, escape, directives, tuple(lines[:first]))
+
+
+def _misplaced(stage: Stage, line: Line) -> DockerfileError | None:
+    """What is wrong with a COPY's ``--from``: numbers of stages that have not been, and its own stage."""
+    source = flag(line, "from") if line.name == "COPY" else ""
+    if source.isdecimal() and int(source) >= stage.number:
+        return line.error(
+            f"invalid from flag value {source}: invalid stage index, there are {stage.number} before",
+            "--from",
+        )
+    if source and source.lower() == stage.name:
+        return line.error(f"circular dependency detected on stage: {stage.name}", "--from")
+    return None
+
+
+def _line_of(error: DockerfileError, file: str) -> int:
+    number = error.message.removeprefix(f"{file}:").partition(":")[0]
+    return int(number) if number.isdecimal() else 0
 
 
 def arguments_of(line: Line, variables: Mapping[str, str], escape: str) -> list[tuple[str, str | None]]:
@@ -144,15 +197,21 @@ def expanded(line: Line, text: str, variables: Mapping[str, str], escape: str) -
         raise line.error(f"failed to process {text!r}: {error}", text) from None
 
 
-def _stage(number: int, origin: Line, body: list[Line], variables: Mapping[str, str], escape: str) -> Stage:
+def heredoc_text(line: Line, doc: Heredoc, variables: Mapping[str, str], escape: str) -> str:
+    """A here-document of COPY or ADD, its variables replaced unless its name was quoted. Raises DockerfileError."""
+    if not doc.is_expanded:
+        return doc.content
+    try:
+        return expand_text(doc.content, variables, escape)
+    except ValueError as error:
+        raise line.error(f"failed to process the here-document {doc.name}: {error}", doc.name) from None
+
+
+def _stage(
+    number: int, origin: Line, body: Sequence[Line], variables: Mapping[str, str], escape: str
+) -> Stage:
     words = split(origin, escape)
-    if len(words) not in (1, 3) or (len(words) == 3 and words[1].upper() != "AS"):
-        raise origin.error("FROM requires either one or three arguments")
-    platform = ""
-    for flag, value in origin.flags:
-        if flag != "platform":
-            raise origin.error(f"unknown flag: --{flag} (did you mean --platform?)", f"--{flag}")
-        platform = expanded(origin, value, variables, escape)
+    platform = expanded(origin, flag(origin, "platform"), variables, escape)
     base = expanded(origin, words[0], variables, escape)
     if not base:
         raise origin.error(f"base name ({words[0]}) should not be blank", words[0])

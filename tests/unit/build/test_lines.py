@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.build.frontend.lines import (
-    DockerfileError,
-    Heredoc,
-    directives,
-    heredoc_command,
-    parse_lines,
-)
+from runtime.build.frontend.directives import Checking, Directives, read_checking, read_directives
+from runtime.build.frontend.lines import DockerfileError, Heredoc, heredoc_command, is_script, parse_lines
 
 
 def test_continuations_pass_over_comments_and_empty_lines() -> None:
@@ -19,12 +14,21 @@ def test_continuations_pass_over_comments_and_empty_lines() -> None:
 
 
 def test_the_escape_directive_changes_what_continues() -> None:
-    lines = parse_lines("# escape=`\nRUN one `\n two\nCMD c:\\\n")
+    lines = parse_lines("RUN one `\n two\nCMD c:\\\n", escape="`")
     assert [line.rest for line in lines] == ["one  two", "c:\\"]
-    assert directives("# syntax=docker/dockerfile:1\n# escape=`\nFROM a") == {
-        "syntax": "docker/dockerfile:1",
-        "escape": "`",
-    }
+
+
+def test_directives() -> None:
+    found = read_directives("# syntax=docker/dockerfile:1\n# escape=`\n#check=skip=all\nFROM a")
+    assert found == Directives("`", "docker/dockerfile:1", "skip=all", 3)
+    assert read_directives("# a comment\n# escape=`\nFROM a") == Directives()
+    assert read_checking("skip=A,b;error=true") == Checking(frozenset({"a", "b"}), is_error=True)
+    for wrong in ("skip", "skipp=a", "error=perhaps"):
+        with pytest.raises(ValueError):
+            read_checking(wrong)
+    for wrong in ("# escape=x\n", "# syntax=a\n# syntax=b\n"):
+        with pytest.raises(DockerfileError):
+            read_directives(wrong)
 
 
 def test_flags_are_apart_from_the_rest() -> None:
@@ -36,17 +40,42 @@ def test_flags_are_apart_from_the_rest() -> None:
 def test_heredocs() -> None:
     run, copy = parse_lines("RUN <<EOF\necho $a\nEOF\nCOPY <<-'x' /f\n\tone\n\tx\n")
     assert heredoc_command(run) == "echo $a\n"
-    assert copy.heredocs == (Heredoc("x", "one\n", False),)
+    assert copy.heredocs == (Heredoc("x", "one\n", False, "\tone\n"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("RUN cat <<a 3<<'b' >x\n1\na\n2\nb\n", ["a", "b"]),
+        ('RUN echo "x<<y" $((1<<N))\n', []),
+        ("RUN echo it's <<EOF\n", []),
+        ("RUN cat <<EOF>f\nx\nEOF>f\n", ["EOF>f"]),
+        ("ONBUILD COPY <<x /y\nz\nx\n", ["x"]),
+        ("ENV a=<<EOF\n", []),
+    ],
+)
+def test_where_heredocs_begin(text: str, names: list[str]) -> None:
+    (line,) = parse_lines(text)
+    assert [doc.name for doc in line.heredocs] == names
+
+
+def test_heredocs_with_more_around_them_are_for_the_shell() -> None:
+    (line,) = parse_lines("RUN python3 <<-EOF && x\n\tone\n\tEOF\n")
+    assert not is_script(line)
+    assert heredoc_command(line) == "python3 <<-EOF && x\n\tone\nEOF\n"
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("FROM a\nRUNN x", "Dockerfile:2: unknown instruction: RUNN (did you mean RUN?)\n2 | RUNN x\n    ^"),
+        (
+            "FROM a\nRUNN x",
+            "Dockerfile:2:1: unknown instruction: RUNN (did you mean RUN?)\n2 | RUNN x\n    ^",
+        ),
+        ("RUN a\nFOO x\nRUN <<E\nBAR\n", "unknown instruction: FOO"),
+        ("RUN a\nFOO x\nRUN <<E\nBAR\n", "Dockerfile:3:5: unterminated heredoc E\n3 | RUN <<E\n        ^"),
         ("RUN <<EOF\nx", "unterminated heredoc EOF"),
-        ("RUN", "RUN requires at least one argument"),
         ("# nothing", "file with no instructions"),
-        ("# escape=x\nRUN a", "invalid ESCAPE"),
     ],
 )
 def test_mistakes_are_told_with_their_place(text: str, told: str) -> None:
