@@ -48,7 +48,7 @@ def network_json(network: Network, attachments: Iterable[NetworkAttachment] = ()
         "Created": rfc3339(network.created),
         "Scope": "local",
         "Driver": "null" if network.driver == "none" else network.driver,
-        "EnableIPv4": True,
+        "EnableIPv4": network.enable_ipv4,
         "EnableIPv6": network.enable_ipv6,
         "IPAM": {
             "Driver": "default",

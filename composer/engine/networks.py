@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import logging
+import random
 import secrets
 import socket
 import time
@@ -22,11 +24,15 @@ from runtime.network import bridge, ipam, overlay
 from runtime.network.firewall import Firewall
 from runtime.network.host import host_addresses, host_routes
 from runtime.network.model import Endpoint as RuntimeEndpoint
-from runtime.network.model import Network, Pool, endpoint_options, validate_network
+from runtime.network.model import Network, Pool, enabled_families, endpoint_options, validate_network
 from runtime.storage.state import StateDatabase
 
 BUILT_IN = {"bridge": "bridge", "host": "host", "none": "none"}
 """Networks that always are there: name -> driver."""
+CLAIMS = 16
+"""Subnets that are tried for a network, when other engines choose at the same moment."""
+
+log = logging.getLogger(__name__)
 
 
 class Networks:
@@ -61,10 +67,11 @@ class Networks:
         pools: Sequence[Mapping[str, Any]] = (),
     ) -> Network:
         """Make a network; each of ``pools`` may have subnet, ip_range, gateway and aux_addresses."""
+        families = enabled_families(options, name)
         if self.find(name) is not None:
             raise Conflict(f"network with name {name} already exists")
-        if not enable_ipv4:
-            raise InvalidArgument(f"network {name}: networks without IPv4 are not supported")
+        enable_ipv4 = families.get(4, enable_ipv4)
+        enable_ipv6 = families.get(6, enable_ipv6)
         network_id = secrets.token_hex(32)
         asked = [
             Pool(
@@ -81,6 +88,7 @@ class Networks:
             driver=driver,
             internal=internal,
             attachable=attachable,
+            enable_ipv4=enable_ipv4,
             enable_ipv6=enable_ipv6,
             options=dict(options),
             labels=dict(labels),
@@ -96,20 +104,30 @@ class Networks:
             position = overlay.tunnel_of(network).peers.index(overlay.own_address(network, host_addresses()))
             asked = [overlay.own_part(network, pool, position) for pool in asked or [Pool()]]
         if network.has_bridge or network.is_direct:
-            network = replace(network, pools=self._plan_pools(network, asked))
+            has_chosen_subnet = network.has_bridge and all(
+                ":" in pool.subnet for pool in asked if pool.subnet
+            )
+            network = replace(
+                network, pools=self._plan_pools(network, asked), has_chosen_subnet=has_chosen_subnet
+            )
         self._records.put(network_id, network)
         self._events.publish("network", "create", network_id, {"name": name, "type": driver})
         return network
 
-    def _plan_pools(self, network: Network, asked: Sequence[Pool]) -> tuple[Pool, ...]:
-        others = {n.name: [p.subnet for p in n.pools] for n in self._records.values() if n.pools}
+    def _plan_pools(
+        self, network: Network, asked: Sequence[Pool], chance: random.Random | None = None
+    ) -> tuple[Pool, ...]:
+        others = {n.name: [p.subnet for p in n.pools] for n in self._records.values() if n.id != network.id}
         return ipam.plan_pools(
             network.id,
             network.name,
             asked,
+            enable_ipv4=network.enable_ipv4,
             enable_ipv6=network.enable_ipv6,
+            has_bridge=network.has_bridge,
             networks=others,
             host_routes=host_routes(),
+            chance=chance,
         )
 
     def list(self) -> list[Network]:
@@ -188,8 +206,9 @@ class Networks:
 
     # What containers need
 
-    def ensure(self, network: Network) -> None:
-        """Have the bridge and its rules. Quick when they are there."""
+    def ensure(self, network: Network) -> Network:
+        """Have the bridge and its rules. Quick when they are there. The network as it is then: a subnet that was chosen
+        for it and that somebody else has by now is another one."""
         if network.is_direct:
             try:
                 socket.if_nametoindex(network.parent)
@@ -199,14 +218,34 @@ class Networks:
                     hint=f"make it, or give the network another one: {network.driver} needs a link of the host",
                 ) from None
         if not network.has_bridge:
-            return
+            return network
         if network.name in BUILT_IN and not network.pools:
-            network = self._records.put(network.id, replace(network, pools=self._plan_pools(network, ())))
+            pools = self._plan_pools(network, ())
+            network = self._records.put(network.id, replace(network, pools=pools, has_chosen_subnet=True))
         try:
             socket.if_nametoindex(network.bridge)
         except OSError:
-            bridge.ensure_bridge(network, self._tag)
+            network = self._make_bridge(network)
             self._firewall.add_network(network)
+        return network
+
+    def _make_bridge(self, network: Network) -> Network:
+        for _ in range(CLAIMS):
+            try:
+                bridge.ensure_bridge(network, self._tag)
+            except bridge.SubnetTaken as error:
+                if not network.has_chosen_subnet:
+                    raise
+                log.info("%s: it gets another one", error.message)
+                asked = [pool for pool in network.pools if ":" in pool.subnet]
+                pools = self._plan_pools(network, asked, random.Random())
+                network = self._records.put(network.id, replace(network, pools=pools))
+            else:
+                return network
+        raise Conflict(
+            f"network {network.name}: others take one subnet after the other",
+            hint="give the network a subnet of its own (ipam: {config: [{subnet: 10.20.0.0/16}]})",
+        )
 
     def used_addresses(self, network: Network, *, besides: str = "") -> dict[str, str]:
         """Addresses of a network that are taken -> name of the container."""
@@ -231,6 +270,11 @@ class Networks:
             e.network: self.plan_endpoint(e, container_id, name, config) for e in map(self._canonical, asked)
         }
 
+    def _name(self, ref: str) -> str:
+        """The network's name, or ``ref`` where it is gone."""
+        network = self._records.get(ref) or self.find(ref)
+        return network.name if network else ref
+
     def _canonical(self, endpoint: EndpointConfig) -> EndpointConfig:
         return replace(endpoint, network=self.get(endpoint.network).name)
 
@@ -244,8 +288,7 @@ class Networks:
                 f"network {network.name} has driver {network.driver}: use network_mode: {network.driver} alone"
             )
         if network.name in BUILT_IN:
-            self.ensure(network)
-            network = self.get(network.name)
+            network = self.ensure(network)
         interface_name, sysctls = endpoint_options(asked.driver_opts, network.name)
         planned = ipam.allocate_endpoint(
             network,
@@ -269,8 +312,8 @@ class Networks:
             prefix=int(prefix or 0),
             ipv6=ipv6,
             prefix6=int(prefix6 or 0),
-            gateway="" if network.internal else network.gateway4,
-            gateway6="" if network.internal else network.gateway6,
+            gateway="" if network.internal or not ipv4 else network.gateway_of(ipv4),
+            gateway6="" if network.internal or not ipv6 else network.gateway_of(ipv6),
             mac=planned.mac,
             aliases=tuple(dict.fromkeys((*asked.aliases, container_id[:12]))),
             dns_names=tuple(dict.fromkeys(names)),
@@ -283,18 +326,19 @@ class Networks:
         )
 
     def refresh_endpoints(self, container: Container) -> None:
-        """Before a start: a network that was made anew has other ids and subnets, so lease again."""
+        """Before a start: a network that was made anew has other ids and subnets, so lease again.
+
+        The networks are there from then on."""
+        asked = {self._name(e.network): e for e in container.config.endpoints}
         changed = dict(container.endpoints)
-        for asked in container.config.endpoints or (EndpointConfig(network="bridge"),):
-            if asked.network not in changed:
-                continue
-            network = self.find(asked.network)
+        for name, endpoint in container.endpoints.items():
+            network = self.find(name)
             if network is None:
-                raise NotFound(f"network {asked.network} not found", hint="composer up makes it again")
-            if changed[asked.network].network_id != network.id:
-                changed[asked.network] = self.plan_endpoint(
-                    asked, container.id, container.name, container.config
-                )
+                raise NotFound(f"network {name} not found", hint="composer up makes it again")
+            network = self.ensure(network)
+            if not ipam.is_leased(network, runtime_endpoint(endpoint)):
+                wish = replace(asked.get(name) or _wish(endpoint), network=name)
+                changed[name] = self.plan_endpoint(wish, container.id, container.name, container.config)
         if changed != container.endpoints:
             container.update(endpoints=changed)
 
@@ -321,13 +365,13 @@ class Networks:
                 f"other network ({container.config.network_mode})"
             )
         async with container.busy:
+            network = self.ensure(network)
             endpoint = self.plan_endpoint(
                 replace(asked, network=network.name), container.id, container.name, container.config
             )
             before = container.endpoints
             container.update(endpoints={**before, network.name: endpoint})
             try:
-                self.ensure(network)
                 if container.shim is not None and container.state.is_alive:
                     await self.sandboxes.connect(container, network, endpoint)
             except BaseException:
@@ -386,6 +430,18 @@ def runtime_endpoint(endpoint: Endpoint) -> RuntimeEndpoint:
         gw_priority=endpoint.gw_priority,
         interface_name=endpoint.interface_name,
         sysctls=endpoint.sysctls,
+    )
+
+
+def _wish(endpoint: Endpoint) -> EndpointConfig:
+    """What is asked for again for an endpoint that came by ``network connect``."""
+    return EndpointConfig(
+        network="",
+        aliases=endpoint.aliases,
+        priority=endpoint.priority,
+        gw_priority=endpoint.gw_priority,
+        interface_name=endpoint.interface_name,
+        link_local_ips=endpoint.link_local,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from runtime.errors import ComposerError, InvalidArgument, concerning
 from runtime.kernel.cgroups import Cgroups
 from runtime.network import host, ports, sandbox
 from runtime.network.connect import connect_endpoint, disconnect_endpoint, interface_names
+from runtime.network.connections import StaleConnections
 from runtime.network.files import hosts_file, resolv_conf
 from runtime.network.firewall import Firewall
 from runtime.network.model import Endpoint as RuntimeEndpoint
@@ -65,6 +66,7 @@ class Sandboxes:
     cgroups: Cgroups
     _published: dict[str, _Published] = field(default_factory=dict)
     _awaited: dict[str, trio.Event] = field(default_factory=dict)
+    _stale: StaleConnections = field(default_factory=StaleConnections)
 
     # Before a start
 
@@ -77,8 +79,6 @@ class Sandboxes:
             return dict(sandbox.plan_sandbox(container.id, mode=kind, sysctls=container.config.sysctls))
         self.networks.refresh_endpoints(container)
         pairs = self._pairs(container)
-        for network, _ in pairs:
-            self.networks.ensure(network)
         await self._publish(container)
         self.register(container)
         self._write_files(container)
@@ -189,12 +189,15 @@ class Sandboxes:
                     hint="take ports away, or connect it to a bridge network too",
                 )
             return
-        network, endpoint = target
+        network, _ = target
         with concerning("ports"):
             reserved = ports.reserve_ports(
-                bindings, default_host_ip=network.host_binding, owner=self._owner_of
+                bindings,
+                default_host_ip=network.host_binding,
+                families=[family for family in (4, 6) if network.gateway_mode(family) != "routed"],
+                owner=self._owner_of,
             )
-        forwards = tuple(ports.plan_forwards((r.port for r in reserved), endpoint))
+        forwards = self._forwards(container, reserved, target)
         try:
             self.firewall.publish(forwards)
         except BaseException:
@@ -204,7 +207,21 @@ class Sandboxes:
         if (awaited := self._awaited.pop(container.id, None)) is not None:
             awaited.set()
         container.update(ports=tuple(_published_port(r.port) for r in reserved))
+        await self._stale.forget(made=forwards)
         await self._store(container.id)
+
+    def _forwards(
+        self,
+        container: Container,
+        reservations: Iterable[ports.Reservation],
+        target: tuple[Network, RuntimeEndpoint] | None,
+    ) -> tuple[Forward, ...]:
+        """What the firewall is to send, and let through, to a container that is reached at ``target``."""
+        if target is None:
+            return ()
+        network, endpoint = target
+        forwards = ports.plan_forwards((r.port for r in reservations), endpoint)
+        return (*forwards, *ports.plan_openings(self._bindings(container), network, endpoint))
 
     async def _store(self, container_id: str) -> None:
         """Give the keeper the sockets that hold the ports, for a core to come."""
@@ -287,24 +304,23 @@ class Sandboxes:
         target = self._port_target(container)
         return ports.proxy_target(port, target[1]) if target else None
 
-    def _redirect(self, container: Container) -> None:
+    async def _redirect(self, container: Container) -> None:
         """Networks have come or gone: published ports lead to where the container can be reached now."""
         published = self._published.get(container.id)
         if published is None:
             return
-        target = self._port_target(container)
-        forwards = (
-            tuple(ports.plan_forwards((r.port for r in published.reservations), target[1])) if target else ()
-        )
+        forwards = self._forwards(container, published.reservations, self._port_target(container))
+        gone = set(published.forwards) - set(forwards)
         self.firewall.publish(forwards)
-        self.firewall.unpublish(set(published.forwards) - set(forwards))
+        self.firewall.unpublish(gone)
         published.forwards = forwards
+        await self._stale.forget(gone=gone, made=forwards)
 
     async def adopt(self, container: Container) -> tuple[Forward, ...]:
         """Take up the ports of a container that ran on while there was no engine: its forwards."""
         self.register(container)
         target = self._port_target(container)
-        if target is None or not container.ports:
+        if target is None or not (container.ports or self._bindings(container)):
             return ()
         fds: list[int] = []
         for number in range(-(-len(container.ports) // PORTS_IN_A_MESSAGE)):
@@ -325,7 +341,7 @@ class Sandboxes:
             reservations.append(ports.Reservation(port, one))
         for one in held.values():
             one.close()
-        forwards = tuple(ports.plan_forwards((r.port for r in reservations), target[1]))
+        forwards = self._forwards(container, reservations, target)
         self._published[container.id] = _Published(forwards, tuple(reservations))
         return forwards
 
@@ -349,6 +365,7 @@ class Sandboxes:
                 log.warning("container %s: %s", container.name, error)
             ports.release(published.reservations)
             await self._drop(container.id, published)
+            await self._stale.forget(gone=published.forwards)
 
     async def clean(self, container: Container) -> None:
         """Remove the container's files and what may be left of its cgroup."""
@@ -361,7 +378,6 @@ class Sandboxes:
 
     async def connect(self, container: Container, network: Network, endpoint: Endpoint) -> None:
         """Give a running container an interface on another network, and what was published a way to it."""
-        self.networks.ensure(network)
         gateways = self._gateways(self._pairs(container))
 
         def act(netns: int) -> None:
@@ -378,23 +394,23 @@ class Sandboxes:
             with trio.CancelScope(shield=True):
                 await self._detach(container, network)
             raise
-        self._refresh(container)
+        await self._refresh(container)
 
     async def disconnect(self, container: Container, network: Network) -> None:
         """Take a running container, whose record has the network no more, off it."""
         await self._detach(container, network)
-        self._refresh(container)
+        await self._refresh(container)
 
     async def _detach(self, container: Container, network: Network) -> None:
         gateways = self._gateways([pair for pair in self._pairs(container) if pair[0].id != network.id])
         link = sandbox.host_interface(container.id, network.id)
         await self._in_namespace(container, partial(_disconnect, link=link, gateways=gateways))
 
-    def _refresh(self, container: Container) -> None:
+    async def _refresh(self, container: Container) -> None:
         """After its networks have changed: names, files and the targets of its ports."""
         self.register(container)
         self._write_files(container)
-        self._redirect(container)
+        await self._redirect(container)
 
     async def _in_namespace(self, container: Container, action: Any) -> None:
         assert container.shim is not None

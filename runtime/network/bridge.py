@@ -1,20 +1,23 @@
 """The bridge of a network: made, verified and removed over rtnetlink, and listed for the sweep.
 
 A bridge of ours is told from another engine's by its link group, which the kernel stores in the same step
-that creates the link, so there is no moment at which a bridge has no owner.
+that creates the link, so there is no moment at which a bridge has no owner. The kernel is also where engines agree on
+who has a subnet: each puts its address on its bridge and looks then at what routes there are. Of two that do so at the
+same moment at least one sees the other, and who sees another gives way.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import ipaddress
 import os
 import socket
 
 from runtime.errors import ComposerError, Conflict
 from runtime.kernel.netlink import rtnetlink
 from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkError, NetlinkSocket
-from runtime.network import overlay
+from runtime.network import ipam, overlay
 from runtime.network.host import host_addresses
 from runtime.network.model import BRIDGE_PREFIX, Network
 from runtime.network.sandbox import write_sysctls
@@ -25,10 +28,15 @@ def link_group(tag: str) -> int:
     return int.from_bytes(hashlib.sha256(f"composer {tag}".encode()).digest()[:4], "big") & 0x7FFFFFFF | 1
 
 
+class SubnetTaken(Conflict):
+    """The host reaches the network's subnet by another link; the bridge is not there any more."""
+
+
 def ensure_bridge(network: Network, tag: str = "") -> bool:
     """Make the network's bridge, or repair what is missing of it. True if it was not there.
 
-    Raises Conflict when a link of its name belongs to somebody else, ComposerError when the kernel refuses.
+    Raises Conflict when a link of its name belongs to somebody else, SubnetTaken when its subnet does,
+    ComposerError when the kernel refuses.
     """
     name, group = network.bridge, link_group(tag)
     prefixes = [
@@ -58,9 +66,41 @@ def ensure_bridge(network: Network, tag: str = "") -> bool:
                 _ensure_tunnel(rtnl, network, index, group)
             requests = [rtnetlink.add_address(index, prefix, ignore=(errno.EEXIST,)) for prefix in prefixes]
             rtnl.execute([*requests, rtnetlink.set_link_up(index)])
+            if created and prefixes:
+                _claim(rtnl, network, index, tag)
     except OSError as error:
         raise ComposerError(f"network {network.name}: {error.strerror or error}") from error
     return created
+
+
+def _claim(rtnl: NetlinkSocket, network: Network, index: int, tag: str) -> None:
+    """Keep the subnets, or take the bridge away again because somebody else has one of them, or is about to.
+
+    What was chosen for the network gives way to every route; what was asked for, only to networks of containers:
+    covering other routes of the host is the user's own decision.
+    """
+    subnets = [ipaddress.ip_network(pool.subnet) for pool in network.pools]
+    links = {link.ifindex: link for link in map(rtnetlink.decode_link, rtnl.query(rtnetlink.dump_links()))}
+    for family in {socket.AF_INET if subnet.version == 4 else socket.AF_INET6 for subnet in subnets}:
+        for reply in rtnl.query(rtnetlink.dump_routes(family)):
+            route = rtnetlink.decode_route(reply)
+            other = links.get(route.ifindex) if route else None
+            if route is None or other is None or other.ifindex == index:
+                continue
+            destination = ipaddress.ip_network(route.destination)
+            length = 1 if destination.version == 6 else ipam.SHORTEST_ROUTE
+            subnet = next((one for one in subnets if ipam.overlap(one, destination)), None)
+            if subnet is None or destination.prefixlen < length or destination.is_link_local:
+                continue
+            is_network = other.kind == "bridge" and other.name.startswith((BRIDGE_PREFIX, "br-", "docker"))
+            if not (is_network or network.has_chosen_subnet):
+                continue
+            remove_bridge(network.bridge, tag)
+            raise SubnetTaken(
+                f"network {network.name}: subnet {subnet} is taken: the host reaches {destination} "
+                f"through {other.name}",
+                hint="choose another subnet, or leave it out to be given a free one",
+            )
 
 
 def _ensure_tunnel(rtnl: NetlinkSocket, network: Network, index: int, group: int) -> None:

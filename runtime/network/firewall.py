@@ -12,8 +12,8 @@ from runtime.kernel.netlink.nftables import NFPROTO_INET, Element
 from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NetlinkError, NetlinkSocket
 from runtime.network import coexistence, forwarding, overlay
 from runtime.network.model import BRIDGE_PREFIX, Network
+from runtime.network.rules import CHAINS
 from runtime.network.ruleset import (
-    CHAINS,
     SETS,
     BridgeRules,
     Elements,
@@ -32,12 +32,16 @@ def bridge_rules(network: Network) -> BridgeRules:
     tunnel = overlay.tunnel_of(network) if network.driver == "overlay" else None
     return BridgeRules(
         network.bridge,
-        network.internal,
-        network.has_icc,
-        network.is_masqueraded,
-        network.pool6 is not None,
-        tunnel.port if tunnel else 0,
-        tunnel.peers if tunnel else (),
+        internal=network.internal,
+        icc=network.has_icc,
+        masqueraded=tuple(family for family in (4, 6) if network.is_masqueraded(family)),
+        routed=network.families_in_mode("routed"),
+        unprotected=network.families_in_mode("nat-unprotected"),
+        trusted=network.trusted_links,
+        sources=network.sources,
+        ipv6=network.pool6 is not None,
+        tunnel_port=tunnel.port if tunnel else 0,
+        peers=tunnel.peers if tunnel else (),
     )
 
 
@@ -82,7 +86,7 @@ class Firewall:
     def publish(self, forwards: Iterable[Forward]) -> None:
         """Send connections for these ports to their containers, instead of where they went before."""
         added = frozenset(forwards)
-        keys = {forward[:3] for forward in added}
+        keys = {forward[:3] for forward in added if forward.host_ip}
         kept = frozenset(forward for forward in self._state.forwards if forward[:3] not in keys)
         self.apply(_replace(self._state, forwards=kept | added))
 

@@ -13,8 +13,8 @@ from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkSocket
 
 
 def host_routes() -> frozenset[str]:
-    """Prefixes that a new network must not cover: destinations of routes (without default routes), the
-    subnets of addresses, and the name servers."""
+    """Prefixes that a new network must not cover: destinations of routes in whatever table (VPNs have their own;
+    without default routes), the subnets of addresses, and the name servers."""
     with NetlinkSocket(NETLINK_ROUTE) as rtnl:
         found = set()
         for family in (socket.AF_INET, socket.AF_INET6):

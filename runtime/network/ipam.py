@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from runtime.errors import Conflict, InvalidArgument
@@ -17,16 +19,24 @@ _SIXTEENS = ("172.30", "172.29", "172.28", "172.27", "172.26", "172.25", "172.24
 _LATER_SIXTEENS = ("172.22", "172.21", "172.20", "172.19", "172.18", "192.168", "172.31", "172.17")
 
 
-def default_subnets() -> Iterator[IPv4Network]:
+SHORTEST_ROUTE = 8
+"""Routes to larger parts of the world, as VPNs set them that take all traffic (0.0.0.0/1 and 128.0.0.0/1), are to
+nowhere in particular."""
+
+
+@functools.cache
+def default_subnets() -> tuple[IPv4Network, ...]:
     """The subnets that networks without a wish are given, in order of preference.
 
     The same private blocks as Docker's default pools, but as /22 instead of /16, so that hundreds of networks fit,
     of a thousand containers each; and from the other end, since a Docker on the same machine takes 172.17,
     172.18 ... (and clouds like 172.31).
     """
-    for sixteen in (*_SIXTEENS, *_LATER_SIXTEENS):
-        for third in range(0, 256, 4):
-            yield IPv4Network(f"{sixteen}.{third}.0/22")
+    return tuple(
+        IPv4Network(f"{sixteen}.{third}.0/22")
+        for sixteen in (*_SIXTEENS, *_LATER_SIXTEENS)
+        for third in range(0, 256, 4)
+    )
 
 
 def unique_local_subnet(network_id: str) -> IPv6Network:
@@ -40,23 +50,26 @@ def plan_pools(
     name: str,
     requested: Sequence[Pool],
     *,
+    enable_ipv4: bool = True,
     enable_ipv6: bool = False,
+    has_bridge: bool = True,
     networks: Mapping[str, Sequence[str]] | None = None,
     host_routes: Iterable[str] = (),
+    chance: random.Random | None = None,
 ) -> tuple[Pool, ...]:
-    """The pools of a new network, subnets and gateways filled in.
+    """The pools of a new network, subnets and gateways filled in; in each family one, or several where there is no
+    bridge.
 
     ``networks`` has the subnets of existing networks by name, ``host_routes`` the destinations that the host
-    reaches by other ways (prefixes; default routes are passed over): a subnet chosen here avoids both, one
-    that was asked for may cover a host route (that is the user's decision, and Docker's) but no other
-    network. Raises InvalidArgument for wrong values and Conflict for overlaps, naming the other network.
+    reaches by other ways (prefixes; default routes, in parts as well, are passed over): a subnet chosen here avoids
+    both, one that was asked for may cover a host route (that is the user's decision, and Docker's) but no other
+    network. With ``chance`` it is any of the free ones: others that choose at the same moment choose differently.
+    Raises InvalidArgument for wrong values and Conflict for overlaps, naming the other network.
     """
     others = [
-        (other, parse_subnet(subnet, other))
-        for other, subnets in (networks or {}).items()
-        for subnet in subnets
+        (other, _parse_prefix(subnet)) for other, subnets in (networks or {}).items() for subnet in subnets
     ]
-    routes = [route for route in map(_parse_route, host_routes) if route.prefixlen]
+    routes = [route for route in map(_parse_prefix, host_routes) if route.prefixlen >= SHORTEST_ROUTE]
     pools: list[Pool] = []
     for pool in requested:
         if not pool.subnet:
@@ -66,28 +79,38 @@ def plan_pools(
                 )
             continue
         subnet = parse_subnet(pool.subnet, name)
-        if subnet.version == 6 and not enable_ipv6:
+        if not (enable_ipv4 if subnet.version == 4 else enable_ipv6):
+            version = subnet.version
             raise InvalidArgument(
-                f"network {name}: subnet {subnet} is IPv6, but the network has not enabled IPv6",
-                hint="set enable_ipv6: true",
+                f"network {name}: subnet {subnet} is IPv{version}, but the network has not enabled IPv{version}",
+                hint=f"set enable_ipv{version}: true",
             )
-        if any(ipaddress.ip_network(made.subnet).version == subnet.version for made in pools):
+        made = [ipaddress.ip_network(pool.subnet) for pool in pools]
+        if any(overlap(subnet, one) for one in made):
             raise InvalidArgument(
-                f"network {name}: more than one IPv{subnet.version} subnet is not supported"
+                f"network {name}: multiple overlapping subnet configuration is not supported"
+            )
+        if has_bridge and any(one.version == subnet.version for one in made):
+            raise InvalidArgument(
+                f"network {name}: bridge driver doesn't support multiple subnets",
+                hint="one IPv4 and one IPv6 subnet; make another network for another subnet",
             )
         for other, taken in others:
-            if _overlap(subnet, taken):
+            if overlap(subnet, taken):
                 raise Conflict(
                     f"network {name}: subnet {subnet} overlaps with {taken} of network {other}",
                     hint="choose another subnet, or leave it out to be given a free one",
                 )
         pools.append(_complete(pool, subnet, name))
     families = {ipaddress.ip_network(pool.subnet).version for pool in pools}
-    if 4 not in families:
+    if enable_ipv4 and 4 not in families:
         avoided = _Occupied(
             subnet for subnet in (*(taken for _, taken in others), *routes) if subnet.version == 4
         )
-        chosen = next((subnet for subnet in default_subnets() if subnet not in avoided), None)
+        candidates: Sequence[IPv4Network] = default_subnets()
+        if chance is not None:
+            candidates = chance.sample(candidates, len(candidates))
+        chosen = next((subnet for subnet in candidates if subnet not in avoided), None)
         if chosen is None:
             raise Conflict(
                 f"network {name}: no free subnet is left among the default ones",
@@ -142,11 +165,14 @@ def parse_subnet(text: str, name: str) -> Subnet:
     return subnet
 
 
-def _parse_route(text: str) -> Subnet:
+@functools.lru_cache(maxsize=4096)
+def _parse_prefix(text: str) -> Subnet:
+    """What is known to be one."""
     return ipaddress.ip_network(text, strict=False)
 
 
-def _overlap(one: Subnet, other: Subnet) -> bool:
+def overlap(one: Subnet, other: Subnet) -> bool:
+    """Whether two subnets have addresses in common; those of different families have not."""
     return one.version == other.version and one.overlaps(other)
 
 
@@ -228,6 +254,20 @@ def allocate_address(pool: Pool, used: Mapping[str, str], *, requested: str = ""
     return f"{address}/{subnet.prefixlen}"
 
 
+def _allocate(network: Network, version: int, used: Mapping[str, str], requested: str) -> str:
+    """An address of one of the network's subnets: of the one that has the requested one, or the first with room."""
+    pools = [pool for pool in network.pools if ipaddress.ip_network(pool.subnet).version == version]
+    for pool in pools[:-1]:
+        try:
+            return allocate_address(pool, used, requested=requested, name=network.name)
+        except InvalidArgument:  # the requested one may be of the next subnet
+            continue
+        except Conflict:
+            if requested:
+                raise
+    return allocate_address(pools[-1], used, requested=requested, name=network.name)
+
+
 def hardware_address(ipv4: str, seed: str = "") -> str:
     """A locally administered MAC: 02:42 and the IPv4 address, as Docker's, or else computed from ``seed``."""
     if ipv4:
@@ -265,11 +305,11 @@ def allocate_endpoint(
     length, both families) to the containers that have them."""
     address4 = address6 = ""
     if network.pool4:
-        address4 = allocate_address(network.pool4, used, requested=ipv4, name=network.name)
+        address4 = _allocate(network, 4, used, ipv4)
     elif ipv4:
         raise InvalidArgument(f"network {network.name} has no IPv4 subnet for address {ipv4}")
     if network.pool6:
-        address6 = allocate_address(network.pool6, used, requested=ipv6, name=network.name)
+        address6 = _allocate(network, 6, used, ipv6)
     elif ipv6:
         raise InvalidArgument(
             f"network {network.name} has no IPv6 subnet for address {ipv6}", hint="set enable_ipv6: true"
@@ -285,3 +325,21 @@ def allocate_endpoint(
         interface_name=interface_name,
         sysctls=dict(sysctls or {}),
     )
+
+
+def is_leased(network: Network, endpoint: Endpoint) -> bool:
+    """Whether the addresses of ``endpoint`` are of the network's subnets as they are now."""
+    if endpoint.network_id != network.id:
+        return False
+    has4, has6 = bool(endpoint.ipv4), bool(endpoint.ipv6)
+    if (has4, has6) != (network.pool4 is not None, network.pool6 is not None):
+        return False
+    return all(
+        any(ipaddress.ip_address(address) in _network(pool) for pool in network.pools)
+        for address in (endpoint.address4, endpoint.address6)
+        if address
+    )
+
+
+def _network(pool: Pool) -> Subnet:
+    return ipaddress.ip_network(pool.subnet)

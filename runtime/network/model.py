@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 
@@ -38,9 +39,12 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     driver: str = "bridge"
     internal: bool = False
     attachable: bool = False
+    enable_ipv4: bool = True
     enable_ipv6: bool = False
     pools: tuple[Pool, ...] = ()
-    """Subnet and gateway filled in by ``ipam.plan_pools``; at most one of each family."""
+    """Subnet and gateway filled in by ``ipam.plan_pools``; at most one of each family where there is a bridge."""
+    has_chosen_subnet: bool = False
+    """Nobody asked for the IPv4 subnet: another one may take its place while no container is on the network."""
     options: dict[str, str] = {}
     """Driver options as given."""
     ipam_options: dict[str, str] = {}
@@ -87,9 +91,16 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The bridge has the gateway's address of ``pool``; without, another machine on the bridge is the router, or
         the network is kept from this host as well."""
         family = 6 if ":" in pool.subnet else 4
-        if self.options.get(f"{_OPTION}gateway_mode_ipv{family}") == "isolated":
+        if self.gateway_mode(family) == "isolated":
             return False
         return family == 6 or not _boolean(self.options, f"{_OPTION}inhibit_ipv4", False)
+
+    def gateway_mode(self, family: int) -> str:
+        """nat, nat-unprotected, routed or isolated, for the addresses of ``family`` (4 or 6)."""
+        return self.options.get(f"{_OPTION}gateway_mode_ipv{family}") or "nat"
+
+    def families_in_mode(self, mode: str) -> tuple[int, ...]:
+        return tuple(family for family in (4, 6) if self.gateway_mode(family) == mode)
 
     @property
     def mtu(self) -> int:
@@ -102,10 +113,26 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Containers of this network may talk to each other."""
         return _boolean(self.options, f"{_OPTION}enable_icc", True)
 
+    def is_masqueraded(self, family: int) -> bool:
+        """What leaves this network with an address of ``family`` (4 or 6) takes one of the host."""
+        wanted = _boolean(self.options, f"{_OPTION}enable_ip_masquerade", True)
+        return not self.internal and wanted and self.gateway_mode(family) != "routed"
+
     @property
-    def is_masqueraded(self) -> bool:
-        """What leaves this network takes the address of the host."""
-        return not self.internal and _boolean(self.options, f"{_OPTION}enable_ip_masquerade", True)
+    def trusted_links(self) -> tuple[str, ...]:
+        """Links of the host from which published ports may be reached at the containers' own addresses."""
+        listed = self.options.get(f"{_OPTION}trusted_host_interfaces", "")
+        return tuple(link.strip() for link in listed.split(":") if link.strip())
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Addresses of the host that masqueraded traffic takes, instead of those of the way that it goes."""
+        given = ((4, "com.docker.network.host_ipv4"), (6, "com.docker.network.host_ipv6"))
+        return tuple(
+            self.options[key]
+            for family, key in given
+            if self.options.get(key) and self.is_masqueraded(family)
+        )
 
     @property
     def host_binding(self) -> str:
@@ -119,6 +146,14 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def pool6(self) -> Pool | None:
         return next((pool for pool in self.pools if ":" in pool.subnet), None)
+
+    def gateway_of(self, address: str) -> str:
+        """The next hop for a container with ``address`` (without length): that of the pool which it is from."""
+        held = ipaddress.ip_address(address)
+        for pool in self.pools:
+            if held in ipaddress.ip_network(pool.subnet):
+                return pool.gateway
+        return ""
 
     @property
     def gateway4(self) -> str:
@@ -171,11 +206,13 @@ def validate_network(network: Network) -> None:
             _validate_option(network.name, key, value)
         if network.driver == "overlay":
             _validate_overlay(network)
-        if not network.internal and any(network.options.get(key) == "isolated" for key in _GATEWAY_MODES):
+        if not network.internal and network.families_in_mode("isolated"):
             raise InvalidArgument(
                 f"network {network.name}: gateway mode isolated is for internal networks",
                 hint="make the network internal, or leave the mode out",
             )
+    if not (network.enable_ipv4 or network.enable_ipv6) and (network.has_bridge or network.is_direct):
+        raise InvalidArgument(f"network {network.name}: IPv4 or IPv6 must be enabled")
     if network.ipam_options:
         raise InvalidArgument(
             f"network {network.name}: IPAM options are not supported: "
@@ -203,6 +240,24 @@ def _validate_overlay(network: Network) -> None:
         raise InvalidArgument(f"network {network.name}: the bridge of an overlay network has no other name")
     if network.enable_ipv6:
         raise InvalidArgument(f"network {network.name}: overlay networks have IPv4 addresses only")
+
+
+_ENABLE = "com.docker.network.enable_ipv"
+
+
+def enabled_families(options: Mapping[str, str], network: str) -> dict[int, bool]:
+    """What driver options say on IPv4 (4) and IPv6 (6), as older Docker had it, for those that they speak of.
+    Raises InvalidArgument."""
+    found = {}
+    for family in (4, 6):
+        value = options.get(f"{_ENABLE}{family}")
+        if value is not None and value.lower() not in _BOOLEANS:
+            raise InvalidArgument(
+                f"network {network}: option {_ENABLE}{family} must be true or false, not {value!r}"
+            )
+        if value is not None:
+            found[family] = _boolean(options, f"{_ENABLE}{family}", True)
+    return found
 
 
 _ENDPOINT = "com.docker.network.endpoint."
@@ -266,8 +321,15 @@ def _validate_direct(network: Network) -> None:
 
 
 _BOOLEANS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
-_IGNORED = {"com.docker.network.enable_ipv4", f"{_OPTION}default_bridge"}
+_IGNORED = {f"{_OPTION}default_bridge", "com.docker.network.enable_ipv4", "com.docker.network.enable_ipv6"}
+
 _PREFIX = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,11}\Z")
+_MODES = ("nat", "nat-unprotected", "routed", "isolated")
+_ADDRESSES = {
+    f"{_OPTION}host_binding_ipv4": 4,
+    "com.docker.network.host_ipv4": 4,
+    "com.docker.network.host_ipv6": 6,
+}
 _GATEWAY_MODES = {f"{_OPTION}gateway_mode_ipv4", f"{_OPTION}gateway_mode_ipv6"}
 
 
@@ -289,16 +351,30 @@ def _validate_option(name: str, key: str, value: str) -> None:
                 hint="a letter and up to 11 more letters, digits, '_' and '-'",
             )
     elif key in _GATEWAY_MODES:
-        if value not in ("nat", "isolated"):
+        if value not in _MODES:
             raise InvalidArgument(
-                f"network {name}: {key} {value!r} is not supported",
-                hint="supported: nat and (for internal networks) isolated",
+                f"network {name}: {key} {value!r} is not supported", hint=f"supported: {', '.join(_MODES)}"
             )
+    elif key == f"{_OPTION}trusted_host_interfaces":
+        for link in filter(None, map(str.strip, value.split(":"))):
+            if not _INTERFACE.match(link):
+                raise InvalidArgument(f"network {name}: {link!r} is no valid name for a link")
+    elif key in _ADDRESSES:
+        _validate_address(name, key, value, _ADDRESSES[key])
     elif key == f"{_OPTION}name":
         if not _INTERFACE.match(value) or value in (".", ".."):
             raise InvalidArgument(
                 f"network {name}: {value!r} is no valid name for a link",
                 hint="up to 15 characters without spaces, '/' and ':'",
             )
-    elif key != f"{_OPTION}host_binding_ipv4" and key not in _IGNORED:
+    elif key not in _IGNORED:
         raise InvalidArgument(f"network {name}: driver option {key!r} is not supported")
+
+
+def _validate_address(name: str, key: str, value: str, version: int) -> None:
+    try:
+        found = ipaddress.ip_address(value)
+    except ValueError:
+        found = None
+    if value and (found is None or found.version != version):
+        raise InvalidArgument(f"network {name}: option {key} must be an IPv{version} address, not {value!r}")

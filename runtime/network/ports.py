@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import re
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -17,7 +17,7 @@ import msgspec
 
 from runtime.errors import ComposerError, Conflict, InvalidArgument
 from runtime.network.diag import find_listener, socket_owner
-from runtime.network.model import Endpoint
+from runtime.network.model import Endpoint, Network
 from runtime.network.ruleset import Forward
 
 IPPROTO_SCTP = 132
@@ -75,19 +75,28 @@ def _nobody(protocol: str, host_ip: str, port: int, pid: int) -> str:
 
 
 def reserve_ports(
-    bindings: Iterable[Binding], *, default_host_ip: str = "", owner: Owner = _nobody
+    bindings: Iterable[Binding],
+    *,
+    default_host_ip: str = "",
+    families: Collection[int] = (4, 6),
+    owner: Owner = _nobody,
 ) -> list[Reservation]:
     """Reserve all of ``bindings``, or none.
 
     A binding without host address gets IPv4 and IPv6 (where the host has it) under one number.
-    ``default_host_ip`` is the network's own default for those. Fixed ports come first, so that ephemeral
+    ``default_host_ip`` is the network's own default for those; addresses of other families than ``families`` (4 and 6)
+    are passed over, since containers are reached without the host's there. Fixed ports come first, so that ephemeral
     ones do not take them. Raises Conflict naming who holds a port, InvalidArgument for an address that is
     not the host's.
     """
     reservations: list[Reservation] = []
     try:
         for binding in sorted(bindings, key=lambda b: (not b.host_port, b.host_port_end > b.host_port)):
-            reservations += _reserve(binding, binding.host_ip or default_host_ip, owner)
+            asked = (binding.host_ip or default_host_ip).strip("[]")
+            addresses = [asked] if asked else ["0.0.0.0", "::"] if _has_ipv6() else ["0.0.0.0"]
+            addresses = [one for one in addresses if (6 if ":" in one else 4) in families]
+            if addresses:
+                reservations += _reserve(binding, addresses, owner)
     except BaseException:
         release(reservations)
         raise
@@ -100,8 +109,7 @@ def release(reservations: Iterable[Reservation]) -> None:
             reservation.socket.close()
 
 
-def _reserve(binding: Binding, host_ip: str, owner: Owner) -> list[Reservation]:
-    addresses = [host_ip.strip("[]")] if host_ip else ["0.0.0.0", "::"] if _has_ipv6() else ["0.0.0.0"]
+def _reserve(binding: Binding, addresses: Sequence[str], owner: Owner) -> list[Reservation]:
     last = max(binding.host_port, binding.host_port_end)
     if not binding.host_port:
         for _ in range(_ATTEMPTS):
@@ -238,6 +246,17 @@ def plan_forwards(ports: Iterable[PublishedPort], endpoint: Endpoint) -> list[Fo
                 Forward(port.protocol, port.host_ip, port.host_port, address, port.container_port)
             )
     return forwards
+
+
+def plan_openings(bindings: Iterable[Binding], network: Network, endpoint: Endpoint) -> list[Forward]:
+    """What the firewall has to let through to the container's own addresses."""
+    openings = []
+    for binding in bindings:
+        for family, address in ((4, endpoint.address4), (6, endpoint.address6)):
+            is_open = network.gateway_mode(family) == "routed" or bool(network.trusted_links)
+            if address and is_open:
+                openings.append(Forward(binding.protocol, "", 0, address, binding.container_port))
+    return openings
 
 
 def proxy_target(port: PublishedPort, endpoint: Endpoint) -> tuple[str, int]:

@@ -194,9 +194,9 @@ def default_gateways(endpoints: Iterable[tuple[Network, Endpoint]]) -> list[tupl
     chosen = []
     for family in ("ipv4", "ipv6"):
         for network, endpoint in ranked:
-            has_address = endpoint.ipv4 if family == "ipv4" else endpoint.ipv6
-            gateway = network.gateway4 if family == "ipv4" else network.gateway6
-            if has_address and gateway and not network.internal:
+            address = endpoint.address4 if family == "ipv4" else endpoint.address6
+            gateway = network.gateway_of(address) if address and not network.internal else ""
+            if gateway:
                 chosen.append((network.id, gateway))
                 break
     return chosen

@@ -118,6 +118,7 @@ NFT_CMP_NEQ = 1
 NFT_FIB_RESULT_ADDRTYPE = 3
 NFTA_FIB_F_SADDR = 1
 NFTA_FIB_F_DADDR = 2
+NFT_NAT_SNAT = 0
 NFT_NAT_DNAT = 1
 
 RTN_LOCAL = 2
@@ -132,6 +133,7 @@ REGISTER = 8
 _GENERIC = struct.Struct("!BBH")
 
 # Data types as nft(8) numbers them, so that ``nft list`` shows our sets in clear (libnftables, datatype.h).
+TYPE_NFPROTO = 2
 TYPE_IPV4_ADDR = 7
 TYPE_IPV6_ADDR = 8
 TYPE_INET_PROTO = 12
@@ -392,6 +394,11 @@ def dnat(family: int, *, address: int | None = None, port: int | None = None) ->
     if port is not None:
         parts.append(be32(5, port))
     return _expression("nat", *parts)
+
+
+def snat(family: int, *, address: int) -> bytes:
+    """Give what leaves the source address in this register."""
+    return _expression("nat", be32(1, NFT_NAT_SNAT), be32(2, family), be32(3, address))
 
 
 def masquerade() -> bytes:

@@ -126,12 +126,12 @@ class Address(NamedTuple):
 
 
 class Route(NamedTuple):
-    """One unicast route of the main table. ``destination`` is a prefix, ``0.0.0.0/0`` or ``::/0`` for the
-    default."""
+    """One unicast route. ``destination`` is a prefix, ``0.0.0.0/0`` or ``::/0`` for the default."""
 
     destination: str
     gateway: str
     ifindex: int
+    table: int
 
 
 def pack_address(address: str) -> bytes:
@@ -337,7 +337,7 @@ def delete_address(index: int, prefix: str) -> Request:
     return Request(RTM_DELADDR, 0, body, f"delete address {prefix} of link {index}")
 
 
-def _route(destination: str, gateway: str, index: int) -> bytes:
+def _route(destination: str, gateway: str, index: int, table: int) -> bytes:
     address, _, length = destination.partition("/")
     family = _family(address)
     bits = int(length)
@@ -349,16 +349,18 @@ def _route(destination: str, gateway: str, index: int) -> bytes:
         parts.append(attribute(RTA_GATEWAY, pack_address(gateway)))
     if index:
         parts.append(u32(RTA_OIF, index))
-    header = _ROUTE.pack(family, bits, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0)
+    header = _ROUTE.pack(family, bits, 0, 0, table, RTPROT_BOOT, scope, RTN_UNICAST, 0)
     return header + b"".join(parts)
 
 
-def add_route(destination: str, *, gateway: str = "", index: int = 0, replace: bool = False) -> Request:
-    """A unicast route of the main table; without ``gateway`` the destination is on the link itself."""
+def add_route(
+    destination: str, *, gateway: str = "", index: int = 0, replace: bool = False, table: int = RT_TABLE_MAIN
+) -> Request:
+    """A unicast route; without ``gateway`` the destination is on the link itself. ``table`` is less than 256."""
     flags = NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL)
     where = f"via {gateway}" if gateway else f"on link {index}"
     return Request(
-        RTM_NEWROUTE, flags, _route(destination, gateway, index), f"add route {destination} {where}"
+        RTM_NEWROUTE, flags, _route(destination, gateway, index, table), f"add route {destination} {where}"
     )
 
 
@@ -424,10 +426,10 @@ def decode_address(reply: Reply) -> Address | None:
 
 
 def decode_route(reply: Reply) -> Route | None:
-    """None for what is not a unicast route of the main table."""
+    """None for what is not a unicast route."""
     family, bits, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(reply.body)
     found = attribute_map(reply.body, _ROUTE.size)
-    if (_number(found.get(RTA_TABLE, b"")) or table) != RT_TABLE_MAIN or kind != RTN_UNICAST:
+    if kind != RTN_UNICAST:
         return None
     data = found.get(RTA_DST, b"\0" * (16 if family == socket.AF_INET6 else 4))
     gateway = found.get(RTA_GATEWAY)
@@ -435,6 +437,7 @@ def decode_route(reply: Reply) -> Route | None:
         f"{unpack_address(data)}/{bits}",
         unpack_address(gateway) if gateway else "",
         _number(found.get(RTA_OIF, b"")),
+        _number(found.get(RTA_TABLE, b"")) or table,
     )
 
 

@@ -157,6 +157,7 @@ class Lab:
             network_id,
             name,
             fields.pop("pools", ()),
+            enable_ipv4=fields.get("enable_ipv4", True),
             enable_ipv6=fields.get("enable_ipv6", False),
             networks={n.name: [p.subnet for p in n.pools] for n in self.networks.values()},
         )

@@ -7,12 +7,14 @@ import os
 import select
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runtime.kernel.netlink import nftables
-from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NetlinkSocket
+from runtime.kernel.netlink import nftables, rtnetlink
+from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
+from runtime.network.connections import forget_stale
 from runtime.network.firewall import Firewall
 from runtime.network.ruleset import Forward
 from runtime.network.ruleset_changes import RulesetChanges
@@ -168,6 +170,55 @@ def test_published_udp(lab: Lab, firewall: Firewall) -> None:
                 break
         else:
             raise AssertionError(f"nothing comes back to {place.address} from {address}")
+
+
+def test_udp_client_that_goes_on_finds_the_next_container(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("front")
+    apply(lab, firewall, network)
+    client = lab.machine.socket(socket.SOCK_DGRAM)
+    client.connect((lab.host.address, 5353))
+    client.send(b"nobody yet")  # from here on the kernel tracks it, untranslated
+    before: list[Forward] = []
+    for name in ("first", "second"):
+        web = lab.container(name, network)
+        server = web.socket(socket.SOCK_DGRAM)
+        server.bind(("0.0.0.0", 53))
+        server.settimeout(0.3)
+        made = [Forward("udp", "0.0.0.0", 5353, web.address, 53)]
+        lab.host.run(lambda gone=before: firewall.unpublish(gone))
+        lab.host.run(lambda gone=before: forget_stale(gone=gone))
+        publish(lab, firewall, *made)
+        assert lab.host.run(lambda made=made: forget_stale(made=made)) <= 1
+        before = made
+        for _ in range(10):
+            with contextlib.suppress(OSError):
+                client.send(name.encode())
+                server.sendto(*server.recvfrom(16))
+                assert client.recv(16) == name.encode()
+                break
+        else:
+            raise AssertionError(f"nothing comes to {name}")
+
+
+def test_port_on_loopback_where_others_opened_it(lab: Lab, firewall: Firewall) -> None:
+    """Somebody (kube-proxy does) has switched on route_localnet for all links."""
+    network = lab.network("front")
+    apply(lab, firewall, network)
+    web = lab.container("web", network)
+    listener = web.listen(80)
+    publish(lab, firewall, Forward("tcp", "127.0.0.1", 8080, web.address, 80))
+    reserved = lab.host.listen(8080, "127.0.0.1")
+    lab.host.run(lambda: Path("/proc/sys/net/ipv4/conf/uplink/route_localnet").write_text("1"))
+
+    def leave_loopback() -> None:
+        Path("/proc/sys/net/ipv4/conf/wire/route_localnet").write_text("1")
+        with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+            rtnl.execute([rtnetlink.delete_address(1, "127.0.0.1/8")])
+            rtnl.execute([rtnetlink.add_route("127.0.0.0/8", gateway=lab.host.address)])
+
+    lab.machine.run(leave_loopback)
+    assert lab.machine.reaches(("127.0.0.1", 8080), reserved, timeout=QUICK) is None
+    assert lab.host.reaches(("127.0.0.1", 8080), listener) == network.gateway4
 
 
 def test_published_ipv6(lab: Lab, firewall: Firewall) -> None:
