@@ -165,15 +165,6 @@ def respond(
     return header + query.question + b"".join(parts) + tail
 
 
-def respond_tcp(query: Query, rcode: int = NOERROR, records: Sequence[Record] = (), *, ttl: int = 0) -> bytes:
-    return respond(query, rcode, records, ttl=ttl, limit=_MAXIMUM_TCP)
-
-
-def address_record(address: str) -> Record:
-    packed = ipaddress.ip_address(address).packed
-    return Record(TYPE_A if len(packed) == 4 else TYPE_AAAA, packed)
-
-
 def service_record(port: int, target: str) -> Record:
     """A server and its port (RFC 2782), all of the same priority and weight."""
     return Record(TYPE_SRV, struct.pack("!HHH", 0, 0, port) + encode_name(target))

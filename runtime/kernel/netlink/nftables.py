@@ -16,7 +16,6 @@ from runtime.kernel.netlink.message import (
     NLM_F_APPEND,
     NLM_F_CREATE,
     NLM_F_DUMP,
-    NLM_F_EXCL,
     Reply,
     Request,
     attribute,
@@ -475,8 +474,3 @@ def decode_elements(reply: Reply) -> list[Element]:
         data = attribute_map(parts.get(NFTA_SET_ELEM_DATA, b"")).get(NFTA_DATA_VALUE, b"")
         elements.append((key, data))
     return elements
-
-
-def exclusive(request: Request) -> Request:
-    """The same request, refused when what it adds is there already."""
-    return request._replace(flags=request.flags | NLM_F_EXCL)

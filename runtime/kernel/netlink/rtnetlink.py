@@ -269,13 +269,6 @@ def add_flooded(index: int, address: str) -> Request:
     return Request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND, body, f"flood link {index} to {address}")
 
 
-def create_dummy(name: str) -> Request:
-    """A dummy link, still down."""
-    info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "dummy"))
-    body = _IFINFO.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name) + info
-    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"create dummy {name}")
-
-
 def set_link_up(index: int = 0, *, name: str = "") -> Request:
     body = _IFINFO.pack(0, 0, index, IFF_UP, IFF_UP) + (text(IFLA_IFNAME, name) if name else b"")
     return Request(RTM_SETLINK, 0, body, f"set {name or f'link {index}'} up")

@@ -37,11 +37,6 @@ def dump_sockets(family: int, protocol: int, state: int) -> Request:
     return Request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, body, "list sockets")
 
 
-def decode_port(reply: Reply) -> int:
-    """Just the local port, for the frequent question."""
-    return reply.body[4] << 8 | reply.body[5]
-
-
 def decode_listener(reply: Reply) -> Listener:
     family = reply.body[0]
     port, _, source, _ = _SOCKID.unpack_from(reply.body, 4)
