@@ -83,6 +83,8 @@ def _row(container: dict[str, Any], session: Session, *, full: bool) -> dict[str
         "Labels": ",".join(f"{key}={value}" for key, value in container["Labels"].items()),
         "Networks": ",".join(container["NetworkSettings"]["Networks"]),
         "Mounts": ",".join(mounts),
+        "Label": lambda key: container["Labels"].get(key, ""),
+        "Platform": "",
         "LocalVolumes": str(sum(bool(mount.get("Name")) for mount in container.get("Mounts") or ())),
     }
 

@@ -199,14 +199,14 @@ def inspect_each(
             failures.append(error)
     layout = arguments.text("format")
     if layout and layout != "json":
-        from composer.cli.templates import Template, TemplateError, unescape
+        from composer.cli.templates import Template, TemplateError, refused
 
         try:
-            template = Template(unescape(layout))
+            template = Template(layout)
             for item in found:
                 session.write(template.render(item) + "\n")
         except TemplateError as error:
-            raise UsageError(str(error)) from None
+            raise refused(error) from None
     else:
         import json
 

@@ -55,15 +55,15 @@ def run_fsck(session: Session, arguments: Arguments) -> int:
 def run_info(session: Session, arguments: Arguments) -> int:
     import json
 
-    from composer.cli.templates import Template, TemplateError, unescape
+    from composer.cli.templates import Template, TemplateError, refused
 
     found = session.client.request("GET", f"{API}/info").json()
     layout = arguments.text("format")
     if layout and layout != "json":
         try:
-            session.write(Template(unescape(layout)).render(found) + "\n")
+            session.write(Template(layout).render(found) + "\n")
         except TemplateError as error:
-            raise UsageError(str(error)) from None
+            raise refused(error) from None
     else:
         session.write(json.dumps(found, indent=None if layout else 2, ensure_ascii=False) + "\n")
     return 0
@@ -74,7 +74,7 @@ def run_events(session: Session, arguments: Arguments) -> int:
     import json
 
     from composer.cli.image import parse_filters
-    from composer.cli.templates import Template, TemplateError, unescape
+    from composer.cli.templates import Template, TemplateError, refused
     from composer.cli.units import parse_time, rfc3339
 
     query: dict[str, Any] = {}
@@ -88,7 +88,7 @@ def run_events(session: Session, arguments: Arguments) -> int:
                 raise UsageError(f'invalid value for --{field}: "{text}": {error}') from None
     layout = arguments.text("format")
     try:
-        template = Template(unescape(layout)) if layout and layout != "json" else None
+        template = Template(layout) if layout and layout != "json" else None
         for event in session.client.stream("GET", f"{API}/events", query):
             if template is not None:
                 line = template.render(event)
@@ -101,7 +101,7 @@ def run_events(session: Session, arguments: Arguments) -> int:
                 line += f" ({told})" if told else ""
             session.write(line + "\n")
     except TemplateError as error:
-        raise UsageError(str(error)) from None
+        raise refused(error) from None
     return 0
 
 

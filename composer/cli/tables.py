@@ -44,6 +44,7 @@ def formatted(
         cells = [[str(row.get(field, "")) for field in default] for row in rows]
         return table([columns[field] for field in default], cells)
     if layout == "json":
+        rows = [{key: value for key, value in row.items() if not callable(value)} for row in rows]
         if json_list:
             return dumps([dict(as_json(row)) for row in rows]).decode() + "\n"
         # Docker's keys are in order.
@@ -55,6 +56,7 @@ def formatted(
     texts = [template.render(row) for row in rows]
     if not is_table:
         return "".join(text + "\n" for text in texts)
-    header = template.render(columns, titles=True)
+    methods = {key: str.upper for row in rows[:1] for key, value in row.items() if callable(value)}
+    header = template.render({**columns, **methods}, titles=True)
     split = [text.split("\t") for text in (header, *texts)]
     return table(split[0], split[1:])

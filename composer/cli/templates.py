@@ -1,288 +1,241 @@
-"""Go templates, as far as ``--format`` of Docker's commands uses them: fields, ``json``, string functions, pipes,
-``if``/``else``/``end``, ``range``, ``with``, comparisons, ``index``, ``len``, ``printf`` and variables' dots.
+"""Go templates for ``--format``, rendered. ``template_parser`` takes them apart, ``template_functions`` has the
+functions, ``template_values`` how Go prints values.
 
-Source: pkg.go.dev/text/template, and the functions in Docker's "Format command and log output".
+Source: pkg.go.dev/text/template. Data is what the API answers, told apart as Go's types by ``template_values.typed``:
+a field that a struct does not have is an error, a key that a map does not have is ``<no value>``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-_ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`|[|()]|[^\s|()"]+')
+from composer.cli.template_functions import FUNCTIONS
+from composer.cli.template_parser import Node, Parser
+from composer.cli.template_parser import TemplateError as TemplateError
+from composer.cli.template_values import MISSING, Failure, GoMap, Nil, is_true, shown, typed
+from runtime.errors import InvalidArgument
+
 _ESCAPES = {"\\t": "\t", "\\n": "\n", "\\\\": "\\"}
 
 
 def unescape(text: str) -> str:
-    """``\\t`` and ``\\n`` as people write them in shells."""
-    return re.sub(r"\\[tn\\]", lambda match: _ESCAPES[match.group()], text)
+    """``\\t`` and ``\\n`` as people write them in shells, outside of actions."""
+    parts = re.split(r"(\{\{.*?\}\})", text, flags=re.DOTALL)
+    for i in range(0, len(parts), 2):
+        parts[i] = re.sub(r"\\[tn\\]", lambda match: _ESCAPES[match.group()], parts[i])
+    return "".join(parts)
 
 
-class TemplateError(ValueError):
-    """What is no template, or asks for a field that is not there."""
+def refused(error: TemplateError) -> InvalidArgument:
+    """For people, with Docker's exit statuses of ``inspect``, ``info`` and ``events``."""
+    status = 64 if error.is_parsing else 1
+    return InvalidArgument(f"template parsing error: {error}", exit_status=status)
+
+
+class _Break(Exception):
+    pass
+
+
+class _Continue(Exception):
+    pass
 
 
 class Template:
     """A parsed template. Raises TemplateError."""
 
     def __init__(self, text: str) -> None:
-        self._nodes, rest = _parse(_split(text), 0, ())
-        if rest != len(_split(text)):
-            raise TemplateError("template: unexpected {{end}}")
+        parser = Parser(text)
+        self._nodes, _ = parser.block(())
+        self._defined = parser.defined
 
     def render(self, data: Any, *, titles: bool = False) -> str:
         """The text for ``data``; with ``titles`` functions leave their argument as it is, for a table's header."""
-        return _render(self._nodes, data, data, titles)
+        value = typed(data)
+        run = _Run(self._defined, titles, value)
+        try:
+            return run.block(self._nodes, value, {"$": value})
+        except Failure as failure:
+            raise TemplateError(run.located(str(failure))) from None
+        except (_Break, _Continue):
+            raise TemplateError("template: break or continue outside of {{range}}") from None
 
 
-Node = Any
+class _Run:
+    """One rendering."""
 
+    def __init__(self, defined: dict[str, list[Node]], titles: bool, root: Any) -> None:
+        self._defined = defined
+        self._titles = titles
+        self._root = root
+        self._place: tuple[int, str] = (0, "")
 
-def _split(text: str) -> list[tuple[str, str]]:
-    """("text", …) and ("do", …) in turn."""
-    parts: list[tuple[str, str]] = []
-    position = 0
-    for match in _ACTION.finditer(text):
-        before = text[position : match.start()]
-        if match.group().startswith("{{-"):
-            before = before.rstrip()
-        if before:
-            parts.append(("text", before))
-        parts.append(("do", match.group(1)))
-        position = match.end()
-        if match.group().endswith("-}}"):
-            position += len(text[position:]) - len(text[position:].lstrip())
-    rest = text[position:]
-    if "{{" in rest:
-        raise TemplateError("template: unclosed action")
-    if rest:
-        parts.append(("text", rest))
-    return parts
+    def located(self, message: str) -> str:
+        """The message as Go has it. Its lines are always 1 here: a template is one argument."""
+        at, text = self._place
+        return f'template: :1:{at}: executing "" at <{text}>: {message}'
 
+    def block(self, nodes: list[Node], dot: Any, names: dict[str, Any]) -> str:
+        return "".join(self._pieces(nodes, dot, names))
 
-def _parse(parts: list[tuple[str, str]], at: int, ends: tuple[str, ...]) -> tuple[list[Node], int]:
-    nodes: list[Node] = []
-    while at < len(parts):
-        kind, text = parts[at]
-        at += 1
-        if kind == "text":
-            nodes.append(text)
-            continue
-        word, _, rest = text.partition(" ")
-        if word.startswith("/*"):
-            continue
-        if word in ends or (word == "else" and "else" in ends):
-            return nodes, at - 1
-        if word in ("if", "range", "with"):
-            body, at = _parse(parts, at, ("end", "else"))
-            other: list[Node] = []
-            if at < len(parts) and parts[at][1].startswith("else"):
-                if parts[at][1] != "else":
-                    parts[at] = ("do", parts[at][1].removeprefix("else "))
-                    other, at = _parse([*parts[:at], *parts[at:]], at, ("end",))
-                else:
-                    other, at = _parse(parts, at + 1, ("end",))
-            if at >= len(parts) or parts[at][1] != "end":
-                raise TemplateError(f"template: {{{{{word}}}}} without {{{{end}}}}")
-            at += 1
-            nodes.append((word, _pipeline(rest), body, other))
-            continue
-        if word in ("end", "else"):
-            raise TemplateError(f"template: unexpected {{{{{word}}}}}")
-        nodes.append(("show", _pipeline(text)))
-    if ends:
-        raise TemplateError("template: {{end}} is missing")
-    return nodes, at
+    def _pieces(self, nodes: list[Node], dot: Any, names: dict[str, Any]) -> Iterator[str]:
+        for node in nodes:
+            match node[0]:
+                case "text":
+                    yield node[1]
+                case "show":
+                    value = self._pipe(node[1], dot, names)
+                    if not node[1][1]:
+                        yield shown(value)
+                case "if" | "with":
+                    inner = _Scope(names)
+                    value = self._pipe(node[1], dot, inner)
+                    if is_true(value):
+                        yield from self._pieces(node[2], value if node[0] == "with" else dot, inner)
+                    else:
+                        yield from self._pieces(node[3], dot, inner)
+                case "range":
+                    yield from self._range(node, dot, names)
+                case "template":
+                    if node[1] not in self._defined:
+                        raise Failure(f'template "{node[1]}" not defined')
+                    value = self._pipe(node[2], dot, names) if node[2] else MISSING
+                    yield from self._pieces(self._defined[node[1]], value, {"$": value})
+                case "break":
+                    raise _Break
+                case _:
+                    raise _Continue
 
-
-def _pipeline(text: str) -> list[list[Any]]:
-    """Commands between pipes; each a list of words, a list within being what parentheses hold."""
-    tokens = _TOKEN.findall(text)
-    if not tokens:
-        raise TemplateError("template: missing value for command")
-    commands, position = _commands(tokens, 0)
-    if position != len(tokens):
-        raise TemplateError(f"template: unexpected {tokens[position]!r}")
-    return commands
-
-
-def _commands(tokens: list[str], at: int) -> tuple[list[list[Any]], int]:
-    commands: list[list[Any]] = [[]]
-    while at < len(tokens) and tokens[at] != ")":
-        token = tokens[at]
-        at += 1
-        if token == "|":
-            commands.append([])
-        elif token == "(":
-            inner, at = _commands(tokens, at)
-            if at >= len(tokens):
-                raise TemplateError("template: unclosed parenthesis")
-            at += 1
-            commands[-1].append(inner)
-        else:
-            commands[-1].append(token)
-    if not all(commands):
-        raise TemplateError("template: missing value for command")
-    return commands, at
-
-
-def _render(nodes: list[Node], data: Any, root: Any, titles: bool) -> str:
-    out = []
-    for node in nodes:
-        if isinstance(node, str):
-            out.append(node)
-            continue
-        kind, pipeline = node[0], node[1]
-        value = _evaluate(pipeline, data, root, titles)
-        if kind == "show":
-            out.append(_shown(value))
-        elif kind == "if":
-            out.append(_render(node[2] if _truth(value) else node[3], data, root, titles))
-        elif kind == "with":
-            out.append(
-                _render(node[2], value, root, titles)
-                if _truth(value)
-                else _render(node[3], data, root, titles)
-            )
-        else:
-            items = list(value.values()) if isinstance(value, Mapping) else list(value or ())
-            if not items:
-                out.append(_render(node[3], data, root, titles))
-            out.extend(_render(node[2], item, root, titles) for item in items)
-    return "".join(out)
-
-
-def _evaluate(commands: list[list[Any]], data: Any, root: Any, titles: bool) -> Any:
-    result: Any = None
-    for position, command in enumerate(commands):
-        words = [_word(word, data, root, titles) if i else word for i, word in enumerate(command)]
-        extra = [result] if position else []
-        head = command[0]
-        if isinstance(head, str) and head in _FUNCTIONS:
-            arguments = [*words[1:], *extra]
-            result = arguments[-1] if titles and arguments else _call(head, arguments)
-        else:
-            result = _word(head, data, root, titles)
-            if len(words) > 1 or extra:
-                raise TemplateError(f"template: {head} is not a function")
-    return result
-
-
-def _word(word: Any, data: Any, root: Any, titles: bool) -> Any:
-    if isinstance(word, list):
-        return _evaluate(word, data, root, titles)
-    if word[0] in '"`':
-        return unescape(word[1:-1]).replace('\\"', '"')
-    if word in (".", "$"):
-        return data if word == "." else root
-    if word.startswith(("$.", ".")):
-        return _field(root if word[0] == "$" else data, word.lstrip("$").lstrip(".").split("."))
-    if word in ("true", "false"):
-        return word == "true"
-    if word == "nil":
-        return None
-    try:
-        return int(word)
-    except ValueError:
-        pass
-    if word in _FUNCTIONS:
-        return _call(word, [])
-    raise TemplateError(f'template: function "{word}" not defined')
-
-
-def _field(value: Any, names: list[str]) -> Any:
-    for name in names:
+    def _range(self, node: Node, dot: Any, names: dict[str, Any]) -> Iterator[str]:
+        _, declared, _, commands = node[1]
+        value = self._commands(commands, dot, names)
         if isinstance(value, Mapping):
-            if name not in value:
-                found = next((key for key in value if str(key).lower() == name.lower()), None)
-                if found is None:
-                    raise TemplateError(
-                        f"template: can't evaluate field {name}; there are {', '.join(map(str, value))}"
-                    )
-                name = found
-            value = value[name]
+            pairs = [(key, value[key]) for key in sorted(value)]
+        elif isinstance(value, int) and not isinstance(value, bool):
+            pairs = [(i, i) for i in range(value)]
+        elif isinstance(value, list | tuple):
+            pairs = list(enumerate(value))
+        elif isinstance(value, Nil):
+            pairs = []
         else:
-            raise TemplateError(f"template: can't evaluate field {name}")
-    return value
+            raise Failure(f"range can't iterate over {shown(value)}")
+        if not pairs:
+            yield from self._pieces(node[3], dot, names)
+        for key, item in pairs:
+            inner = _Scope(names)
+            for name, bound in zip(declared, (key, item) if len(declared) > 1 else (item,), strict=False):
+                inner.declare(name, bound)
+            pieces = self._pieces(node[2], item, inner)
+            try:
+                yield from pieces
+            except _Break:
+                return
+            except _Continue:
+                continue
+
+    def _pipe(self, pipeline: Node, dot: Any, names: dict[str, Any]) -> Any:
+        _, declared, is_new, commands = pipeline
+        value = self._commands(commands, dot, names)
+        for name in declared:
+            if is_new and isinstance(names, _Scope):
+                names.declare(name, value)
+            else:
+                names[name] = value
+        return value
+
+    def _commands(self, commands: list[list[Node]], dot: Any, names: dict[str, Any]) -> Any:
+        result: list[Any] = []
+        for head, *rest in commands:
+            if head[0] == "function":
+                result = [self._call(head, rest, result, dot, names)]
+                continue
+            value = self._value(head, dot, names)
+            if callable(value):
+                value = value(*(self._value(word, dot, names) for word in rest), *result)
+            elif rest or result:
+                raise Failure(f"can't give argument to non-function {head[1] or '.' + '.'.join(head[2])}")
+            result = [value]
+        return result[0]
+
+    def _call(self, head: Node, rest: list[Node], piped: list[Any], dot: Any, names: dict[str, Any]) -> Any:
+        name = head[1]
+        if name in ("and", "or"):
+            # What does not matter any more is not looked at.
+            value: Any = MISSING
+            for word in rest:
+                value = self._value(word, dot, names)
+                if is_true(value) == (name == "or"):
+                    return value
+            return piped[0] if piped else value
+        arguments = [*(self._value(word, dot, names) for word in rest), *piped]
+        if self._titles and arguments:
+            return arguments[-1] if piped else arguments[0]
+        self._place = (head[3], name)
+        try:
+            return FUNCTIONS[name](*arguments)
+        except Failure as failure:
+            raise Failure(f"error calling {name}: {failure}") from None
+        except TypeError:
+            raise Failure(f"wrong number or type of args for {name}: got {len(arguments)}") from None
+        except (ValueError, IndexError, KeyError) as error:
+            raise Failure(f"error calling {name}: {error}") from None
+
+    def _value(self, operand: Node, dot: Any, names: dict[str, Any]) -> Any:
+        kind, value, fields, at = operand
+        if kind == "dot":
+            start, base = dot, ""
+        elif kind == "variable":
+            if value not in names:
+                raise Failure(f'undefined variable "{value}"')
+            start, base = names[value], value
+        elif kind == "pipe":
+            start, base = self._pipe(value, dot, _Scope(names)), "(...)"
+        elif kind == "function":
+            return self._call(operand, [], [], dot, names)
+        else:
+            return value
+        for index, name in enumerate(fields):
+            start = self._field(start, name, (at + len(base), f"{base}.{'.'.join(fields)}"), fields[:index])
+        return start
+
+    def _field(self, value: Any, name: str, place: tuple[int, str], before: list[str]) -> Any:
+        self._place = (place[0] + sum(len(one) + 1 for one in before), place[1])
+        if isinstance(value, GoMap):
+            return value.get(name, MISSING)
+        if isinstance(value, Mapping):
+            if name in value:
+                return value[name]
+            # Go's name of a field may differ from JSON's: ID and Id.
+            for key in value:
+                if key.lower() == name.lower():
+                    return value[key]
+            if name in ("Health", "Healthcheck", "StopTimeout", "SizeRw", "SizeRootFs"):
+                return Nil("<nil>")
+            raise Failure(f'map has no entry for key "{name}"; there are {", ".join(map(str, value))}')
+        if isinstance(value, Nil):
+            raise Failure(f"nil pointer evaluating {name}")
+        raise Failure(f"can't evaluate field {name} in {shown(value)!r}")
 
 
-def _call(name: str, arguments: list[Any]) -> Any:
-    try:
-        return _FUNCTIONS[name](*arguments)
-    except TemplateError:
-        raise
-    except (TypeError, ValueError, IndexError, KeyError) as error:
-        raise TemplateError(f"template: error calling {name}: {error}") from None
+class _Scope(dict[str, Any]):
+    """Variables of a block; those of the blocks around can be set from within."""
 
+    def __init__(self, outer: dict[str, Any]) -> None:
+        super().__init__()
+        self._outer = outer
 
-def _json(value: Any) -> str:
-    from composer.api.plain_json import dumps
+    def declare(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
 
-    return dumps(value).decode()
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._outer
 
+    def __missing__(self, name: str) -> Any:
+        return self._outer[name]
 
-def _printf(text: str, *arguments: Any) -> str:
-    return re.sub(r"%(-?\d*)v", r"%\1s", text) % arguments
-
-
-def _index(value: Any, *keys: Any) -> Any:
-    for key in keys:
-        value = value.get(key, "") if isinstance(value, Mapping) else value[key]
-    return value
-
-
-def _compare(test: str) -> Any:
-    tests = {
-        "eq": lambda a, *b: any(a == other for other in b),
-        "ne": lambda a, b: a != b,
-        "lt": lambda a, b: a < b,
-        "le": lambda a, b: a <= b,
-        "gt": lambda a, b: a > b,
-        "ge": lambda a, b: a >= b,
-    }
-    return tests[test]
-
-
-_FUNCTIONS: dict[str, Any] = {
-    "json": _json,
-    "upper": lambda text: str(text).upper(),
-    "lower": lambda text: str(text).lower(),
-    "title": lambda text: str(text).title(),
-    "join": lambda items, separator: str(separator).join(map(str, items)),
-    "split": lambda text, separator: str(text).split(separator),
-    "println": lambda *items: " ".join(map(_plain, items)) + "\n",
-    "print": lambda *items: "".join(map(_plain, items)),
-    "printf": _printf,
-    "pad": lambda text, left, right: " " * left + str(text) + " " * right,
-    "truncate": lambda text, length: str(text)[:length],
-    "len": len,
-    "index": _index,
-    "not": lambda value: not _truth(value),
-    "and": lambda *values: next((v for v in values if not _truth(v)), values[-1]),
-    "or": lambda *values: next((v for v in values if _truth(v)), values[-1]),
-    "slice": lambda text, *bounds: text[slice(*bounds)],
-    **{name: _compare(name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
-}
-
-
-def _truth(value: Any) -> bool:
-    return bool(value)
-
-
-def _plain(value: Any) -> str:
-    return _shown(value)
-
-
-def _shown(value: Any) -> str:
-    """As Go prints values."""
-    if value is None:
-        return "<no value>"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return "map[" + " ".join(f"{key}:{_shown(value[key])}" for key in sorted(value)) + "]"
-    if isinstance(value, list | tuple):
-        return "[" + " ".join(map(_shown, value)) + "]"
-    return str(value)
+    def __setitem__(self, name: str, value: Any) -> None:
+        if super().__contains__(name) or name not in self._outer:
+            super().__setitem__(name, value)
+        else:
+            self._outer[name] = value
