@@ -80,9 +80,12 @@ def run_create(session: Session, arguments: Arguments) -> int:
 
 def run_run(session: Session, arguments: Arguments) -> int:
     from composer.cli.attach import converse_with
+    from composer.cli.exec import check_terminal
     from runtime.errors import ComposerError
 
     try:
+        if not arguments.is_on("detach"):
+            check_terminal(tty=arguments.is_on("tty"), stdin=arguments.is_on("interactive"))
         container = create(session, arguments)
         if arguments.is_on("detach"):
             session.client.request("POST", container_path(container, "start"))
@@ -175,9 +178,13 @@ def run_rm(session: Session, arguments: Arguments) -> int:
 
 def run_exec(session: Session, arguments: Arguments) -> int:
     from composer.cli.container_options import lines_of
-    from composer.cli.exec import resolve_env, run_in
+    from composer.cli.exec import check_terminal, resolve_env, run_in, start_failure
+    from runtime.errors import ComposerError
 
     name, *words = arguments.words
+    is_detached = arguments.is_on("detach")
+    if not is_detached:
+        check_terminal(tty=arguments.is_on("tty"), stdin=arguments.is_on("interactive"))
     env = [entry for path in arguments.list("env-file") for entry in resolve_env(lines_of(path), session.env)]
     config: dict[str, Any] = {
         "Cmd": words,
@@ -188,7 +195,11 @@ def run_exec(session: Session, arguments: Arguments) -> int:
         "WorkingDir": arguments.text("workdir"),
         "Privileged": arguments.is_on("privileged"),
     }
-    return run_in(session, quote(name), config, detach=arguments.is_on("detach"))
+    try:
+        return run_in(session, quote(name), config, detach=is_detached)
+    except ComposerError as error:
+        error.exit_status = start_failure(error.exit_status, detach=is_detached)
+        raise
 
 
 def run_attach(session: Session, arguments: Arguments) -> int:

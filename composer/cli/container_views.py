@@ -29,7 +29,7 @@ def run_ls(session: Session, arguments: Arguments) -> int:
         "all": arguments.is_on("all") or count is not None,
         "filters": parse_filters(arguments.list("filter")) or None,
         "limit": count,
-        "size": arguments.is_on("size"),
+        "size": arguments.is_on("size") or ".Size" in arguments.text("format"),
     }
     found = session.client.request("GET", f"{API}/containers/json", query).json()
     full = arguments.is_on("no-trunc")
@@ -98,7 +98,7 @@ def run_inspect(session: Session, arguments: Arguments) -> int:
 
 def run_logs(session: Session, arguments: Arguments) -> int:
     from composer.cli.streams import Frames
-    from composer.cli.units import parse_time
+    from composer.cli.units import moment_of
 
     name = arguments.words[0]
     if arguments.is_on("details"):
@@ -112,10 +112,7 @@ def run_logs(session: Session, arguments: Arguments) -> int:
     }
     for field in ("since", "until"):
         if text := arguments.text(field):
-            try:
-                query[field] = str(parse_time(text, int(session.started * 1e9)) / 1e9)
-            except ValueError as error:
-                raise UsageError(f'invalid value for --{field}: "{text}": {error}') from None
+            query[field] = moment_of(text, int(session.started * 1e9), field)
     tty = session.client.request("GET", container_path(name, "json")).json()["Config"]["Tty"]
     frames = Frames()
     outputs = {1: sys.stdout.buffer, 2: sys.stderr.buffer}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composer.api.client import API
-from composer.cli.arguments import Command, Flag, UsageError
+from composer.cli.arguments import Command, Flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def run_events(session: Session, arguments: Arguments) -> int:
     from composer.api.plain_json import dumps
-    from composer.cli.units import parse_time, rfc3339
+    from composer.cli.units import moment_of, rfc3339
 
     name = session.resolve(arguments.words)["Name"]
     query: dict[str, Any] = {
@@ -23,10 +23,7 @@ def run_events(session: Session, arguments: Arguments) -> int:
     }
     for field in ("since", "until"):
         if text := arguments.text(field):
-            try:
-                query[field] = str(parse_time(text, int(session.started * 1e9)) / 1e9)
-            except ValueError as error:
-                raise UsageError(f'invalid value for --{field}: "{text}": {error}') from None
+            query[field] = moment_of(text, int(session.started * 1e9), field)
     for event in session.client.stream("GET", f"{API}/events", query):
         attributes = dict(event["Actor"]["Attributes"])
         service = attributes.get("com.docker.compose.service", "")

@@ -6,7 +6,7 @@ import os
 
 from composer.api.client import API
 from composer.cli.arguments import Arguments, Command, Flag
-from runtime.errors import ComposerError
+from runtime.errors import ComposerError, InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ def run_exec(session: Session, arguments: Arguments) -> int:
     except ComposerError as error:
         error.exit_status = start_failure(error.exit_status, detach=arguments.is_on("detach"))
         raise
+
+
+def check_terminal(*, tty: bool, stdin: bool) -> None:
+    """With a terminal in the container, what is typed has to come from one. Raises InvalidArgument."""
+    if tty and stdin and not os.isatty(0):
+        raise InvalidArgument("the input device is not a TTY")
 
 
 def start_failure(status: int, *, detach: bool) -> int:

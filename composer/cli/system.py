@@ -75,17 +75,14 @@ def run_events(session: Session, arguments: Arguments) -> int:
 
     from composer.cli.image import parse_filters
     from composer.cli.templates import Template, TemplateError, refused
-    from composer.cli.units import parse_time, rfc3339
+    from composer.cli.units import moment_of, rfc3339
 
     query: dict[str, Any] = {}
     if filters := parse_filters(arguments.list("filter")):
         query["filters"] = filters
     for field in ("since", "until"):
         if text := arguments.text(field):
-            try:
-                query[field] = str(parse_time(text, int(session.started * 1e9)) / 1e9)
-            except ValueError as error:
-                raise UsageError(f'invalid value for --{field}: "{text}": {error}') from None
+            query[field] = moment_of(text, int(session.started * 1e9), field)
     layout = arguments.text("format")
     try:
         template = Template(layout) if layout and layout != "json" else None

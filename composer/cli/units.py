@@ -73,6 +73,20 @@ def parse_time(text: str, now: int) -> int:
     return int(moment.timestamp()) * SECOND + nanoseconds
 
 
+def moment_of(text: str, now: int, field: str) -> str:
+    """:func:`parse_time` for the API: seconds with nine decimals. Raises UsageError that names ``field``."""
+    from composer.cli.arguments import UsageError
+
+    try:
+        seconds, fraction = divmod(parse_time(text, now), SECOND)
+    except ValueError:
+        raise UsageError(
+            f'invalid value for "{field}": failed to parse value as time or duration: "{text}"',
+            hint="for instance 10m, 2026-01-31T12:00:00Z or 1767225600",
+        ) from None
+    return f"{seconds}.{fraction:09d}"
+
+
 def _split_fraction(text: str) -> tuple[str, int]:
     """Cut the fraction of a second out of a date (Python reads microseconds only)."""
     head, dot, tail = text.partition(".")

@@ -11,13 +11,14 @@ from typing import Any
 
 import trio
 
+from composer.engine import process_table
 from composer.engine.containers import Container, Containers, PendingAttach
 from composer.engine.logs import ContainerLogs
 from composer.engine.model import LogLine
 from composer.engine.streams import Stream, Streams
 from runtime.container import stats as container_stats
 from runtime.container.shim_client import AttachStreams
-from runtime.errors import Conflict, InvalidArgument
+from runtime.errors import Conflict
 from runtime.kernel.cgroups import Cgroups
 
 
@@ -98,19 +99,14 @@ class Observation:
     cgroups: Cgroups
 
     async def top(self, ref: str, ps_args: str = "") -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        """The processes as ``ps -ef`` shows them. Other ``ps`` options are refused: there is no ps to pass them to."""
+        """The processes, in the columns that options of ``ps`` ask for. Raises InvalidArgument."""
         container = self.containers.get(ref)
         if container.shim is None or not container.state.is_alive:
             raise Conflict(f"container {container.id} is not running")
-        if ps_args not in ("", "-ef"):
-            raise InvalidArgument(
-                f"top: ps options {ps_args!r} are not supported", hint="use no options, or -ef"
-            )
-        pids = self.cgroups.pids(container.id)
-        titles = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
-        rows = [row for pid in sorted(pids) if (row := _process_row(pid))]
+        columns = process_table.columns_of(ps_args)
+        rows = process_table.read(self.cgroups.pids(container.id), columns)
         await trio.lowlevel.checkpoint()
-        return titles, rows
+        return [title for title, _ in columns], rows
 
     async def stats(
         self, ref: str, stream: bool = True, one_shot: bool = False
@@ -145,39 +141,3 @@ class Observation:
             previous=previous,
             now_ns=time.time_ns(),
         )
-
-
-def _process_row(pid: int) -> tuple[str, ...] | None:
-    """One line of ``ps -ef`` from /proc (proc(5)); None when the process has ended."""
-    try:
-        directory = Path(f"/proc/{pid}")
-        stat = (directory / "stat").read_text()
-        name, rest = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()
-        uid = os.stat(directory).st_uid
-        command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-    except OSError:
-        return None
-    ticks = os.sysconf("SC_CLK_TCK")
-    seconds = (int(rest[11]) + int(rest[12])) // ticks
-    uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
-    begun = time.time() - uptime + int(rest[19]) / ticks
-    alive = max(1.0, time.time() - begun)
-    return (
-        _user_name(uid),
-        str(pid),
-        rest[1],
-        str(min(99, int(100 * seconds / alive))),
-        time.strftime("%H:%M", time.localtime(begun)),
-        "?" if rest[4] == "0" else f"pts/{int(rest[4]) & 0xFF}",
-        f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}",
-        command or f"[{name}]",
-    )
-
-
-def _user_name(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

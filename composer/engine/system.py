@@ -18,7 +18,7 @@ from composer.engine.networks import Networks
 from composer.engine.volumes import Volumes
 from runtime.container.client import KeeperClient
 from runtime.container.spec import HostFacts
-from runtime.storage.files import directory_size
+from runtime.storage.files import apparent_size, directory_size
 from runtime.storage.paths import Paths
 
 
@@ -113,7 +113,7 @@ class System:
         def measure() -> dict[str, Any]:
             return {
                 "containers": {
-                    c.id: directory_size(self.paths.container(c.id) / "upper") for c in self.containers.all()
+                    c.id: apparent_size(self.paths.container(c.id) / "upper") for c in self.containers.all()
                 },
                 "volumes": {
                     v.name: directory_size(self.volumes.mountpoint(v.name)) for v in self.volumes.list()

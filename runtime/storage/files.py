@@ -119,7 +119,11 @@ def apparent_size(path: str | os.PathLike[str]) -> int:
     total = 0
     pending = [os.fspath(path)]
     while pending:
-        with os.scandir(pending.pop()) as entries:
+        try:
+            entries = os.scandir(pending.pop())
+        except FileNotFoundError:
+            continue
+        with entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(entry.path)

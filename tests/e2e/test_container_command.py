@@ -26,7 +26,18 @@ def test_what_cannot_be_done_is_told_as_docker_tells_it(composer: Composer, held
     assert refused("port", held, "80") == f"No public port '80' published for {held}"
     assert refused("rm", "no-such") == "No such container: no-such"
     assert refused("rm", "-f", "no-such", status=0) == "No such container: no-such"
-    assert "ps options '-o pid'" in refused("top", held, "-o", "pid")
+    assert refused("top", held, "-o", "comm") == "Couldn't find PID field in ps output"
+    assert composer.run("container", "top", held, "-o", "pid,args").stdout.splitlines()[0].split() == [
+        "PID",
+        "COMMAND",
+    ]
+    assert refused("exec", "-it", held, "true") == "the input device is not a TTY"
+    refused("exec", held, "no-such", status=127)
+    refused("exec", held, "/etc", status=126)
+    refused("exec", "-u", "no-such", held, "true", status=126)
+    refused("exec", "-d", held, "no-such")
+    refused("logs", "--since", "nonsense", held)
+    refused("inspect", "--format", "{{", held, status=64)
     sizes = composer.run("container", "inspect", "--size", "--format", "{{.SizeRootFs}}", held)
     assert int(sizes.stdout) >= 0
     composer.run("container", "pause", held)
