@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from composer.engine.build_mounts import Secret
 from runtime.build.ignore import Ignore
+from runtime.build.worker.mounting import Secret
 from runtime.container.config import Ulimit
 from runtime.image.authentication import CredentialSource
 
@@ -37,3 +37,5 @@ class BuildOptions:
     shm_size: int = 0
     ulimits: tuple[Ulimit, ...] = ()
     credentials: CredentialSource | None = None
+    named_ignores: Mapping[str, Ignore] = field(default_factory=dict)
+    """What is left out of named contexts that are directories."""

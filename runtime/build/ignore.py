@@ -11,6 +11,26 @@ Ignore = Callable[[str], bool]
 """Whether a path (relative, ``/`` between names) is left out."""
 
 
+def keep_all(_: str) -> bool:
+    """Ignores nothing."""
+    return False
+
+
+def reaches_into(ignore: Ignore) -> bool:
+    """Whether something may be kept in a directory that is left out: not without a rule that begins with ``!``."""
+    return ignore is not keep_all and not isinstance(ignore, _Plain)
+
+
+class _Plain:
+    """Rules without exceptions: one expression for all."""
+
+    def __init__(self, patterns: list[str]) -> None:
+        self._regex = re.compile("|".join(f"(?:{pattern})(?:/.*)?" for pattern in patterns), re.DOTALL)
+
+    def __call__(self, path: str) -> bool:
+        return self._regex.fullmatch(path) is not None
+
+
 def parse_ignore(text: str) -> Ignore:
     """The rules of an ignore file: the last one that matches a path, or a directory that it is in, counts."""
     rules: list[tuple[re.Pattern[str], bool]] = []
@@ -23,7 +43,9 @@ def parse_ignore(text: str) -> Ignore:
         if pattern and pattern != ".":
             rules.append((re.compile(_regex(pattern)), not is_kept))
     if not rules:
-        return lambda _: False
+        return keep_all
+    if all(ignores for _, ignores in rules):
+        return _Plain([pattern.pattern for pattern, _ in rules])
 
     def is_ignored(path: str) -> bool:
         parts = path.split("/")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
 import trio
 
 from runtime.errors import ComposerError
@@ -222,6 +223,16 @@ class Content:
         return LayerRecord(
             str(diff_id), str(chain_id), staged.size, str(descriptor.digest), descriptor.size, media_type
         )
+
+    async def put_upon(self, layer: LayerRecord, below: Sequence[Digest]) -> LayerRecord:
+        """A lowest layer on top of others (topmost first) instead. Hold :meth:`collecting_stopped`."""
+        if not below:
+            return layer
+        chain_id = Digest.of(f"{below[0]} {layer.diff_id}".encode())
+        async with self._locks.hold(("layer", chain_id)):
+            if not self.layers.has(chain_id):
+                await trio.to_thread.run_sync(self.layers.clone, Digest(layer.chain_id), chain_id)
+        return msgspec.structs.replace(layer, chain_id=str(chain_id))
 
     async def unpack_again(self, record: LayerRecord) -> None:
         """Replace an unpacked layer by what its blob has. No container may run on it. Raises InvalidImage."""

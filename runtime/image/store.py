@@ -110,6 +110,10 @@ class ImageStore:
         """Newest first, the embedded image last; without what only the build cache knows."""
         return [image for image in self._catalogue.images() if image.tags or image.comment != STEP_COMMENT]
 
+    def everything(self) -> Sequence[Image]:
+        """As :meth:`list`, with what only the build cache knows."""
+        return self._catalogue.images()
+
     def history(self, text: str) -> Sequence[HistoryEntry]:
         """Newest first. Raises NotFound."""
         return tuple(reversed(self.get(text).history))

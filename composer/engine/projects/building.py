@@ -17,8 +17,7 @@ from composer.engine.projects.steps import Emit, tell, warn
 from composer.engine.requests import BuildRequest, StepEvent, UpRequest
 from composer.plan.container import image_of
 from composer.plan.steps import ImagePlan
-from runtime.build.ignore import Ignore, parse_ignore
-from runtime.build.worker.copying import keep_all
+from runtime.build.ignore import Ignore, keep_all, parse_ignore
 from runtime.container.config import Ulimit
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.image.credentials import load_credentials

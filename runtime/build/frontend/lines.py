@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from runtime.build.frontend.expand import split_words
-from runtime.errors import InvalidArgument
+from runtime.build.steps import DockerfileError as DockerfileError
 
 INSTRUCTIONS = (
     "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL STOPSIGNAL "
@@ -17,10 +17,6 @@ INSTRUCTIONS = (
 ).split()
 _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
 _WITH_HEREDOCS = ("RUN", "COPY", "ADD")
-
-
-class DockerfileError(InvalidArgument):
-    """A mistake in a Dockerfile, told with its place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,11 @@ import posixpath
 import stat
 from collections.abc import Sequence
 
-from runtime.build.ignore import Ignore
+from runtime.build.ignore import Ignore, keep_all
 from runtime.build.modes import Modes
 from runtime.build.worker.layer_tar import Placed
 from runtime.errors import InvalidArgument, NotFound
 from runtime.files.tree import Node, Tree
-
-
-def keep_all(_: str) -> bool:
-    """Ignores nothing."""
-    return False
 
 
 def chosen_sources(tree: Tree, pattern: str, ignore: Ignore = keep_all, *, deep: bool = False) -> list[Node]:

@@ -1,0 +1,249 @@
+"""Doing what a build needs: the solver says which steps and in which order, the worker does them, side by side.
+
+Equal steps are done once, also those of builds that go on at the same time: whoever comes second waits and finds the
+result in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import networkx as nx
+import trio
+
+from runtime.build.solver.graph import Schedule, in_order, step_graph, to_do
+from runtime.build.solver.keys import Fresh, chain_key, content_key, digest, is_independent, layer_key
+from runtime.build.steps import (
+    ContextSource,
+    Copy,
+    FetchSource,
+    ImageSource,
+    LayerStep,
+    Selection,
+    Step,
+)
+from runtime.build.worker.records import CacheRecords
+from runtime.build.worker.snapshot import Snapshot
+from runtime.build.worker.worker import Setting, Worker
+from runtime.errors import ComposerError
+from runtime.image.flight import KeyedLocks
+
+Tell = Callable[[str, str, str], Awaitable[None]]
+"""Told of progress: the step's title, its status (Building, Cached, Built), a line of output."""
+_ATTEMPTS = 3
+"""How often a step is done whose context changes meanwhile."""
+
+
+@dataclass
+class Workshop:
+    """What the builds of an engine share."""
+
+    worker: Worker
+    cache: CacheRecords
+    limit: trio.CapacityLimiter
+    """Of the steps that are done at one time."""
+    flight: KeyedLocks = field(default_factory=KeyedLocks)
+
+
+@dataclass
+class Solve:
+    """One build. ``remembered`` (chain key -> result) is shared by the builds of one command, so that with
+    ``--no-cache``, too, a step is done once."""
+
+    shop: Workshop
+    setting: Setting
+    fresh: Fresh
+    resolve: Callable[[ImageSource], Awaitable[Snapshot]]
+    tell: Tell
+    remembered: dict[str, Snapshot] = field(default_factory=dict)
+    results: dict[Step, Snapshot] = field(default_factory=dict)
+    _keys: dict[Step, str] = field(default_factory=dict)
+    _contents: dict[Selection, str] = field(default_factory=dict)
+    _uncertain: set[Step] = field(default_factory=set)
+    """Steps whose chain key says nothing: something before them is done again, or has changed meanwhile."""
+    _used: list[str] = field(default_factory=list)
+
+    async def run(self, targets: Sequence[Step]) -> Mapping[Step, Snapshot]:
+        """The results of ``targets`` (and of others). Raises DockerfileError, ComposerErrors."""
+        graph = step_graph(targets)
+        order = tuple(in_order(graph))
+        await _all([(self._find, step) for step in order if not isinstance(step, LayerStep)])
+        known_contents = [
+            selection
+            for step in order
+            if isinstance(step, LayerStep)
+            for selection in step.selections
+            if selection.source in self.results and self.results[selection.source].image is None
+        ]
+        await _all([(self._digest, selection) for selection in known_contents])
+        self._set_keys(order)
+        known = {
+            step: found
+            for step in order
+            if isinstance(step, LayerStep) and (found := self._cached(step)) is not None
+        }
+        needed = to_do(graph, targets, known.keys() | self.results.keys())
+        for step in order:
+            if isinstance(step, LayerStep) and (step in known or step not in needed):
+                self.results |= {step: known[step]} if step in known else {}
+                self._used.append(self._keys[step])
+                await self.tell(step.title, "Cached", "")
+        await self._do_all(graph, frozenset(needed - self.results.keys()))
+        self.shop.cache.touch(self._used)
+        await trio.to_thread.run_sync(self.shop.worker.save_contexts)
+        return self.results
+
+    async def _find(self, step: Step) -> None:
+        """The result of a source."""
+        match step:
+            case ImageSource():
+                await self.tell(step.title, "Building", "")
+                self.results[step] = await self.resolve(step)
+                await self.tell(step.title, "Built", "")
+            case ContextSource():
+                self.results[step] = self.shop.worker.context(step, self.setting)
+            case FetchSource():
+                await self.tell(step.title, "Building", "")
+                self.results[step] = await self.shop.worker.fetch(step)
+                await self.tell(step.title, "Built", "")
+
+    async def _digest(self, selection: Selection) -> None:
+        self._contents[selection] = await self.shop.worker.digest(selection, self.results[selection.source])
+
+    def _set_keys(self, order: Sequence[Step]) -> None:
+        for step in order:
+            if not isinstance(step, LayerStep):
+                self._keys[step] = digest(("source", type(step).__name__, self.results[step].chain_id))
+                continue
+            self._keys[step] = chain_key(step, self._keys, self._contents)
+            if self.fresh(step) or any(one in self._uncertain for one in step.inputs):
+                self._uncertain.add(step)
+
+    def _cached(self, step: LayerStep) -> Snapshot | None:
+        """By its chain key."""
+        if step in self._uncertain:
+            return self.remembered.get(self._keys[step]) if self.fresh(step) else None
+        return self.shop.cache.find(self._keys[step])
+
+    async def _do_all(self, graph: nx.DiGraph[Step], steps: frozenset[Step]) -> None:
+        schedule = Schedule(graph, steps)
+        failures: list[ComposerError] = []
+
+        async def one(step: Step, nursery: trio.Nursery) -> None:
+            try:
+                assert isinstance(step, LayerStep)
+                self.results[step] = await self._do(step)
+            except ComposerError as error:
+                failures.append(error)
+                nursery.cancel_scope.cancel()
+                return
+            schedule.finish(step)
+            begin(nursery)
+
+        def begin(nursery: trio.Nursery) -> None:
+            for step in schedule.begin():
+                nursery.start_soon(one, step, nursery)
+
+        async with trio.open_nursery() as nursery:
+            begin(nursery)
+        if failures:
+            raise failures[0]
+
+    async def _do(self, step: LayerStep) -> Snapshot:
+        key = self._keys[step]
+        async with self.shop.flight.hold(key):
+            if (known := self._cached(step)) is not None:
+                await self.tell(step.title, "Cached", "")
+                return known
+            for _ in range(_ATTEMPTS):
+                for selection in step.selections:
+                    if selection not in self._contents:
+                        await self._digest(selection)
+                if (made := await self._make(step)) is not None:
+                    self.remembered[key] = made
+                    return made
+                self._doubt(step)
+        raise step.place.error("files of the context change while they are read")
+
+    def _doubt(self, step: Step) -> None:
+        """The context is another than it was: keys of this step, and of those after it, are no longer true."""
+        for selection in step.selections if isinstance(step, LayerStep) else ():
+            self._contents.pop(selection, None)
+            snapshot = self.results[selection.source]
+            if snapshot.rescan is not None:
+                self.results[selection.source] = self.shop.worker.looked_at_again(snapshot)
+        doubted = {step}
+        for other in self._keys:
+            if any(one in doubted for one in other.inputs):
+                doubted.add(other)
+        self._uncertain |= doubted
+
+    async def _make(self, step: LayerStep) -> Snapshot | None:
+        """The result by its content key, or by doing it; None when what it reads has changed meanwhile."""
+        below = self.results[step.below] if step.below is not None else self.shop.worker.nothing
+        key = content_key(step, below.chain_id, self._contents)
+        keys = [key] if step in self._uncertain else [self._keys[step], key]
+        async with self.shop.flight.hold(key):
+            found = None if self.fresh(step) else self.shop.cache.find(key)
+            if found is not None:
+                found = replace(found, made=(*below.made, *found.made[-1:]))
+                self.shop.cache.put(keys, found, step.text)
+                self._used.append(key)
+                await self.tell(step.title, "Cached", "")
+                return found
+            if isinstance(step, Copy) and is_independent(step):
+                made = await self._linked(step, below)
+            else:
+                made = await self._done(step)
+            if made is not None:
+                self.shop.cache.put(keys, made, step.text)
+            return made
+
+    async def _linked(self, step: Copy, below: Snapshot) -> Snapshot | None:
+        """The layer of a ``COPY --link``, whatever it is put on."""
+        key = layer_key(step, self._contents)
+        async with self.shop.flight.hold(("layer", key)):
+            layer = None if self.fresh(step) else self.shop.cache.find(key)
+            if layer is not None:
+                self._used.append(key)
+                await self.tell(step.title, "Cached", "")
+            else:
+                layer = await self._done(step, alone=True)
+                if layer is None:
+                    return None
+                self.shop.cache.put([key], layer, step.text)
+        return await self.shop.worker.put_upon(layer, below)
+
+    async def _done(self, step: LayerStep, *, alone: bool = False) -> Snapshot | None:
+        async def output(text: str) -> None:
+            await self.tell(step.title, "Building", text)
+
+        worker = self.shop.worker
+        async with self.shop.limit:
+            await self.tell(step.title, "Building", "")
+            made = await worker.do(step, self.results, self.setting, output, alone=alone)
+            for selection in step.selections:
+                snapshot = self.results[selection.source]
+                if not await worker.is_unchanged(selection, snapshot, self._contents[selection]):
+                    return None
+        await self.tell(step.title, "Built", "")
+        return made
+
+
+async def _all(calls: Sequence[tuple[Callable[..., Awaitable[None]], object]]) -> None:
+    """Side by side; the first that fails ends the others, and what it raised is raised."""
+    failures: list[ComposerError] = []
+
+    async def one(call: Callable[..., Awaitable[None]], argument: object) -> None:
+        try:
+            await call(argument)
+        except ComposerError as error:
+            failures.append(error)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for call, argument in calls:
+            nursery.start_soon(one, call, argument)
+    if failures:
+        raise failures[0]

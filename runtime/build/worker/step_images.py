@@ -1,0 +1,107 @@
+"""Layers of steps, as images without a configuration: what keeps them, and what a step's container runs on.
+
+The same layers make the same image: its id says nothing but them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from runtime.container.config import ImageConfig
+from runtime.image.digest import Digest
+from runtime.image.manifest import encode_config
+from runtime.image.model import Image, LayerRecord, NewImage
+from runtime.image.platform import Platform
+from runtime.image.reference import parse_reference
+from runtime.image.store import STEP_COMMENT, ImageStore
+
+_EPOCH = "1970-01-01T00:00:00Z"
+
+
+@dataclass
+class StepImages:
+    store: ImageStore
+
+    def layers(self, image: Image | None) -> list[LayerRecord]:
+        """Lowest first."""
+        record = self.store.content.catalogue.record(image.id) if image is not None else None
+        return list(record.layers) if record is not None else []
+
+    async def add(self, below: Image | None, layer: IO[bytes]) -> Image:
+        """With one more layer, a tar. Raises InvalidImage."""
+        content = self.store.content
+        layers = self.layers(below)
+        chain = tuple(Digest(item.chain_id) for item in reversed(layers))
+        with content.collecting_stopped():
+            layers.append(await content.add_layer(layer, chain, lambda _: None))
+            return self.register(layers, below.platform if below is not None else self.store.platform_of(""))
+
+    async def put_upon(self, image: Image, below: Image | None) -> Image:
+        """The only layer of ``image`` on top of those of another."""
+        content = self.store.content
+        layers = self.layers(below)
+        chain = tuple(Digest(item.chain_id) for item in reversed(layers))
+        with content.collecting_stopped():
+            layers.append(await content.put_upon(self.layers(image)[0], chain))
+            return self.register(layers, below.platform if below is not None else image.platform)
+
+    def plain(self, image: Image) -> Image:
+        """The layers of an image, and nothing else of it."""
+        return self.register(self.layers(image), image.platform)
+
+    def register(self, layers: Sequence[LayerRecord], platform: Platform) -> Image:
+        document: dict[str, Any] = {
+            "architecture": platform.architecture,
+            "os": platform.os,
+            **({"variant": platform.variant} if platform.variant else {}),
+            "created": _EPOCH,
+            "comment": STEP_COMMENT,
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [item.diff_id for item in layers]},
+            "history": [],
+        }
+        return self._register(document, layers, ())
+
+    def result(
+        self,
+        image: Image | None,
+        base: Image | None,
+        config: ImageConfig,
+        history: Sequence[Mapping[str, object]],
+        *,
+        created: int,
+        tags: Sequence[str] = (),
+        on_build: Sequence[str] = (),
+    ) -> Image:
+        """The image that a build results in: the layers of ``image``, the history of ``base`` and what comes after it.
+        ``created`` in seconds."""
+        layers = self.layers(image)
+        platform = base.platform if base is not None else self.store.platform_of("")
+        known: dict[str, Any] = json.loads(self.store.config_json(base.id)) if base is not None else {}
+        moment = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        fields = encode_config(config) | ({"OnBuild": list(on_build)} if on_build else {})
+        document: dict[str, Any] = {
+            "architecture": platform.architecture,
+            "os": platform.os,
+            **({"variant": platform.variant} if platform.variant else {}),
+            "created": moment,
+            "config": fields,
+            "rootfs": {"type": "layers", "diff_ids": [item.diff_id for item in layers]},
+            "history": [*known.get("history", ()), *({"created": moment, **entry} for entry in history)],
+        }
+        names = [str(parse_reference(tag).with_default_tag()) for tag in tags]
+        return self._register(document, layers, names)
+
+    def _register(
+        self, document: Mapping[str, object], layers: Sequence[LayerRecord], tags: Sequence[str]
+    ) -> Image:
+        config = json.dumps(document).encode()
+        catalogue = self.store.content.catalogue
+        known = catalogue.image(str(Digest.of(config)))
+        if known is not None and not tags:
+            return known
+        return catalogue.register(NewImage(config=config, layers=list(layers), tags=list(tags)))

@@ -1,0 +1,289 @@
+"""Does the steps of builds: finds sources, digests what is read, makes layers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Protocol
+
+import trio
+
+from runtime.build.ignore import Ignore
+from runtime.build.steps import (
+    ContextSource,
+    Copy,
+    DockerfileError,
+    FetchSource,
+    LayerStep,
+    MakeDirectory,
+    Run,
+    RunMount,
+    Selection,
+    Step,
+)
+from runtime.build.worker import copying
+from runtime.build.worker.cache_mounts import CacheMounts
+from runtime.build.worker.contents import digest_context, digest_tree
+from runtime.build.worker.context import ContextCache
+from runtime.build.worker.fetching import Fetched
+from runtime.build.worker.layer_tar import write_changes, write_placed
+from runtime.build.worker.mounting import Secret, held_mounts
+from runtime.build.worker.placing import place_copy
+from runtime.build.worker.snapshot import Snapshot
+from runtime.build.worker.step_images import StepImages
+from runtime.container.config import ContainerConfig, Healthcheck, Ulimit
+from runtime.errors import ComposerError, InvalidArgument, NotFound
+from runtime.image.manifest import InvalidImage
+from runtime.image.model import Image
+from runtime.image.store import ImageStore
+from runtime.storage.state import StateDatabase
+
+STEP_LABEL = "composer.build.step"
+"""Of the containers of steps: those that a killed engine leaves are removed when the next one starts."""
+_LAST_LINES = 20
+"""Of a failed step's output, in its error."""
+_CONTENT = "build-content"
+_ATTEMPTS = 3
+"""How often a context is read that changes meanwhile."""
+
+Output = Callable[[str], Awaitable[None]]
+
+
+class RunContainer(Protocol):
+    """A container from its making to its end, and its removal. When its status is 0, ``then`` gets the directory with
+    what it has changed."""
+
+    async def __call__(
+        self, config: ContainerConfig, output: Output, then: Callable[[str], Awaitable[None]]
+    ) -> int: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What the steps of one build have in common, and no cache depends on."""
+
+    contexts: Mapping[str, tuple[Path, Ignore]]
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    ulimits: tuple[Ulimit, ...] = ()
+    label: str = ""
+
+
+@dataclass
+class Worker:
+    """``root`` is for what it keeps: caches, fetched files, what is known of contexts."""
+
+    root: Path
+    scratch: Path
+    """For layers on their way: on the file system of the images."""
+    images: ImageStore
+    database: StateDatabase
+    run_container: RunContainer
+
+    def __post_init__(self) -> None:
+        self.caches = CacheMounts(self.root / "mounts", self.database)
+        self._fetched = Fetched(self.root / "fetched")
+        self._contexts: dict[str, ContextCache] = {}
+        self.step_images = StepImages(self.images)
+
+    # Sources
+
+    def image(self, image: Image) -> Snapshot:
+        return Snapshot(image=image, layers=image.layers, created=image.created // 10**9)
+
+    def context(self, step: ContextSource, setting: Setting) -> Snapshot:
+        """Raises NotFound."""
+        found = setting.contexts.get(step.name)
+        if found is None:
+            raise NotFound(f"there is no context {step.name!r}")
+        path, ignore = found
+        root = os.path.realpath(path)
+        cache = self._contexts.get(root)
+        if cache is None:
+            name = hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
+            cache = self._contexts[root] = ContextCache(root, self.root / "contexts" / name)
+        return Snapshot(
+            layers=(Path(root),), ignore=ignore, scan=cache.scan(ignore), rescan=lambda: cache.scan(ignore)
+        )
+
+    async def fetch(self, step: FetchSource) -> Snapshot:
+        return Snapshot(layers=(await self._fetched.fetch(step),))
+
+    def save_contexts(self) -> None:
+        """Keep what was learnt of contexts. Blocking."""
+        for cache in tuple(self._contexts.values()):
+            cache.save()
+
+    # Contents
+
+    async def digest(self, selection: Selection, snapshot: Snapshot) -> str:
+        """Of what a selection has now. Raises DockerfileError."""
+        try:
+            if snapshot.image is None:
+                return await trio.to_thread.run_sync(_digest_directory, selection, snapshot)
+            facts = (snapshot.chain_id, selection.patterns, selection.exclude)
+            flags = (selection.keeps_parents, selection.keeps_owners)
+            key = hashlib.sha256(repr((facts, flags)).encode("utf-8", "surrogatepass")).hexdigest()
+            known = self.database.get(_CONTENT, key)
+            if known is not None:
+                return known.decode()
+            found = await trio.to_thread.run_sync(digest_tree, snapshot.tree, selection)
+            self.database.put(_CONTENT, key, found.encode())
+            return found
+        except (OSError, NotFound, InvalidArgument) as error:
+            raise _told(selection.source, error) from None
+
+    # Layers
+
+    async def do(
+        self,
+        step: LayerStep,
+        results: Mapping[Step, Snapshot],
+        setting: Setting,
+        output: Output,
+        *,
+        alone: bool = False,
+    ) -> Snapshot:
+        """Do a step; ``alone``: not on what is below it. Raises DockerfileError for what goes wrong in it."""
+        below = results[step.below] if step.below is not None and not alone else self.nothing
+        try:
+            match step:
+                case Run():
+                    return await self._run(step, below, results, setting, output)
+                case Copy():
+                    return await self._copy(step, below, results)
+                case MakeDirectory():
+                    placed = await trio.to_thread.run_sync(copying.make_directories, below.tree, step.path)
+                    if not placed:
+                        return replace(below, made=(*below.made, False))
+                    return await self._put(below, lambda layer: write_placed(placed, layer, int(time.time())))
+                case _:
+                    raise ComposerError(f"{step.text}: not a step that makes a layer")
+        except (OSError, NotFound, InvalidArgument, InvalidImage) as error:
+            raise _told(step, error) from None
+
+    async def put_upon(self, layer: Snapshot, below: Snapshot) -> Snapshot:
+        """What ``COPY --link`` made of nothing, on what is below."""
+        assert layer.image is not None
+        image = await self.step_images.put_upon(layer.image, below.image)
+        made = (*below.made, True)
+        return Snapshot(image=image, layers=image.layers, made=made, created=layer.created)
+
+    @property
+    def nothing(self) -> Snapshot:
+        """What ``FROM scratch`` begins with."""
+        return Snapshot(layers=(self.images.empty_layer,))
+
+    async def _put(self, below: Snapshot, write: Callable[[IO[bytes]], None]) -> Snapshot:
+        """A snapshot with one more layer, which ``write`` (in a thread) writes."""
+        with tempfile.TemporaryFile(dir=self.scratch) as layer:
+            await trio.to_thread.run_sync(write, layer)
+            layer.seek(0)
+            image = await self.step_images.add(below.image, layer)
+        made = (*below.made, True)
+        return Snapshot(image=image, layers=image.layers, made=made, created=int(time.time()))
+
+    async def _copy(self, step: Copy, below: Snapshot, results: Mapping[Step, Snapshot]) -> Snapshot:
+        """``below`` is :attr:`nothing` when the layer is not to depend on it."""
+        target = below.tree
+        with ExitStack() as held:
+
+            def work(layer: IO[bytes]) -> None:
+                placed = place_copy(step, target, results, held)
+                write_placed(placed, layer, int(time.time()))
+
+            return await self._put(below, work)
+
+    async def _run(
+        self,
+        step: Run,
+        below: Snapshot,
+        results: Mapping[Step, Snapshot],
+        setting: Setting,
+        output: Output,
+    ) -> Snapshot:
+        if below.image is None:
+            raise ComposerError("RUN needs a program, and there is none in an empty image")
+        # Without its configuration: what RUN writes to volumes belongs to the layer.
+        image = self.step_images.plain(below.image)
+        last: deque[str] = deque(maxlen=_LAST_LINES)
+        made: list[Snapshot] = []
+
+        async def tell(text: str) -> None:
+            last.append(text)
+            await output(text)
+
+        async def keep(upper: str) -> None:
+            made.append(await self._put(below, lambda layer: write_changes(upper, layer)))
+
+        async def as_image(mount: RunMount) -> Image:
+            assert mount.selection is not None
+            copy = Copy(
+                text=step.text,
+                place=step.place,
+                below=None,
+                origin=Selection(source=mount.selection.source, patterns=(".",)),
+                destination="/",
+            )
+            snapshot = await self._copy(copy, self.nothing, results)
+            assert snapshot.image is not None
+            return snapshot.image
+
+        held = held_mounts(step, results, setting.secrets, self.caches, as_image, self.scratch)
+        async with held as mounts:
+            config = ContainerConfig(
+                image=image.id,
+                entrypoint=step.words,
+                command=(),
+                env=(*step.env, *step.proxies, *mounts.env),
+                working_dir=step.working_dir,
+                user=step.user,
+                labels={STEP_LABEL: setting.label},
+                healthcheck=Healthcheck(test=("NONE",)),
+                mounts=tuple(mounts.mounts),
+                files=tuple(mounts.files),
+                network_mode=step.network,
+                extra_hosts=step.hosts,
+                shm_size=step.shm_size,
+                ulimits=setting.ulimits,
+                privileged=step.is_insecure,
+            )
+            status = await self.run_container(config, tell, keep)
+        if status:
+            shown = "\n".join(f"  | {text}" for text in last)
+            raise step.place.error(
+                f"process {' '.join(step.words)!r} did not complete successfully: exit code: {status}",
+                details=shown,
+            )
+        return made[0]
+
+    def looked_at_again(self, snapshot: Snapshot) -> Snapshot:
+        """A context as it is now."""
+        return replace(snapshot, scan=snapshot.rescan()) if snapshot.rescan is not None else snapshot
+
+    async def is_unchanged(self, selection: Selection, snapshot: Snapshot, digest: str) -> bool:
+        """Whether files of a context are still what they were."""
+        if snapshot.rescan is None:
+            return True
+        return await self.digest(selection, self.looked_at_again(snapshot)) == digest
+
+
+def _digest_directory(selection: Selection, snapshot: Snapshot) -> str:
+    if snapshot.scan is None:
+        return digest_tree(snapshot.tree, selection)
+    return digest_context(snapshot.tree, selection, snapshot.ignore, snapshot.scan)
+
+
+def _told(step: Step, error: Exception) -> DockerfileError:
+    """What went wrong, with the place in the Dockerfile."""
+    if isinstance(error, DockerfileError):
+        return error
+    if isinstance(error, OSError):
+        return step.place.error(f"{os.strerror(error.errno or 0)}: {error.filename}")
+    return step.place.error(str(error).partition("\n")[0])

@@ -1,0 +1,119 @@
+"""The digests of a context's files: read once, and again when they have changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from runtime.build.frontend.lines import parse_lines
+from runtime.build.ignore import parse_ignore
+from runtime.build.steps import ContextSource, Selection
+from runtime.build.worker.contents import digest_context
+from runtime.build.worker.context import ContextCache
+from runtime.files.tree import Tree
+
+_SOURCE = ContextSource(text="context", place=parse_lines("RUN x")[0])
+_LONG_AGO = 10**18
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "context"
+    (root / "src" / "deep").mkdir(parents=True)
+    for name in ("a", "src/b", "src/deep/c"):
+        (root / name).write_text(name)
+    return root
+
+
+def _later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was changed until now is long ago."""
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 10**10)
+
+
+def _digest(cache: ContextCache, root: Path, *patterns: str, ignore: str = "", exclude: str = "") -> str:
+    rules = parse_ignore(ignore)
+    selection = Selection(source=_SOURCE, patterns=patterns or (".",), exclude=(exclude,) if exclude else ())
+    return digest_context(Tree([root]), selection, rules, cache.scan(rules))
+
+
+def test_what_is_unchanged_is_not_read_again(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _later(monkeypatch)
+    cache = ContextCache(str(root), tmp_path / "cache")
+    first = _digest(cache, root)
+    assert cache.files_read == 3
+    assert _digest(cache, root) == first and cache.files_read == 3
+    cache.save()
+    again = ContextCache(str(root), tmp_path / "cache")
+    assert _digest(again, root) == first and again.files_read == 0
+    (root / "src/b").write_text("changed")
+    assert _digest(again, root) != first and again.files_read == 1
+    assert _digest(again, root, "a") == _digest(cache, root, "a")
+
+
+def test_times_do_not_count(root: Path, tmp_path: Path) -> None:
+    cache = ContextCache(str(root), tmp_path / "cache")
+    first = _digest(cache, root)
+    os.utime(root / "a", (1, 1))
+    assert _digest(cache, root) == first
+    (root / "a").chmod(0o600)
+    assert _digest(cache, root) != first
+
+
+def test_a_change_that_stat_does_not_show_is_seen(root: Path, tmp_path: Path) -> None:
+    """A file that is changed in the moment that it is read in, twice in one tick of the clock."""
+    cache = ContextCache(str(root), tmp_path / "cache")
+    for text in ("1", "2", "3", "4"):
+        (root / "a").write_text(text)
+        first = _digest(cache, root)
+        (root / "a").write_text(text + "'")
+        (root / "a").write_text("x")
+        assert _digest(cache, root) != first
+
+
+def test_ignored_files_are_neither_read_nor_counted(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _later(monkeypatch)
+    cache = ContextCache(str(root), tmp_path / "cache")
+    first = _digest(cache, root, ignore="src/deep\n")
+    assert cache.files_read == 2
+    (root / "src/deep/c").write_text("changed")
+    (root / "src/deep/d").write_text("new")
+    assert _digest(cache, root, ignore="src/deep\n") == first
+    kept = _digest(cache, root, ignore="src\n!src/deep/c\n")
+    (root / "src/b").write_text("changed")
+    assert _digest(cache, root, ignore="src\n!src/deep/c\n") == kept
+    (root / "src/deep/c").write_text("changed again")
+    assert _digest(cache, root, ignore="src\n!src/deep/c\n") != kept
+
+
+def test_excluded_files_do_not_count(root: Path, tmp_path: Path) -> None:
+    cache = ContextCache(str(root), tmp_path / "cache")
+    first = _digest(cache, root, "src", exclude="deep")
+    (root / "src/deep/c").write_text("changed")
+    assert _digest(cache, root, "src", exclude="deep") == first
+    (root / "src/b").write_text("changed")
+    assert _digest(cache, root, "src", exclude="deep") != first
+
+
+def test_a_fifo_is_not_opened(root: Path, tmp_path: Path) -> None:
+    os.mkfifo(root / "fifo")
+    os.symlink("/etc/passwd", root / "link")
+    cache = ContextCache(str(root), tmp_path / "cache")
+    first = _digest(cache, root)
+    os.unlink(root / "link")
+    os.symlink("/etc/shadow", root / "link")
+    assert _digest(cache, root) != first
+
+
+def test_a_damaged_cache_is_no_cache(root: Path, tmp_path: Path) -> None:
+    cache = ContextCache(str(root), tmp_path / "cache")
+    first = _digest(cache, root)
+    (tmp_path / "cache").write_bytes(b"\x93nonsense")
+    assert _digest(ContextCache(str(root), tmp_path / "cache"), root) == first
