@@ -40,6 +40,7 @@ from runtime.image.store import ImageStore
 from runtime.kernel.cgroups import Cgroups
 from runtime.network.firewall import Firewall
 from runtime.network.names import NameTable
+from runtime.network.pending import PendingQuestions
 from runtime.network.resolver import Resolver
 from runtime.network.ruleset_changes import RulesetChanges
 from runtime.storage.paths import Paths
@@ -169,7 +170,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
     firewall = Firewall(tag)
     networks = Networks(database, registry, events, firewall, tag)
     names = NameTable()
-    resolver = Resolver(names)
+    resolver = Resolver(names, pending=PendingQuestions(paths.run / "questions"))
     sandboxes = Sandboxes(registry, networks, firewall, names, resolver, paths, keeper, cgroups)
     networks.sandboxes = sandboxes
     launching = Launching(registry, volumes, store, sandboxes, paths, host, device_nodes)

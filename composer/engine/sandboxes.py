@@ -25,7 +25,7 @@ from runtime.kernel.cgroups import Cgroups
 from runtime.network import host, ports, sandbox
 from runtime.network.connect import connect_endpoint, disconnect_endpoint, interface_names
 from runtime.network.connections import StaleConnections
-from runtime.network.files import hosts_file, resolv_conf
+from runtime.network.files import hosts_file, resolv_conf, resolve_extra_hosts
 from runtime.network.firewall import Firewall
 from runtime.network.model import Endpoint as RuntimeEndpoint
 from runtime.network.model import Network
@@ -109,6 +109,7 @@ class Sandboxes:
                     for network, endpoint in pairs
                 ),
                 links=self._links(container),
+                hosts=_hosts(config.extra_hosts, gateways),
                 gateway4=next((g for g in gateways if ":" not in g), ""),
                 gateway6=next((g for g in gateways if ":" in g), ""),
                 ports=tuple(
@@ -421,6 +422,13 @@ class Sandboxes:
             raise ComposerError(f"container {container.name}: network: {error.strerror or error}") from error
         finally:
             os.close(netns)
+
+
+def _hosts(extra_hosts: Iterable[str], gateways: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name, addresses in resolve_extra_hosts(extra_hosts, gateways):
+        found[name.lower()] = (*found.get(name.lower(), ()), *addresses)
+    return found
 
 
 def _disconnect(netns: int, *, link: str, gateways: Sequence[str]) -> None:

@@ -8,6 +8,10 @@ FORWARD itself. What concerns Docker's own networks returns to Docker's rules, s
 everything else of ours is decided by our table, whose drops are final. Rules are written in the form that
 iptables-nft writes and reads, and carry our table's name as a comment.
 
+firewalld ends its chains with a rejection instead, of what comes from links in no zone of its: there the links of our
+networks are let through at the head, towards this host as well, as Docker's are by a zone of their own. Whatever it
+loads anew we hear of.
+
 A chain with a drop policy that is nobody's but the administrator's is left alone and reported.
 """
 
@@ -21,6 +25,8 @@ from runtime.kernel.netlink.nftables import (
     NF_ACCEPT,
     NF_DROP,
     NF_INET_FORWARD,
+    NF_INET_LOCAL_IN,
+    NFPROTO_INET,
     NFPROTO_IPV4,
     NFPROTO_IPV6,
     NFT_META_IIFNAME,
@@ -35,7 +41,19 @@ from runtime.kernel.netlink.nftables import (
 )
 from runtime.network.model import BRIDGE_PREFIX
 
-_FAMILIES = {1: "inet", NFPROTO_IPV4: "ip", NFPROTO_IPV6: "ip6"}
+_FIREWALLD = "firewalld"
+_FAMILIES = {NFPROTO_INET: "inet", NFPROTO_IPV4: "ip", NFPROTO_IPV6: "ip6"}
+
+
+SEARCHED = (
+    *(
+        (family, "filter", chain)
+        for family in (NFPROTO_IPV4, NFPROTO_IPV6)
+        for chain in ("DOCKER-USER", "FORWARD")
+    ),
+    *((NFPROTO_INET, _FIREWALLD, f"filter_{chain}") for chain in ("FORWARD", "INPUT")),
+)
+"""(family, table, chain) where exceptions of ours may be."""
 
 
 class Place(NamedTuple):
@@ -44,7 +62,9 @@ class Place(NamedTuple):
     family: int
     table: str
     chain: str
-    is_docker: bool
+    is_docker: bool = False
+    is_input: bool = False
+    """It decides on what is for this host, not on what is forwarded."""
 
 
 class Exceptions(NamedTuple):
@@ -57,6 +77,11 @@ def find_places(chains: Iterable[Chain], own_table: str) -> Exceptions:
     chains = list(chains)
     places, warnings = [], []
     for chain in chains:
+        if (chain.family, chain.table) == (NFPROTO_INET, _FIREWALLD):
+            if chain.hook in (NF_INET_FORWARD, NF_INET_LOCAL_IN) and chain.name.startswith("filter_"):
+                is_input = chain.hook == NF_INET_LOCAL_IN
+                places.append(Place(chain.family, chain.table, chain.name, is_input=is_input))
+            continue
         if chain.hook != NF_INET_FORWARD or chain.policy != NF_DROP or chain.family not in _FAMILIES:
             continue
         if chain.table.startswith("composer"):
@@ -95,7 +120,8 @@ def exception_rules(place: Place, bridges: Iterable[str], own_table: str) -> lis
                 to_docker = (meta(NFT_META_OIFNAME), compare(docker))
                 rules.append((*incoming, *to_docker, counter(), verdict(NFT_RETURN)))
         rules.append((*incoming, counter(), verdict(NF_ACCEPT)))
-        rules.append((meta(NFT_META_OIFNAME), compare(pattern), counter(), verdict(NF_ACCEPT)))
+        if not place.is_input:
+            rules.append((meta(NFT_META_OIFNAME), compare(pattern), counter(), verdict(NF_ACCEPT)))
     mark = comment(own_table)
     return [
         add_rule(place.family, place.table, place.chain, rule, userdata=mark, first=True)
@@ -105,7 +131,16 @@ def exception_rules(place: Place, bridges: Iterable[str], own_table: str) -> lis
 
 def rule_count(place: Place, bridges: Iterable[str]) -> int:
     """How many rules :func:`exception_rules` makes."""
-    return (1 + len(list(bridges))) * (4 if place.is_docker else 2)
+    return (1 + len(list(bridges))) * (4 if place.is_docker else 1 if place.is_input else 2)
+
+
+def owned_warning(place: Place) -> str:
+    """What to say of a table that only the process which made it may change (firewalld 2.1 and later)."""
+    return (
+        f"{place.table} rejects what it does not know, and so the traffic of containers, and lets nobody else change "
+        f"its rules: allow it with firewall-cmd --zone=trusted --add-interface={BRIDGE_PREFIX}+, "
+        "and the same with --permanent"
+    )
 
 
 def comment(text: str) -> bytes:

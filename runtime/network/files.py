@@ -34,13 +34,7 @@ def hosts_file(
     one entry.
     """
     lines = [_LOCAL, _LOCAL6]
-    for entry in extra_hosts:
-        name, found = parse_extra_host(entry)
-        targets = list(gateways) if found == "host-gateway" else [found]
-        if not targets:
-            raise InvalidArgument(
-                f"extra_hosts: {entry!r}: there is no gateway to the host on the container's networks"
-            )
+    for name, targets in resolve_extra_hosts(extra_hosts, gateways):
         lines += [f"{target}\t{name}\n" for target in targets]
     if hostname:
         names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
@@ -49,6 +43,22 @@ def hosts_file(
             names = f"{hostname} {hostname.partition('.')[0]}"
         lines += [f"{address.partition('/')[0]}\t{names}\n" for address in addresses if address]
     return "".join(lines)
+
+
+def resolve_extra_hosts(
+    extra_hosts: Iterable[str], gateways: Sequence[str]
+) -> list[tuple[str, Sequence[str]]]:
+    """(name, its addresses), entry by entry. Raises InvalidArgument."""
+    found = []
+    for entry in extra_hosts:
+        name, target = parse_extra_host(entry)
+        targets = gateways if target == "host-gateway" else [target]
+        if not targets:
+            raise InvalidArgument(
+                f"extra_hosts: {entry!r}: there is no gateway to the host on the container's networks"
+            )
+        found.append((name, targets))
+    return found
 
 
 def parse_extra_host(entry: str) -> tuple[str, str]:

@@ -247,31 +247,38 @@ class Firewall:
         for rule in self._own_exceptions():
             present.setdefault((rule.family, rule.table, rule.chain), []).append(rule)
         bridges = self._foreign_bridges()
-        requests: list[Request] = []
+        changed = False
         for place in found.places:
             own = present.pop((place.family, place.table, place.chain), [])
-            if len(own) != coexistence.rule_count(place, bridges):
-                requests += [nftables.delete_rule(r.family, r.table, r.chain, r.handle) for r in own]
-                requests += coexistence.exception_rules(place, bridges, self.table)
-        for stale in present.values():
-            requests += [nftables.delete_rule(r.family, r.table, r.chain, r.handle) for r in stale]
-        if requests:
-            self._commit(requests)
-        return bool(requests)
+            if len(own) == coexistence.rule_count(place, bridges):
+                continue
+            requests = [nftables.delete_rule(r.family, r.table, r.chain, r.handle) for r in own]
+            requests += coexistence.exception_rules(place, bridges, self.table)
+            try:
+                self._commit(requests)
+            except NetlinkError as error:
+                if error.errno != errno.EPERM:
+                    raise
+                self.warnings = (*self.warnings, coexistence.owned_warning(place))
+            else:
+                changed = True
+        stale = [rule for rules in present.values() for rule in rules]
+        if stale:
+            self._commit([nftables.delete_rule(r.family, r.table, r.chain, r.handle) for r in stale])
+        return changed or bool(stale)
 
     def _own_exceptions(self) -> list[nftables.Rule]:
         mark = coexistence.comment(self.table)
         found = []
-        for family in (nftables.NFPROTO_IPV4, nftables.NFPROTO_IPV6):
-            for chain in ("DOCKER-USER", "FORWARD"):
-                try:
-                    replies = self._netfilter.query(nftables.dump_rules(family, "filter", chain))
-                except NetlinkError as error:
-                    if error.errno == errno.ENOENT:
-                        continue
-                    raise
-                rules = map(nftables.decode_rule, replies)
-                found += [r for r in rules if r.userdata == mark and (r.table, r.chain) == ("filter", chain)]
+        for place in coexistence.SEARCHED:
+            try:
+                replies = self._netfilter.query(nftables.dump_rules(*place))
+            except NetlinkError as error:
+                if error.errno == errno.ENOENT:
+                    continue
+                raise
+            rules = map(nftables.decode_rule, replies)
+            found += [r for r in rules if r.userdata == mark and (r.family, r.table, r.chain) == place]
         return found
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+from runtime.kernel import xtables
+from runtime.network.model import BRIDGE_PREFIX
+
 _IPV4 = Path("/proc/sys/net/ipv4/ip_forward")
 _IPV6 = Path("/proc/sys/net/ipv6/conf")
 
@@ -42,4 +45,14 @@ def enable_ipv6() -> None:
 
 def legacy_policy_warning() -> str:
     """A warning if the old iptables (not nf_tables) drops forwarded packets by policy, else ""."""
-    return ""
+    try:
+        is_dropping = xtables.drops_forwarded()
+    except OSError:
+        return ""
+    if not is_dropping:
+        return ""
+    return (
+        "the policy of the old iptables' FORWARD chain drops the traffic of containers: allow it with "
+        f"iptables-legacy -I FORWARD -i {BRIDGE_PREFIX}+ -j ACCEPT; "
+        f"iptables-legacy -I FORWARD -o {BRIDGE_PREFIX}+ -j ACCEPT"
+    )

@@ -50,6 +50,8 @@ class ContainerNames(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[EndpointNames, ...] = ()
     links: dict[str, str] = {}
     """Names that only this container knows -> container id, or the name that they stand for on its networks."""
+    hosts: dict[str, tuple[str, ...]] = {}
+    """Names that only this container knows -> addresses (``extra_hosts``)."""
     gateway4: str = ""
     gateway6: str = ""
     """The host's addresses for this container: next hops of its default routes."""
@@ -145,6 +147,8 @@ class NameTable:
         own = self._containers.get(asker)
         if own is None:
             return None
+        if given := own.hosts.get(name):
+            return [a for a in given if ":" not in a], [a for a in given if ":" in a]
         if name in HOST_NAMES and (own.gateway4 or own.gateway6):
             return [own.gateway4] if own.gateway4 else [], [own.gateway6] if own.gateway6 else []
         holders = self._holders(own, name)
@@ -201,6 +205,8 @@ class NameTable:
         if own is None:
             return None
         parsed = ipaddress.ip_address(address)
+        if given := next((name for name, held in own.hosts.items() if address in held), None):
+            return given
         if address in (own.gateway4, own.gateway6):
             return HOST_NAMES[0]
         is_ours = False

@@ -70,10 +70,11 @@ class Place:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((address, port))
         made.listen()
+        made.settimeout(10.0)
         return made
 
     def reaches(
-        self, target: tuple[str, int], listener: socket.socket, *, timeout: float = 3.0
+        self, target: tuple[str, int], listener: socket.socket, *, timeout: float = 10.0
     ) -> str | None:
         """Connect to ``target``; the address that ``listener`` sees the client as, or None if it cannot."""
         family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET

@@ -194,8 +194,8 @@ def test_udp_client_that_goes_on_finds_the_next_container(lab: Lab, firewall: Fi
             with contextlib.suppress(OSError):
                 client.send(name.encode())
                 server.sendto(*server.recvfrom(16))
-                assert client.recv(16) == name.encode()
-                break
+                if client.recv(16) == name.encode():
+                    break
         else:
             raise AssertionError(f"nothing comes to {name}")
 

@@ -122,12 +122,26 @@ def test_an_answer_takes_far_less_than_a_tenth_of_a_millisecond() -> None:
     resolver = Resolver(table(), lambda: ())
     question = message("web")
     best = float("inf")
-    for _ in range(5):
-        begin = time.perf_counter()
-        for _ in range(200):
+    for _ in range(50):
+        begin = time.thread_time()
+        for _ in range(40):
             assert resolver.answer(DB, question)
-        best = min(best, (time.perf_counter() - begin) / 200)
+        best = min(best, (time.thread_time() - begin) / 40)
     assert best < 0.0001
+
+
+def test_hosts_of_one_container() -> None:
+    made = table()
+    hosts = {"db": ("192.0.2.7", "2001:db8::7"), "mail.example": ("192.0.2.8",)}
+    made.set(
+        "asker" * 6, ContainerNames(name="asker", endpoints=(endpoint("front", "10.1.0.20/24"),), hosts=hosts)
+    )
+    asker = "asker" * 6
+    assert addresses(made.answer(asker, parse_query(message("DB")))) == {"192.0.2.7"}
+    assert addresses(made.answer(asker, parse_query(message("mail.example")))) == {"192.0.2.8"}
+    answer = made.answer(asker, parse_query(message("8.2.0.192.in-addr.arpa", TYPE_PTR)))
+    assert answer and answer.records[0].data == encode_name("mail.example")
+    assert made.answer("db" * 16, parse_query(message("mail.example"))) is None
 
 
 def test_links_to_a_container_and_to_a_name() -> None:

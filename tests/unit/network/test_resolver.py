@@ -7,13 +7,17 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import trio
+import trio.testing
 
 from runtime.network.cache import AnswerCache, lifetime_of
-from runtime.network.dns import CLASS_IN, TYPE_A, encode_name, parse_query
+from runtime.network.dns import CLASS_IN, SERVFAIL, TYPE_A, encode_name, parse_query
 from runtime.network.names import ContainerNames, EndpointNames, NameTable
+from runtime.network.pending import PendingQuestions
 from runtime.network.resolver import Resolver
+from runtime.network.upstreams import ATTEMPT, Forwarder
 
 ASKER = "a" * 64
 
@@ -171,3 +175,81 @@ def test_broken_answers_are_not_kept() -> None:
     for end in range(12, len(whole)):
         cache.put((), question, whole[:end], 0.0)
     assert not len(cache)
+
+
+@asynccontextmanager
+async def forwarding(*servers: str) -> AsyncIterator[tuple[Forwarder, trio.socket.SocketType, list[str]]]:
+    """A forwarder, and the one of its ``servers`` that answers, 127.0.0.1; the names that this one was asked for."""
+    asked: list[str] = []
+    with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        await udp.bind(("127.0.0.1", 0))
+        port = udp.getsockname()[1]
+        silent = []
+        for server in servers:
+            if server != "127.0.0.1":
+                held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                held.bind((server, port))
+                silent.append(held)
+
+        async def serve() -> None:
+            while True:
+                question, client = await udp.recvfrom(4096)
+                asked.append(parse_query(question).name)
+                await udp.sendto(response(question), client)
+
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(serve)
+                yield Forwarder(port), udp, asked
+                nursery.cancel_scope.cancel()
+        finally:
+            for held in silent:
+                held.close()
+
+
+async def test_a_silent_server_is_asked_last_from_then_on() -> None:
+    servers = ("127.0.0.2", "127.0.0.1")
+    async with forwarding(*servers) as (forwarder, _, _):
+        begun = trio.current_time()
+        for number in range(3):
+            question = message(f"n{number}.example")
+            answer = await forwarder.ask(servers, question, parse_query(question), tcp=False)
+            assert answer[3] & 15 == 0
+        # Waited for once, not three times.
+        assert ATTEMPT * 0.9 < trio.current_time() - begun < ATTEMPT * 3
+
+
+async def test_a_client_hears_of_silence_before_it_gives_up(autojump_clock: trio.testing.MockClock) -> None:
+    async with forwarding("127.0.0.2") as (forwarder, _, _):
+        question = message("example.org")
+        begun = trio.current_time()
+        answer = await forwarder.ask(("127.0.0.2",), question, parse_query(question), tcp=False)
+        assert answer[3] & 15 == SERVFAIL
+        assert trio.current_time() - begun < 5
+
+
+async def test_what_a_killed_core_was_asking_the_next_one_answers(tmp_path: Path) -> None:
+    table = NameTable()
+    table.set(ASKER, ContainerNames(name="one"))
+    path = tmp_path / "questions"
+    client, own = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    client.bind(("127.0.0.1", 0))
+    client.setblocking(False)
+    own.bind(("127.0.0.1", 0))
+    killed = PendingQuestions(path)
+    answered = killed.put(ASKER, client.getsockname(), message("done.example", 1))
+    killed.put(ASKER, client.getsockname(), message("example.org", 2))
+    killed.put("b" * 64, client.getsockname(), message("other.example", 3))
+    killed.forget(answered)
+    async with forwarding("127.0.0.1") as (_, udp, asked):
+        resolver = Resolver(
+            table, lambda: ("127.0.0.1",), port=udp.getsockname()[1], pending=PendingQuestions(path)
+        )
+        tcp = socket.create_server(("127.0.0.1", 0))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(resolver.serve, ASKER, own.detach(), tcp.detach())
+            with trio.fail_after(10), trio.socket.from_stdlib_socket(client) as waiting:
+                assert (await waiting.recv(512))[:2] == b"\0\2"
+            nursery.cancel_scope.cancel()
+        assert asked == ["example.org"]
+    assert PendingQuestions(path).take_left(ASKER) == []
