@@ -41,6 +41,7 @@ from composer.engine.requests import (
     StopRequest,
     UpRequest,
 )
+from runtime.build.solver.pruning import CacheEntry
 from runtime.container.config import (
     ContainerConfig,
     EndpointConfig,
@@ -346,7 +347,23 @@ class System(Protocol):
         """End the engine on purpose; containers go on."""
 
 
+class BuildCache(Protocol):
+    async def usage(self, filters: Mapping[str, Sequence[str]] | None = None) -> Sequence[CacheEntry]:
+        """What it keeps, what was used last first."""
+
+    async def prune(
+        self,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        *,
+        everything: bool = False,
+        keep: int = 0,
+    ) -> tuple[builtins.list[str], int]:
+        """Ids of what was removed, and the bytes given back."""
+
+
 class Engine(Protocol):
+    @property
+    def build_cache(self) -> BuildCache: ...
     @property
     def spool(self) -> Path:
         """A directory for uploads while they arrive, on the file system that images are on."""

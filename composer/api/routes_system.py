@@ -10,6 +10,7 @@ from typing import Any
 from composer.api import container_json, image_json
 from composer.api.interface import Engine
 from composer.api.messages import Answer, Request, Response, json_response
+from composer.api.routes_build import entry_json
 from composer.api.routes_volumes import volume_json
 from composer.api.routing import API_VERSION, MIN_API_VERSION, Route, version_text
 from runtime.errors import ComposerError
@@ -90,7 +91,7 @@ class SystemRoutes:
         if "volume" in wanted:
             fields["Volumes"] = self._volumes(sizes.get("volumes", {}))
         if "build-cache" in wanted:
-            fields["BuildCache"] = []
+            fields["BuildCache"] = [entry_json(entry) for entry in await self.engine.build_cache.usage()]
         return json_response(fields)
 
     def _images(self, shared: dict[str, int]) -> list[dict[str, Any]]:

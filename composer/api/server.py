@@ -10,6 +10,7 @@ import trio
 from composer import __version__
 from composer.api import (
     routes_archives,
+    routes_build,
     routes_containers,
     routes_events,
     routes_exec,
@@ -26,6 +27,7 @@ from composer.api.routing import Router
 log = logging.getLogger(__name__)
 
 FAMILIES = (
+    routes_build,
     routes_system,
     routes_containers,
     routes_exec,

@@ -97,6 +97,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 FAMILIES: dict[str, tuple[str, str]] = {
     "bridge": ("unavailable", "Convert Compose files into another model"),
+    "builder": ("builder", "Look after the build cache"),
     "container": ("container", "Look after single containers"),
     "engine": ("engine", "Look after the engine itself"),
     "image": ("image", "Look after images"),

@@ -282,7 +282,7 @@ def confirm(session: Session, arguments: Arguments, warning: str) -> bool:
 def show_pruned(session: Session, answer: dict[str, Any]) -> int:
     from composer.cli.units import human_size
 
-    for key in ("ImagesDeleted", "ContainersDeleted", "NetworksDeleted", "VolumesDeleted"):
+    for key in ("ImagesDeleted", "ContainersDeleted", "NetworksDeleted", "VolumesDeleted", "CachesDeleted"):
         if deleted := answer.get(key):
             session.write(f"Deleted {key.removesuffix('Deleted')}:\n")
             for item in deleted:

@@ -113,6 +113,7 @@ def run_prune(session: Session, arguments: Arguments) -> int:
     parts.append("all images without at least one container" if everything else "all dangling images")
     if arguments.is_on("volumes"):
         parts.insert(2, "all anonymous volumes not used by at least one container")
+    parts.append("all build cache" if everything else "unused build cache")
     question = "This will remove:\n  - " + "\n  - ".join(parts)
     if given:
         shown = [f"{key}={value}" for key, values in given.items() for value in values]
@@ -126,6 +127,11 @@ def run_prune(session: Session, arguments: Arguments) -> int:
         if kind == "images":
             filters["dangling"] = ["false" if everything else "true"]
         answer = session.client.request("POST", f"{API}/{kind}/prune", {"filters": filters or None}).json()
+        total += answer.pop("SpaceReclaimed", 0) or 0
+        show_pruned(session, answer)
+    if not any(key.startswith("label") for key in given):  # which it has none of
+        query = {"all": everything, "filters": given or None}
+        answer = session.client.request("POST", f"{API}/build/prune", query).json()
         total += answer.pop("SpaceReclaimed", 0) or 0
         show_pruned(session, answer)
     return show_pruned(session, {"SpaceReclaimed": total})

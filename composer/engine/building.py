@@ -7,24 +7,26 @@ RUN is a container of ours whose upper directory becomes the layer.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 from msgspec.structs import replace
 
+from composer.engine.build_cache import BuildCache
 from composer.engine.build_options import BuildOptions
 from composer.engine.projects.parts import Parts
 from composer.engine.solving import Solve, Tell, Workshop
-from runtime.build.frontend.convert import Asked, Base, convert, images_needed
+from runtime.build.frontend.convert import Asked, Base, Result, convert, images_needed
 from runtime.build.frontend.stages import parse_dockerfile, platform_arguments
 from runtime.build.ignore import keep_all
 from runtime.build.solver.keys import fresh_steps
-from runtime.build.steps import DockerfileError, ImageSource
+from runtime.build.steps import DockerfileError, ImageSource, Step
 from runtime.build.worker.records import CacheRecords
 from runtime.build.worker.snapshot import Snapshot
-from runtime.build.worker.worker import STEP_LABEL, Output, Setting, Worker
+from runtime.build.worker.worker import STEP_LABEL, Output, Setting, StepSecrets, Worker
 from runtime.container.config import ContainerConfig
 from runtime.errors import ComposerError
 from runtime.image.model import Image
@@ -44,13 +46,16 @@ class Session:
 class Builder:
     """Builds images, any number at a time."""
 
-    def __init__(self, parts: Parts, database: StateDatabase, paths: Paths) -> None:
+    def __init__(
+        self, parts: Parts, database: StateDatabase, paths: Paths, cache_limit: int | None = None
+    ) -> None:
         self.parts = parts
         self._paths = paths
         root = paths.lib / "build"
         worker = Worker(root, paths.images, parts.images, database, self._run_container)
         limit = trio.CapacityLimiter(max(2, os.cpu_count() or 2))
         self.shop = Workshop(worker, CacheRecords(database, parts.images), limit)
+        self.cache = BuildCache(self.shop, cache_limit)
 
     async def build(self, options: BuildOptions, tell: Tell, session: Session | None = None) -> Image:
         """Build, tag and return the image. Raises ComposerErrors: DockerfileError, NotFound, a failed step."""
@@ -61,11 +66,17 @@ class Builder:
         for container in self.parts.containers.all():
             if STEP_LABEL in container.config.labels:
                 await self.parts.lifecycle.remove(container.id, force=True, volumes=True)
+        self.cache.discard_unused()
 
     async def _run_container(
-        self, config: ContainerConfig, output: Output, then: Callable[[str], Awaitable[None]]
+        self,
+        config: ContainerConfig,
+        secrets: StepSecrets,
+        output: Output,
+        then: Callable[[str], Awaitable[None]],
     ) -> int:
         container = await self.parts.create(config, f"build-{os.urandom(6).hex()}")
+        container.unrecorded = (secrets.env, secrets.files)
         try:
             await self.parts.lifecycle.start(container.id)
             async for entry in self.parts.logs.read(container, follow=True):
@@ -113,7 +124,12 @@ class _Build:
             self._tell,
             self._session.remembered,
         )
-        results = await solve.run([result.step] if result.step is not None else [])
+        with closing(solve):
+            results = await solve.run([result.step] if result.step is not None else [])
+            return await self._assembled(result, results)
+
+    async def _assembled(self, result: Result, results: Mapping[Step, Snapshot]) -> Image:
+        options = self.options
         config = result.config
         if options.labels:
             config = replace(config, labels={**config.labels, **options.labels})

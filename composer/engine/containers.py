@@ -19,7 +19,7 @@ from composer.engine.health import merge_healthcheck
 from composer.engine.model import ContainerRecord, Endpoint, MountPoint, PublishedPort, Status
 from composer.engine.records import Records
 from composer.engine.volumes import Volumes
-from runtime.container.config import ContainerConfig, Healthcheck, ImageConfig, Mount
+from runtime.container.config import ContainerConfig, FileContent, Healthcheck, ImageConfig, Mount
 from runtime.container.shim_client import AttachStreams, Shim
 from runtime.container.spec import effective_command
 from runtime.errors import Conflict, InvalidArgument, NotFound
@@ -63,6 +63,8 @@ class Container:
         self.pending_attach: list[PendingAttach] = []
         """Streams to be connected before the first byte is written."""
         self.is_removed = trio.Event()
+        self.unrecorded: tuple[tuple[str, ...], tuple[FileContent, ...]] = ((), ())
+        """Variables and files that its program gets, and no record has: secrets of a build's step."""
 
     @property
     def id(self) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from composer.engine.attach import Attaching, Observation
+from composer.engine.build_cache import BuildCache
 from composer.engine.building import Builder
 from composer.engine.container_files import ContainerFiles
 from composer.engine.containers import Container, Containers
@@ -81,6 +82,7 @@ class Engine:
     events: Events
     projects: Projects
     system: System
+    build_cache: BuildCache
     registry: Containers
     lifecycle: Lifecycle
     recovery: Recovery
@@ -102,6 +104,7 @@ class Engine:
                 nursery.start_soon(self._start_wanted, wanted)
                 nursery.start_soon(self._guard_firewall)
                 nursery.start_soon(self.images.sweep)
+                nursery.start_soon(self.build_cache.watch)
                 await trio.sleep_forever()
         self.lifecycle.is_closing = True
         if not any(c.state.is_alive for c in self.registry.all()):
@@ -245,6 +248,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         tag=tag,
         boot_id=boot_id,
     )
+    builder = Builder(parts, database, paths, configuration.build_cache)
     return Engine(
         containers=operations,
         execs=execs,
@@ -253,8 +257,9 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         networks=networks,
         volumes=volumes,
         events=events,
-        projects=Projects(parts, ProjectLoader(), Builder(parts, database, paths)),
+        projects=Projects(parts, ProjectLoader(), builder),
         system=system,
+        build_cache=builder.cache,
         registry=registry,
         lifecycle=lifecycle,
         recovery=recovery,

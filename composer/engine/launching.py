@@ -131,7 +131,10 @@ class Launching:
             Mount(type="bind", source=str(source), target=target, read_only=True, propagation="rprivate")
             for source, target in (image.binds if image is not None else ())
         ]
-        return replace(config, mounts=(*binds, *mounts))
+        env, files = container.unrecorded
+        return replace(
+            config, mounts=(*binds, *mounts), env=(*config.env, *env), files=(*config.files, *files)
+        )
 
     def _resolve_volume(self, mount: Mount) -> Mount:
         """A volume with driver options is not a directory of ours: mount what they say."""

@@ -6,6 +6,7 @@ result in the cache.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -44,6 +45,12 @@ class Workshop:
     limit: trio.CapacityLimiter
     """Of the steps that are done at one time."""
     flight: KeyedLocks = field(default_factory=KeyedLocks)
+    in_use: Counter[str] = field(default_factory=Counter)
+    """Ids of the images that builds have results in: they are not pruned."""
+    builds: int = 0
+    """How many go on."""
+    has_grown: trio.Event = field(default_factory=trio.Event)
+    """Set when the cache has more than before."""
 
 
 @dataclass
@@ -63,9 +70,12 @@ class Solve:
     _uncertain: set[Step] = field(default_factory=set)
     """Steps whose chain key says nothing: something before them is done again, or has changed meanwhile."""
     _used: list[str] = field(default_factory=list)
+    _holds: list[str] = field(default_factory=list)
+    _has_made: bool = False
 
     async def run(self, targets: Sequence[Step]) -> Mapping[Step, Snapshot]:
-        """The results of ``targets`` (and of others). Raises DockerfileError, ComposerErrors."""
+        """The results of ``targets`` (and of others). They are in use until :meth:`close`. Raises DockerfileError,
+        ComposerErrors."""
         graph = step_graph(targets)
         order = tuple(in_order(graph))
         await _all([(self._find, step) for step in order if not isinstance(step, LayerStep)])
@@ -86,7 +96,8 @@ class Solve:
         needed = to_do(graph, targets, known.keys() | self.results.keys())
         for step in order:
             if isinstance(step, LayerStep) and (step in known or step not in needed):
-                self.results |= {step: known[step]} if step in known else {}
+                if step in known:
+                    self.results[step] = known[step]
                 self._used.append(self._keys[step])
                 await self.tell(step.title, "Cached", "")
         await self._do_all(graph, frozenset(needed - self.results.keys()))
@@ -94,12 +105,32 @@ class Solve:
         await trio.to_thread.run_sync(self.shop.worker.save_contexts)
         return self.results
 
+    def __post_init__(self) -> None:
+        self.shop.builds += 1
+
+    def _held(self, snapshot: Snapshot) -> Snapshot:
+        """Not to be pruned until the build is over."""
+        if snapshot.image is not None:
+            self._holds.append(snapshot.image.id)
+            self.shop.in_use[snapshot.image.id] += 1
+        return snapshot
+
+    def close(self) -> None:
+        """The results are needed no more."""
+        for image_id in self._holds:
+            self.shop.in_use[image_id] -= 1
+            if not self.shop.in_use[image_id]:
+                del self.shop.in_use[image_id]
+        self.shop.builds -= 1
+        if self._has_made:
+            self.shop.has_grown.set()
+
     async def _find(self, step: Step) -> None:
         """The result of a source."""
         match step:
             case ImageSource():
                 await self.tell(step.title, "Building", "")
-                self.results[step] = await self.resolve(step)
+                self.results[step] = self._held(await self.resolve(step))
                 await self.tell(step.title, "Built", "")
             case ContextSource():
                 self.results[step] = self.shop.worker.context(step, self.setting)
@@ -122,9 +153,12 @@ class Solve:
 
     def _cached(self, step: LayerStep) -> Snapshot | None:
         """By its chain key."""
+        key = self._keys[step]
         if step in self._uncertain:
-            return self.remembered.get(self._keys[step]) if self.fresh(step) else None
-        return self.shop.cache.find(self._keys[step])
+            found = self.remembered.get(key) if self.fresh(step) else None
+        else:
+            found = self.shop.cache.find(key)
+        return self._held(found) if found is not None else None
 
     async def _do_all(self, graph: nx.DiGraph[Step], steps: frozenset[Step]) -> None:
         schedule = Schedule(graph, steps)
@@ -187,7 +221,7 @@ class Solve:
         async with self.shop.flight.hold(key):
             found = None if self.fresh(step) else self.shop.cache.find(key)
             if found is not None:
-                found = replace(found, made=(*below.made, *found.made[-1:]))
+                found = replace(self._held(found), made=(*below.made, *found.made[-1:]))
                 self.shop.cache.put(keys, found, step.text)
                 self._used.append(key)
                 await self.tell(step.title, "Cached", "")
@@ -206,6 +240,7 @@ class Solve:
         async with self.shop.flight.hold(("layer", key)):
             layer = None if self.fresh(step) else self.shop.cache.find(key)
             if layer is not None:
+                self._held(layer)
                 self._used.append(key)
                 await self.tell(step.title, "Cached", "")
             else:
@@ -213,7 +248,7 @@ class Solve:
                 if layer is None:
                     return None
                 self.shop.cache.put([key], layer, step.text)
-        return await self.shop.worker.put_upon(layer, below)
+        return self._held(await self.shop.worker.put_upon(layer, below))
 
     async def _done(self, step: LayerStep, *, alone: bool = False) -> Snapshot | None:
         async def output(text: str) -> None:
@@ -222,7 +257,8 @@ class Solve:
         worker = self.shop.worker
         async with self.shop.limit:
             await self.tell(step.title, "Building", "")
-            made = await worker.do(step, self.results, self.setting, output, alone=alone)
+            made = self._held(await worker.do(step, self.results, self.setting, output, alone=alone))
+            self._has_made = True
             for selection in step.selections:
                 snapshot = self.results[selection.source]
                 if not await worker.is_unchanged(selection, snapshot, self._contents[selection]):

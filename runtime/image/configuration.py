@@ -34,6 +34,8 @@ class RegistryConfiguration:
     concurrent_uploads: int = 5
     attempts: int = 5
     limits: Limits = DEFAULT_LIMITS
+    build_cache: int | None = None
+    """Bytes that the build cache may have; None: a part of the disk."""
     env: Mapping[str, str] = field(default_factory=lambda: os.environ)
     """For proxies and certificates."""
 
@@ -114,6 +116,7 @@ def parse_configuration(data: bytes, name: str) -> RegistryConfiguration:
             entries=document.get("max-layer-entries", defaults.limits.entries),
             ratio=document.get("max-layer-ratio", defaults.limits.ratio),
         ),
+        build_cache=document.get("max-build-cache"),
         attempts=document.get("max-download-attempts", defaults.attempts),
     )
 

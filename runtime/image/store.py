@@ -401,7 +401,7 @@ class ImageStore:
             image = self._catalogue.image(record.id)
             if (record.tags and not everything) or self.users(record.id):
                 continue
-            if image is None or not only(image):
+            if image is None or image.comment == STEP_COMMENT or not only(image):
                 continue
             changes += ({"Untagged": parse_reference(n).familiar} for n in (*record.tags, *record.digests))
             changes += self._delete(record)

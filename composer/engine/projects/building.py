@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import networkx as nx
 import trio
 
 from composer.compose.model import Build, Project, Service
 from composer.engine.build_options import BuildOptions
-from composer.engine.building import Builder
+from composer.engine.building import Builder, Session
 from composer.engine.projects.steps import Emit, tell, warn
-from composer.engine.requests import BuildRequest, StepEvent, UpRequest
+from composer.engine.requests import BuildRequest, Event, StepEvent, UpRequest
 from composer.plan.container import image_of
 from composer.plan.steps import ImagePlan
 from runtime.build.ignore import Ignore, keep_all, parse_ignore
@@ -31,28 +32,45 @@ _WITHOUT_EFFECT = ("cache_from", "cache_to", "provenance", "sbom")
 async def build_services(
     builder: Builder, project: Project, services: Sequence[Service], request: BuildRequest, emit: Emit
 ) -> None:
-    """Build the images of ``services`` one after another, those that others are made from first.
+    """Build the images of ``services`` side by side, those that others are made from before these.
 
-    Raises what the first one that fails raises, after telling it.
+    Raises what the first one that fails raises, after telling it; the others end then.
     """
     wanted = {service.name: service for service in services if service.build is not None}
-    done: set[str] = set()
-
-    async def one(name: str, path: tuple[str, ...]) -> None:
-        if name in done:
-            return
-        if name in path:
-            raise InvalidArgument(f"services are built from each other: {' -> '.join((*path, name))}")
-        service = wanted[name]
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(wanted)
+    for name, service in wanted.items():
         for source in (service.build or Build()).additional_contexts.values():
-            other = source.removeprefix("service:")
-            if other != source and other in wanted:
-                await one(other, (*path, name))
-        await _build(builder, project, service, request, emit)
-        done.add(name)
+            if (other := source.removeprefix("service:")) != source and other in wanted:
+                graph.add_edge(other, name)
+    if not nx.is_directed_acyclic_graph(graph):
+        circle = [edge[0] for edge in nx.find_cycle(graph)]
+        raise InvalidArgument(f"services are built from each other: {' -> '.join((*circle, circle[0]))}")
+    session = Session()
+    turn = trio.Lock()
+    done = {name: trio.Event() for name in wanted}
+    failures: list[ComposerError] = []
 
-    for name in wanted:
-        await one(name, ())
+    async def tell_in_turn(event: Event) -> None:
+        async with turn:
+            await emit(event)
+
+    async def one(name: str) -> None:
+        for other in graph.predecessors(name):
+            await done[other].wait()
+        try:
+            await _build(builder, project, wanted[name], request, tell_in_turn, session)
+        except ComposerError as error:
+            failures.append(error)
+            nursery.cancel_scope.cancel()
+            return
+        done[name].set()
+
+    async with trio.open_nursery() as nursery:
+        for name in wanted:
+            nursery.start_soon(one, name)
+    if failures:
+        raise failures[0]
 
 
 async def ensure_built(
@@ -84,7 +102,12 @@ def _is_to_build(builder: Builder, image: ImagePlan, request: UpRequest) -> bool
 
 
 async def _build(
-    builder: Builder, project: Project, service: Service, request: BuildRequest, emit: Emit
+    builder: Builder,
+    project: Project,
+    service: Service,
+    request: BuildRequest,
+    emit: Emit,
+    session: Session,
 ) -> None:
     reference = image_of(project, service)
     build = service.build
@@ -110,7 +133,7 @@ async def _build(
 
     try:
         options = await trio.to_thread.run_sync(_options, project, service, build, request)
-        await builder.build(options, progress)
+        await builder.build(options, progress, session)
     except ComposerError as error:
         await tell(emit, "Image", reference, "Error", error.message.partition("\n")[0])
         raise error.within(f"building {reference} (for {service.name})").pointing_at(

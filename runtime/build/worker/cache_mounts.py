@@ -32,6 +32,7 @@ class CacheMount(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     id: str
     key: str
     """Which mounts it is for; several private ones have the same."""
+    name: str
     created: int
     used: int
     uses: int = 0
@@ -61,7 +62,7 @@ class CacheMounts:
                     directory = self.root / directory_id
                     if not directory.is_dir():
                         await trio.to_thread.run_sync(self._make, directory, mount, fill)
-                    self._note(directory_id, key)
+                    self._note(directory_id, key, mount.id or mount.target)
                 yield directory
             finally:
                 self._holders[directory_id] -= 1
@@ -90,7 +91,7 @@ class CacheMounts:
         except OSError as error:
             raise ComposerError(f"making the cache {mount.id or mount.target}: {error.strerror}") from error
 
-    def _note(self, directory_id: str, key: str) -> None:
+    def _note(self, directory_id: str, key: str, name: str) -> None:
         now = time.time_ns()
         known = self.database.get(KIND, directory_id)
         record = msgspec.json.decode(known, type=CacheMount) if known is not None else None
@@ -101,6 +102,7 @@ class CacheMounts:
                 CacheMount(
                     id=directory_id,
                     key=key,
+                    name=name,
                     created=record.created if record is not None else now,
                     used=now,
                     uses=(record.uses if record is not None else 0) + 1,

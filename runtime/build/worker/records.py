@@ -6,6 +6,7 @@ there. Keys of records that are gone are no keys.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,13 +25,22 @@ class CacheRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     """The result of a step. Times in ns."""
 
     id: str
-    """The image with its layers; "" for a step without any."""
+    """The image with its layers ("" for a step without any), and ``made`` as ones and noughts."""
     made: tuple[bool, ...]
     description: str
     created: int
     used: int
     uses: int = 0
     keys: tuple[str, ...] = ()
+
+    @property
+    def image_id(self) -> str:
+        return self.id.partition(" ")[0]
+
+    @property
+    def short_id(self) -> str:
+        """For people: different for each record."""
+        return hashlib.sha256(self.id.encode()).hexdigest()[:25]
 
 
 @dataclass
@@ -49,7 +59,7 @@ class CacheRecords:
         return msgspec.json.decode(body, type=CacheRecord) if body is not None else None
 
     def snapshot(self, record: CacheRecord) -> Snapshot | None:
-        image_id = record.id.partition(" ")[0]
+        image_id = record.image_id
         if not image_id:
             return Snapshot(
                 layers=(self.images.empty_layer,), made=record.made, created=record.created // 10**9
@@ -104,7 +114,7 @@ class CacheRecords:
 
     def unused_images(self) -> list[str]:
         """Step images that no record leads to: what a killed engine has made and could not remember."""
-        wanted = {record.id.partition(" ")[0] for record in self.all()}
+        wanted = {record.image_id for record in self.all()}
         return [
             image.id
             for image in self.images.everything()

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import IO, Any
 
 from runtime.container.config import ImageConfig
+from runtime.errors import ComposerError
 from runtime.image.digest import Digest
 from runtime.image.manifest import encode_config
 from runtime.image.model import Image, LayerRecord, NewImage
@@ -28,8 +29,12 @@ class StepImages:
 
     def layers(self, image: Image | None) -> list[LayerRecord]:
         """Lowest first."""
-        record = self.store.content.catalogue.record(image.id) if image is not None else None
-        return list(record.layers) if record is not None else []
+        if image is None:
+            return []
+        record = self.store.content.catalogue.record(image.id)
+        if record is None:
+            raise ComposerError(f"the image {image.short_id} was removed while something was built on it")
+        return list(record.layers)
 
     async def add(self, below: Image | None, layer: IO[bytes]) -> Image:
         """With one more layer, a tar. Raises InvalidImage."""

@@ -38,7 +38,7 @@ from runtime.build.worker.mounting import Secret, held_mounts
 from runtime.build.worker.placing import place_copy
 from runtime.build.worker.snapshot import Snapshot
 from runtime.build.worker.step_images import StepImages
-from runtime.container.config import ContainerConfig, Healthcheck, Ulimit
+from runtime.container.config import ContainerConfig, FileContent, Healthcheck, Ulimit
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.image.manifest import InvalidImage
 from runtime.image.model import Image
@@ -56,12 +56,24 @@ _ATTEMPTS = 3
 Output = Callable[[str], Awaitable[None]]
 
 
+@dataclass(frozen=True)
+class StepSecrets:
+    """What a step's program sees and no record may have."""
+
+    env: tuple[str, ...]
+    files: tuple[FileContent, ...]
+
+
 class RunContainer(Protocol):
     """A container from its making to its end, and its removal. When its status is 0, ``then`` gets the directory with
     what it has changed."""
 
     async def __call__(
-        self, config: ContainerConfig, output: Output, then: Callable[[str], Awaitable[None]]
+        self,
+        config: ContainerConfig,
+        secrets: StepSecrets,
+        output: Output,
+        then: Callable[[str], Awaitable[None]],
     ) -> int: ...
 
 
@@ -241,20 +253,20 @@ class Worker:
                 image=image.id,
                 entrypoint=step.words,
                 command=(),
-                env=(*step.env, *step.proxies, *mounts.env),
+                env=step.env,
                 working_dir=step.working_dir,
                 user=step.user,
                 labels={STEP_LABEL: setting.label},
                 healthcheck=Healthcheck(test=("NONE",)),
                 mounts=tuple(mounts.mounts),
-                files=tuple(mounts.files),
                 network_mode=step.network,
                 extra_hosts=step.hosts,
                 shm_size=step.shm_size,
                 ulimits=setting.ulimits,
                 privileged=step.is_insecure,
             )
-            status = await self.run_container(config, tell, keep)
+            secrets = StepSecrets((*step.proxies, *mounts.env), tuple(mounts.files))
+            status = await self.run_container(config, secrets, tell, keep)
         if status:
             shown = "\n".join(f"  | {text}" for text in last)
             raise step.place.error(

@@ -33,6 +33,7 @@ from composer.engine.model import (
     VolumeRecord,
 )
 from composer.engine.requests import ResultEvent, StepEvent
+from runtime.build.solver.pruning import CacheEntry
 from runtime.container.config import ImageConfig
 from runtime.errors import Conflict, NotFound
 from runtime.image.model import HistoryEntry, Image
@@ -495,6 +496,18 @@ class FakeNetworks:
         del self._engine.containers.get(container).endpoints[self.get(ref).name]
 
 
+class FakeBuildCache:
+    async def usage(self, filters: Any = None) -> list[CacheEntry]:
+        return [
+            CacheEntry(id="ab12", type="regular", description="RUN x", size=5, created=time.time_ns(), used=1)
+        ]
+
+    async def prune(
+        self, filters: Any = None, *, everything: bool = False, keep: int = 0
+    ) -> tuple[list[str], int]:
+        return ["ab12"], 5
+
+
 class FakeVolumes:
     def __init__(self) -> None:
         self.all: dict[str, VolumeRecord] = {}
@@ -599,6 +612,7 @@ class FakeEngine:
         self.volumes = FakeVolumes()
         self.projects = FakeProjects()
         self.system = FakeSystem()
+        self.build_cache = FakeBuildCache()
 
     async def run_container(self, name: str, *, health: str = "", **fields: Any) -> FakeContainer:
         """A running container, for tests that are about something else."""
