@@ -108,8 +108,8 @@ def run_prune(session: Session, arguments: Arguments) -> int:
         if (size := arguments.number(name)) is not None:
             query[name] = str(size)
     answer = session.client.request("POST", f"{API}/build/prune", query).json()
-    for entry in answer["CachesDeleted"] or ():
-        session.write(f"{entry[:_SHORT]}\n")
+    if deleted := answer["CachesDeleted"]:
+        session.write("Deleted build cache objects:\n" + "".join(f"{entry}\n" for entry in deleted) + "\n")
     session.write(f"Total reclaimed space: {human_size(answer['SpaceReclaimed'])}\n")
     return 0
 
