@@ -71,7 +71,7 @@ class Core:
             log.warning("the keeper (pid %d) is gone; starting another one", self.keeper.pid)
             connection, pid = replace_keeper(self.paths, ARGV, self.listener.fileno(), self.lock)
             self.keeper.replace(connection, pid)
-            await self.engine.sandboxes.store_again()
+            await self.engine.sandboxes.publishing.store_again()
 
     async def _rest(self, connections: Connections) -> None:
         """End the engine when nothing runs and nobody has been connected for a while."""

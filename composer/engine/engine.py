@@ -29,6 +29,7 @@ from composer.engine.prober import Prober
 from composer.engine.projects.facade import Projects
 from composer.engine.projects.parts import Parts
 from composer.engine.projects.sources import ProjectLoader
+from composer.engine.publishing import Publishing
 from composer.engine.recovery import Recovery
 from composer.engine.sandboxes import Sandboxes
 from composer.engine.system import System
@@ -174,7 +175,8 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
     networks = Networks(database, registry, events, firewall, tag)
     names = NameTable()
     resolver = Resolver(names, pending=PendingQuestions(paths.run / "questions"))
-    sandboxes = Sandboxes(registry, networks, firewall, names, resolver, paths, keeper, cgroups)
+    publishing = Publishing(registry, networks, firewall, keeper)
+    sandboxes = Sandboxes(registry, networks, names, resolver, paths, publishing, cgroups)
     networks.sandboxes = sandboxes
     launching = Launching(registry, volumes, store, sandboxes, paths, host, device_nodes)
     execs = Execs(registry, events, launching)

@@ -147,6 +147,10 @@ class Networks:
             raise InvalidArgument(f"network {ref} is ambiguous ({len(matches)} matches found on name)")
         raise NotFound(f"network {ref} not found")
 
+    def pairs(self, container: Container) -> builtins.list[tuple[Network, Endpoint]]:
+        """A container's networks and its places in them."""
+        return [(self.get(e.network_id), e) for e in container.endpoints.values()]
+
     def attachments(self, ref: str) -> Iterable[NetworkAttachment]:
         """The running containers on a network."""
         network = self.get(ref)

@@ -62,7 +62,7 @@ class Recovery:
         for container in self.containers.all():
             if await self._take_up(container, forwards):
                 wanted.append(container)
-        await self.sandboxes.drop_stale()
+        await self.sandboxes.publishing.drop_stale()
         self._restore_firewall(forwards)
         self._sweep()
         return wanted
@@ -76,7 +76,8 @@ class Recovery:
         was_running = record.is_wanted
         found = await adopt(self.paths.container_run(container.id), self.paths.container(container.id))
         if isinstance(found, Shim):
-            forwards += await self.sandboxes.adopt(container)
+            self.sandboxes.register(container)
+            forwards += await self.sandboxes.publishing.adopt(container)
             self.lifecycle.adopt(container, found)
             return False
         if not was_running and not record.status.is_alive and record.status.status != "restarting":
