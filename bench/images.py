@@ -120,17 +120,12 @@ class ImageComparison:
         tool.call(tool.container, "prune", "-f")
 
     def _add(self, what: str, taken: Sequence[Taken], budget: float | None) -> None:
-        show(Row(what, "s", *(statistics.median(one.seconds) for one in taken), budget))
+        theirs, ours = (statistics.median(one.seconds) for one in taken)
+        show(Row(what, "s", theirs, ours, budget))
 
     def _add_cpu(self, what: str, taken: Sequence[Taken], megabytes: float) -> None:
-        show(
-            Row(
-                f"{what}, CPU of the engine for each unpacked MB",
-                "ms",
-                *(statistics.median(one.cpu) * 1000 / megabytes for one in taken),
-                1.0,
-            )
-        )
+        theirs, ours = (statistics.median(one.cpu) * 1000 / megabytes for one in taken)
+        show(Row(f"{what}, CPU of the engine for each unpacked MB", "ms", theirs, ours, 1.0))
 
 
 def show(row: Row) -> None:

@@ -72,6 +72,12 @@ def _push(session: Session, repository: str, tag: str, *, quiet: bool) -> None:
 def identity(session: Session, name: str) -> dict[str, str]:
     """The header that tells the engine who one is to the registry of ``name``, when that is known here. When it
     cannot be found out, one is nobody: many images are for everybody."""
+    import os
+
+    # Most have no such file, and need none of what reads it.
+    home = session.env.get("HOME") or os.path.expanduser("~")
+    if not os.path.exists(f"{session.env.get('DOCKER_CONFIG') or f'{home}/.docker'}/config.json"):
+        return {}
     from runtime.errors import ComposerError
     from runtime.image.credentials import encode_header, load_credentials
     from runtime.image.reference import parse_reference

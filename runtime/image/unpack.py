@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 from collections import OrderedDict
 from collections.abc import Callable
@@ -32,6 +33,8 @@ _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _NAME_LIMIT = 4096
+_UNUSUAL = re.compile(rb"^[./]|//|/\.|/$")
+"""What may be in a path that is not in its simplest form."""
 _OPEN_DIRECTORIES = 128
 _RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -133,6 +136,8 @@ def normalise(name: bytes) -> bytes:
     InvalidImage."""
     if b"\0" in name or len(name) > _NAME_LIMIT:
         raise InvalidImage(f"the layer has an invalid name: {os.fsdecode(name[:200])!r}")
+    if not _UNUSUAL.search(plain := name.removeprefix(b"./")):
+        return plain
     parts: list[bytes] = []
     for part in name.split(b"/"):
         if part in (b"", b"."):
