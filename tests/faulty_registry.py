@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
 _NAME = r"/v2/(?P<name>[a-z0-9/._-]+)"
 _ROUTES = {
     "manifest": re.compile(_NAME + r"/manifests/(?P<what>[^/]+)"),
@@ -25,6 +26,7 @@ _ROUTES = {
     "upload": re.compile(_NAME + r"/blobs/uploads/(?P<what>[0-9]+)"),
     "blob": re.compile(_NAME + r"/blobs/(?P<what>[a-z0-9]+:[0-9a-f]+)"),
     "tags": re.compile(_NAME + r"/tags/list"),
+    "referrers": re.compile(_NAME + r"/referrers/(?P<what>[a-z0-9]+:[0-9a-f]+)"),
 }
 
 
@@ -83,6 +85,9 @@ class FaultyRegistry:
         self.tokens: dict[str, list[str]] = {}
         self.redirect_blobs_to = ""
         self.page = 100
+        self.has_referrers = False
+        self.results: list[dict[str, Any]] | None = None
+        """What ``/v1/search`` finds; None: there is no such thing."""
         self.address = ""
         self.lock = threading.Lock()
 
@@ -201,6 +206,10 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/token":
             self._token()
             return
+        if path == "/v1/search" and own.results is not None:
+            if self._is_allowed([]):
+                self._answer(200, json.dumps({"query": "x", "results": own.results}).encode())
+            return
         if path == "/v2/" and self._is_allowed([]):
             self._answer(200)
             return
@@ -305,7 +314,10 @@ class _Handler(BaseHTTPRequestHandler):
                     return
             for key in (what, digest_of(body)):
                 own.manifests[name, key] = (self.headers["Content-Type"], body)
-            self._answer(201, b"", {"Docker-Content-Digest": digest_of(body)})
+            told = {"Docker-Content-Digest": digest_of(body)}
+            if own.has_referrers and "subject" in document:
+                told["OCI-Subject"] = document["subject"]["digest"]
+            self._answer(201, b"", told)
             return
         if (name, what) not in own.manifests:
             self._error(404, "MANIFEST_UNKNOWN")
@@ -341,6 +353,20 @@ class _Handler(BaseHTTPRequestHandler):
             {"Link": f'</v2/{name}/tags/list?last={shown[-1]}>; rel="next"'} if len(left) > len(shown) else {}
         )
         self._answer(200, json.dumps({"name": name, "tags": shown}).encode(), more)
+
+    def _referrers(self, name: str, what: str, body: bytes) -> None:
+        if not self.registry.has_referrers:
+            self._error(404, "NOT_FOUND")
+            return
+        found = {}
+        for (repository, key), (kind, data) in self.registry.manifests.items():
+            document = json.loads(data)
+            if repository == name and ":" in key and document.get("subject", {}).get("digest") == what:
+                artifact = document.get("artifactType") or document["config"]["mediaType"]
+                described = {"mediaType": kind, "digest": key, "size": len(data), "artifactType": artifact}
+                found[key] = described | {"annotations": document.get("annotations", {})}
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(found.values())}
+        self._answer(200, json.dumps(index).encode(), {"Content-Type": INDEX})
 
     def _uploads(self, name: str, _: str, body: bytes) -> None:
         own = self.registry

@@ -52,6 +52,7 @@ from runtime.container.config import (
 )
 from runtime.image.authentication import Credentials, CredentialSource
 from runtime.image.model import Image
+from runtime.image.search import Found
 from runtime.network.model import Network
 
 Emit = Callable[[Event], Awaitable[None]]
@@ -219,6 +220,13 @@ class Images(Protocol):
     async def pull_all_tags(
         self, name: str, platform: str, emit: Progress, credentials: CredentialSource | None = None
     ) -> None: ...
+    async def search(
+        self,
+        term: str,
+        limit: int,
+        filters: Mapping[str, Sequence[str]],
+        credentials: CredentialSource | None = None,
+    ) -> Sequence[Found]: ...
     async def login(self, server: str, credentials: Credentials) -> None:
         """Whether a registry accepts credentials; raises when not."""
 

@@ -27,13 +27,15 @@ from composer.api.messages import (
 from composer.api.routes_containers import is_pruned, until_bound
 from composer.api.routing import Route
 from composer.api.spool import spooled
-from runtime.errors import ComposerError, InvalidArgument
+from runtime.errors import InvalidArgument
 from runtime.image.authentication import Credentials, CredentialSource
 from runtime.image.credentials import decode_header
 from runtime.image.model import Image
 from runtime.image.reference import parse_reference
 
 _LIST_FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
+_SEARCH_FILTERS = frozenset({"is-automated", "is-official", "stars"})
+_SEARCH_RESULTS = 25
 _PRUNE_FILTERS = frozenset({"dangling", "label", "label!", "until"})
 
 
@@ -47,7 +49,7 @@ def routes(engine: Engine) -> list[Route]:
         Route("POST", "/images/load", own.load),
         Route("POST", "/images/prune", own.prune),
         Route("GET", "/images/get", own.save_many),
-        Route("GET", "/images/search", _refuse("searching registries")),
+        Route("GET", "/images/search", own.search),
         Route("GET", "/images/{name*}/json", own.inspect),
         Route("GET", "/images/{name*}/history", own.history),
         Route("GET", "/images/{name*}/get", own.save),
@@ -55,13 +57,6 @@ def routes(engine: Engine) -> list[Route]:
         Route("POST", "/images/{name*}/push", own.push),
         Route("DELETE", "/images/{name*}", own.remove),
     ]
-
-
-def _refuse(what: str) -> Callable[[Request], Coroutine[Any, Any, Answer]]:
-    async def refuse(request: Request) -> Answer:
-        raise ComposerError(f"{what} is not supported", status=501)
-
-    return refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +167,19 @@ class ImageRoutes:
         credentials = Credentials(body.UserName, body.Password, body.IdentityToken)
         await self.engine.images.login(body.ServerAddress, credentials)
         return json_response({"Status": "Login Succeeded", "IdentityToken": ""})
+
+    async def search(self, request: Request) -> Answer:
+        query = request.query
+        limit = query.text("limit", "0")
+        if not limit.removeprefix("-").isdecimal():
+            raise InvalidArgument(f"limit: a whole number expected, not {limit!r}")
+        found = await self.engine.images.search(
+            query.text("term"),
+            int(limit[:9]) or _SEARCH_RESULTS,
+            query.filters(_SEARCH_FILTERS),
+            _credentials(request),
+        )
+        return json_response([msgspec.to_builtins(item) for item in found])
 
     async def push(self, request: Request) -> Answer:
         name, tag = request.params["name"], request.query.text("tag")

@@ -19,7 +19,7 @@ DRY_RUN = Flag(
 )
 """Docker Compose takes it in front of and behind every command."""
 
-REHEARSED = frozenset({"create", "down", "scale", "up"})
+REHEARSED = frozenset({"create", "down", "imagetools", "scale", "up"})
 """Commands that can say what they would do."""
 
 READING = frozenset("config convert events images logs ls port ps stats top version volumes wait".split())
@@ -81,6 +81,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rm": ("rm", "Remove stopped service containers"),
     "run": ("run", "Run a one-off command of a service"),
     "scale": ("up", "Set the number of containers of services"),
+    "search": ("search", "Search a registry for images"),
     "shell": ("shell", "Open a shell on the project's networks"),
     "start": ("lifecycle", "Start services"),
     "stats": ("stats", "Show the resources that containers use"),
@@ -101,7 +102,8 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "container": ("container", "Look after single containers"),
     "engine": ("engine", "Look after the engine itself"),
     "image": ("image", "Look after images"),
-    "manifest": ("manifest", "Look at what registries have"),
+    "imagetools": ("imagetools", "Look at, combine and copy what registries have"),
+    "manifest": ("manifest", "Put lists of manifests together in registries"),
     "network": ("network", "Look after networks"),
     "system": ("system", "Look at and tidy what the engine keeps"),
     "volume": ("volume", "Look after volumes"),

@@ -7,6 +7,8 @@ import sys
 from composer.api.client import API, quote
 from composer.cli.arguments import Command, Flag, UsageError
 from composer.cli.image_transfer import run_pull, run_push, show_progress
+from composer.cli.search import FLAGS as SEARCH_FLAGS
+from composer.cli.search import run_search
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -442,6 +444,14 @@ COMMANDS = {
         run_save,
         (Flag("output", "o", "string", "Write to a file instead of the standard output"), _ONE_PLATFORM),
         at_least=1,
+    ),
+    "search": Command(
+        "image search [OPTIONS] TERM",
+        "Search a registry for images",
+        run_search,
+        SEARCH_FLAGS,
+        at_least=1,
+        at_most=1,
     ),
     "tag": Command(
         "image tag SOURCE[:TAG] TARGET[:TAG]", "Give an image another name", run_tag, at_least=2, at_most=2

@@ -106,7 +106,8 @@ def _run_command(
         if command.refusal and not ("--help" in words or "-h" in words):
             return _fail(f"{command.usage.split(' [')[0]} is not available in composer: {command.refusal}")
         name = command.usage.split()[0]
-        command.flags = (*command.flags, _dry_run_flag(name))
+        if not any(flag.name == DRY_RUN.name for flag in command.flags):
+            command.flags = (*command.flags, _dry_run_flag(name))
         arguments = parse_command(command, words)
     except HelpAsked:
         from composer.cli.help import command_help

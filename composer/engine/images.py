@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from runtime.image.credentials import registry_domain
 from runtime.image.model import HistoryEntry, Image, ImageUse, PullProgress, Removal, Status
 from runtime.image.push import Pushed
 from runtime.image.reference import Reference, parse_reference
+from runtime.image.search import Found
 from runtime.image.store import ImageStore
 
 log = logging.getLogger(__name__)
@@ -148,6 +149,16 @@ class Images:
             aux = {"Tag": pushed.tag, "Digest": str(pushed.digest), "Size": pushed.size}
             await emit({"progressDetail": {}, "aux": aux})
             self.events.publish("image", "push", text, {"name": text})
+
+    async def search(
+        self,
+        term: str,
+        limit: int,
+        filters: Mapping[str, Sequence[str]],
+        credentials: CredentialSource | None = None,
+    ) -> Sequence[Found]:
+        """What a registry finds for a word."""
+        return await self.store.search(term, limit, filters, credentials)
 
     async def login(self, server: str, credentials: Credentials) -> None:
         """Whether a registry accepts credentials. Raises ComposerErrors when not."""

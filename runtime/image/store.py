@@ -13,6 +13,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -27,6 +28,7 @@ from runtime.image.check import Checked, Checker, Problem
 from runtime.image.configuration import RegistryConfiguration
 from runtime.image.connection import Connection
 from runtime.image.content import Content
+from runtime.image.credentials import load_credentials
 from runtime.image.digest import Digest
 from runtime.image.flight import KeyedLocks
 from runtime.image.host import host_image
@@ -45,6 +47,7 @@ from runtime.image.platform import Platform, parse_platform
 from runtime.image.pull import Puller
 from runtime.image.push import Pushed, Pusher
 from runtime.image.reference import parse_reference
+from runtime.image.search import Found, parse_condition, search
 from runtime.storage.state import StateDatabase
 
 STEP_COMMENT = "composer build step"
@@ -70,6 +73,7 @@ class ImageStore:
     ) -> None:
         self.users = users
         self._configuration = configuration or RegistryConfiguration()
+        self._env = env
         self._content = Content(root, database, boot_id, self._configuration.limits)
         self._catalogue = self._content.catalogue
         self._platform = platform or Platform.host()
@@ -202,6 +206,17 @@ class ImageStore:
         if image.is_embedded:
             raise InvalidArgument(f"{image.tags[0]} is this machine itself and cannot be pushed")
         return await self._pusher.push(image, reference, progress or _ignore, credentials)
+
+    async def search(
+        self,
+        term: str,
+        limit: int,
+        filters: Mapping[str, Sequence[str]],
+        credentials: CredentialSource | None = None,
+    ) -> Sequence[Found]:
+        """What the registry in ``term`` (else Docker Hub) finds. Raises as ``runtime.image.search.search``."""
+        find = credentials or partial(load_credentials, self._env)
+        return await search(self._configuration, term, limit, parse_condition(filters), find)
 
     async def login(self, domain: str, credentials: Credentials) -> None:
         """Ask the registry ``domain`` whether it accepts credentials. Raises Unauthorized, Unreachable."""

@@ -267,7 +267,9 @@ class TarReader:
 
 
 def _parse_header(block: bytes) -> Entry:
-    name, mode, uid, gid, size, mtime, checksum, kind, link, magic, major, minor, prefix = _HEADER.unpack(block)
+    name, mode, uid, gid, size, mtime, checksum, kind, link, magic, major, minor, prefix = _HEADER.unpack(
+        block
+    )
     _check_sum(block, _number(checksum))
     name = name.partition(b"\0")[0]
     if magic == b"ustar\0" and (prefix := prefix.partition(b"\0")[0]):

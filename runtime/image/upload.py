@@ -188,10 +188,11 @@ class Uploader:
         ):
             pass
 
-    async def put_manifest(self, descriptor: Descriptor, data: bytes, name: str) -> None:
-        """Name a manifest (or index): ``name`` is a tag, or its digest."""
+    async def put_manifest(self, descriptor: Descriptor, data: bytes, name: str) -> bool:
+        """Name a manifest (or index): ``name`` is a tag, or its digest. Returns whether the registry lists it with
+        what it is attached to, if anything."""
 
-        async def attempt() -> None:
+        async def attempt() -> bool:
             path = f"/v2/{self._reference.path}/manifests/{name}"
             headers = {"Content-Type": descriptor.media_type, "Content-Length": str(len(data))}
             async with self._connection.response(
@@ -202,8 +203,9 @@ class Uploader:
                     raise InvalidImage(
                         f"{self._connection.name} has stored the manifest as {told} instead of {descriptor.digest}"
                     )
+                return "OCI-Subject" in response.headers
 
-        await self._connection.retrying(attempt)
+        return await self._connection.retrying(attempt)
 
     def _location(self, response: httpx.Response, default: str) -> str:
         """The URL to go on with."""
