@@ -47,11 +47,11 @@ class Networks:
         self._firewall = firewall
         self._tag = tag
         for name, driver in BUILT_IN.items():
-            if not any(n.name == name for n in self._records.values()):
-                self._records.put(
-                    _built_in_id(name),
-                    Network(id=_built_in_id(name), name=name, driver=driver, created=time.time_ns()),
-                )
+            network = self.find(name) or Network(
+                id=_built_in_id(name), name=name, driver=driver, created=time.time_ns()
+            )
+            # Nobody asked for the subnet of a built-in network, whatever an older version wrote down.
+            self._records.put(network.id, replace(network, has_chosen_subnet=network.has_bridge))
 
     async def create(
         self,
@@ -225,7 +225,7 @@ class Networks:
             return network
         if network.name in BUILT_IN and not network.pools:
             pools = self._plan_pools(network, ())
-            network = self._records.put(network.id, replace(network, pools=pools, has_chosen_subnet=True))
+            network = self._records.put(network.id, replace(network, pools=pools))
         try:
             socket.if_nametoindex(network.bridge)
         except OSError:
