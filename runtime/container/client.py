@@ -178,6 +178,15 @@ def inherit(environment: Mapping[str, str] = os.environ) -> Inheritance:
     return Inheritance(KeeperClient(socket.socket(fileno=keeper), pid), socket.socket(fileno=listener), lock)
 
 
+def launch_document(spec: LaunchSpec) -> bytes:
+    """Two lines: what the shim needs for as long as it lives, and what only the container's first process does."""
+    only_first = ("operations", "process")
+    shims = {field: getattr(spec, field) for field in spec.__struct_fields__ if field not in only_first}
+    shims["tty"] = spec.process.tty
+    firsts = {field: getattr(spec, field) for field in only_first}
+    return msgspec.json.encode(shims) + b"\n" + msgspec.json.encode(firsts)
+
+
 def prepare(spec: LaunchSpec) -> None:
     """Write what the shim reads: ``launch.json`` in the container's run directory, readable by the owner only.
 
@@ -192,7 +201,7 @@ def prepare(spec: LaunchSpec) -> None:
         status_file.clear(spec.state_dir)
         fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
-            file.write(msgspec.json.encode(spec))
+            file.write(launch_document(spec))
         os.rename(path + ".new", path)
     except OSError as error:
         raise storage_error(error, "write", path) from error

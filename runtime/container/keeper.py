@@ -27,7 +27,7 @@ from runtime.container import shim
 from runtime.container.loop import Loop
 from runtime.container.watchdog import Watchdog
 from runtime.container.watchdog import kill as kill_core
-from runtime.kernel import sockets, syscalls
+from runtime.kernel import page_sharing, sockets, syscalls
 from runtime.kernel.sockets import Message
 
 CORE_ENVIRONMENT = "COMPOSER_KEEPER"
@@ -69,8 +69,10 @@ def main() -> NoReturn:
     else:
         keeper.open()
     gc.collect()
+    page_sharing.end_warming_up()
     gc.freeze()
     gc.disable()
+    keeper.snapshot = page_sharing.share()
     keeper.serve()
     os._exit(0)
 
@@ -124,6 +126,8 @@ class Keeper:
         """Of descriptors, as the command that started this had it: so containers have it."""
         # Core and keeper hold some for each container, and neither uses select(2), for whose sake the limit is low.
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.snapshot: page_sharing.Snapshot | None = None
+        """Of this process's memory when it began to serve: for its forks."""
         self._is_ending = False
         self._was_ready = False
         """A core has said that it serves: from then on one that dies is started again."""
@@ -292,7 +296,13 @@ class Keeper:
             signal.set_wakeup_fd(-1)
             syscalls.close_range(3 + len(moved))
             connection = socket.socket(fileno=3)
-            shim.run(message["run_dir"], connection, message.get("attach"), list(range(4, 3 + len(moved))))
+            shim.run(
+                message["run_dir"],
+                connection,
+                message.get("attach"),
+                list(range(4, 3 + len(moved))),
+                self.snapshot,
+            )
         except BaseException as error:
             _complain(f"shim {message.get('run_dir')}: {type(error).__name__}: {error}")
         os._exit(1)

@@ -7,6 +7,7 @@ why it failed; that the pair is closed by a successful execve tells the shim tha
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -32,11 +33,17 @@ class Streams(NamedTuple):
 
 
 def run(
-    spec: dict[str, Any], channel: socket.socket, streams: Streams, *, is_in_cgroup: bool = False
+    spec: dict[str, Any],
+    further: bytes,
+    channel: socket.socket,
+    streams: Streams,
+    *,
+    is_in_cgroup: bool = False,
 ) -> NoReturn:
-    """Become the container. Never returns: what fails is reported on ``channel``."""
+    """Become the container. Never returns: what fails is reported on ``channel``. ``further`` is what the shim could
+    do without: read here, it makes none of the shim's memory its own."""
     try:
-        launch(spec, channel, streams, is_in_cgroup)
+        launch(spec | json.loads(further), channel, streams, is_in_cgroup)
     except Failure as failure:
         report(channel, failure)
         os._exit(failure.exit_code)

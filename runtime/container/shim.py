@@ -26,14 +26,23 @@ from runtime.container.loop import GONE, Loop
 from runtime.container.status import ExitStatus
 from runtime.container.streams import Input, Output
 from runtime.kernel import cgroup_lifecycle, namespaces, sockets, syscalls
+from runtime.kernel.page_sharing import Snapshot
 from runtime.kernel.sockets import Message
 from runtime.network import sandbox
 
+SETTLED = 1.0
+"""Seconds without an event after which the pages that the last ones have copied are looked at."""
 FLUSH_SECONDS = 10.0
 """How long readers that are behind may take, after the container has ended, to read the rest."""
 
 
-def run(run_dir: str, connection: socket.socket, attach: Message | None, descriptors: list[int]) -> NoReturn:
+def run(
+    run_dir: str,
+    connection: socket.socket,
+    attach: Message | None,
+    descriptors: list[int],
+    snapshot: Snapshot | None = None,
+) -> NoReturn:
     """The shim's whole life."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -42,22 +51,23 @@ def run(run_dir: str, connection: socket.socket, attach: Message | None, descrip
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     try:
         with step("read launch.json"), open(os.path.join(run_dir, "launch.json"), "rb") as file:
-            spec = json.load(file)
-        shim = Shim(spec, connection)
+            for_shim, _, for_container = file.read().partition(b"\n")
+            shim = Shim(json.loads(for_shim), connection)
     except Failure as failure:
         _tell(connection, {"failed": failure.as_message()})
         os._exit(1)
     try:
-        shim.start(attach, descriptors)
+        shim.start(attach, descriptors, for_container)
     except Failure as failure:
         shim.give_up(failure)
         os._exit(1)
     except BaseException as error:
         shim.give_up(Failure("shim", 0, f"{type(error).__name__}: {error}"))
         os._exit(1)
+    del for_shim, for_container
     gc.enable()
     try:
-        shim.serve()
+        shim.serve(snapshot)
     finally:
         os._exit(0)
 
@@ -101,8 +111,9 @@ class Shim:
 
     # Starting
 
-    def start(self, attach: Message | None, descriptors: list[int]) -> None:
-        """Start the container and report it. Raises Failure; then :meth:`give_up`."""
+    def start(self, attach: Message | None, descriptors: list[int], for_container: bytes) -> None:
+        """Start the container, whose first process reads ``for_container``, and report it. Raises Failure; then
+        :meth:`give_up`."""
         spec = self.spec
         state_dir, run_dir = spec["state_dir"], spec["run_dir"]
         with step("prepare"):
@@ -124,7 +135,7 @@ class Shim:
         self.pid, is_in_cgroup = cgroup_lifecycle.fork(spec["cgroup"])
         if self.pid == 0:
             channel.close()
-            launch.run(spec, theirs, streams, is_in_cgroup=is_in_cgroup)
+            launch.run(spec, for_container, theirs, streams, is_in_cgroup=is_in_cgroup)
         theirs.close()
         for fd in (streams.stdin, streams.stdout, streams.stderr):
             if fd >= 0:
@@ -150,7 +161,7 @@ class Shim:
 
     def _make_streams(self) -> tuple[dict[str, int], launch.Streams]:
         """Pipes: our ends by name, and the container's."""
-        if self.spec["process"]["tty"]:
+        if self.spec["tty"]:
             return {}, launch.Streams(-1, -1, -1)
         stdout, stdout_end = os.pipe()
         stderr, stderr_end = os.pipe()
@@ -240,10 +251,16 @@ class Shim:
 
     # Living
 
-    def serve(self) -> None:
+    def serve(self, snapshot: Snapshot | None) -> None:
         """Until the container has ended and everything it wrote is where it belongs."""
+        is_settled = snapshot is None
         while self._wait_status is None:
-            self.loop.run_once(-1)
+            has_happened = self.loop.run_once(-1 if is_settled else SETTLED)
+            if snapshot is not None:
+                # What happens copies pages; when nothing has for a while, those that are as they were go back.
+                is_settled = not has_happened
+                if is_settled:
+                    snapshot.give_back()
         self._finish(self._wait_status)
 
     def _child_ended(self, pid: int, wait_status: int) -> None:
