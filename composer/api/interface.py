@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from composer.engine.builds.requests import ImageBuild
 from composer.engine.model import (
     ContainerRecord,
     Endpoint,
@@ -336,6 +337,12 @@ class Projects(Protocol):
     def list_projects(self, all: bool = False) -> builtins.list[dict[str, Any]]: ...
 
 
+class Builds(Protocol):
+    """As :class:`Projects`."""
+
+    async def run(self, request: ImageBuild, emit: Emit) -> ResultEvent: ...
+
+
 class System(Protocol):
     """Answers in the documents' final form."""
 
@@ -392,5 +399,7 @@ class Engine(Protocol):
     def events(self) -> Events: ...
     @property
     def projects(self) -> Projects: ...
+    @property
+    def builds(self) -> Builds: ...
     @property
     def system(self) -> System: ...

@@ -27,6 +27,7 @@ from composer.api.messages import (
     location_fields,
 )
 from composer.api.routing import Route
+from composer.engine.builds.requests import ImageBuild
 from composer.engine.projects.sources import locate
 from composer.engine.requests import (
     BuildRequest,
@@ -78,6 +79,7 @@ def routes(engine: Engine) -> list[Route]:
     ]
     return [
         Route("GET", "/composer/v1/projects", own.list_projects),
+        Route("POST", "/composer/v1/build", own.verb(ImageBuild, engine.builds.run)),
         Route("POST", "/composer/v1/projects/resolve", own.resolve),
         *(Route("POST", f"/composer/v1/projects/{name}", handler) for name, handler in verbs),
     ]

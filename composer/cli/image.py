@@ -6,6 +6,7 @@ import sys
 
 from composer.api.client import API, quote
 from composer.cli.arguments import Command, Flag, UsageError
+from composer.cli.image_build import build_command
 from composer.cli.image_transfer import run_pull, run_push, show_progress
 from composer.cli.search import FLAGS as SEARCH_FLAGS
 from composer.cli.search import run_search
@@ -347,12 +348,7 @@ _RM = Command(
     at_least=1,
 )
 COMMANDS = {
-    "build": Command(
-        "image build [OPTIONS] PATH",
-        "Build an image from a Dockerfile",
-        None,
-        refusal="images are built for services: give one a `build` section and run `composer build SERVICE`",
-    ),
+    "build": build_command("image"),
     "history": Command(
         "image history [OPTIONS] IMAGE",
         "Show how an image was made",

@@ -60,14 +60,16 @@ class Session:
 
         self.write_status(warning_line(message, colour=self.colours(self._status_fd), started=self.started))
 
-    def renderer(self, title: str = "Running", *, quiet: bool = False, live: bool = True) -> Renderer:
-        """What shows the steps of a request, as ``--progress`` or COMPOSE_PROGRESS says. ``live`` false:
+    def renderer(
+        self, title: str = "Running", *, quiet: bool = False, live: bool = True, mode: str = ""
+    ) -> Renderer:
+        """What shows the steps of a request, as ``mode``, ``--progress`` or COMPOSE_PROGRESS says. ``live`` false:
         lines that can stand between other output."""
         from composer.cli import progress
         from composer.cli.terminal import is_terminal, size
 
         fd = self._status_fd
-        mode = self.options.text("progress") or self.env.get("COMPOSE_PROGRESS") or "auto"
+        mode = mode or self.options.text("progress") or self.env.get("COMPOSE_PROGRESS") or "auto"
         if quiet or mode == "quiet":
             mode = "quiet"
         elif mode == "auto":

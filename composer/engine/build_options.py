@@ -36,6 +36,10 @@ class BuildOptions:
     extra_hosts: tuple[str, ...] = ()
     shm_size: int = 0
     ulimits: tuple[Ulimit, ...] = ()
+    ssh: Mapping[str, str] = field(default_factory=dict)
+    """The socket of an agent for each id."""
+    allow: tuple[str, ...] = ()
+    """Entitlements: what is dangerous and granted."""
     credentials: CredentialSource | None = None
     named_ignores: Mapping[str, Ignore] = field(default_factory=dict)
     """What is left out of named contexts that are directories."""

@@ -14,6 +14,8 @@ import trio
 from composer.engine.attach import Attaching, Observation
 from composer.engine.build_cache import BuildCache
 from composer.engine.building import Builder
+from composer.engine.builds.builds import Builds
+from composer.engine.builds.contexts import Contexts
 from composer.engine.container_files import ContainerFiles
 from composer.engine.containers import Container, Containers
 from composer.engine.debugging import Debugging
@@ -82,6 +84,7 @@ class Engine:
     volumes: Volumes
     events: Events
     projects: Projects
+    builds: Builds
     system: System
     build_cache: BuildCache
     registry: Containers
@@ -116,7 +119,7 @@ class Engine:
 
     async def _start_wanted(self, wanted: list[Container]) -> None:
         """Containers go on, on images that are whole."""
-        await self.projects.builder.discard_interrupted()
+        await self.projects.builds.discard_interrupted()
         await self.images.settle()
         await self.recovery.start_wanted(wanted)
 
@@ -251,6 +254,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         boot_id=boot_id,
     )
     builder = Builder(parts, database, paths, configuration.build_cache)
+    builds = Builds(builder, store, Contexts(paths.lib / "build-contexts"))
     return Engine(
         containers=operations,
         execs=execs,
@@ -259,7 +263,8 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         networks=networks,
         volumes=volumes,
         events=events,
-        projects=Projects(parts, ProjectLoader(), builder),
+        projects=Projects(parts, ProjectLoader(), builds),
+        builds=builds,
         system=system,
         build_cache=builder.cache,
         registry=registry,

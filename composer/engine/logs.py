@@ -104,13 +104,14 @@ class ContainerLogs:
                 if is_over:
                     return
                 yield None
-                await _wait_for_either(reader.wait_for_news, container)
+                await _wait_for_either(reader.wait_for_news, container, status)
         finally:
             reader.close()
 
 
-async def _wait_for_either(wait_for_news: Callable[[], object], container: Container) -> None:
-    """Return when there may be new log entries or the container's state has changed."""
+async def _wait_for_either(wait_for_news: Callable[[], object], container: Container, seen: Status) -> None:
+    """Return when there may be new log entries or the container's state is another than ``seen``: it may have become
+    so while somebody was taking the lines that were read last."""
     async with trio.open_nursery() as nursery:
 
         async def news() -> None:
@@ -118,7 +119,7 @@ async def _wait_for_either(wait_for_news: Callable[[], object], container: Conta
             nursery.cancel_scope.cancel()
 
         async def change() -> None:
-            if not container.is_removed.is_set():
+            if not container.is_removed.is_set() and container.state is seen:
                 await container.status.changed()
             nursery.cancel_scope.cancel()
 

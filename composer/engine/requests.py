@@ -129,6 +129,13 @@ class BuildRequest(ProjectRequest, frozen=True):
     pull: bool = False
     quiet: bool = False
     with_dependencies: bool = False
+    check: bool = False
+    """Only look at Dockerfiles."""
+    push: bool = False
+    ssh: tuple[str, ...] = ()
+    """Agents, as ``--ssh`` takes them."""
+    provenance: str = ""
+    sbom: str = ""
 
 
 class RunRequest(Request, frozen=True):

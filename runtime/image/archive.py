@@ -11,7 +11,7 @@ import json
 import secrets
 import tarfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,6 +83,43 @@ async def load(content: Content, source: Path, platform: Platform, progress: Pro
     with members:
         packed = await trio.to_thread.run_sync(_read_archive, members, platform)
         return [await _load_image(content, members, image, progress) for image in packed]
+
+
+async def load_layout(content: Content, source: Path, platform: Platform, tag: str, digest: str) -> Image:
+    """Register one image of an OCI layout, under no name: the one that the layout calls ``tag`` or that has
+    ``digest``, else its only one. Raises InvalidImage."""
+    members = await trio.to_thread.run_sync(_open, content, source)
+    with members:
+        packed = await trio.to_thread.run_sync(_chosen_of_layout, members, platform, tag, digest)
+        return await _load_image(content, members, packed, lambda _: None)
+
+
+def _chosen_of_layout(members: Members, platform: Platform, tag: str, digest: str) -> _Packed:
+    if "index.json" not in members:
+        raise InvalidImage("it is no OCI layout: there is no index.json in it", status=400)
+    index = parse_manifest(_read(members, "index.json", MANIFEST_LIMIT), OCI_INDEX)
+    if not isinstance(index, Index) or not index.manifests:
+        raise InvalidImage("the layout has no images")
+    found = index.manifests
+    if digest:
+        found = tuple(item for item in found if item.digest == digest)
+    elif tag:
+        names = (_CONTAINERD_NAME, _REF_NAME)
+        found = tuple(
+            item
+            for item in found
+            if any(item.annotation(key) == tag or item.annotation(key).endswith(f":{tag}") for key in names)
+        )
+    if not found:
+        raise InvalidImage(f"the layout has no image {digest or tag}", status=404)
+    one = (
+        found[0]
+        if len({item.digest for item in found}) == 1
+        else choose(replace(index, manifests=found), platform)
+    )
+    packed = _oci_image(members, one, platform)
+    packed.tags = []
+    return packed
 
 
 def _open(content: Content, source: Path) -> Members:
@@ -273,10 +310,11 @@ def save(content: Content, images: Sequence[tuple[Image, Sequence[str]]]) -> Asy
                     hint="Pull or load the image again.",
                 )
         chosen.setdefault(image.id, (record, []))[1].extend(tags)
-    return _in_thread(_save(content, list(chosen.values())))
+    return in_thread(_save(content, list(chosen.values())))
 
 
-async def _in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Each of them is made in a thread."""
     while piece := await trio.to_thread.run_sync(next, pieces, b""):
         yield piece
 
@@ -286,21 +324,12 @@ def _save(content: Content, images: Sequence[tuple[ImageRecord, Sequence[str]]])
     listed: list[dict[str, object]] = []
     index: list[dict[str, object]] = []
     for record, tags in images:
-        config = record.config.encode()
-        described, manifest = describe(record, is_layout=True)
-        for layer in record.layers:
-            if layer.blob not in written:
-                written.add(layer.blob)
-                yield from _blob_pieces(content, Digest(layer.blob), layer.blob_size)
-        for data in (config, manifest):
-            digest = Digest.of(data)
-            if digest not in written:
-                written.add(digest)
-                yield _member(f"blobs/sha256/{digest.hex}", data)
+        described, _ = describe(record, is_layout=True)
+        yield from blobs_of(content, record, written)
         names = [parse_reference(tag) for tag in tags]
         listed.append(
             {
-                "Config": f"blobs/sha256/{Digest.of(config).hex}",
+                "Config": f"blobs/sha256/{Digest.of(record.config.encode()).hex}",
                 "RepoTags": [name.familiar for name in names],
                 "Layers": [f"blobs/sha256/{Digest(layer.blob).hex}" for layer in record.layers],
             }
@@ -310,13 +339,36 @@ def _save(content: Content, images: Sequence[tuple[ImageRecord, Sequence[str]]])
             "digest": described.digest,
             "size": described.size,
         }
-        index += [
-            {**entry, "annotations": {_CONTAINERD_NAME: str(name), _REF_NAME: name.tag}} for name in names
-        ] or [entry]
-    yield _member("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
-    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": index}
-    yield _member("index.json", json.dumps(document).encode())
-    yield _member("manifest.json", json.dumps(listed).encode())
+        index += named_entries(entry, names)
+    yield member("manifest.json", json.dumps(listed).encode())
+    yield from layout_files(index)
+
+
+def blobs_of(content: Content, record: ImageRecord, written: set[str]) -> Iterator[bytes]:
+    """The layers, configuration and manifest of an image but for those in ``written``, which learns of them."""
+    for layer in record.layers:
+        if layer.blob not in written:
+            written.add(layer.blob)
+            yield from _blob_pieces(content, Digest(layer.blob), layer.blob_size)
+    for data in (record.config.encode(), describe(record, is_layout=True)[1]):
+        digest = Digest.of(data)
+        if digest not in written:
+            written.add(digest)
+            yield member(f"blobs/sha256/{digest.hex}", data)
+
+
+def named_entries(entry: dict[str, object], names: Sequence[Reference]) -> list[dict[str, object]]:
+    """An entry of ``index.json`` for each name."""
+    return [
+        {**entry, "annotations": {_CONTAINERD_NAME: str(name), _REF_NAME: name.tag}} for name in names
+    ] or [entry]
+
+
+def layout_files(index: Sequence[dict[str, object]]) -> Iterator[bytes]:
+    """What makes blobs an OCI layout, and the end of the tar."""
+    yield member("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(index)}
+    yield member("index.json", json.dumps(document).encode())
     yield bytes(1024)
 
 
@@ -327,7 +379,8 @@ def _header(name: str, size: int) -> bytes:
     return info.tobuf(tarfile.GNU_FORMAT)
 
 
-def _member(name: str, data: bytes) -> bytes:
+def member(name: str, data: bytes) -> bytes:
+    """A small file of a tar."""
     return _header(name, len(data)) + data + bytes(-len(data) % 512)
 
 

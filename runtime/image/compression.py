@@ -132,9 +132,12 @@ class _Guarded:
 class Compressing:
     """The gzip form of a stream: without a name or time, so that the same content has the same digest."""
 
-    def __init__(self, source: Readable) -> None:
+    def __init__(self, source: Readable, level: int | None = None) -> None:
         self._source = source
-        self._deflate: Any = isal_zlib.compressobj(2, isal_zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+        if level is None:
+            self._deflate: Any = isal_zlib.compressobj(2, isal_zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+        else:
+            self._deflate = zlib.compressobj(min(level, 9), zlib.DEFLATED, 16 + zlib.MAX_WBITS)
         self._is_ended = False
 
     def read(self, _: int, /) -> bytes:

@@ -49,8 +49,11 @@ class Pusher:
         reference: Reference,
         progress: Progress,
         credentials: CredentialSource | None = None,
+        *,
+        is_named: bool = True,
     ) -> Pushed:
-        """Make ``reference`` (with a tag) mean ``image`` in its registry.
+        """Make ``reference`` (with a tag) mean ``image`` in its registry; not ``is_named``: just bring it there, as a
+        part of an index.
 
         Layers that came uncompressed are compressed first, once. Raises as pulling does, InvalidImage when a
         blob is missing here.
@@ -70,11 +73,31 @@ class Pusher:
                 descriptor, manifest = describe(record)
                 uploader = Uploader(connection, reference)
                 await self._send_blobs(uploader, record, reference, progress)
-                await uploader.put_manifest(descriptor, manifest, reference.tag)
+                name = reference.tag if is_named else str(descriptor.digest)
+                await uploader.put_manifest(descriptor, manifest, name)
         finally:
             with trio.CancelScope(shield=True):
                 await connection.aclose()
         self._content.catalogue.add_digest(image.id, reference.with_digest(descriptor.digest), manifest)
+        return Pushed(reference.tag, descriptor.digest, descriptor.size)
+
+    async def push_index(
+        self,
+        descriptor: Descriptor,
+        data: bytes,
+        reference: Reference,
+        credentials: CredentialSource | None = None,
+    ) -> Pushed:
+        """Make ``reference`` mean an index whose images are there. Raises as :meth:`push` does."""
+        find = credentials or partial(load_credentials, self._env)
+        connection = Connection(
+            reference.domain, self._configuration, credentials=partial(find, reference.domain)
+        )
+        try:
+            await Uploader(connection, reference).put_manifest(descriptor, data, reference.tag)
+        finally:
+            with trio.CancelScope(shield=True):
+                await connection.aclose()
         return Pushed(reference.tag, descriptor.digest, descriptor.size)
 
     async def _send_blobs(

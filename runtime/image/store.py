@@ -23,6 +23,7 @@ from runtime.container.config import ImageConfig
 from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound
 from runtime.image import archive
 from runtime.image.authentication import Credentials, CredentialSource
+from runtime.image.built import BuiltImages
 from runtime.image.changes import apply_changes
 from runtime.image.check import Checked, Checker, Problem
 from runtime.image.configuration import RegistryConfiguration
@@ -79,6 +80,7 @@ class ImageStore:
         self._platform = platform or Platform.host()
         self._puller = Puller(self._content, self._configuration, env)
         self._pusher = Pusher(self._content, self._configuration, env)
+        self.built = BuiltImages(root, self._content, self._pusher, self._platform)
         self._pulls = KeyedLocks()
         self._watchers: dict[object, list[Progress]] = {}
         self._results: dict[object, Image | ComposerError] = {}

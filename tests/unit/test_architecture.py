@@ -27,6 +27,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runtime.build.steps",
         "runtime.build.ignore",
         "runtime.build.modes",
+        "runtime.build.git_urls",
         "runtime.container.config",
         "runtime.image.changes",
     ),
@@ -41,6 +42,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runtime.build.steps",
         "runtime.build.ignore",
         "runtime.build.modes",
+        "runtime.build.git_urls",
     ),
     "runtime.files": ("runtime",),
     "composer.compose": ("runtime.errors",),
@@ -144,6 +146,7 @@ PROGRAMS = frozenset(
 )
 """What other runtimes execute, and this one does not."""
 EXECUTING = {
+    "runtime.build.worker.git": "git's protocols and their credentials are git's own",
     "runtime.image.credential_helper": "keychains can be asked only through the programs that config.json names",
 }
 """Modules that execute other programs on the host, and why there is no other way."""
@@ -266,7 +269,12 @@ def test_nothing_is_executed_but_the_containers_own_program() -> None:
             if not isinstance(node, ast.Call):
                 continue
             called = ast.unparse(node.func)
-            if called in ("os.system", "os.popen", "os.posix_spawn", "trio.run_process"):
+            if name not in EXECUTING and called in (
+                "os.system",
+                "os.popen",
+                "os.posix_spawn",
+                "trio.run_process",
+            ):
                 wrong.append(f"{name}:{node.lineno}: {called}")
             if called.rsplit(".", 1)[-1] in ("execv", "execve", "execvp", "which"):
                 words = {str(text.value) for text in ast.walk(node) if isinstance(text, ast.Constant)}

@@ -12,7 +12,7 @@ import trio
 from msgspec import structs
 
 from composer.compose.model import Project
-from composer.engine.building import Builder
+from composer.engine.builds.builds import Builds
 from composer.engine.containers import Container
 from composer.engine.logs import Exit, Item, Source, merge
 from composer.engine.projects import operations
@@ -65,7 +65,7 @@ class Projects:
 
     parts: Parts
     loader: ProjectLoader
-    builder: Builder
+    builds: Builds
     turns: Turns = field(default_factory=Turns)
 
     def _load(self, source: ProjectSource, services: Sequence[str] = ()) -> Project:
@@ -118,7 +118,7 @@ class Projects:
         project = self._load(request.project, request.services)
         await warn_all(emit, project.warnings)
         if request.dry_run:
-            return rehearse_up(self.parts, self.builder, self._plan(project, request), request)
+            return rehearse_up(self.parts, self.builds, self._plan(project, request), request)
         starting = Starting()
         attached: Attached | None = None
 
@@ -166,7 +166,7 @@ class Projects:
             raise NotFound(f"no such service: {request.exit_code_from}")
         if absent := [name for name in request.attach_services if name not in plan.services]:
             raise InvalidArgument(f"cannot attach to services not included in up: {', '.join(absent)}")
-        is_built = await ensure_built(self.builder, project, plan.images, request, emit)
+        is_built = await ensure_built(self.builds, project, plan.images, request, emit)
         if await ensure_images(self.parts, plan.images, request, emit) or is_built:
             plan = self._plan(project, request)  # what was brought in may change what has to be done
         return Up(self.parts, plan, request, emit)
@@ -349,7 +349,7 @@ class Projects:
         project = self._load(request.project, request.services)
         await warn_all(emit, project.warnings)
         chosen = project.select(request.services, include_deps=request.with_dependencies)
-        await build_services(self.builder, project, tuple(chosen.services.values()), request, emit)
+        await build_services(self.builds, project, tuple(chosen.services.values()), request, emit)
         return ResultEvent()
 
     async def run(self, request: RunRequest, emit: Emit) -> ResultEvent:
@@ -380,7 +380,7 @@ class Projects:
                 await work.wait_for([WaitFor(n.service, n.condition, n.required) for n in needs])
             else:
                 await work.see_to_orphans()
-            container = await make_oneoff(self.parts, self.builder, project, request, emit)
+            container = await make_oneoff(self.parts, self.builds, project, request, emit)
         return ResultEvent(data={"Id": container.id, "Name": container.name})
 
     async def logs(self, request: LogsRequest, emit: Emit) -> ResultEvent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from composer.compose.model import Project
-from composer.engine.building import Builder
+from composer.engine.builds.builds import Builds
 from composer.engine.containers import Container
 from composer.engine.projects.building import ensure_built
 from composer.engine.projects.observe import observe
@@ -20,7 +20,7 @@ from runtime.errors import ComposerError
 
 
 async def make_oneoff(
-    parts: Parts, builder: Builder, project: Project, request: RunRequest, emit: Emit
+    parts: Parts, builds: Builds, project: Project, request: RunRequest, emit: Emit
 ) -> Container:
     """Create (not start) a container for one command, with the project's networks and volumes."""
     observed = observe(project.name, images_of(project), parts)
@@ -33,7 +33,7 @@ async def make_oneoff(
         quiet_build=request.quiet_build,
     )
     plan = plan_up(project, observed, UpOptions(services=(request.service,), no_deps=True))
-    await ensure_built(builder, project, plan.images, up, emit)
+    await ensure_built(builds, project, plan.images, up, emit)
     await ensure_images(parts, plan.images, up, emit)
     await Up(parts, plan, up, emit).ensure_surroundings()
     run = plan_run(project, observe(project.name, images_of(project), parts), request, secrets.token_hex(6))

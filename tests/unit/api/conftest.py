@@ -601,6 +601,12 @@ class FakeSystem:
         raise RuntimeError("a secret detail")
 
 
+class FakeBuilds:
+    async def run(self, request: Any, emit: Any) -> ResultEvent:
+        await emit(StepEvent(kind="Image", name=request.tags[0], status="Built"))
+        return ResultEvent(data={"Id": "sha256:1"})
+
+
 class FakeEngine:
     def __init__(self, spool: Path) -> None:
         self.spool = spool
@@ -611,6 +617,7 @@ class FakeEngine:
         self.execs = FakeExecs(self)
         self.volumes = FakeVolumes()
         self.projects = FakeProjects()
+        self.builds = FakeBuilds()
         self.system = FakeSystem()
         self.build_cache = FakeBuildCache()
 

@@ -1,0 +1,181 @@
+"""Builds from the request to its results: checks, the images for each platform, outputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from composer.engine.build_options import BuildOptions
+from composer.engine.building import Builder, Session
+from composer.engine.builds.contexts import Contexts
+from composer.engine.builds.exporting import Exporter
+from composer.engine.builds.outputs import Output, parse_output
+from composer.engine.builds.prepare import prepare
+from composer.engine.builds.progress import teller
+from composer.engine.builds.requests import ImageBuild
+from composer.engine.requests import Event, ResultEvent, StepEvent, WarningEvent
+from composer.engine.solving import Tell
+from runtime.build.frontend.checks.check import check_dockerfile, checking_of, unused_arguments
+from runtime.build.frontend.checks.rules import Finding
+from runtime.build.frontend.lines import DockerfileError
+from runtime.build.frontend.stages import Dockerfile, parse_dockerfile, platform_arguments
+from runtime.container.config import ImageConfig
+from runtime.errors import ComposerError, InvalidArgument
+from runtime.image.model import Image
+from runtime.image.store import ImageStore
+
+Warn = Callable[[str], Awaitable[None]]
+EPOCH = "SOURCE_DATE_EPOCH"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What came of a build: an image for each platform (none when it was only checked), what a metadata file
+    says, and what the checks found."""
+
+    images: tuple[Image, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+
+class Builds:
+    """All builds of an engine."""
+
+    def __init__(self, builder: Builder, images: ImageStore, contexts: Contexts) -> None:
+        self.images = images
+        self._builder = builder
+        self._contexts = contexts
+
+    async def discard_interrupted(self) -> None:
+        """Remove what builds left that an engine was killed in."""
+        await self._contexts.discard()
+        await self._builder.discard_interrupted()
+
+    async def run(self, request: ImageBuild, emit: Callable[[Event], Awaitable[None]]) -> ResultEvent:
+        """A build that no project asks for, with its events."""
+        name = request.tags[0] if request.tags else "build"
+
+        async def warn(message: str) -> None:
+            await emit(WarningEvent(message=message))
+
+        async def say(status: str, text: str = "") -> None:
+            await emit(StepEvent(kind="Image", name=name, status=status, text=text, time=time.time_ns()))
+
+        await say("Checking" if request.check else "Building")
+        try:
+            built = await self.build(request, teller(emit, name, quiet=request.quiet), warn)
+        except ComposerError as error:
+            await say("Error", error.message.partition("\n")[0])
+            raise
+        await say("Checked" if request.check else "Built")
+        return ResultEvent(
+            data={
+                "Id": built.images[0].id if built.images else "",
+                "Metadata": dict(built.metadata),
+                "Findings": [_finding(finding) for finding in built.findings],
+            }
+        )
+
+    async def build(
+        self, request: ImageBuild, tell: Tell, warn: Warn, session: Session | None = None
+    ) -> Built:
+        """Do it. Raises ComposerErrors: mistakes in files, failed steps, what is not supported."""
+        outputs = _outputs(request)
+        epoch = _epoch(request)
+        async with AsyncExitStack() as held:
+            prepared = await prepare(request, self._contexts, self.images, held)
+            options = prepared.options
+            for platform in request.platforms:
+                if self.images.platform_of(platform) != self.images.platform_of(""):
+                    raise InvalidArgument(
+                        f"platform {platform} is not this machine's; composer builds for it alone"
+                    )
+            arguments = platform_arguments(self.images.platform_of("").architecture)
+            file = parse_dockerfile(options.dockerfile, options.arguments, arguments, options.file)
+            if file.directives.syntax:
+                await tell_syntax(file, tell)
+            if request.check:
+                return Built(findings=self._check(file, options, arguments))
+            image = await self._builder.build(replace(options, tags=()), tell, session)
+            findings = self._check(file, options, arguments)
+            await self._report(file, options, arguments, findings, warn)
+            exporter = Exporter(self.images, [image], options.tags, options.credentials, epoch)
+            for output in outputs:
+                await exporter.export(output)
+            if prepared.commit:
+                exporter.metadata["composer.context.commit"] = prepared.commit
+            return Built((image,), exporter.metadata, findings)
+
+    def _check(
+        self, file: Dockerfile, options: BuildOptions, platform: Mapping[str, str]
+    ) -> tuple[Finding, ...]:
+        """What is suspicious, as far as base images are here."""
+        known: dict[str, ImageConfig] = {}
+        for stage in file.stages:
+            if stage.base != "scratch" and file.before(stage, stage.base) is None:
+                name = options.contexts.get(stage.base, stage.base).removeprefix("docker-image://")
+                try:
+                    image = self.images.resolve(name)
+                except InvalidArgument:
+                    continue
+                if image is not None:
+                    known[stage.base] = image.config
+        return check_dockerfile(file, options.arguments, platform, known, options.ignore)
+
+    async def _report(
+        self,
+        file: Dockerfile,
+        options: BuildOptions,
+        platform: Mapping[str, str],
+        findings: Sequence[Finding],
+        warn: Warn,
+    ) -> None:
+        for finding in findings:
+            await warn(str(finding))
+        unused = unused_arguments(file, options.arguments, platform)
+        if unused:
+            await warn(f"One or more build-args [{' '.join(unused)}] were not consumed")
+        if findings and checking_of(file, options.arguments).is_error:
+            rules = ", ".join(sorted({finding.rule.name for finding in findings}))
+            raise DockerfileError(f"lint violation found for rules: {rules}")
+
+
+def _finding(finding: Finding) -> dict[str, str]:
+    return {
+        "Rule": finding.rule.name,
+        "Url": finding.rule.url,
+        "Message": finding.message,
+        "Place": f"{finding.file}:{finding.number}:{finding.column}",
+        "Excerpt": finding.excerpt,
+    }
+
+
+async def tell_syntax(file: Dockerfile, tell: Tell) -> None:
+    """Say that there is one language here, whatever image ``# syntax=`` names."""
+    await tell(f"# syntax={file.directives.syntax}", "Skipped", "composer reads Dockerfiles itself")
+
+
+def _outputs(request: ImageBuild) -> list[Output]:
+    """What is asked for, else an image in the store. Raises InvalidArgument for what there is not."""
+    for name, value in (("provenance", request.provenance), ("sbom", request.sbom)):
+        if value.lower() not in ("", "false", "0"):
+            raise InvalidArgument(
+                f"{name}={value}: composer makes no attestations", hint=f"leave it out, or say {name}=false"
+            )
+    found = [parse_output(text, request.annotations) for text in request.outputs]
+    found = found or [parse_output("type=image", request.annotations)]
+    if sum(output.dest == "-" for output in found) > 1:
+        raise InvalidArgument("only one output can go to the standard output")
+    return found
+
+
+def _epoch(request: ImageBuild) -> int | None:
+    text = request.args.get(EPOCH, "")
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise InvalidArgument(f"{EPOCH} is a number of seconds, not {text!r}")
+    return int(text)

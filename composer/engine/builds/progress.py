@@ -1,0 +1,23 @@
+"""How the steps of a build are told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+from composer.engine.requests import Event, StepEvent
+from composer.engine.solving import Tell
+
+
+def teller(emit: Callable[[Event], Awaitable[None]], image: str, *, quiet: bool = False) -> Tell:
+    """Tells of the steps of ``image`` as events below it."""
+
+    async def progress(title: str, status: str, text: str) -> None:
+        if not quiet:
+            await emit(
+                StepEvent(
+                    kind="Image", name=title, parent=image, status=status, text=text, time=time.time_ns()
+                )
+            )
+
+    return progress

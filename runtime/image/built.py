@@ -1,0 +1,99 @@
+"""Images that were built, on their way out: packed, to a registry, to an archive, also several platforms in one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from runtime.image import archive, packing
+from runtime.image.authentication import CredentialSource
+from runtime.image.content import Content
+from runtime.image.manifest import Descriptor, InvalidImage
+from runtime.image.model import Image, ImageRecord, Progress
+from runtime.image.outgoing import describe
+from runtime.image.packing import Packing
+from runtime.image.platform import Platform
+from runtime.image.push import Pushed, Pusher
+from runtime.image.reference import parse_reference
+
+
+class BuiltImages:
+    """Of one store. An image of several platforms is a list of images."""
+
+    def __init__(self, root: Path, content: Content, pusher: Pusher, platform: Platform) -> None:
+        self._root = root
+        self._content = content
+        self._pusher = pusher
+        self._platform = platform
+
+    async def pack(self, image: Image, wanted: Packing) -> Image:
+        """``image``, which leaves as ``wanted`` from now on. Raises InvalidImage."""
+        return await packing.pack(self._content, image, wanted)
+
+    async def load_layout(self, directory: Path, *, tag: str = "", digest: str = "") -> Image:
+        """An image of an OCI layout, under no name. Raises InvalidImage."""
+        return await archive.load_layout(self._content, directory, self._platform, tag, digest)
+
+    def describe(self, images: Sequence[Image], wanted: Packing) -> Descriptor:
+        """What ``images`` are in a registry: one's manifest, the index of several."""
+        records = [self._record(image) for image in images]
+        return describe(records[0])[0] if len(records) == 1 else packing.index_of(records, wanted)[0]
+
+    async def push(
+        self,
+        images: Sequence[Image],
+        name: str,
+        wanted: Packing,
+        progress: Progress,
+        credentials: CredentialSource | None = None,
+    ) -> Pushed:
+        """Make ``name`` mean ``images`` in its registry. Raises as :meth:`ImageStore.push` does."""
+        reference = parse_reference(name).with_default_tag()
+        is_one = len(images) == 1
+        for image in images:
+            pushed = await self._pusher.push(image, reference, progress, credentials, is_named=is_one)
+        if is_one:
+            return pushed
+        descriptor, data = packing.index_of([self._record(image) for image in images], wanted)
+        return await self._pusher.push_index(descriptor, data, reference, credentials)
+
+    async def save(
+        self, images: Sequence[Image], names: Sequence[str], wanted: Packing
+    ) -> AsyncIterator[bytes]:
+        """The pieces of a tar: an OCI layout, and of one image a docker-archive as well. Raises InvalidImage."""
+        tags = [str(parse_reference(name).with_default_tag()) for name in names]
+        for image in images:
+            await self._content.compress(image.id)
+        if len(images) == 1:
+            pieces = archive.save(self._content, [(images[0], tags)])
+        else:
+            pieces = archive.in_thread(self._layout([self._record(image) for image in images], tags, wanted))
+        async for piece in pieces:
+            yield piece
+
+    def scratch_file(self) -> IO[bytes]:
+        """A file without a name, on the file system that images are on."""
+        return tempfile.TemporaryFile(dir=self._root)
+
+    def _layout(
+        self, records: Sequence[ImageRecord], tags: Sequence[str], wanted: Packing
+    ) -> Iterator[bytes]:
+        written: set[str] = set()
+        for record in records:
+            yield from archive.blobs_of(self._content, record, written)
+        descriptor, data = packing.index_of(records, wanted)
+        yield archive.member(f"blobs/sha256/{descriptor.digest.hex}", data)
+        entry: dict[str, object] = {
+            "mediaType": descriptor.media_type,
+            "digest": descriptor.digest,
+            "size": descriptor.size,
+        }
+        yield from archive.layout_files(archive.named_entries(entry, [parse_reference(tag) for tag in tags]))
+
+    def _record(self, image: Image) -> ImageRecord:
+        record = self._content.catalogue.record(image.id)
+        if record is None:
+            raise InvalidImage(f"the image {image.short_id} is gone")
+        return record
