@@ -175,6 +175,13 @@ def natural(value: Any) -> int:
     return number
 
 
+def strict_integer(value: Any) -> int:
+    """As :func:`integer`, of a whole number only: Docker Compose takes no string and no fraction here."""
+    if isinstance(value, str | float):
+        raise ValueError(f"a whole number expected, not {value!r}")
+    return integer(value)
+
+
 def strict_natural(value: Any) -> int:
     """As :func:`natural`, of a number only: Docker Compose takes no string here."""
     if isinstance(value, str):
@@ -198,6 +205,8 @@ def single(value: Any) -> float:
     from struct import pack, unpack
 
     exact = number(value)
+    if exact != exact or abs(exact) == float("inf"):
+        raise ValueError(f"a number expected, not {float_text(exact)}")
     if exact == int(exact) if abs(exact) < 2**24 else False:
         return exact
     try:
@@ -241,14 +250,22 @@ def command(value: Any) -> list[str]:
 
 def listed(value: Any) -> list[str]:
     """A list of strings, or one string."""
-    return [word(item) for item in value] if isinstance(value, list) else [word(value)]
+    found: list[str] = _words(value) if isinstance(value, list) else [word(value)]
+    return found
 
 
 def word(value: Any) -> str:
     """A string, or a whole number as one."""
-    if isinstance(value, str | int) and not isinstance(value, bool):
+    if (
+        isinstance(value, str | int)
+        and not isinstance(value, bool)
+        and (isinstance(value, str) or value < 2**63)
+    ):
         return str(value)
     raise ValueError(f"a string expected, not {text(value)}")
+
+
+_words = several(word)
 
 
 def words(value: Any) -> dict[str, str]:
@@ -286,7 +303,7 @@ def variables(value: Any) -> dict[str, str | None]:
 
 
 def extra_hosts(value: Any) -> list[str]:
-    """Sorted ``host=address``; brackets around an address go."""
+    """Sorted ``host=address``; brackets around an address go. An item of a list may have several, with commas."""
     pairs: list[tuple[str, str]] = []
     if isinstance(value, dict):
         for host, addresses in value.items():
@@ -300,15 +317,14 @@ def extra_hosts(value: Any) -> list[str]:
                 host, equals, address = text(item).partition(":")
             if not equals:
                 raise ValueError(f"bad host name {item!r}: host=address expected")
-            pairs.append((host, address))
+            pairs.extend((host, one) for one in address.split(","))
     made = []
     for host, address in pairs:
-        if not host or ":" in host:
+        if not host or ":" in host or "=" in host:
             raise ValueError(f"bad host name {host!r}")
-        for one in address.split(","):
-            if one.startswith("[") and one.endswith("]"):
-                one = one[1:-1]
-            made.append(f"{host}={one}")
+        if address.startswith("[") and address.endswith("]"):
+            address = address[1:-1]
+        made.append(f"{host}={address}")
     return sorted(made)
 
 
@@ -317,6 +333,8 @@ def ssh_keys(value: Any) -> list[str]:
 
 
 def device_count(value: Any) -> int:
+    if isinstance(value, float):
+        raise ValueError(f'a whole number or "all" expected, not {float_text(value)}')
     return -1 if value == "all" else integer(value)
 
 

@@ -28,6 +28,7 @@ from composer.compose.decoders import (
     single,
     size,
     ssh_keys,
+    strict_integer,
     strict_natural,
     struct,
     table,
@@ -53,7 +54,7 @@ def decode(tree: dict[str, Any]) -> dict[str, Any]:
 def ulimit(value: Any) -> Any:
     if isinstance(value, dict):
         return _ULIMIT(value)
-    return integer(value)
+    return strict_integer(value)
 
 
 def throttle(value: Any) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def countable(value: Any) -> dict[str, Any]:
     return {"kind": "", "value": 0, **_COUNTABLE(value)}
 
 
-_ULIMIT = struct({"soft": integer, "hard": integer})
+_ULIMIT = struct({"soft": strict_integer, "hard": strict_integer})
 _FILE_MOUNT = struct({"mode": file_mode})
 _HOOK = struct({"command": command, "privileged": boolean, "environment": variables})
 _DEVICE_REQUEST = struct(

@@ -93,7 +93,9 @@ def _resolve_labels(service: dict[str, Any], path: Path, reader: Reader, base: s
 def _read(entry: dict[str, Any], where: Path, reader: Reader, base: str, what: str) -> bytes | None:
     """The file's content; None for one that may be missing and is."""
     path = absolute(str(entry["path"]), base, "~")
-    data = None if reader.is_dir(path) else reader.read(path)
+    if reader.is_dir(path):
+        raise Problem(f"{what} file {path} is a directory", where)
+    data = reader.read(path)
     if data is None and entry.get("required") not in (False, "false"):
         hint = "required: false makes it optional" if what == "env" else ""
         raise Problem(f"{what} file {path} not found", where, hint=hint)

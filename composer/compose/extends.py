@@ -95,7 +95,10 @@ class _Resolver:
         if isinstance(extends, str):
             return extends, ""
         if isinstance(extends, dict):
-            reference, other = extends.get("service"), extends.get("file") or ""
+            reference, other = extends.get("service"), extends.get("file")
+            if other == "":
+                raise self._problem("extends.file is empty", name, hint="name a file, or leave file: out")
+            other = other or ""
             if isinstance(reference, str) and isinstance(other, str):
                 return reference, other
             raise self._problem(f"services.{name}.extends.service is required", name)

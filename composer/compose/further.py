@@ -15,8 +15,19 @@ from composer.compose.trace import Key, Origin
 
 ROUNDS = 5
 """How often it is tried again; each round finds all that one stage has to say."""
+LINES = 4000
+"""How many lines all rounds together may read, so that what is large and wrong is told of soon."""
 Place = tuple[str, int, int]
 """File, line and column."""
+
+
+def rounds_for(lines: int) -> int:
+    """How often files of so many lines are looked at again.
+
+    >>> rounds_for(100), rounds_for(2000), rounds_for(100_000)
+    (5, 2, 1)
+    """
+    return max(1, min(ROUNDS, LINES // max(lines, 1)))
 
 
 def may_relate(left_out: Iterable[str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from posixpath import dirname, isabs, join, normpath
+from posixpath import dirname, isabs, join, normpath, relpath
 from typing import Any
 
 from composer.compose.dotenv import parse_dotenv
@@ -52,7 +52,7 @@ def apply_include(
         else:
             # As in Docker Compose, paths of a directory that is not there begin one above it.
             shown = base if not project or sources.reader.is_dir(base) else dirname(base)
-            shown = sources.base(shown, directory)
+            shown = relpath(shown, directory)
         gaps: dict[str, str] = {}
         for path in _env_files(env_files, directory, base, sources, here, holder):
             data = sources.reader.read(path) or b""
@@ -66,6 +66,8 @@ def apply_include(
 
 
 def _read_entry(entry: Any, here: Path, holder: dict[str, Any]) -> tuple[list[str], str, list[str] | None]:
+    if entry is None:
+        return [], "", None
     if isinstance(entry, str):
         return [entry], "", None
     if not isinstance(entry, dict):
@@ -83,14 +85,14 @@ def _read_entry(entry: Any, here: Path, holder: dict[str, Any]) -> tuple[list[st
 
 def _warn(entry: Any, index: int, sources: Sources) -> None:
     """Docker Compose passes over what it does not know here, which hides mistakes."""
-    if not isinstance(entry, dict):
+    if not isinstance(entry, dict | None):
         return
-    for key in entry:
+    for key in entry or ():
         if key not in ("path", "project_directory", "env_file") and not key.startswith("x-"):
             sources.warnings[f"include[{index}]: the attribute `{key}` is not known, it will be ignored"] = (
                 None
             )
-    if not entry.get("path"):
+    if not entry or not entry.get("path"):
         sources.warnings[f"include[{index}] names no path and includes nothing"] = None
 
 

@@ -141,6 +141,8 @@ def closing_brace(text: str, opening: int) -> int:
             continue
         if found.group() == "{":
             depth += 1
+            if depth > MAX_NESTED:
+                raise Malformed("nested too deeply")
             skipped = position + 1
             continue
         depth -= 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from posixpath import isabs, normpath
 from typing import Any
 
 from composer.compose.problem import Problem
 from composer.compose.trace import like
-from composer.compose.volumes import is_drive
 
+_WINDOWS = re.compile(r"[a-zA-Z]:[\\/]|\\\\")
 _REMOTE = ("https://", "http://", "git://", "ssh://", "github.com/", "git@")
 """How build contexts begin that are not directories."""
 
@@ -80,11 +81,13 @@ def resolve_service_paths(service: dict[str, Any], name: str, base: str, home: s
     return service
 
 
-def absolute(path: str, base: str, home: str) -> str:
-    """``path`` against ``base``; an absolute one, also of Windows, stays as it is."""
+def absolute(path: str, base: str, home: str, *, may_be_windows: bool = False) -> str:
+    """``path`` against ``base``; an absolute one stays as it is, with ``may_be_windows`` one of Windows, too."""
     if path.startswith("~"):
         return clean_join(home, path[1:])
-    if not path or isabs(path) or is_drive(path) or path.startswith("\\\\"):
+    if not path or isabs(path):
+        return path
+    if may_be_windows and _WINDOWS.match(path):
         return path
     return clean_join(base, path)
 
@@ -100,17 +103,19 @@ def is_remote(context: str) -> bool:
     return "://" in context or context.startswith(_REMOTE) or context.startswith("service:")
 
 
-def _replace(mapping: dict[str, Any], key: str, base: str, home: str) -> None:
+def _replace(
+    mapping: dict[str, Any], key: str, base: str, home: str, *, may_be_windows: bool = False
+) -> None:
     value = mapping.get(key)
     if isinstance(value, str):
-        mapping[key] = like(value, absolute(value, base, home))
+        mapping[key] = like(value, absolute(value, base, home, may_be_windows=may_be_windows))
 
 
 def _replace_file(mapping: dict[str, Any], key: str, base: str, home: str) -> None:
-    """As :func:`_replace`; "" is the directory itself."""
+    """As :func:`_replace`, also of Windows; "" is the directory itself."""
     if mapping.get(key) == "":
         mapping[key] = like(mapping[key], base)
-    _replace(mapping, key, base, home)
+    _replace(mapping, key, base, home, may_be_windows=True)
 
 
 def _replace_context(mapping: dict[str, Any], key: str, base: str, home: str) -> None:

@@ -17,7 +17,7 @@ from composer.compose.envfiles import resolve_environment
 from composer.compose.errors import ComposeError
 from composer.compose.extends import apply_extends
 from composer.compose.files import Found, find, normalised_name
-from composer.compose.further import ROUNDS, Place, follows, may_relate
+from composer.compose.further import Place, follows, may_relate, rounds_for
 from composer.compose.including import apply_include
 from composer.compose.interpolation import Variables, interpolate
 from composer.compose.merging import enforce_unicity, merge
@@ -58,18 +58,22 @@ def _load_traced(request: LoadRequest, reader: Reader) -> Tree:
     try:
         return _load(request, reader, traced=True, sources=sources)[0]
     except Problem as problem:
-        raise _with_further(located(problem, problem.tree, sources), request, reader) from None
+        error = located(problem, problem.tree, sources)
+        if problem.tree is None and problem.at is not None:  # a text that cannot be read hides the rest
+            raise error from None
+        lines = sum(map(len, sources.lines.values()))
+        raise _with_further(error, request, reader, lines) from None
 
 
-def _with_further(error: ComposeError, request: LoadRequest, reader: Reader) -> ComposeError:
-    """``error`` with what is wrong beside it."""
+def _with_further(error: ComposeError, request: LoadRequest, reader: Reader, lines: int) -> ComposeError:
+    """``error`` with what is wrong beside it, in files that have so many ``lines``."""
     from composer.compose.decoding import decode
 
     options = request.options._replace(check_consistency=False, resolve_env=False)
     found: list[ComposerError] = list(error.errors or (error,))
     new = found
     places: set[Place] = set()
-    for _ in range(ROUNDS):
+    for _ in range(rounds_for(lines)):
         places.update(place for place in map(_place_of, new) if place is not None)
         sources = _sources(request, reader, traced=True)
         sources.options, sources.left_out = options, frozenset(places)
@@ -88,7 +92,12 @@ def _with_further(error: ComposeError, request: LoadRequest, reader: Reader) -> 
         except ComposeError:
             break
         known = [_path_of(one) for one in found]
-        new = [one for one in more.errors or (more,) if _place_of(one) not in places]
+        said = {(_path_of(one), one.message) for one in found}
+        new = [
+            one
+            for one in more.errors or (more,)
+            if _place_of(one) not in places and (_path_of(one), one.message) not in said
+        ]
         found += [one for one in new if not follows(_path_of(one), known)]
         if is_last or not new:
             break

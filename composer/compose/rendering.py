@@ -163,7 +163,11 @@ def _plain(value: Any, is_json: bool = False) -> Any:
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 1e6 else float(value)
+        if value.is_integer() and (abs(value) < 1e6 or (is_json and abs(value) < 1e21)):
+            from decimal import Decimal
+
+            return int(Decimal(repr(float(value))))
+        return float(value)
     if isinstance(value, dict):
         return {str(k): _plain(value[k], is_json) for k in _sorted(value, is_json)}
     if isinstance(value, list | tuple):
@@ -203,9 +207,7 @@ _RESOURCES = Form(
         ),
     ),
 )
-_UPDATE = Form(
-    "parallelism delay failure_action monitor max_failure_ratio order", kept="parallelism delay monitor"
-)
+_UPDATE = Form("parallelism delay failure_action monitor max_failure_ratio order", kept="parallelism")
 _THROTTLE = Form("path rate", rename={"path": "Path", "rate": "Rate"}, kept="path rate")
 _BUILD = Form(
     "context dockerfile dockerfile_inline entitlements args provenance sbom ssh labels cache_from cache_to no_cache "

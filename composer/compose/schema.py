@@ -168,7 +168,8 @@ def _is_unique(value: Any) -> bool:
 
 
 def _repeated(value: list[Any]) -> int | None:
-    """Index of the first item that is there before it; 1, 1.0 and "1" are the same, 1 and true are not."""
+    """Index of the first item that is there before it. 1 and 1.0 are the same, 1 and true are not; as in Docker
+    Compose a number is the same as a string in front of it, but not as one behind it."""
     seen: set[Any] = set()
     kept: list[Any] = []
     for i, item in enumerate(value):
@@ -178,10 +179,11 @@ def _repeated(value: list[Any]) -> int | None:
             kept.append(item)
             continue
         is_whole = isinstance(item, float) and item.is_integer()
-        mark = (isinstance(item, bool), str(int(item)) if is_whole else str(item))
-        if mark in seen:
+        shown = str(int(item)) if is_whole else str(item)
+        kind = str if isinstance(item, str) else bool if isinstance(item, bool) else int
+        if (kind, shown) in seen or (kind is int and (str, shown) in seen):
             return i
-        seen.add(mark)
+        seen.add((kind, shown))
     return None
 
 

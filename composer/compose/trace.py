@@ -120,9 +120,8 @@ def origin_of(tree: Any, path: Path) -> Origin | None:
             key = own_key(node, str(step))
             if key is None:
                 break
-            if isinstance(key, Key):
-                best = key.value_at
             node = node[key]
+            best = key.value_at if isinstance(key, Key) else getattr(node, "at", best)
         elif isinstance(node, list) and isinstance(step, int) and 0 <= step < len(node):
             node = node[step]
             best = getattr(node, "at", best)
@@ -184,12 +183,17 @@ def brought(value: Any, via: Origin) -> Any:
     return value if at is None else placed(value, _chained(at, via))
 
 
-def _chained(origin: Origin, via: Origin) -> Origin:
+MAX_VIA = 20
+"""Places of a chain that are kept, the innermost ones."""
+
+
+def _chained(origin: Origin, via: Origin, depth: int = 0) -> Origin:
     if origin.via is None:
         return replace(origin, via=via)
-    if origin.via == via:
+    if origin.via == via or depth >= MAX_VIA:
         return origin
-    return replace(origin, via=_chained(origin.via, via))
+    longer = _chained(origin.via, via, depth + 1)
+    return origin if longer is origin.via else replace(origin, via=longer)
 
 
 def copied(value: Any) -> Any:

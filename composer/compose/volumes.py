@@ -16,8 +16,8 @@ def parse_volume(text: str) -> dict[str, Any]:
     """
     if not text:
         raise ValueError("invalid empty volume spec")
-    if len(text) <= 2:
-        return {"type": "volume", "target": text}
+    if len(text.encode()) <= 2:
+        return {"type": "volume", "target": clean_path(text)}
     sections = _sections(text)
     if not all(sections):
         raise ValueError(f"invalid volume {text!r}: empty section between colons")

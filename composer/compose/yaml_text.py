@@ -27,11 +27,14 @@ try:
 except ImportError:  # a PyYAML that was built without libyaml
     from yaml import Loader as _Parser  # type: ignore[assignment]
 
+from composer.compose.nearest import nearest
 from composer.compose.problem import Problem
 from composer.compose.trace import Key, Map, Origin, Path, Seq, copied, key_like, placed
 from composer.compose.yaml_scalars import plain_scalar, tagged_scalar
 
 MAX_DEPTH = 150
+_WIDE = (b"\xff\xfe", b"\xfe\xff")
+"""How UTF-16 begins."""
 MAX_COPIED = 200_000
 """Values that aliases of one document may expand to."""
 
@@ -69,43 +72,47 @@ def parse_documents(data: bytes, file: str, *, traced: bool) -> list[Document]:
     Raises :class:`Problem` with the place for what is not YAML, not UTF-8, or refused.
     """
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-16" if data.startswith(_WIDE) else "utf-8-sig")
     except UnicodeDecodeError as e:
         line = data.count(b"\n", 0, e.start) + 1
         raise Problem(
-            f"the file is not UTF-8 (byte 0x{data[e.start]:02x})",
+            f"the file is not {e.encoding.upper()} (byte 0x{data[e.start]:02x})",
             at=Origin(file, line, e.start - data.rfind(b"\n", 0, e.start)),
             hint="save it as UTF-8",
         ) from None
     try:
         return _Builder(text, file, traced).documents()
     except yaml.MarkedYAMLError as e:
-        mark = e.problem_mark or e.context_mark
-        at = Origin(file, mark.line + 1, mark.column + 1) if mark else Origin(file, 0, 0)
-        raise Problem(f"not valid YAML: {_sentence(e)}", at=at, hint=_yaml_hint(text, at)) from None
+        raise _unreadable(text, file, e) from None
     except yaml.YAMLError as e:
-        raise Problem(
-            f"not valid YAML: {str(e).splitlines()[0]}", at=Origin(file, _bad_line(text, e), 0)
-        ) from None
+        raise Problem(f"not valid YAML: {str(e).splitlines()[0]}", at=_bad_place(text, file, e)) from None
     except RecursionError:
         raise Problem("nested too deeply", at=Origin(file, 0, 0)) from None
 
 
-def _sentence(e: yaml.MarkedYAMLError) -> str:
-    return " ".join(x for x in (e.problem, e.context) if x) or str(e)
+def _unreadable(text: str, file: str, e: yaml.MarkedYAMLError) -> Problem:
+    from composer.compose.yaml_mistakes import Complaint, diagnose
+
+    place, context = e.problem_mark or e.context_mark, e.context_mark
+    complaint = Complaint(
+        e.problem or str(e),
+        place.line + 1 if place else 0,
+        place.column + 1 if place else 0,
+        e.context or "",
+        context.line + 1 if context else 0,
+        context.column + 1 if context else 0,
+    )
+    found = diagnose(text, complaint)
+    return Problem(
+        f"not valid YAML: {found.message}", at=Origin(file, found.line, found.column), hint=found.hint
+    )
 
 
-def _bad_line(text: str, e: yaml.YAMLError) -> int:
+def _bad_place(text: str, file: str, e: yaml.YAMLError) -> Origin:
     position = getattr(e, "position", None)
-    return text.count("\n", 0, position) + 1 if isinstance(position, int) else 0
-
-
-def _yaml_hint(text: str, at: Origin) -> str:
-    lines = text.splitlines()
-    for number in (at.line, at.line - 1):
-        if 0 < number <= len(lines) and lines[number - 1].lstrip(" ").startswith("\t"):
-            return "indent with spaces: YAML allows no tabs there"
-    return ""
+    if not isinstance(position, int):
+        return Origin(file, 0, 0)
+    return Origin(file, text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position))
 
 
 class _Builder:
@@ -181,18 +188,18 @@ class _Builder:
                 value: Any = text
             else:
                 value = plain_scalar(text)
-                if value is NotImplemented:
-                    raise Problem(
-                        f"{text} is a date to YAML, which no attribute takes",
-                        at=self.origin(event),
-                        hint=f'quote it: "{text}"',
-                    )
-        elif tag in ("!reset", "!override"):
-            value = plain_scalar(text) if not event.style else text
+        elif tag == "!":
+            value = text if event.style else plain_scalar(text)
         else:
             value = tagged_scalar(tag, text)
             if value is NotImplemented:
                 raise Problem(f"{text!r} is not a {tag.rsplit(':')[-1]}", at=self.origin(event))
+        if value is NotImplemented:
+            raise Problem(
+                f"{text} is a date to YAML, which no attribute takes",
+                at=self.origin(event),
+                hint=f'quote it: "{text}"',
+            )
         return placed(value, self.origin(event)) if self.traced else value
 
     def enter(self, event: Any) -> None:
@@ -288,7 +295,9 @@ class _Builder:
             if not isinstance(value, dict | list)
             else "a mapping or a list cannot be a key",
             at=self.origin(event),
-            hint=f'quote it: "{event.value}"' if type(event) is ScalarEvent else "",
+            hint=f'quote it: "{event.value}"'
+            if type(event) is ScalarEvent
+            else "text that begins with a bracket or a brace is quoted",
         )
 
     def alias(self, event: Any) -> Any:
@@ -296,7 +305,14 @@ class _Builder:
         if name in self.open:
             raise Problem(f"anchor '{name}' value contains itself", at=self.origin(event))
         if name not in self.anchors:
-            raise Problem(f"unknown anchor '{name}' referenced", at=self.origin(event))
+            close = nearest(name, self.anchors)
+            raise Problem(
+                f"unknown anchor '{name}' referenced",
+                at=self.origin(event),
+                hint=f"did you mean *{close}?"
+                if close
+                else f'&{name} has to stand in front of a value above; text that begins with * is quoted: "*{name}"',
+            )
         value = self.anchors[name]
         if isinstance(value, dict | list):
             self.copied += _count(value)
