@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from composer.cli.terminal import harmless
 from runtime.errors import ComposerError, Location
 
 LONGEST_EXCERPT = 160
@@ -30,12 +31,13 @@ def describe(error: ComposerError) -> str:
     else:
         lines.append(message)
     if error.hint:
-        lines.extend(f"  {line}" for line in error.hint.splitlines())
+        lines.extend(f"  {harmless(line)}" for line in error.hint.splitlines())
     return "\n".join(lines)
 
 
 def _shortened(line: str) -> str:
-    return line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "…"
+    """What others have written into it (registries, images) does nothing to a terminal."""
+    return harmless(line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "…")
 
 
 def _headline(place: Location, message: str) -> str:

@@ -213,7 +213,10 @@ def inspect_each(
     else:
         import json
 
-        session.write(json.dumps(found, indent=None if layout == "json" else 4, ensure_ascii=False) + "\n")
+        from composer.cli.terminal import for_stdout
+
+        document = json.dumps(found, indent=None if layout == "json" else 4, ensure_ascii=False)
+        session.write(for_stdout(document + "\n"))
     return report_failures(session, failures)
 
 

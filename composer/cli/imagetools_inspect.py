@@ -21,6 +21,7 @@ _STATEMENT_LIMIT = 64 << 20
 
 def run_inspect(session: Session, arguments: Arguments) -> int:
     from composer.cli.remote import with_registries
+    from composer.cli.terminal import for_stdout
     from runtime.image.reference import parse_reference
 
     reference = parse_reference(arguments.words[0]).with_default_tag()
@@ -29,7 +30,7 @@ def run_inspect(session: Session, arguments: Arguments) -> int:
         if layout:
             raise UsageError("--raw and --format cannot be used together")
         fetched = with_registries(session, lambda registries: registries.fetch(reference))
-        session.write(fetched.data.decode(errors="replace"))
+        session.write(for_stdout(fetched.data.decode(errors="replace")))
         return 0
     if not layout:
         fetched = with_registries(session, lambda registries: registries.fetch(reference))
@@ -45,7 +46,7 @@ def run_inspect(session: Session, arguments: Arguments) -> int:
     if layout == "json":
         layout = "{{json .}}"
     try:
-        session.write(Template(unescape(layout)).render(found) + "\n")
+        session.write(for_stdout(Template(unescape(layout)).render(found) + "\n"))
     except TemplateError as error:
         raise UsageError(str(error)) from None
     return 0

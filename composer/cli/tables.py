@@ -50,12 +50,13 @@ def formatted(
         # Docker's keys are in order.
         return "".join(dumps(dict(sorted(as_json(row).items()))).decode() + "\n" for row in rows)
     from composer.cli.templates import Template, unescape
+    from composer.cli.terminal import for_stdout
 
     is_table = layout.startswith("table ")
     template = Template(unescape(layout[len("table ") :] if is_table else layout))
     texts = [template.render(row) for row in rows]
     if not is_table:
-        return "".join(text + "\n" for text in texts)
+        return for_stdout("".join(text + "\n" for text in texts))
     methods = {key: str.upper for row in rows[:1] for key, value in row.items() if callable(value)}
     header = template.render({**columns, **methods}, titles=True)
     split = [text.split("\t") for text in (header, *texts)]

@@ -20,6 +20,26 @@ def paint(text: str, colour: str) -> str:
     return f"\x1b[{colour}m{text}\x1b[0m" if colour else text
 
 
+def harmless(text: str) -> str:
+    """Text with what could steer a terminal written out (``\\x1b``); lines and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char
+        if char.isprintable() or char in "\n\t "
+        else f"\\x{ord(char):02x}"
+        if ord(char) < 256
+        else "\ufffd"
+        for char in text
+    )
+
+
+def for_stdout(text: str) -> str:
+    """What a stranger may have written (labels, templates over them): byte for byte, but on a terminal
+    :func:`harmless`."""
+    return harmless(text) if is_terminal(1) else text
+
+
 def is_terminal(fd: int) -> bool:
     from os import isatty
 

@@ -340,6 +340,8 @@ class ImageStore:
         reference = parse_reference(target).with_default_tag()
         if reference.digest is not None:
             raise InvalidArgument("refusing to create a tag with a digest reference")
+        if reference.familiar_name == "sha256":
+            raise InvalidArgument("refusing to create an ambiguous tag using digest algorithm as name")
         if image.is_embedded:
             raise InvalidArgument(f"{image.tags[0]} is this machine itself and keeps its name")
         self._catalogue.add_tag(image.id, reference)

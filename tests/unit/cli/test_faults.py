@@ -58,3 +58,8 @@ def test_a_long_line_with_the_mistake_at_its_beginning() -> None:
 
 def test_a_message_is_never_endless() -> None:
     assert len(describe(ComposerError("x" * 100_000))) == LONGEST_LINE + 1
+
+
+def test_a_terminal_is_not_steered() -> None:
+    error = ComposerError("answered \x1b[2J\x07 \x9b31m\ttext", hint="try\x1b]0;x\x07")
+    assert describe(error) == "answered \\x1b[2J\\x07 \\x9b31m\ttext\n  try\\x1b]0;x\\x07"
