@@ -128,10 +128,13 @@ class BuildCache:
                 catalogue.delete(image_id)
 
     async def watch(self) -> None:
-        """Keep the cache small, after each build that has put something into it, until cancelled."""
+        """After builds, until cancelled: bring what they made to the disk, and keep the cache small."""
         while True:
             await self.shop.has_grown.wait()
             self.shop.has_grown = trio.Event()
+            while self.shop.undurable:
+                content = self.shop.worker.images.content
+                await trio.to_thread.run_sync(content.make_durable, self.shop.undurable.pop())
             await self.keep_small()
 
     async def keep_small(self) -> None:

@@ -126,7 +126,11 @@ class _Build:
         )
         with closing(solve):
             results = await solve.run([result.step] if result.step is not None else [])
-            return await self._assembled(result, results)
+            image = await self._assembled(result, results)
+        if solve.has_made:
+            self.builder.shop.undurable.add(image.id)
+            self.builder.shop.has_grown.set()
+        return image
 
     async def _assembled(self, result: Result, results: Mapping[Step, Snapshot]) -> Image:
         options = self.options

@@ -50,7 +50,9 @@ class Workshop:
     builds: int = 0
     """How many go on."""
     has_grown: trio.Event = field(default_factory=trio.Event)
-    """Set when the cache has more than before."""
+    """Set when there is more than before."""
+    undurable: set[str] = field(default_factory=set)
+    """Ids of images that were built and may not have reached the disk."""
 
 
 @dataclass
@@ -71,7 +73,8 @@ class Solve:
     """Steps whose chain key says nothing: something before them is done again, or has changed meanwhile."""
     _used: list[str] = field(default_factory=list)
     _holds: list[str] = field(default_factory=list)
-    _has_made: bool = False
+    has_made: bool = False
+    """Whether anything had to be done."""
 
     async def run(self, targets: Sequence[Step]) -> Mapping[Step, Snapshot]:
         """The results of ``targets`` (and of others). They are in use until :meth:`close`. Raises DockerfileError,
@@ -122,8 +125,6 @@ class Solve:
             if not self.shop.in_use[image_id]:
                 del self.shop.in_use[image_id]
         self.shop.builds -= 1
-        if self._has_made:
-            self.shop.has_grown.set()
 
     async def _find(self, step: Step) -> None:
         """The result of a source."""
@@ -257,14 +258,24 @@ class Solve:
         worker = self.shop.worker
         async with self.shop.limit:
             await self.tell(step.title, "Building", "")
-            made = self._held(await worker.do(step, self.results, self.setting, output, alone=alone))
-            self._has_made = True
-            for selection in step.selections:
-                snapshot = self.results[selection.source]
-                if not await worker.is_unchanged(selection, snapshot, self._contents[selection]):
-                    return None
+            try:
+                made = self._held(await worker.do(step, self.results, self.setting, output, alone=alone))
+            except ComposerError:
+                if await self._is_unchanged(step):
+                    raise
+                return None
+            self.has_made = True
+            if not await self._is_unchanged(step):
+                return None
         await self.tell(step.title, "Built", "")
         return made
+
+    async def _is_unchanged(self, step: LayerStep) -> bool:
+        for selection in step.selections:
+            snapshot = self.results[selection.source]
+            if not await self.shop.worker.is_unchanged(selection, snapshot, self._contents[selection]):
+                return False
+        return True
 
 
 async def _all(calls: Sequence[tuple[Callable[..., Awaitable[None]], object]]) -> None:

@@ -27,8 +27,36 @@ class _Plain:
     def __init__(self, patterns: list[str]) -> None:
         self._regex = re.compile("|".join(f"(?:{pattern})(?:/.*)?" for pattern in patterns), re.DOTALL)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Plain) and self._regex == other._regex
+
+    def __hash__(self) -> int:
+        return hash(self._regex)
+
     def __call__(self, path: str) -> bool:
         return self._regex.fullmatch(path) is not None
+
+
+class _Rules:
+    """The last rule that matches counts."""
+
+    def __init__(self, rules: tuple[tuple[re.Pattern[str], bool], ...]) -> None:
+        self._rules = rules
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Rules) and self._rules == other._rules
+
+    def __hash__(self) -> int:
+        return hash(self._rules)
+
+    def __call__(self, path: str) -> bool:
+        parts = path.split("/")
+        parents = ["/".join(parts[: n + 1]) for n in range(len(parts))]
+        result = False
+        for pattern, ignores in self._rules:
+            if result != ignores and any(pattern.fullmatch(parent) for parent in parents):
+                result = ignores
+        return result
 
 
 def parse_ignore(text: str) -> Ignore:
@@ -47,16 +75,7 @@ def parse_ignore(text: str) -> Ignore:
     if all(ignores for _, ignores in rules):
         return _Plain([pattern.pattern for pattern, _ in rules])
 
-    def is_ignored(path: str) -> bool:
-        parts = path.split("/")
-        parents = ["/".join(parts[: n + 1]) for n in range(len(parts))]
-        result = False
-        for pattern, ignores in rules:
-            if result != ignores and any(pattern.fullmatch(parent) for parent in parents):
-                result = ignores
-        return result
-
-    return is_ignored
+    return _Rules(tuple(rules))
 
 
 def _regex(pattern: str) -> str:

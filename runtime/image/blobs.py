@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -142,6 +142,32 @@ class BlobStore:
             for name in set(os.listdir(self.ingest)) - self._writing:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.ingest / name)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[BinaryIO]:
+        """A file for a blob that somebody writes himself; it goes, unless :meth:`adopt` was called."""
+        self._make(self.ingest)
+        path = self.ingest / f"spool-{secrets.token_hex(8)}"
+        self._writing.add(path.name)
+        try:
+            with open(path, "xb") as file:
+                yield file
+        except OSError as error:
+            raise storage_error(error, "write", path) from error
+        finally:
+            self._writing.discard(path.name)
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+    def adopt(self, file: BinaryIO, digest: Digest) -> Descriptor:
+        """Keep what was written to a scratch file, whose digest the writer knows. It is durable after :meth:`sync`
+        only."""
+        file.flush()
+        target = self.path(digest)
+        self._make(target.parent)
+        self._unsynced.add(digest)
+        os.rename(file.name, target)
+        return Descriptor("", digest, os.fstat(file.fileno()).st_size)
 
     def spool(self, source: Readable) -> Descriptor:
         """Keep a stream of unknown length and digest, as it is. Blocking."""

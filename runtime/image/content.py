@@ -25,7 +25,8 @@ from runtime.image.layers import LayerStore, StagedLayer
 from runtime.image.manifest import OCI_LAYER, Descriptor, InvalidImage, Manifest, parse_config
 from runtime.image.model import Image, ImageRecord, LayerRecord, Progress, PullProgress
 from runtime.image.outgoing import is_described, oci_layer_type
-from runtime.image.unpack import DEFAULT_LIMITS, Limits
+from runtime.image.unpack import DEFAULT_LIMITS, Limits, Unpacked
+from runtime.storage.files import sync_directory
 from runtime.storage.state import StateDatabase
 
 _REPORT_EVERY = 0.1
@@ -223,6 +224,43 @@ class Content:
         return LayerRecord(
             str(diff_id), str(chain_id), staged.size, str(descriptor.digest), descriptor.size, media_type
         )
+
+    async def make_layer(
+        self, write: Callable[[Path, BinaryIO], Unpacked], below: Sequence[Digest]
+    ) -> LayerRecord:
+        """Keep a layer that ``write`` (in a thread) puts into a directory and, as a tar, into a file, on top of
+        ``below`` (topmost first). It is durable after :meth:`make_durable`. Hold :meth:`collecting_stopped`. Raises
+        what ``write`` raises."""
+
+        def work() -> tuple[Descriptor, StagedLayer]:
+            staged = self.layers.begin()
+            try:
+                with self.blobs.scratch() as blob:
+                    staged.unpacked = write(staged.directory, blob)
+                    return self.blobs.adopt(blob, staged.diff_id), staged
+            except BaseException:
+                staged.discard()
+                raise
+
+        descriptor, staged = await trio.to_thread.run_sync(work, limiter=self._unpackers)
+        diff_id = staged.diff_id
+        chain_id = Digest.of(f"{below[0]} {diff_id}".encode()) if below else diff_id
+        async with self._locks.hold(("layer", chain_id)):
+            if self.layers.has(chain_id):
+                staged.discard()
+            else:
+                await trio.to_thread.run_sync(
+                    lambda: staged.commit(chain_id, below, is_durable=False), limiter=self._unpackers
+                )
+        digest, size = str(descriptor.digest), descriptor.size
+        return LayerRecord(str(diff_id), str(chain_id), staged.size, digest, size, OCI_LAYER)
+
+    def make_durable(self, image_id: str) -> None:
+        """Bring the blobs of an image that was built to the disk. Blocking."""
+        record = self.catalogue.record(image_id)
+        for layer in record.layers if record is not None else ():
+            self.blobs.sync(Digest(layer.blob))
+        sync_directory(self.layers.root)
 
     async def put_upon(self, layer: LayerRecord, below: Sequence[Digest]) -> LayerRecord:
         """A lowest layer on top of others (topmost first) instead. Hold :meth:`collecting_stopped`."""

@@ -61,6 +61,17 @@ class LayerStore:
         except OSError as error:
             raise storage_error(error, "create", self.root / _EMPTY) from error
 
+    def begin(self) -> StagedLayer:
+        """An empty one, to be filled by whoever asks."""
+        directory = self.root / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        try:
+            directory.mkdir(mode=0o700)
+            (directory / "diff").mkdir()
+            os.chmod(directory / "diff", 0o755)
+        except OSError as error:
+            raise storage_error(error, "create", directory) from error
+        return StagedLayer(self, directory)
+
     def stage(
         self,
         source: Readable,
@@ -71,14 +82,8 @@ class LayerStore:
     ) -> StagedLayer:
         """Unpack into a place where nobody looks. Blocking. Raises as ``unpack``, and when it is another
         layer."""
-        directory = self.root / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-        try:
-            directory.mkdir(mode=0o700)
-            (directory / "diff").mkdir()
-            os.chmod(directory / "diff", 0o755)
-        except OSError as error:
-            raise storage_error(error, "create", directory) from error
-        staged = StagedLayer(self, directory)
+        staged = self.begin()
+        directory = staged.directory.parent
         try:
             staged.unpacked = unpack(
                 source, directory / "diff", limits=limits, on_progress=on_progress, cancelled=cancelled
@@ -157,6 +162,11 @@ class StagedLayer:
         self.unpacked: Unpacked | None = None
 
     @property
+    def directory(self) -> Path:
+        """What overlayfs will get."""
+        return self._directory / "diff"
+
+    @property
     def size(self) -> int:
         return self.unpacked.size if self.unpacked is not None else 0
 
@@ -165,9 +175,9 @@ class StagedLayer:
         assert self.unpacked is not None
         return self.unpacked.diff_id
 
-    def commit(self, chain_id: Digest, below: Sequence[Digest]) -> None:
+    def commit(self, chain_id: Digest, below: Sequence[Digest], *, is_durable: bool = True) -> None:
         """Make it visible as ``chain_id`` on top of the layers ``below`` (topmost first), which must be
-        there."""
+        there. Without ``is_durable`` a power cut right afterwards may take it away again."""
         if self.unpacked is not None and self.unpacked.implied:
             _inherit(
                 self._directory / "diff", self.unpacked.implied, [self._store.diff(item) for item in below]
@@ -178,7 +188,8 @@ class StagedLayer:
             if target.exists():
                 self._store.remove(chain_id)
             os.rename(self._directory, target)
-            sync_directory(self._store.root)
+            if is_durable:
+                sync_directory(self._store.root)
         except OSError as error:
             raise storage_error(error, "unpack the image in", target) from error
 

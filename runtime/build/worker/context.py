@@ -68,6 +68,9 @@ class ContextCache:
     _directories: dict[str, _Directory] = field(default_factory=dict)
     _is_loaded: bool = False
     _is_changed: bool = False
+    summaries: dict[tuple[str, Ignore], tuple[list[Row], bytes, list[Row]]] = field(default_factory=dict)
+    """Of directories that have not changed since: their rows, the digest of what is no directory in them, and the
+    directories to be gone into."""
     files_read: int = 0
     """How many files had to be read so far."""
 
@@ -102,22 +105,16 @@ class ContextCache:
         rows: list[Row] = []
         with os.scandir(host) as found:
             for entry in found:
-                with contextlib.suppress(FileNotFoundError):
+                try:
                     info = entry.stat(follow_symlinks=False)
-                    rows.append(
-                        (
-                            entry.name,
-                            info.st_mode,
-                            info.st_ino,
-                            info.st_mtime_ns,
-                            info.st_ctime_ns,
-                            info.st_size,
-                        )
-                    )
+                except FileNotFoundError:
+                    continue
+                mode, inode, size = info[0], info[1], info[6]
+                rows.append((entry.name, mode, inode, info.st_mtime_ns, info.st_ctime_ns, size))
         rows.sort()
         known = self._directories.get(path)
         if known is not None and known.rows == rows:
-            return rows, known.digests
+            return known.rows, known.digests
         old = dict(zip(known.rows, known.digests, strict=True)) if known is not None else {}
         digests = [old.get(row, b"") for row in rows]
         self._directories[path] = _Directory(rows, digests)
@@ -217,29 +214,52 @@ class ContextScan:
         return found
 
     def _tree(self, path: str) -> bytes:
-        rows, digests = self._rows(path)
+        rows, _ = self._rows(path)
         prefix = f"{path}/" if path else ""
-        ignore = None if self._ignore is keep_all else self._ignore
-        descends = ignore is not None and reaches_into(ignore)
-        total = hashlib.sha256()
-        is_empty = True
-        for number, row in enumerate(rows):
-            name, mode = row[0], row[1]
-            is_ignored = ignore is not None and ignore(prefix + name)
-            if stat.S_ISDIR(mode):
-                if is_ignored and not descends:
-                    continue
-                content = self.tree(prefix + name)
-                if is_ignored and not content:
-                    continue
-            elif is_ignored:
+        known = self._cache.summaries.get((path, self._ignore))
+        if known is None or known[0] is not rows:
+            known = (rows, *self._summary(path))
+        _, summary, directories = known
+        if not directories:
+            return summary
+        total = hashlib.sha256(summary)
+        is_empty = not summary
+        for row in directories:
+            name = prefix + row[0]
+            is_ignored = self._ignore(name)
+            content = self.tree(name)
+            if is_ignored and not content:
                 continue
-            else:
-                content = digests[number] or self._cache.digest(path, number, rows, digests)
             is_empty = False
-            total.update(b"%b\0%o %d " % (name.encode("utf-8", "surrogateescape"), mode, is_ignored))
+            total.update(b"%b\0%o %d " % (row[0].encode("utf-8", "surrogateescape"), row[1], is_ignored))
             total.update(content)
         return b"" if is_empty else total.digest()
+
+    def _summary(self, path: str) -> tuple[bytes, list[Row]]:
+        """The digest of what is in a directory itself (b"": nothing) and the directories in it that may have
+        something."""
+        rows, digests = self._rows(path)
+        prefix = f"{path}/" if path else ""
+        descends = reaches_into(self._ignore)
+        total = hashlib.sha256()
+        directories = []
+        is_empty, is_certain = True, True
+        for number, row in enumerate(rows):
+            name, mode = row[0], row[1]
+            is_ignored = self._ignore is not keep_all and self._ignore(prefix + name)
+            if stat.S_ISDIR(mode):
+                if not is_ignored or descends:
+                    directories.append(row)
+            elif not is_ignored:
+                is_empty = False
+                content = digests[number] or self._cache.digest(path, number, rows, digests)
+                is_certain = is_certain and bool(digests[number])
+                total.update(b"%b\0%o " % (name.encode("utf-8", "surrogateescape"), mode))
+                total.update(content)
+        summary = b"" if is_empty else total.digest()
+        if is_certain:
+            self._cache.summaries[path, self._ignore] = (rows, summary, directories)
+        return summary, directories
 
     def _rows(self, path: str) -> tuple[list[Row], list[bytes]]:
         found = self._listed.get(path)

@@ -6,10 +6,11 @@ The same layers make the same image: its id says nothing but them.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from runtime.container.config import ImageConfig
 from runtime.errors import ComposerError
@@ -19,6 +20,7 @@ from runtime.image.model import Image, LayerRecord, NewImage
 from runtime.image.platform import Platform
 from runtime.image.reference import parse_reference
 from runtime.image.store import STEP_COMMENT, ImageStore
+from runtime.image.unpack import Unpacked
 
 _EPOCH = "1970-01-01T00:00:00Z"
 
@@ -36,13 +38,13 @@ class StepImages:
             raise ComposerError(f"the image {image.short_id} was removed while something was built on it")
         return list(record.layers)
 
-    async def add(self, below: Image | None, layer: IO[bytes]) -> Image:
-        """With one more layer, a tar. Raises InvalidImage."""
+    async def add(self, below: Image | None, write: Callable[[Path, BinaryIO], Unpacked]) -> Image:
+        """With one more layer, which ``write`` (in a thread) puts into a directory and, as a tar, into a file."""
         content = self.store.content
         layers = self.layers(below)
         chain = tuple(Digest(item.chain_id) for item in reversed(layers))
         with content.collecting_stopped():
-            layers.append(await content.add_layer(layer, chain, lambda _: None))
+            layers.append(await content.make_layer(write, chain))
             return self.register(layers, below.platform if below is not None else self.store.platform_of(""))
 
     async def put_upon(self, image: Image, below: Image | None) -> Image:

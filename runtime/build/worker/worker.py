@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Protocol
+from typing import BinaryIO, Protocol
 
 import trio
 
@@ -30,10 +29,11 @@ from runtime.build.steps import (
 )
 from runtime.build.worker import copying
 from runtime.build.worker.cache_mounts import CacheMounts
+from runtime.build.worker.changes_writing import take_changes
 from runtime.build.worker.contents import digest_context, digest_tree
 from runtime.build.worker.context import ContextCache
 from runtime.build.worker.fetching import Fetched
-from runtime.build.worker.layer_tar import write_changes, write_placed
+from runtime.build.worker.layer_writing import write_placed_layer
 from runtime.build.worker.mounting import Secret, held_mounts
 from runtime.build.worker.placing import place_copy
 from runtime.build.worker.snapshot import Snapshot
@@ -43,6 +43,7 @@ from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.image.manifest import InvalidImage
 from runtime.image.model import Image
 from runtime.image.store import ImageStore
+from runtime.image.unpack import Unpacked
 from runtime.storage.state import StateDatabase
 
 STEP_LABEL = "composer.build.step"
@@ -174,7 +175,10 @@ class Worker:
                     placed = await trio.to_thread.run_sync(copying.make_directories, below.tree, step.path)
                     if not placed:
                         return replace(below, made=(*below.made, False))
-                    return await self._put(below, lambda layer: write_placed(placed, layer, int(time.time())))
+                    now = int(time.time())
+                    return await self._put(
+                        below, lambda directory, tar: write_placed_layer(placed, directory, tar, now)
+                    )
                 case _:
                     raise ComposerError(f"{step.text}: not a step that makes a layer")
         except (OSError, NotFound, InvalidArgument, InvalidImage) as error:
@@ -192,12 +196,9 @@ class Worker:
         """What ``FROM scratch`` begins with."""
         return Snapshot(layers=(self.images.empty_layer,))
 
-    async def _put(self, below: Snapshot, write: Callable[[IO[bytes]], None]) -> Snapshot:
+    async def _put(self, below: Snapshot, write: Callable[[Path, BinaryIO], Unpacked]) -> Snapshot:
         """A snapshot with one more layer, which ``write`` (in a thread) writes."""
-        with tempfile.TemporaryFile(dir=self.scratch) as layer:
-            await trio.to_thread.run_sync(write, layer)
-            layer.seek(0)
-            image = await self.step_images.add(below.image, layer)
+        image = await self.step_images.add(below.image, write)
         made = (*below.made, True)
         return Snapshot(image=image, layers=image.layers, made=made, created=int(time.time()))
 
@@ -206,9 +207,9 @@ class Worker:
         target = below.tree
         with ExitStack() as held:
 
-            def work(layer: IO[bytes]) -> None:
+            def work(directory: Path, tar: BinaryIO) -> Unpacked:
                 placed = place_copy(step, target, results, held)
-                write_placed(placed, layer, int(time.time()))
+                return write_placed_layer(placed, directory, tar, int(time.time()))
 
             return await self._put(below, work)
 
@@ -232,7 +233,9 @@ class Worker:
             await output(text)
 
         async def keep(upper: str) -> None:
-            made.append(await self._put(below, lambda layer: write_changes(upper, layer)))
+            made.append(
+                await self._put(below, lambda directory, tar: take_changes(Path(upper), directory, tar))
+            )
 
         async def as_image(mount: RunMount) -> Image:
             assert mount.selection is not None
