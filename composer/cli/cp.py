@@ -105,7 +105,7 @@ def run_container_export(session: Session, arguments: Arguments) -> int:
 
 
 def _export(session: Session, container: str, output: str) -> int:
-    from composer.cli.image import refuse_terminal, write_archive
+    from composer.cli.image_archive import refuse_terminal, write_archive
 
     refuse_terminal(output)
     return write_archive(session.client.chunks("GET", f"{API}/containers/{quote(container)}/export"), output)

@@ -6,8 +6,9 @@ import sys
 
 from composer.api.client import API, quote
 from composer.cli.arguments import Command, Flag, UsageError
+from composer.cli.image_archive import run_import, run_load, run_save
 from composer.cli.image_build import build_command
-from composer.cli.image_transfer import run_pull, run_push, show_progress
+from composer.cli.image_transfer import run_pull, run_push
 from composer.cli.search import FLAGS as SEARCH_FLAGS
 from composer.cli.search import run_search
 
@@ -84,74 +85,6 @@ def _rows(image: dict[str, Any], session: Session, *, full: bool) -> list[dict[s
 
 def _short(image: str, *, full: bool = False) -> str:
     return image if full else image.removeprefix("sha256:")[:12]
-
-
-def run_load(session: Session, arguments: Arguments) -> int:
-    source = arguments.text("input")
-    if not source and sys.stdin.isatty():
-        raise UsageError("requested load from stdin, but stdin is empty", hint="composer image load -i FILE")
-    with open(source, "rb") if source else sys.stdin.buffer as archive:
-        messages = session.client.stream("POST", f"{API}/images/load", {"quiet": True}, archive)
-        show_progress(session, messages, quiet=arguments.is_on("quiet"), title="Loading")
-    return 0
-
-
-def run_import(session: Session, arguments: Arguments) -> int:
-    source, *names = arguments.words
-    if source.startswith(("http://", "https://")):
-        raise UsageError("importing from a URL is not available in composer", hint="download it first")
-    repository, tag = (names[0], "") if names else ("", "")
-    query = {
-        "fromSrc": "-",
-        "repo": repository,
-        "tag": tag,
-        "changes": arguments.list("change"),
-        "message": arguments.text("message") or None,
-        "platform": arguments.text("platform") or None,
-    }
-    with sys.stdin.buffer if source == "-" else open(source, "rb") as archive:
-        for message in session.client.stream("POST", f"{API}/images/create", query, archive):
-            if "error" in message:
-                from runtime.errors import ComposerError
-
-                raise ComposerError(message["error"])
-            session.write(f"{message['status']}\n")
-    return 0
-
-
-def run_save(session: Session, arguments: Arguments) -> int:
-    target = arguments.text("output")
-    refuse_terminal(target)
-    return write_archive(
-        session.client.chunks("GET", f"{API}/images/get", {"names": arguments.words}), target
-    )
-
-
-def refuse_terminal(target: str) -> None:
-    """Raises UsageError when an archive without a file to go to would go to a terminal."""
-    if not target and sys.stdout.isatty():
-        raise UsageError("cowardly refusing to save to a terminal", hint="-o FILE writes to a file")
-
-
-def write_archive(pieces: Iterable[bytes], target: str) -> int:
-    """To stdout, or to the file ``target``, which is there when all of it is."""
-    if not target:
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-        return 0
-    import os
-
-    partial = f"{target}.partial-{os.getpid()}"
-    try:
-        with open(partial, "xb") as file:
-            for piece in pieces:
-                file.write(piece)
-        os.replace(partial, target)
-    finally:
-        if os.path.exists(partial):
-            os.unlink(partial)
-    return 0
 
 
 def run_rm(session: Session, arguments: Arguments) -> int:

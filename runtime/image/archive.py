@@ -78,7 +78,8 @@ class _Packed:
 
 
 async def load(content: Content, source: Path, platform: Platform, progress: Progress) -> list[Image]:
-    """Register the images of an archive or layout. Raises InvalidImage; images before a bad one are kept."""
+    """Register the images of an archive or layout; each has the tags that are in it. Raises InvalidImage; images
+    before a bad one are kept."""
     members = await trio.to_thread.run_sync(_open, content, source)
     with members:
         packed = await trio.to_thread.run_sync(_read_archive, members, platform)
@@ -149,9 +150,10 @@ async def _load_image(content: Content, members: Members, packed: _Packed, progr
     blobs = [layer.digest for layer in packed.manifest.layers]
     with content.pinned([*blobs, *content.chain(packed.config)]):
         records = await content.assemble(packed.config, packed.manifest, fetch, progress)
-        return content.catalogue.register(
+        image = content.catalogue.register(
             NewImage(config=packed.config, layers=records, manifest=packed.data, tags=packed.tags)
         )
+    return replace(image, tags=tuple(parse_reference(tag).familiar for tag in packed.tags))
 
 
 def _read_archive(members: Members, platform: Platform) -> list[_Packed]:

@@ -232,7 +232,8 @@ class ImageStore:
     # Archives
 
     async def load(self, source: Path, progress: Progress | None = None) -> Sequence[Image]:
-        """Register all images of a docker-archive or OCI layout (a tar, compressed or not, or a directory).
+        """Register all images of a docker-archive or OCI layout (a tar, compressed or not, or a directory); each has
+        the tags that are in there.
 
         Raises InvalidImage, or ComposerError when the file cannot be read.
         """
