@@ -11,6 +11,7 @@ from typing import Literal, cast
 from composer.api.wire import (
     CreateBody,
     DeviceBody,
+    DeviceRequestBody,
     EndpointBody,
     HealthcheckBody,
     HostConfigBody,
@@ -24,6 +25,7 @@ from composer.api.wire import (
 from runtime.container.config import (
     ContainerConfig,
     Device,
+    DeviceRequest,
     EndpointConfig,
     Healthcheck,
     LogConfig,
@@ -38,7 +40,6 @@ from runtime.container.config import (
 from runtime.errors import InvalidArgument
 
 _REFUSED_HOST_FIELDS = (
-    ("device_requests", "DeviceRequests"),
     ("kernel_memory", "KernelMemory"),
     ("kernel_memory_tcp", "KernelMemoryTCP"),
     ("cgroup", "Cgroup"),
@@ -82,6 +83,7 @@ def container_config(body: CreateBody, platform: str = "") -> ContainerConfig:
         mounts=_mounts(body, host),
         volumes_from=tuple(host.volumes_from),
         devices=tuple(_device(device) for device in host.devices),
+        device_requests=tuple(_device_request(request) for request in host.device_requests),
         device_cgroup_rules=tuple(host.device_cgroup_rules),
         shm_size=host.shm_size,
         storage_opt=host.storage_opt,
@@ -305,6 +307,17 @@ def _device(body: DeviceBody) -> Device:
         source=body.path_on_host,
         target=body.path_in_container or body.path_on_host,
         permissions=body.cgroup_permissions or "rwm",
+    )
+
+
+def _device_request(body: DeviceRequestBody) -> DeviceRequest:
+    """The first of the alternatives that capabilities are."""
+    return DeviceRequest(
+        driver=body.driver,
+        count=body.count,
+        device_ids=tuple(body.device_ids),
+        capabilities=tuple(body.capabilities[0]) if body.capabilities else (),
+        options=body.options,
     )
 
 

@@ -364,7 +364,17 @@ def host_config(config: ContainerConfig) -> dict[str, Any]:
             for d in config.devices
         ],
         "DeviceCgroupRules": list(config.device_cgroup_rules) or None,
-        "DeviceRequests": None,
+        "DeviceRequests": [
+            {
+                "Driver": request.driver,
+                "Count": request.count,
+                "DeviceIDs": list(request.device_ids) or None,
+                "Capabilities": [list(request.capabilities)] if request.capabilities else None,
+                "Options": request.options,
+            }
+            for request in config.device_requests
+        ]
+        or None,
         "Ulimits": [{"Name": u.name, "Hard": u.hard, "Soft": u.soft} for u in config.ulimits],
         "CgroupParent": config.cgroup_parent,
         "MaskedPaths": list(MASKED_PATHS) if systempaths else None,

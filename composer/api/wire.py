@@ -135,6 +135,14 @@ class ResourcesBody(Wire, frozen=True):
     restart_policy: RestartPolicyBody = RestartPolicyBody()
 
 
+class DeviceRequestBody(Wire, frozen=True):
+    driver: str = ""
+    count: int = 0
+    device_ids: list[str] = msgspec.field(name="DeviceIDs", default=[])
+    capabilities: list[list[str]] = []
+    options: dict[str, str] = {}
+
+
 class HostConfigBody(ResourcesBody, frozen=True):
     binds: list[str] = []
     container_id_file: str = msgspec.field(name="ContainerIDFile", default="")
@@ -174,7 +182,7 @@ class HostConfigBody(ResourcesBody, frozen=True):
     isolation: str = ""
     masked_paths: list[str] | None = None
     readonly_paths: list[str] | None = None
-    device_requests: list[Any] = []
+    device_requests: list[DeviceRequestBody] = []
     kernel_memory: int = 0
     kernel_memory_tcp: int = msgspec.field(name="KernelMemoryTCP", default=0)
     cpu_count: int = 0

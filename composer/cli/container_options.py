@@ -55,7 +55,7 @@ OPTIONS = (
     Flag("env", "e", "list", "Environment variable: NAME=value, or NAME for this shell's"),
     Flag("env-file", kind="list", help="File of environment variables"),
     Flag("expose", kind="list", help="Port that is open without being published"),
-    Flag("gpus", kind="string", refusal="GPUs are not passed on yet"),
+    Flag("gpus", kind="list", help="GPUs: all, a number, or device=…,driver=…"),
     Flag("group-add", kind="list", help="Further group"),
     Flag("health-cmd", kind="string", help="Command of the healthcheck"),
     Flag("health-interval", kind="string", help="Time between two checks: 30s"),
@@ -157,6 +157,8 @@ def create_body(arguments: Arguments, env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _host_config(arguments: Arguments) -> dict[str, Any]:
+    from composer.cli.device_options import device, device_requests, is_named
+
     text, items = arguments.text, arguments.list
     logging: dict[str, Any] = {"Type": text("log-driver"), "Config": _pairs(items("log-opt"))}
     return {
@@ -173,7 +175,8 @@ def _host_config(arguments: Arguments) -> dict[str, Any]:
         "CapDrop": items("cap-drop"),
         "CgroupParent": text("cgroup-parent"),
         "CgroupnsMode": text("cgroupns"),
-        "Devices": [_device(item) for item in items("device")],
+        "Devices": [device(item) for item in items("device") if not is_named(item)],
+        "DeviceRequests": device_requests(items("device"), items("gpus")),
         "DeviceCgroupRules": items("device-cgroup-rule"),
         "Dns": items("dns"),
         "DnsOptions": items("dns-option"),
@@ -352,14 +355,6 @@ def _networks(names: list[str], arguments: Arguments) -> tuple[str, dict[str, An
             endpoint["IPAMConfig"] |= {k: v for k, v in own["IPAMConfig"].items() if v}
             endpoint["MacAddress"] = endpoint.get("MacAddress") or own["MacAddress"]
     return first or "default", endpoints
-
-
-def _device(text: str) -> dict[str, str]:
-    parts = text.split(":")
-    source = parts[0]
-    target = parts[1] if len(parts) > 1 and parts[1].startswith("/") else source
-    permissions = parts[-1] if len(parts) > 1 and not parts[-1].startswith("/") else "rwm"
-    return {"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": permissions}
 
 
 def _device_value(text: str, field: str) -> dict[str, Any]:

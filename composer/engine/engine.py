@@ -213,6 +213,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         paths=paths,
         host=host,
         files=ContainerFiles(registry, store, volumes, paths),
+        named_devices=launching.named_devices,
     )
     parts = Parts(
         containers=registry,

@@ -13,12 +13,14 @@ from composer.engine.containers import Container, Containers
 from composer.engine.model import ExecConfig
 from composer.engine.sandboxes import Sandboxes
 from composer.engine.volumes import Volumes
+from runtime.container.cdi import Edits
+from runtime.container.cdi_files import make_nodes, read_registry
 from runtime.container.config import ContainerConfig, Hook, Mount
 from runtime.container.debugging import debug_process
-from runtime.container.host import find_tools
+from runtime.container.host import find_tools, place_of
 from runtime.container.spec import HostFacts, LaunchInputs, build_exec_spec, build_launch_spec
 from runtime.container.wire import ExecSpec, LaunchSpec, Process
-from runtime.errors import ComposerError, Conflict
+from runtime.errors import ComposerError, Conflict, concerning
 from runtime.image.store import ImageStore
 from runtime.storage.paths import Paths
 from runtime.storage.volumes import Tmpfs
@@ -41,7 +43,8 @@ class Launching:
 
     async def prepare(self, container: Container) -> LaunchSpec:
         """Make what must be there before a start (network, files), and decide the rest. Raises ComposerError."""
-        config = self._effective(container)
+        edits = await self.named_devices(container.config)
+        config = self._effective(container, edits)
         image = self.images.resolve(container.image_id)
         if image is None:
             raise ComposerError(
@@ -53,6 +56,8 @@ class Launching:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         sandbox = await self.sandboxes.prepare(container)
         devices, rules = self.devices_of(config)
+        named, named_rules = make_nodes(edits.nodes, place_of)
+        devices, rules = (*devices, *named), (*rules, *named_rules)
         layers: Sequence[Path] = image.layers
         if config.debugs:
             upper = self.paths.container(config.debugs) / "upper"
@@ -119,11 +124,21 @@ class Launching:
             )
         return image.layers
 
-    def _effective(self, container: Container) -> ContainerConfig:
-        """The configuration with inherited mounts, volumes' driver options and the host image's binds put in."""
+    async def named_devices(self, config: ContainerConfig) -> Edits:
+        """What the devices that are asked for by name add. Raises InvalidArgument."""
+        if not config.device_requests:
+            return Edits()
+        registry = await trio.to_thread.run_sync(read_registry)
+        with concerning("devices"):
+            return registry.edits(config.device_requests)
+
+    def _effective(self, container: Container, edits: Edits) -> ContainerConfig:
+        """The configuration with inherited mounts, volumes' driver options, the host image's binds and what devices
+        bring along put in."""
         config = container.config
         inherited = self.containers.inherited_mounts(config)
         taken = {mount.target for mount in config.mounts}
+        brought = [mount for mount in edits.mounts if mount.target not in taken]
         mounts = [self._resolve_volume(mount) for mount in config.mounts]
         mounts += [self._resolve_volume(m) for target, m in inherited.items() if target not in taken]
         image = self.images.resolve(container.image_id)
@@ -133,7 +148,11 @@ class Launching:
         ]
         env, files = container.unrecorded
         return replace(
-            config, mounts=(*binds, *mounts), env=(*config.env, *env), files=(*config.files, *files)
+            config,
+            mounts=(*binds, *mounts, *brought),
+            env=(*config.env, *env, *edits.env),
+            files=(*config.files, *files),
+            group_add=(*config.group_add, *edits.groups),
         )
 
     def _resolve_volume(self, mount: Mount) -> Mount:

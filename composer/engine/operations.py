@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -66,6 +66,8 @@ class ContainerOperations:
     paths: Paths
     host: HostFacts
     files: ContainerFiles
+    named_devices: Callable[[ContainerConfig], Awaitable[object]]
+    """What devices that are asked for by name come to; raises InvalidArgument."""
 
     async def create(self, config: ContainerConfig, name: str = "") -> ContainerRecord:
         """Enter a container; nothing runs yet. Raises NotFound when its image is not here."""
@@ -80,6 +82,7 @@ class ContainerOperations:
             raise NotFound(f"No such image: {config.image}", hint=f"composer image pull {config.image}")
         check_config(config, self.host)
         check_sources(config)
+        await self.named_devices(config)
         config = self._with_ids(config)
         if config.stop_signal:
             parse_signal(config.stop_signal)

@@ -53,6 +53,7 @@ def container_config(project: Project, service: Service) -> ContainerConfig:
         volumes_from=mounts.volumes_from(project, service),
         files=mounts.service_files(project, service),
         devices=limits.devices(service),
+        device_requests=limits.device_requests(service),
         device_cgroup_rules=service.device_cgroup_rules,
         shm_size=int(service.shm_size),
         network_mode=mode,

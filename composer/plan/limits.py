@@ -6,6 +6,7 @@ from composer.compose import model
 from composer.compose.model import Service
 from runtime.container.config import (
     Device,
+    DeviceRequest,
     Healthcheck,
     Hook,
     LogConfig,
@@ -132,6 +133,34 @@ def devices(service: Service) -> tuple[Device, ...]:
     return tuple(
         Device(source=d.source, target=d.target or d.source, permissions=d.permissions or "rwm")
         for d in service.devices
+        if not is_named(d)
+    )
+
+
+def is_named(device: model.Device) -> bool:
+    """A device of a CDI specification, not a path."""
+    return "=" in device.source and not device.source.startswith("/")
+
+
+def device_requests(service: Service) -> tuple[DeviceRequest, ...]:
+    """Devices by name: of ``devices``, ``gpus`` and ``deploy.resources.reservations.devices``."""
+    names = tuple(d.source for d in service.devices if is_named(d))
+    found = [DeviceRequest(driver="cdi", device_ids=names)] if names else []
+    reserved = service.deploy.reservations.devices if service.deploy else ()
+    for request in service.gpus:
+        found.append(_request(request, ("gpu", *(c for c in request.capabilities if c != "gpu"))))
+    for request in reserved:
+        found.append(_request(request, request.capabilities))
+    return tuple(found)
+
+
+def _request(request: model.DeviceRequest, capabilities: tuple[str, ...]) -> DeviceRequest:
+    return DeviceRequest(
+        driver=request.driver,
+        count=request.count,
+        device_ids=request.device_ids,
+        capabilities=capabilities,
+        options=dict(request.options),
     )
 
 

@@ -19,7 +19,7 @@ HONOURED = frozenset({
     "command", "configs", "container_name", "cpu_period", "cpu_quota", "cpu_rt_period",
     "cpu_rt_runtime", "cpu_shares", "cpus", "cpuset", "depends_on", "deploy", "device_cgroup_rules",
     "devices", "dns", "dns_opt", "dns_search", "domainname", "entrypoint", "env_file", "environment",
-    "expose", "external_links", "extra_hosts", "group_add", "healthcheck", "hostname", "image", "init",
+    "expose", "external_links", "extra_hosts", "gpus", "group_add", "healthcheck", "hostname", "image", "init",
     "ipc", "isolation", "label_file", "labels", "links", "logging", "mac_address", "mem_limit",
     "mem_reservation", "mem_swappiness", "memswap_limit", "name", "network_mode", "networks",
     "oom_kill_disable", "oom_score_adj", "pid", "pids_limit", "platform", "ports", "post_start",
@@ -35,9 +35,7 @@ IGNORED = frozenset({"cpu_count", "cpu_percent", "develop", "extensions"})
 watch. Of ``deploy``: mode, placement, update_config, rollback_config, endpoint_mode, labels,
 generic_resources and the CPUs of reservations are for Swarm, and ignored as well."""
 
-REFUSED = frozenset(
-    {"credential_spec", "gpus", "models", "pre_start", "provider", "storage_opt", "use_api_socket"}
-)
+REFUSED = frozenset({"credential_spec", "models", "pre_start", "provider", "storage_opt", "use_api_socket"})
 RUNTIMES = ("", "runc", "composer", "io.containerd.runc.v2")
 
 
@@ -57,27 +55,8 @@ class Refusal:
         return f"{self.path}: {self.message}"
 
 
-_PASS_DEVICES = "pass the device nodes in with `devices`"
 _Check = tuple[str, Callable[[Service], bool], str, str]
 _CHECKS: tuple[_Check, ...] = (
-    (
-        "gpus",
-        lambda s: bool(s.gpus),
-        "GPUs cannot be passed in by name: there is no CDI support",
-        _PASS_DEVICES,
-    ),
-    (
-        "deploy.resources.reservations.devices",
-        lambda s: bool(s.deploy and s.deploy.reservations.devices),
-        "devices cannot be reserved: there is no CDI support",
-        _PASS_DEVICES,
-    ),
-    (
-        "devices",
-        lambda s: any("=" in d.source and not d.source.startswith("/") for d in s.devices),
-        "CDI device names are not supported",
-        "give the path of a device node: /dev/…",
-    ),
     ("provider", lambda s: s.provider is not None, "provider services are not supported", "use a container"),
     ("models", lambda s: bool(s.models), "models are not supported", "run the model server as a service"),
     (

@@ -63,6 +63,17 @@ class Device(Frozen, frozen=True):
     permissions: str = "rwm"
 
 
+class DeviceRequest(Frozen, frozen=True):
+    """Devices by name: Docker's request of a driver. ``cdi`` takes qualified names (vendor.com/class=name), the others
+    stand for GPUs; ``count`` -1 is all of them."""
+
+    driver: str = ""
+    count: int = 0
+    device_ids: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    options: dict[str, str] = {}
+
+
 class Healthcheck(Frozen, frozen=True):
     """Docker's healthcheck. ``test`` is ``["NONE"]``, ``["CMD", ...]`` or ``["CMD-SHELL", text]``; () inherits the
     image's. Times in nanoseconds, 0 means the default (30 s, 30 s, 0, 5 s, 3 retries)."""
@@ -205,6 +216,7 @@ class ContainerConfig(Frozen, frozen=True):
     """Container ids or names, with ``:ro`` or ``:rw`` behind."""
     files: tuple[FileContent, ...] = ()
     devices: tuple[Device, ...] = ()
+    device_requests: tuple[DeviceRequest, ...] = ()
     device_cgroup_rules: tuple[str, ...] = ()
     shm_size: int = 0
     storage_opt: dict[str, str] = {}

@@ -152,6 +152,12 @@ def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
 def check_config(config: ContainerConfig, host: HostFacts) -> None:
     """What can be told of a container before it is started, so that it is not even made. Raises InvalidArgument."""
     check_values(config)
+    if config.storage_opt:
+        raise InvalidArgument(
+            f"storage_opt {next(iter(config.storage_opt))}: the size of a container's file system cannot be limited: "
+            "that takes project quotas",
+            hint="put what grows on a tmpfs with a size",
+        ).pointing_at("storage_opt")
     cgroup_files.check_available(config.resources, host.cpus, host.online_cpus, host.online_nodes)
     with concerning("security_opt"):
         security = SecurityOptions.parse(config.security_opt)

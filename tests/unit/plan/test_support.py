@@ -19,17 +19,7 @@ def test_every_attribute_is_decided_about_once() -> None:
     assert len(HONOURED) + len(IGNORED) + len(REFUSED) == len(Service.__struct_fields__)
 
 
-GPU = m.DeviceRequest(capabilities=("gpu",), count=-1)
 REFUSALS: list[tuple[dict[str, Any], str]] = [
-    ({"gpus": (GPU,)}, "services.web.gpus: GPUs cannot be passed in by name: there is no CDI support"),
-    (
-        {"deploy": m.Deploy(reservations=m.Limits(devices=(GPU,)))},
-        "services.web.deploy.resources.reservations.devices: devices cannot be reserved: there is no CDI support",
-    ),
-    (
-        {"devices": (m.Device(source="vendor.com/gpu=0"),)},
-        "services.web.devices: CDI device names are not supported",
-    ),
     ({"provider": m.Provider(type="x")}, "services.web.provider: provider services are not supported"),
     ({"models": {"m": None}}, "services.web.models: models are not supported"),
     (
@@ -96,7 +86,7 @@ def test_what_docker_compose_takes_is_taken(given: dict[str, Any]) -> None:
 
 def test_all_refusals_are_told_at_once() -> None:
     with pytest.raises(Unsupported) as caught:
-        demand_support(project(gpus=(GPU,), runtime="kata"))
+        demand_support(project(pre_start=(m.Hook(command=("a",)),), runtime="kata"))
     assert len(caught.value.message.splitlines()) == 2
 
 
