@@ -40,6 +40,8 @@ class BuildOptions:
     """The socket of an agent for each id."""
     allow: tuple[str, ...] = ()
     """Entitlements: what is dangerous and granted."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Of whoever gave the command."""
     credentials: CredentialSource | None = None
     named_ignores: Mapping[str, Ignore] = field(default_factory=dict)
     """What is left out of named contexts that are directories."""

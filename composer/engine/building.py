@@ -108,6 +108,7 @@ class _Build:
             platform=platform,
             contexts=options.contexts,
             network=options.network,
+            allow=options.allow,
             hosts=options.extra_hosts,
             shm_size=options.shm_size,
         )
@@ -166,6 +167,8 @@ class _Build:
             secrets=self.options.secrets,
             ulimits=self.options.ulimits,
             label=self.options.file,
+            env=self.options.env,
+            agents=self.options.ssh,
         )
 
     async def _source(self, source: ImageSource) -> Snapshot:

@@ -19,6 +19,7 @@ from runtime.build.steps import (
     ContextSource,
     Copy,
     FetchSource,
+    GitCheckout,
     ImageSource,
     LayerStep,
     Selection,
@@ -135,9 +136,9 @@ class Solve:
                 await self.tell(step.title, "Built", "")
             case ContextSource():
                 self.results[step] = self.shop.worker.context(step, self.setting)
-            case FetchSource():
+            case FetchSource() | GitCheckout():
                 await self.tell(step.title, "Building", "")
-                self.results[step] = await self.shop.worker.fetch(step)
+                self.results[step] = await self.shop.worker.fetch(step, self.setting)
                 await self.tell(step.title, "Built", "")
 
     async def _digest(self, selection: Selection) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
+from runtime.build.git_urls import GitSource
 from runtime.errors import InvalidArgument
 
 
@@ -77,6 +79,13 @@ class FetchSource(Step):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class GitCheckout(Step):
+    """A directory of a git repository, as one commit has it."""
+
+    source: GitSource
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Selection:
     """What of a source a step reads: its contents count for the cache, not where they are from."""
 
@@ -123,7 +132,7 @@ class Copy(LayerStep):
     """Absolute; with a ``/`` at its end when it has to be a directory."""
     files: tuple[tuple[str, bytes], ...] = ()
     """Here documents: name, content."""
-    fetched: tuple[FetchSource, ...] = ()
+    fetched: tuple[FetchSource | GitCheckout, ...] = ()
     owner: str = ""
     modes: str = ""
     unpacks: bool | None = False
@@ -137,8 +146,9 @@ class Copy(LayerStep):
         origin = (self.origin.source,) if self.origin is not None else ()
         return (*super().inputs, *origin, *self.fetched)
 
-    @property
+    @cached_property
     def selections(self) -> tuple[Selection, ...]:
+        """The same ones every time: what is known of them is kept by who they are."""
         own = (self.origin,) if self.origin is not None else ()
         fetched = tuple(
             Selection(source=source, patterns=(".",), exclude=self.exclude) for source in self.fetched

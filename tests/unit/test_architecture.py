@@ -21,7 +21,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "runtime.network": ("runtime.kernel", "runtime.errors", "runtime.storage"),
     "runtime.container": ("runtime.kernel", "runtime.errors", "runtime.storage", "runtime.network.sandbox"),
     "runtime.image": ("runtime.kernel", "runtime.errors", "runtime.storage", "runtime.container"),
-    "runtime.build": ("runtime.errors",),
+    "runtime.build": ("runtime.errors", "runtime.build.git_urls"),
     "runtime.build.frontend": (
         "runtime.errors",
         "runtime.build.steps",

@@ -89,6 +89,7 @@ async def prepare(
         ),
         ssh=agent_sockets(request.agents, request.env),
         allow=request.allow,
+        env=request.env,
         credentials=partial(load_credentials, request.env),
     )
     return Prepared(options, context.commit)

@@ -41,6 +41,8 @@ class Asked:
     contexts: Mapping[str, str] = field(default_factory=dict)
     """Named contexts: ``docker-image://reference``, or a directory."""
     network: str = "bridge"
+    allow: tuple[str, ...] = ()
+    """Entitlements that are granted."""
     hosts: tuple[str, ...] = ()
     shm_size: int = 0
 
@@ -270,11 +272,19 @@ class _Conversion:
         for name, raw in line.flags:
             value = expanded(line, raw, state.variables, self.file.escape)
             if name == "mount":
-                mounts.append(convert_mount(line, value, lambda name: self._selected(state, line, name)))
+                number = sum(mount.type == "ssh" for mount in mounts)
+                mounts.append(
+                    convert_mount(line, value, lambda name: self._selected(state, line, name), number)
+                )
             elif name == "network" and value in ("default", "none", "host"):
                 network = "bridge" if value == "default" else value
             elif name == "security" and value in ("sandbox", "insecure"):
                 is_insecure = value == "insecure"
+                if is_insecure and "security.insecure" not in self.asked.allow:
+                    raise line.error(
+                        "security.insecure is not allowed: the build has to be given --allow security.insecure",
+                        "--security",
+                    )
             else:
                 raise line.error(f"RUN --{name}={value} is not supported by composer", f"--{name}")
         script = heredoc_command(line) if line.heredocs else line.rest

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from runtime.build.frontend.expand import json_words
 from runtime.build.frontend.lines import Line
 from runtime.build.frontend.stages import expanded, heredoc_text
+from runtime.build.git_urls import parse_git_url
 from runtime.build.modes import parse_modes
-from runtime.build.steps import Copy, FetchSource, Selection, Step
+from runtime.build.steps import Copy, FetchSource, GitCheckout, Selection, Step
 
 _FLAGS = {
     "COPY": ("from", "chown", "chmod", "link", "parents", "exclude"),
@@ -47,15 +50,11 @@ def convert_copy(
         raise line.error(f"{line.name} requires at least two arguments, but only one was provided")
     *sources, destination = words
     remote = tuple(source for source in sources if line.name == "ADD" and _is_remote(source))
-    for source in remote:
-        if not source.startswith(("http://", "https://")) or source.partition("#")[0].endswith(".git"):
-            raise line.error(f"ADD of {source}: composer does not fetch git repositories", source)
-    if "keep-git-dir" in flags:
-        raise line.error(
-            "ADD --keep-git-dir is for git repositories, which composer does not fetch", "--keep-git"
-        )
     if "checksum" in flags and (len(remote) != 1 or len(sources) != 1):
         raise line.error("checksum requires a single source, which is a URL", "--checksum")
+    fetched = tuple(_fetched(line, url, flags) for url in remote)
+    if "keep-git-dir" in flags and not any(isinstance(one, GitCheckout) for one in fetched):
+        raise line.error("--keep-git-dir is for git repositories", "--keep-git-dir")
     joined = posixpath.join(working_dir or "/", destination)
     if destination.endswith(("/", "/.")) or destination == ".":
         joined = posixpath.normpath(joined).rstrip("/") + "/"
@@ -90,10 +89,7 @@ def convert_copy(
         origin=selection,
         destination=joined,
         files=files,
-        fetched=tuple(
-            FetchSource(text=f"fetching {url}", place=line, url=url, checksum=flags.get("checksum", ""))
-            for url in remote
-        ),
+        fetched=fetched,
         owner=flags.get("chown", ""),
         modes=flags.get("chmod", ""),
         unpacks={"true": True, "false": False}.get(flags.get("unpack", ""), default_unpacks),
@@ -104,3 +100,22 @@ def convert_copy(
 
 def _is_remote(source: str) -> bool:
     return "://" in source or source.startswith("git@")
+
+
+def _fetched(line: Line, url: str, flags: Mapping[str, str]) -> FetchSource | GitCheckout:
+    """The step that fetches ``url``: a file, or a repository."""
+    checksum = flags.get("checksum", "")
+    try:
+        source = parse_git_url(url)
+    except ValueError as error:
+        raise line.error(f"{url}: {error}", url) from None
+    if source is not None:
+        checksum = checksum or source.checksum
+        if checksum and not re.fullmatch(r"[0-9a-f]{7,64}", checksum):
+            raise line.error(f"the checksum of a repository is a commit's id, not {checksum!r}", "--checksum")
+        keeps = source.keeps_git or flags.get("keep-git-dir") == "true"
+        source = replace(source, checksum=checksum, keeps_git=keeps)
+        return GitCheckout(text=f"fetching {url}", place=line, source=source)
+    if not url.startswith(("http://", "https://")):
+        raise line.error(f"ADD cannot fetch {url}: it takes http(s) URLs and git repositories", url)
+    return FetchSource(text=f"fetching {url}", place=line, url=url, checksum=checksum)

@@ -10,8 +10,11 @@ from runtime.build.frontend.lines import Line
 from runtime.build.frontend.mounts import parse_mount, secret_id
 
 
-def convert_mount(line: Line, text: str, source_of: Callable[[str], steps.Step]) -> steps.RunMount:
-    """What ``text`` says; ``source_of`` finds what ``from`` names. Raises DockerfileError."""
+def convert_mount(
+    line: Line, text: str, source_of: Callable[[str], steps.Step], number: int = 0
+) -> steps.RunMount:
+    """What ``text`` says; ``source_of`` finds what ``from`` names, ``number`` is how many mounts are before it.
+    Raises DockerfileError."""
     try:
         mount = parse_mount(text)
     except ValueError as error:
@@ -20,7 +23,8 @@ def convert_mount(line: Line, text: str, source_of: Callable[[str], steps.Step])
     name = mount.id
     match mount.type:
         case "ssh":
-            raise line.error("RUN --mount=type=ssh is not supported by composer", "--mount")
+            name = name or "default"
+            target = target if mount.target else f"/run/buildkit/ssh_agent.{number}"
         case "secret":
             name = secret_id(mount)
             has_file = bool(mount.target) or not mount.env

@@ -13,6 +13,7 @@ import trio
 from runtime.build.ignore import keep_all
 from runtime.build.steps import Run, RunMount, Step
 from runtime.build.worker import copying
+from runtime.build.worker.agent import forwarded
 from runtime.build.worker.cache_mounts import CacheMounts
 from runtime.build.worker.layer_tar import write_placed
 from runtime.build.worker.snapshot import Snapshot
@@ -38,6 +39,7 @@ async def held_mounts(
     step: Run,
     results: Mapping[Step, Snapshot],
     secrets: Mapping[str, Secret],
+    agents: Mapping[str, str],
     caches: CacheMounts,
     as_image: Callable[[RunMount], Awaitable[Image]],
     scratch: Path,
@@ -53,6 +55,8 @@ async def held_mounts(
                     given.mounts.append(Mount(type="tmpfs", target=mount.target, size=mount.size))
                 case "secret":
                     _add_secret(given, step, mount, secrets)
+                case "ssh":
+                    await _add_agent(given, step, mount, agents, scratch, stack)
                 case "cache":
                     directory = str(directories[mount])
                     read_only = mount.read_only
@@ -119,6 +123,28 @@ def copy_directory(snapshot: Snapshot, path: str, target: Path) -> None:
         write_placed(placed, archive, 0)
         archive.seek(0)
         unpack(archive, target)
+
+
+async def _add_agent(
+    given: StepMounts,
+    step: Run,
+    mount: RunMount,
+    agents: Mapping[str, str],
+    scratch: Path,
+    stack: AsyncExitStack,
+) -> None:
+    agent = agents.get(mount.id)
+    if agent is None:
+        if mount.required:
+            raise step.place.error(
+                f"unset ssh key {mount.id}: no agent of this name was given (--ssh {mount.id})", "type=ssh"
+            )
+        return
+    mode = 0o600 if mount.mode is None else mount.mode
+    path = await stack.enter_async_context(forwarded(agent, scratch, mount.uid, mount.gid, mode))
+    given.mounts.append(Mount(type="bind", source=str(path), target=mount.target))
+    if not any(item.startswith("SSH_AUTH_SOCK=") for item in (*step.env, *given.env)):
+        given.env.append(f"SSH_AUTH_SOCK={mount.target}")
 
 
 def _add_secret(given: StepMounts, step: Run, mount: RunMount, secrets: Mapping[str, Secret]) -> None:

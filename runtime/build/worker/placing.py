@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runtime.build.ignore import Ignore, keep_all, parse_ignore
 from runtime.build.modes import parse_modes
-from runtime.build.steps import Copy, Step
+from runtime.build.steps import Copy, GitCheckout, Step
 from runtime.build.worker import copying
 from runtime.build.worker.layer_tar import Placed
 from runtime.build.worker.owners import owner_of
@@ -46,7 +46,10 @@ def place_copy(
             chosen = copying.chosen_sources(source, pattern, ignore, deep=keeps_parents)
             nodes += chosen
             pivots += [posixpath.normpath("/" + before).lstrip("/") if found else ""] * len(chosen)
-    fetched = [node for one in step.fetched for node in results[one].tree.children(results[one].tree.root)]
+    fetched: list[Node] = []
+    for one in step.fetched:
+        tree = results[one].tree
+        fetched += [tree.root] if isinstance(one, GitCheckout) else tree.children(tree.root)
     archives: list[Node] = []
     if step.unpacks is not False:
         archives = [node for node in nodes if is_archive(node)]

@@ -20,6 +20,7 @@ from runtime.build.steps import (
     Copy,
     DockerfileError,
     FetchSource,
+    GitCheckout,
     LayerStep,
     MakeDirectory,
     Run,
@@ -30,6 +31,7 @@ from runtime.build.steps import (
 from runtime.build.worker import copying
 from runtime.build.worker.cache_mounts import CacheMounts
 from runtime.build.worker.changes_writing import take_changes
+from runtime.build.worker.checkouts import Checkouts
 from runtime.build.worker.contents import digest_context, digest_tree
 from runtime.build.worker.context import ContextCache
 from runtime.build.worker.fetching import Fetched
@@ -38,6 +40,7 @@ from runtime.build.worker.mounting import Secret, held_mounts
 from runtime.build.worker.placing import place_copy
 from runtime.build.worker.snapshot import Snapshot
 from runtime.build.worker.step_images import StepImages
+from runtime.build.worker.stubs import remove_stubs
 from runtime.container.config import ContainerConfig, FileContent, Healthcheck, Ulimit
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.image.manifest import InvalidImage
@@ -86,6 +89,10 @@ class Setting:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     ulimits: tuple[Ulimit, ...] = ()
     label: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Of whoever builds: git's keys and settings are theirs."""
+    agents: Mapping[str, str] = field(default_factory=dict)
+    """The sockets that ``--mount=type=ssh`` leads to, by id."""
 
 
 @dataclass
@@ -102,6 +109,7 @@ class Worker:
     def __post_init__(self) -> None:
         self.caches = CacheMounts(self.root / "mounts", self.database)
         self._fetched = Fetched(self.root / "fetched")
+        self._checkouts = Checkouts(self.root / "git")
         self._contexts: dict[str, ContextCache] = {}
         self.step_images = StepImages(self.images)
 
@@ -125,7 +133,10 @@ class Worker:
             layers=(Path(root),), ignore=ignore, scan=cache.scan(ignore), rescan=lambda: cache.scan(ignore)
         )
 
-    async def fetch(self, step: FetchSource) -> Snapshot:
+    async def fetch(self, step: FetchSource | GitCheckout, setting: Setting) -> Snapshot:
+        """Raises DockerfileError, ComposerErrors."""
+        if isinstance(step, GitCheckout):
+            return Snapshot(layers=(await self._checkouts.directory(step, setting.env),))
         return Snapshot(layers=(await self._fetched.fetch(step),))
 
     def save_contexts(self) -> None:
@@ -233,6 +244,8 @@ class Worker:
             await output(text)
 
         async def keep(upper: str) -> None:
+            targets = [mount.target for mount in step.mounts if mount.target]
+            await trio.to_thread.run_sync(remove_stubs, upper, below.tree, targets)
             made.append(
                 await self._put(below, lambda directory, tar: take_changes(Path(upper), directory, tar))
             )
@@ -250,7 +263,9 @@ class Worker:
             assert snapshot.image is not None
             return snapshot.image
 
-        held = held_mounts(step, results, setting.secrets, self.caches, as_image, self.scratch)
+        held = held_mounts(
+            step, results, setting.secrets, setting.agents, self.caches, as_image, self.scratch
+        )
         async with held as mounts:
             config = ContainerConfig(
                 image=image.id,
