@@ -27,6 +27,7 @@ from composer.engine.lifecycle import Lifecycle
 from composer.engine.logs import ContainerLogs
 from composer.engine.networks import Networks
 from composer.engine.operations import ContainerOperations
+from composer.engine.overlays import Overlays
 from composer.engine.prober import Prober
 from composer.engine.projects.facade import Projects
 from composer.engine.projects.parts import Parts
@@ -44,6 +45,7 @@ from runtime.image.store import ImageStore
 from runtime.kernel.cgroups import Cgroups
 from runtime.network.firewall import Firewall
 from runtime.network.names import NameTable
+from runtime.network.overlay_names import OverlayNames
 from runtime.network.pending import PendingQuestions
 from runtime.network.resolver import Resolver
 from runtime.network.ruleset_changes import RulesetChanges
@@ -92,6 +94,7 @@ class Engine:
     recovery: Recovery
     sandboxes: Sandboxes
     firewall: Firewall
+    overlays: Overlays
     database: StateDatabase
     scope: trio.CancelScope
     spool: Path
@@ -107,6 +110,7 @@ class Engine:
                 task_status.started()
                 nursery.start_soon(self._start_wanted, wanted)
                 nursery.start_soon(self._guard_firewall)
+                nursery.start_soon(self.overlays.run)
                 nursery.start_soon(self.images.sweep)
                 nursery.start_soon(self.build_cache.watch)
                 await trio.sleep_forever()
@@ -273,6 +277,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         recovery=recovery,
         sandboxes=sandboxes,
         firewall=firewall,
+        overlays=Overlays(networks, OverlayNames(names)),
         database=database,
         scope=scope,
         spool=paths.lib / "tmp",

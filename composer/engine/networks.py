@@ -46,6 +46,8 @@ class Networks:
         self._events = events
         self._firewall = firewall
         self._tag = tag
+        self.bridges_changed = trio.Event()
+        """Set, and replaced, when a bridge has come or gone."""
         for name, driver in BUILT_IN.items():
             network = self.find(name) or Network(
                 id=_built_in_id(name), name=name, driver=driver, created=time.time_ns()
@@ -196,6 +198,7 @@ class Networks:
         if network.has_bridge:
             # The firewall has one socket and one state: it is used in this thread only.
             self._firewall.remove_network(network.bridge)
+            self._tell_bridges_changed()
             await trio.to_thread.run_sync(bridge.remove_bridge, network.bridge, self._tag)
 
     async def prune(self) -> builtins.list[str]:
@@ -231,7 +234,12 @@ class Networks:
         except OSError:
             network = self._make_bridge(network)
             self._firewall.add_network(network)
+            self._tell_bridges_changed()
         return network
+
+    def _tell_bridges_changed(self) -> None:
+        self.bridges_changed.set()
+        self.bridges_changed = trio.Event()
 
     def _make_bridge(self, network: Network) -> Network:
         for _ in range(CLAIMS):
@@ -250,6 +258,11 @@ class Networks:
             f"network {network.name}: others take one subnet after the other",
             hint="give the network a subnet of its own (ipam: {config: [{subnet: 10.20.0.0/16}]})",
         )
+
+    def is_active(self, network: Network) -> bool:
+        """It is an overlay network whose tunnel is there."""
+        bridges = {rules.bridge for rules in self._firewall.state.networks}
+        return network.driver == "overlay" and network.bridge in bridges
 
     def used_addresses(self, network: Network, *, besides: str = "") -> dict[str, str]:
         """Addresses of a network that are taken -> name of the container."""

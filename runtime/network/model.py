@@ -105,7 +105,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def mtu(self) -> int:
         """0: the kernel's default."""
-        default = 1500 - overlay.OVERHEAD if self.driver == "overlay" else 0
+        default = overlay.mtu_of(self.options) if self.driver == "overlay" else 0
         return int(self.options.get("com.docker.network.driver.mtu") or default)
 
     @property

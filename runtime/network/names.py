@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import random
 import socket
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -62,6 +63,8 @@ class ContainerNames(msgspec.Struct, frozen=True, kw_only=True):
     is_internal: bool = False
     """Only on internal networks: nothing is forwarded for it, since a name can carry data out
     (CVE-2024-29018)."""
+    is_remote: bool = False
+    """It runs on another host of an overlay network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +92,12 @@ class NameTable:
         self._containers: dict[str, ContainerNames] = {}
         self._networks: dict[str, _NetworkNames] = {}
         self._random = random.Random(seed)
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after each change."""
 
     def set(self, container_id: str, names: ContainerNames) -> None:
         """Put a container in, or change what it is called."""
-        self.remove(container_id)
+        self._remove(container_id)
         self._containers[container_id] = names
         for endpoint in names.endpoints:
             network = self._networks.setdefault(endpoint.network_id, _NetworkNames())
@@ -103,9 +108,21 @@ class NameTable:
                 network.by_address[address] = f"{names.name}.{endpoint.network}"
             for subnet in _subnets(endpoint):
                 network.subnets[subnet] = network.subnets.get(subnet, 0) + 1
+        self.on_change()
 
     def remove(self, container_id: str) -> None:
         """Take a container out. No error when it is not in."""
+        self._remove(container_id)
+        self.on_change()
+
+    def on_network(self, network_id: str) -> Iterator[tuple[str, ContainerNames, EndpointNames]]:
+        """Containers on a network, with their places there."""
+        for container_id, names in self._containers.items():
+            for endpoint in names.endpoints:
+                if endpoint.network_id == network_id:
+                    yield container_id, names, endpoint
+
+    def _remove(self, container_id: str) -> None:
         names = self._containers.pop(container_id, None)
         if names is None:
             return

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 PORT = 14789
 """UDP. Not the 4789 of RFC 7348, which belongs to whoever else has tunnels on the host."""
-OVERHEAD = 50
-"""Bytes that a frame grows by: Ethernet, IPv4, UDP and VXLAN."""
+OVERHEAD, OVERHEAD6 = 50, 70
+"""Bytes that a frame grows by: Ethernet, IPv4 or IPv6, UDP and VXLAN."""
 VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
 OPTIONS = ("peers", "vxlan_port", VNI_OPTION)
 
@@ -48,9 +48,14 @@ def tunnel_of(network: Network) -> Tunnel:
     peers = []
     for text in texts:
         try:
-            peers.append(str(ipaddress.IPv4Address(text)))
+            peers.append(str(ipaddress.ip_address(text)))
         except ValueError:
-            raise InvalidArgument(f"network {name}: peers: {text!r} is no IPv4 address") from None
+            raise InvalidArgument(f"network {name}: peers: {text!r} is no address") from None
+    if len({":" in peer for peer in peers}) > 1:
+        raise InvalidArgument(
+            f"network {name}: peers: some addresses are IPv4, some IPv6",
+            hint="the hosts have to reach each other: name addresses of one kind",
+        )
     if len(set(peers)) < len(peers):
         raise InvalidArgument(f"network {name}: peers: an address is there twice")
     chosen = int.from_bytes(hashlib.sha256(f"overlay {name}".encode()).digest()[:3], "big") | 0x1000
@@ -64,6 +69,11 @@ def _number(name: str, option: str, text: str, default: int, largest: int) -> in
     if not text.isdecimal() or not 0 < int(text) <= largest:
         raise InvalidArgument(f"network {name}: {option} must be between 1 and {largest}, not {text!r}")
     return int(text)
+
+
+def mtu_of(options: Mapping[str, str]) -> int:
+    """What fits into the frames of an Ethernet link between the hosts."""
+    return 1500 - (OVERHEAD6 if ":" in options.get("peers", "") else OVERHEAD)
 
 
 def own_address(network: Network, host_addresses: Collection[str]) -> str:
@@ -99,6 +109,20 @@ def own_part(network: Network, pool: Pool, position: int) -> Pool:
         ip_range = ipaddress.ip_network(f"{first}/{length}")
     gateway = pool.gateway or str(ip_range.network_address + 1)
     return replace(pool, ip_range=str(ip_range), gateway=gateway)
+
+
+def peer_gateways(network: Network) -> dict[str, Pool]:
+    """The parts of the subnet of all hosts by the hosts' addresses, gateways filled in; {} where parts were given by
+    hand and only each host knows its own."""
+    pool = network.pool4
+    if pool is None:
+        return {}
+    whole = replace(pool, ip_range="", gateway="", aux_addresses={})
+    parts = {
+        peer: own_part(network, whole, position) for position, peer in enumerate(tunnel_of(network).peers)
+    }
+    own = (pool.ip_range, pool.gateway)
+    return parts if own in {(part.ip_range, part.gateway) for part in parts.values()} else {}
 
 
 def tunnel_link(bridge: str) -> str:

@@ -66,6 +66,7 @@ IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
 IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
 IFLA_VXLAN_ID = 1
 IFLA_VXLAN_LOCAL = 4
+IFLA_VXLAN_LOCAL6 = 17
 IFLA_VXLAN_LEARNING = 7
 IFLA_VXLAN_PORT = 15
 IFLA_BR_FORWARD_DELAY = 1
@@ -248,7 +249,7 @@ def create_vxlan(
     data = nested(
         IFLA_INFO_DATA,
         u32(IFLA_VXLAN_ID, vni),
-        attribute(IFLA_VXLAN_LOCAL, pack_address(local)),
+        attribute(IFLA_VXLAN_LOCAL6 if ":" in local else IFLA_VXLAN_LOCAL, pack_address(local)),
         u8(IFLA_VXLAN_LEARNING, 1),
         attribute(IFLA_VXLAN_PORT, struct.pack("!H", port)),
     )

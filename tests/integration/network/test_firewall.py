@@ -353,6 +353,56 @@ def test_beside_docker(lab: Lab, firewall: Firewall) -> None:
     assert len(lab.host.run(lambda: rules_of("FORWARD"))) == 1
 
 
+def firewalld_rules() -> None:
+    """Chains as firewalld makes them: what it does not know ends at their end."""
+    family, table = nftables.NFPROTO_INET, "firewalld"
+    requests = [nftables.begin(), nftables.add_table(family, table)]
+    established = (
+        nftables.any_bit(nftables.NFT_CT_STATE, nftables.CT_ESTABLISHED | nftables.CT_RELATED),
+        nftables.any_bit(nftables.NFT_CT_STATUS, nftables.IPS_DST_NAT),
+    )
+    for name, hook in (
+        ("filter_INPUT", nftables.NF_INET_LOCAL_IN),
+        ("filter_FORWARD", nftables.NF_INET_FORWARD),
+    ):
+        requests.append(nftables.add_chain(family, table, name, kind="filter", hook=hook, priority=10))
+        requests += [
+            nftables.add_rule(family, table, name, [*match, nftables.verdict(nftables.NF_ACCEPT)])
+            for match in established
+        ]
+        requests.append(nftables.add_rule(family, table, name, [nftables.verdict(nftables.NF_DROP)]))
+    with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
+        netfilter.transact([*requests, nftables.end()])
+
+
+def test_beside_firewalld(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("front")
+    apply(lab, firewall, network)
+    one, web = lab.container("one", network), lab.container("web", network)
+    lab.host.run(firewalld_rules)
+    assert one.reaches((lab.machine.address, 80), lab.machine.listen(80), timeout=QUICK) is None
+    for _ in range(2):  # it makes its table anew with each reload
+        assert lab.host.run(firewall.ensure)
+        assert not lab.host.run(firewall.ensure)
+        assert one.reaches((lab.machine.address, 81), lab.machine.listen(81)) == lab.host.address
+        assert one.reaches((web.address, 80), web.listen(80)) == one.address
+        assert one.reaches((network.gateway4, 82), lab.host.listen(82)) == one.address
+        assert lab.machine.reaches((web.address, 81), web.listen(81), timeout=QUICK) is None
+        assert lab.machine.reaches((lab.host.address, 83), lab.host.listen(83), timeout=QUICK) is None
+
+        def reload() -> None:
+            with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
+                gone = nftables.delete_table(nftables.NFPROTO_INET, "firewalld")
+                netfilter.transact([nftables.begin(), gone, nftables.end()])
+            firewalld_rules()
+
+        lab.host.run(reload)
+        for place in (one, web, lab.host, lab.machine):
+            for made in place.sockets:
+                made.close()
+            place.sockets.clear()
+
+
 def test_docker_that_starts_later(lab: Lab, firewall: Firewall) -> None:
     network = lab.network("front")
     apply(lab, firewall, network)

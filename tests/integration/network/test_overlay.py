@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+import trio
 
 from runtime.errors import InvalidArgument
 from runtime.kernel.netlink import rtnetlink
@@ -11,6 +17,8 @@ from runtime.network import bridge, connect, ipam, overlay, sandbox
 from runtime.network.firewall import Firewall
 from runtime.network.host import host_addresses
 from runtime.network.model import Network, Pool, validate_network
+from runtime.network.names import ContainerNames, EndpointNames, NameTable
+from runtime.network.overlay_names import OverlayNames
 from tests.integration.network.conftest import Container, Lab, Place, new_namespace
 
 ID = "ef" * 32
@@ -18,11 +26,16 @@ ID = "ef" * 32
 
 def network_on(place: Place, peers: tuple[str, ...], position: int) -> Network:
     """The network as an engine on ``place`` makes it."""
-    made = Network(id=ID, name="wide", driver="overlay", options={"peers": ",".join(peers)})
+    network_id = f"{position:02}{ID[2:]}"
+    made = Network(id=network_id, name="wide", driver="overlay", options={"peers": ",".join(peers)})
     validate_network(made)
     part = overlay.own_part(made, Pool(subnet="10.90.0.0/16"), position)
     made = Network(
-        id=ID, name="wide", driver="overlay", options=made.options, pools=ipam.plan_pools(ID, "wide", [part])
+        id=network_id,
+        name="wide",
+        driver="overlay",
+        options=made.options,
+        pools=ipam.plan_pools(network_id, "wide", [part]),
     )
     place.run(lambda: bridge.ensure_bridge(made, "lab"))
     return made
@@ -48,9 +61,12 @@ def raise_uplink(lab: Lab) -> None:
     lab.host.run(act)
 
 
-def test_containers_of_two_hosts_talk(lab: Lab) -> None:
+@pytest.mark.parametrize("is_six", [False, True], ids=["over IPv4", "over IPv6"])
+def test_containers_of_two_hosts_talk(lab: Lab, is_six: bool) -> None:
     raise_uplink(lab)
     peers = (lab.host.address, lab.machine.address)
+    if is_six:
+        peers = (lab.host.address6, lab.machine.address6)
     here, there = network_on(lab.host, peers, 0), network_on(lab.machine, peers, 1)
     firewall = lab.host.run(lambda: Firewall("lab"))
     try:
@@ -90,6 +106,92 @@ def test_frames_of_strangers_are_dropped(lab: Lab) -> None:
     finally:
         lab.host.run(firewall.remove)
         firewall.close()
+
+
+def test_containers_cannot_speak_for_hosts(lab: Lab) -> None:
+    """Frames for a tunnel that come from a container: forged ones to its own host, and through its host, under whose
+    address they would arrive, to another."""
+    raise_uplink(lab)
+    peers = (lab.host.address, lab.machine.address)
+    here = network_on(lab.host, peers, 0)
+    firewall = lab.host.run(lambda: Firewall("lab"))
+    try:
+        front = lab.network("front")
+        lab.host.run(lambda: firewall.add_networks([here, front]))
+        one = lab.container("one", front)
+        for target, place in ((lab.host.address, lab.host), (lab.machine.address, lab.machine)):
+            # What takes the packet there, if it comes, with nobody's tunnel in the way.
+            sink = place.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP))
+            place.sockets.append(sink)
+            sink.settimeout(0.3)
+            sender = one.socket(socket.SOCK_DGRAM)
+            for port, expected in ((overlay.PORT, False), (overlay.PORT + 1, True)):
+                seen = False
+                for _ in range(20 if expected else 3):
+                    sender.sendto(b"frame", (target, port))
+                    with contextlib.suppress(TimeoutError):
+                        packet = sink.recv(512)
+                        if packet[22:24] == port.to_bytes(2, "big") and packet.endswith(b"frame"):
+                            seen = True
+                            break
+                assert seen == expected, (target, port)
+    finally:
+        lab.host.run(firewall.remove)
+        firewall.close()
+
+
+def table_of(network: Network, container_id: str, name: str, address: str) -> NameTable:
+    made = NameTable()
+    endpoint = EndpointNames(network_id=network.id, network="wide", ipv4=f"{address}/16", names=("web", name))
+    made.set(container_id, ContainerNames(name=f"{name}-1", endpoints=(endpoint,)))
+    return made
+
+
+def test_names_of_other_hosts(lab: Lab) -> None:
+    raise_uplink(lab)
+    peers = (lab.host.address, lab.machine.address)
+    here, there = network_on(lab.host, peers, 0), network_on(lab.machine, peers, 1)
+    one, two = "1" * 64, "2" * 64
+    sides = {
+        "here": (lab.host, here, table_of(here, one, "here", "10.90.0.2"), one, lab.host.address),
+        "there": (lab.machine, there, table_of(there, two, "there", "10.90.128.2"), two, lab.machine.address),
+    }
+    seen = {side: threading.Event() for side in sides}
+
+    async def exchange(side: str) -> None:
+        _, network, table, own, address = sides[side]
+        other = "there" if side == "here" else "here"
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(OverlayNames(table).run, network, address)
+                while not (
+                    (found := table.addresses(own, "web"))
+                    and len(found[0]) == 2
+                    and table.addresses(own, other)
+                ):
+                    await trio.sleep(0.02)
+                seen[side].set()
+                await trio.to_thread.run_sync(seen[other].wait, 60)
+                if side == "there":
+                    # What it takes back is known there as well.
+                    table.remove(two)
+                    table.set(two, ContainerNames(name="new", endpoints=()))
+                    while not seen["gone"].is_set():
+                        await trio.sleep(0.02)
+                else:
+                    while table.addresses(own, other):
+                        await trio.sleep(0.02)
+                    seen["gone"].set()
+                nursery.cancel_scope.cancel()
+        assert not any(names.is_remote for _, names, _ in table.on_network(network.id))
+
+    seen["gone"] = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        for done in [
+            pool.submit(place.run, lambda side=side: trio.run(exchange, side))
+            for side, (place, *_) in sides.items()
+        ]:
+            done.result()
 
 
 def test_a_host_that_is_none_of_the_peers(lab: Lab) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from runtime.errors import InvalidArgument
 from runtime.network import overlay
 from runtime.network.model import Network, Pool, validate_network
+from runtime.network.names import ContainerNames, EndpointNames, NameTable
+from runtime.network.overlay_names import Told, heard
 
 PEERS = "192.0.2.1, 192.0.2.2,192.0.2.3"
 
@@ -42,7 +46,8 @@ def test_room_for_the_tunnel_s_header() -> None:
     [
         ({"peers": ""}, "needs the addresses of its hosts"),
         ({"peers": "192.0.2.1"}, "needs the addresses of its hosts"),
-        ({"peers": "192.0.2.1,example.org"}, "'example.org' is no IPv4 address"),
+        ({"peers": "192.0.2.1,example.org"}, "'example.org' is no address"),
+        ({"peers": "192.0.2.1,2001:db8::2"}, "some addresses are IPv4, some IPv6"),
         ({"peers": "192.0.2.1,192.0.2.1"}, "is there twice"),
         ({"vxlan_port": "70000"}, "vxlan_port must be between 1 and 65535"),
         ({overlay.VNI_OPTION: "0"}, "must be between 1 and 16777215"),
@@ -54,6 +59,42 @@ def test_room_for_the_tunnel_s_header() -> None:
 def test_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         validate_network(network(**options))
+
+
+def test_parts_of_the_others() -> None:
+    pool = overlay.own_part(network(), Pool(subnet="10.90.0.0/16"), 1)
+    parts = overlay.peer_gateways(replace(network(), pools=(pool,)))
+    assert {peer: part.gateway for peer, part in parts.items()} == {
+        "192.0.2.1": "10.90.0.1",
+        "192.0.2.2": "10.90.64.1",
+        "192.0.2.3": "10.90.128.1",
+    }
+    # Where a part was given by hand nobody knows those of the others.
+    given = Pool(subnet="10.90.0.0/16", ip_range="10.90.7.0/24", gateway="10.90.7.9")
+    assert overlay.peer_gateways(replace(network(), pools=(given,))) == {}
+
+
+def test_a_host_speaks_for_its_own_part_only() -> None:
+    made = network()
+    here = overlay.own_part(made, Pool(subnet="10.90.0.0/16"), 0)
+    there = overlay.own_part(made, Pool(subnet="10.90.0.0/16"), 1)
+    known = NameTable()
+    known.set(
+        "a" * 64, ContainerNames(name="db", endpoints=(EndpointNames(network_id=made.id, network="wide"),))
+    )
+    said = [
+        Told("b" * 64, "web", "10.90.64.2", ("web", "two words", "x" * 300)),
+        Told("c" * 64, "db", "10.90.0.5", ("db",)),  # an address of the first host
+        Told("a" * 64, "db", "10.90.64.3", ("db",)),  # a container of this host
+        Told("../x", "evil", "10.90.64.4"),
+        Told("d" * 64, "with blank", "10.90.64.5"),
+    ]
+    found = heard(msgspec.json.encode(said), replace(made, pools=(here,)), there, known)
+    assert list(found) == ["b" * 64]
+    (endpoint,) = found["b" * 64].endpoints
+    assert (endpoint.names, endpoint.ipv4) == (("web",), "10.90.64.2/16")
+    with pytest.raises(ValueError, match="Expected"):
+        heard(b'[{"id": 1}]', made, there, known)
 
 
 def test_a_subnet_is_needed() -> None:
