@@ -34,7 +34,14 @@ def run_build(session: Session, arguments: Arguments) -> int:
         "pull": arguments.is_on("pull"),
         "quiet": arguments.is_on("quiet"),
         "with_dependencies": arguments.is_on("with-dependencies"),
+        "check": arguments.is_on("check"),
+        "push": arguments.is_on("push"),
+        "ssh": arguments.list("ssh"),
+        "provenance": arguments.text("provenance"),
+        "sbom": arguments.text("sbom"),
     }
+    if arguments.text("builder") not in ("", "default"):
+        raise UsageError("--builder is not available in composer: there is one builder, the engine's")
     return session.perform("build", body, title="Building", quiet=arguments.is_on("quiet"))
 
 
@@ -49,17 +56,19 @@ COMMANDS = {
         run_build,
         (
             Flag("build-arg", kind="stringArray", help="Set build-time variables for services"),
-            _without("builder", "string", "Set builder to use"),
-            _without("check", "", "Check build configuration"),
+            Flag("builder", kind="string", help="Set builder to use (there is one: default)", is_hidden=True),
+            Flag("check", help="Check build configuration"),
             _without("memory", "string", "Set memory limit for the build", "m"),
             Flag("no-cache", help="Do not use the cache when building the image"),
             _without("print", "", "Print equivalent bake file"),
-            _without("provenance", "string", "Add a provenance attestation"),
+            Flag(
+                "provenance", kind="string", help="Add a provenance attestation (composer makes none: false)"
+            ),
             Flag("pull", help="Always attempt to pull a newer version of the image"),
-            _without("push", "", "Push service images"),
+            Flag("push", help="Push service images"),
             Flag("quiet", "q", help="Suppress the build output"),
-            _without("sbom", "string", "Add a SBOM attestation"),
-            _without("ssh", "string", "Set SSH authentications"),
+            Flag("sbom", kind="string", help="Add a SBOM attestation (composer makes none: false)"),
+            Flag("ssh", kind="stringArray", help="Set SSH authentications (default, or ID=SOCKET)"),
             Flag("with-dependencies", help="Also build dependencies (transitively)"),
         ),
     )

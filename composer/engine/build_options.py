@@ -38,6 +38,10 @@ class BuildOptions:
     ulimits: tuple[Ulimit, ...] = ()
     ssh: Mapping[str, str] = field(default_factory=dict)
     """The socket of an agent for each id."""
+    platform: str = ""
+    """What is built for; "": this machine's."""
+    epoch: int | None = None
+    """SOURCE_DATE_EPOCH."""
     allow: tuple[str, ...] = ()
     """Entitlements: what is dangerous and granted."""
     env: Mapping[str, str] = field(default_factory=dict)

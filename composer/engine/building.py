@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from composer.engine.build_cache import BuildCache
 from composer.engine.build_options import BuildOptions
+from composer.engine.builds.foreign import ForeignImages
 from composer.engine.projects.parts import Parts
 from composer.engine.solving import Solve, Tell, Workshop
 from runtime.build.frontend.convert import Asked, Base, Result, convert, images_needed
@@ -55,6 +56,7 @@ class Builder:
         worker = Worker(root, paths.images, parts.images, database, self._run_container)
         limit = trio.CapacityLimiter(max(2, os.cpu_count() or 2))
         self.shop = Workshop(worker, CacheRecords(database, parts.images), limit)
+        self.foreign = ForeignImages(parts, database)
         self.cache = BuildCache(self.shop, cache_limit)
 
     async def build(self, options: BuildOptions, tell: Tell, session: Session | None = None) -> Image:
@@ -101,13 +103,16 @@ class _Build:
 
     async def run(self) -> Image:
         options = self.options
-        platform = platform_arguments(self.parts.images.platform_of("").architecture)
+        target, own = self.parts.images.platform_of(options.platform), self.parts.images.platform_of("")
+        platform = platform_arguments(str(target), str(own))
         file = parse_dockerfile(options.dockerfile, options.arguments, platform, options.file)
         asked = Asked(
             arguments=options.arguments,
             platform=platform,
             contexts=options.contexts,
             network=options.network,
+            target=str(target) if target != own else "",
+            epoch=options.epoch,
             allow=options.allow,
             hosts=options.extra_hosts,
             shm_size=options.shm_size,
@@ -152,7 +157,8 @@ class _Build:
             base,
             config,
             history,
-            created=last.created,
+            created=last.created if options.epoch is None else options.epoch,
+            platform=result.platform,
             tags=options.tags,
             on_build=result.on_build,
         )
@@ -194,10 +200,12 @@ class _Build:
     async def _pulled(self, source: ImageSource) -> Image:
         reference, images = source.reference, self.parts.images
         if source.platform and images.platform_of(source.platform) != images.platform_of(""):
-            raise source.place.error(
-                f"platform {source.platform} is not this machine's; composer builds for it alone",
-                "--platform",
-            )
+            try:
+                return await self.builder.foreign.image(
+                    reference, source.platform, self.options.credentials, pull=self.options.pull
+                )
+            except ComposerError as error:
+                raise source.place.error(error.message.partition("\n")[0], reference) from None
         image = images.resolve(reference)
         if image is None or (self.options.pull and image.tags):
             await self.parts.pull_image(reference, "", lambda *_: None, self.options.credentials)

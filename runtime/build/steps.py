@@ -101,6 +101,8 @@ class LayerStep(Step):
     """A step that puts at most one layer on ``below`` (None: on nothing)."""
 
     below: Step | None
+    latest: int | None = None
+    """Nothing in the layer is newer (seconds since the epoch; SOURCE_DATE_EPOCH)."""
 
     @property
     def inputs(self) -> tuple[Step, ...]:
@@ -202,6 +204,8 @@ class Run(LayerStep):
     """RUN: a container whose changes become the layer."""
 
     words: tuple[str, ...]
+    platform: str = ""
+    """Of the programs, when it is not this machine's."""
     env: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
     """Variables that the program sees, but no cache, layer or history."""

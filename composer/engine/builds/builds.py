@@ -88,26 +88,29 @@ class Builds:
         async with AsyncExitStack() as held:
             prepared = await prepare(request, self._contexts, self.images, held)
             options = prepared.options
-            for platform in request.platforms:
-                if self.images.platform_of(platform) != self.images.platform_of(""):
-                    raise InvalidArgument(
-                        f"platform {platform} is not this machine's; composer builds for it alone"
-                    )
-            arguments = platform_arguments(self.images.platform_of("").architecture)
+            own = self.images.platform_of("")
+            targets = list(dict.fromkeys(self.images.platform_of(text) for text in request.platforms)) or [
+                own
+            ]
+            arguments = platform_arguments(str(targets[0]), str(own))
             file = parse_dockerfile(options.dockerfile, options.arguments, arguments, options.file)
             if file.directives.syntax:
                 await tell_syntax(file, tell)
             if request.check:
                 return Built(findings=self._check(file, options, arguments))
-            image = await self._builder.build(replace(options, tags=()), tell, session)
+            images = []
+            for target in targets:
+                name = str(target) if len(targets) > 1 else ""
+                one = replace(options, tags=(), platform=str(target) if target != own else "", epoch=epoch)
+                images.append(await self._builder.build(one, _named(tell, name), session))
             findings = self._check(file, options, arguments)
             await self._report(file, options, arguments, findings, warn)
-            exporter = Exporter(self.images, [image], options.tags, options.credentials, epoch)
+            exporter = Exporter(self.images, images, options.tags, options.credentials, epoch)
             for output in outputs:
                 await exporter.export(output)
             if prepared.commit:
                 exporter.metadata["composer.context.commit"] = prepared.commit
-            return Built((image,), exporter.metadata, findings)
+            return Built(tuple(images), exporter.metadata, findings)
 
     def _check(
         self, file: Dockerfile, options: BuildOptions, platform: Mapping[str, str]
@@ -141,6 +144,15 @@ class Builds:
         if findings and checking_of(file, options.arguments).is_error:
             rules = ", ".join(sorted({finding.rule.name for finding in findings}))
             raise DockerfileError(f"lint violation found for rules: {rules}")
+
+
+def _named(tell: Tell, platform: str) -> Tell:
+    """Titles begin with the platform, when there are several."""
+
+    async def named(title: str, status: str, text: str) -> None:
+        await tell(f"{platform} {title}", status, text)
+
+    return named if platform else tell
 
 
 def _finding(finding: Finding) -> dict[str, str]:

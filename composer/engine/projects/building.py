@@ -10,7 +10,7 @@ import trio
 
 from composer.compose.model import Build, Project, Service
 from composer.engine.building import Session
-from composer.engine.builds.builds import Builds
+from composer.engine.builds.builds import EPOCH, Builds
 from composer.engine.builds.prepare import environment_values
 from composer.engine.builds.progress import teller
 from composer.engine.builds.requests import ImageBuild
@@ -18,13 +18,15 @@ from composer.engine.projects.steps import Emit, tell, warn
 from composer.engine.requests import BuildRequest, Event, UpRequest
 from composer.plan.container import image_of
 from composer.plan.steps import ImagePlan
+from runtime.build.frontend.checks.rules import Finding
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 
 
 async def build_services(
     builds: Builds, project: Project, services: Sequence[Service], request: BuildRequest, emit: Emit
-) -> None:
-    """Build the images of ``services`` side by side, those that others are made from before these.
+) -> Sequence[Finding]:
+    """Build the images of ``services`` side by side, those that others are made from before these, and return what the
+    checks found.
 
     Raises what the first one that fails raises, after telling it; the others end then.
     """
@@ -42,6 +44,7 @@ async def build_services(
     turn = trio.Lock()
     done = {name: trio.Event() for name in wanted}
     failures: list[ComposerError] = []
+    found: list[Finding] = []
 
     async def tell_in_turn(event: Event) -> None:
         async with turn:
@@ -51,7 +54,7 @@ async def build_services(
         for other in graph.predecessors(name):
             await done[other].wait()
         try:
-            await _build(builds, project, wanted[name], request, tell_in_turn, session)
+            found.extend(await _build(builds, project, wanted[name], request, tell_in_turn, session))
         except ComposerError as error:
             failures.append(error)
             nursery.cancel_scope.cancel()
@@ -63,6 +66,7 @@ async def build_services(
             nursery.start_soon(one, name)
     if failures:
         raise failures[0]
+    return found
 
 
 async def ensure_built(
@@ -98,11 +102,12 @@ async def _build(
     request: BuildRequest,
     emit: Emit,
     session: Session,
-) -> None:
+) -> Sequence[Finding]:
+    """What the checks found."""
     reference = image_of(project, service)
     build = service.build
     if build is None:
-        return
+        return ()
     await tell(emit, "Image", reference, "Checking" if request.check else "Building")
     try:
         asked = build_of(project, service, build, request)
@@ -116,9 +121,13 @@ async def _build(
     if request.check:
         for finding in built.findings:
             await warn(emit, str(finding))
-    found = len(built.findings)
-    status = ("Checked" if not found else "Warning") if request.check else "Built"
-    await tell(emit, "Image", reference, status, f"{found} found" if request.check and found else "")
+        found = len(built.findings)
+        await tell(
+            emit, "Image", reference, "Warning" if found else "Checked", f"{found} found" if found else ""
+        )
+    else:
+        await tell(emit, "Image", reference, "Built")
+    return built.findings
 
 
 def build_of(project: Project, service: Service, build: Build, request: BuildRequest) -> ImageBuild:
@@ -137,6 +146,7 @@ def build_of(project: Project, service: Service, build: Build, request: BuildReq
     files, values = _secrets(project, build)
     agents = [f"{one.id}={one.path}" if one.path else one.id for one in build.ssh]
     platforms = build.platforms or ((service.platform,) if service.platform else ())
+    epoch = {EPOCH: env[EPOCH]} if EPOCH in env else {}
     privileges = ("security.insecure",) if build.privileged else ()
     return ImageBuild(
         context=build.context,
@@ -144,7 +154,7 @@ def build_of(project: Project, service: Service, build: Build, request: BuildReq
         dockerfile_text=build.dockerfile_inline or None,
         target=build.target,
         tags=(image_of(project, service), *build.tags),
-        args={**environment_values(build.args, env), **request.args},
+        args={**epoch, **environment_values(build.args, env), **request.args},
         labels={
             **build.labels,
             "com.docker.compose.project": project.name,

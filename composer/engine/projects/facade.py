@@ -349,8 +349,8 @@ class Projects:
         project = self._load(request.project, request.services)
         await warn_all(emit, project.warnings)
         chosen = project.select(request.services, include_deps=request.with_dependencies)
-        await build_services(self.builds, project, tuple(chosen.services.values()), request, emit)
-        return ResultEvent()
+        found = await build_services(self.builds, project, tuple(chosen.services.values()), request, emit)
+        return ResultEvent(exit_status=1 if request.check and found else 0)
 
     async def run(self, request: RunRequest, emit: Emit) -> ResultEvent:
         """Bring up what the service depends on, then make (not start) a one-off container of it."""

@@ -41,6 +41,10 @@ class Asked:
     contexts: Mapping[str, str] = field(default_factory=dict)
     """Named contexts: ``docker-image://reference``, or a directory."""
     network: str = "bridge"
+    target: str = ""
+    """The platform that is built for, when it is not this machine's."""
+    epoch: int | None = None
+    """SOURCE_DATE_EPOCH."""
     allow: tuple[str, ...] = ()
     """Entitlements that are granted."""
     hosts: tuple[str, ...] = ()
@@ -64,6 +68,8 @@ class Result:
     config: ImageConfig
     history: tuple[HistoryItem, ...]
     on_build: tuple[str, ...]
+    platform: str
+    """"": this machine's."""
     count: int
     """Of the lines that steps were made of."""
 
@@ -82,6 +88,7 @@ class _State:
     on_build: list[str] = field(default_factory=list)
     number: int = 1
     total: int = 1
+    platform: str = ""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -125,6 +132,7 @@ class _Conversion:
             config=state.config,
             history=tuple(state.history),
             on_build=tuple(state.on_build),
+            platform=state.platform,
             count=state.total,
         )
 
@@ -137,7 +145,7 @@ class _Conversion:
             return earlier
         if stage.base == "scratch":
             return None
-        return self._image(stage.base, stage.platform, stage.origin)
+        return self._image(stage.base, stage.platform or self.asked.target, stage.origin)
 
     def source(self, stage: Stage, line: Line, name: str) -> Step | None:
         """What ``--from`` names ("": the context); None for a stage without layers."""
@@ -151,14 +159,14 @@ class _Conversion:
             raise line.error(f"invalid from flag value {name}: there is no such stage before this one", name)
         if name.lower() == stage.name:
             raise line.error(f"circular dependency detected: stage {name} copies from itself", name)
-        return self._image(name, "", line)
+        return self._image(name, self.asked.target, line)
 
     def _named(self, name: str, line: Line, platform: str = "") -> Step | None:
         context = self.asked.contexts.get(name)
         if context is None:
             return None
         if context.startswith(_IMAGE):
-            return self._image(context.removeprefix(_IMAGE), platform, line)
+            return self._image(context.removeprefix(_IMAGE), platform or self.asked.target, line)
         return self._context(name, line)
 
     def _image(self, reference: str, platform: str, line: Line) -> ImageSource:
@@ -196,6 +204,8 @@ class _Conversion:
             )
         else:
             state = _State(stage, None, None, ImageConfig(env=(PATH,)))
+        inherited = self.done[source.number].platform if isinstance(source, Stage) else self.asked.target
+        state.platform = stage.platform or inherited
         state.total = 1 + sum(line.name in ("RUN", "COPY", "ADD", "WORKDIR") for line in lines)
         for line in lines:
             self._line(state, line)
@@ -239,6 +249,7 @@ class _Conversion:
             "stage": state.stage.name,
             "number": state.number,
             "total": state.total,
+            "latest": self.asked.epoch,
         }
 
     def _put(self, state: _State, text: str, step: Step) -> None:
@@ -302,6 +313,7 @@ class _Conversion:
             **self._common(state, line, text),
             below=state.step,
             words=words,
+            platform=state.platform,
             env=tuple(f"{name}={value}" for name, value in state.variables.items()),
             proxies=proxies,
             user=state.config.user,

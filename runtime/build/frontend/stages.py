@@ -219,14 +219,15 @@ def _stage(
     return Stage(number, name, base, platform, tuple(body), origin)
 
 
-def platform_arguments(architecture: str) -> dict[str, str]:
-    """The predefined arguments ``TARGETARCH`` and the like, of this machine."""
+def platform_arguments(target: str, build: str = "") -> dict[str, str]:
+    """The predefined arguments ``TARGETARCH`` and the like: what is built for, and what builds (os/arch[/variant])."""
     found: dict[str, str] = {}
-    for prefix in ("TARGET", "BUILD"):
+    for prefix, platform in (("TARGET", target), ("BUILD", build or target)):
+        system, architecture, variant = (*platform.split("/"), "", "")[:3]
         found |= {
-            f"{prefix}PLATFORM": f"linux/{architecture}",
-            f"{prefix}OS": "linux",
+            f"{prefix}PLATFORM": platform,
+            f"{prefix}OS": system,
             f"{prefix}ARCH": architecture,
-            f"{prefix}VARIANT": "",
+            f"{prefix}VARIANT": variant,
         }
     return found

@@ -51,7 +51,10 @@ def _owner(step: Copy) -> list[str]:
 
 
 def facts_of(step: Step) -> tuple[tuple[str, object], ...]:
-    return tuple(step.facts.items())
+    own = tuple(step.facts.items())
+    if isinstance(step, LayerStep) and step.latest is not None:
+        return (*own, ("SOURCE_DATE_EPOCH", step.latest))
+    return own
 
 
 def selection_facts(item: Selection) -> tuple[object, ...]:
@@ -61,7 +64,7 @@ def selection_facts(item: Selection) -> tuple[object, ...]:
 def parts(step: LayerStep, below: str, contents: Contents) -> dict[str, str]:
     """What a step depends on, part by part: a name for people and a digest."""
     found = {"what is below": below}
-    found |= {name: digest(value) for name, value in step.facts.items()}
+    found |= {name: digest(value) for name, value in facts_of(step)}
     for item in step.selections:
         found[f"the files of {_shown(item)}"] = contents.get(item, "")
     return found

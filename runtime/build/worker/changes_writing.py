@@ -27,12 +27,12 @@ _SPECIAL = {
 }
 
 
-def take_changes(upper: Path, directory: Path, target: IO[bytes]) -> Unpacked:
+def take_changes(upper: Path, directory: Path, target: IO[bytes], latest: int | None = None) -> Unpacked:
     """Write the tar of ``upper`` to ``target``, and let it become ``directory``, which is empty. Nothing may write to
-    it any more. What overlayfs has noted for itself goes. Raises OSError."""
+    it any more. What overlayfs has noted for itself goes; nothing is newer than ``latest`` (s). Raises OSError."""
     root = os.open(upper, _DIRECTORY)
     try:
-        taking = _Taking(target)
+        taking = _Taking(target, latest)
         taking.add_all(root)
         os.fchown(root, 0, 0)
         os.fchmod(root, 0o755)
@@ -44,7 +44,8 @@ def take_changes(upper: Path, directory: Path, target: IO[bytes]) -> Unpacked:
 
 
 class _Taking:
-    def __init__(self, target: IO[bytes]) -> None:
+    def __init__(self, target: IO[bytes], latest: int | None) -> None:
+        self._latest = latest
         self.tar = tar_writing.TarWriter(target)
         self.size = 0
         self._links: dict[tuple[int, int], str] = {}
@@ -70,6 +71,10 @@ class _Taking:
     def _add(self, directory: int, name: str, path: str) -> int | None:
         """Write one entry; a descriptor of it when it is a directory."""
         status = os.lstat(name, dir_fd=directory)
+        if self._latest is not None and status.st_mtime > self._latest and not is_whiteout(status):
+            moment = self._latest * 10**9
+            os.utime(name, ns=(moment, moment), dir_fd=directory, follow_symlinks=False)
+            status = os.lstat(name, dir_fd=directory)
         kind = stat.S_IFMT(status.st_mode)
         if is_whiteout(status):
             above, _, hidden = path.rpartition("/")

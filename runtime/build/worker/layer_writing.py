@@ -39,10 +39,12 @@ class ChangedMeanwhile(ComposerError):
     """A file is no longer what it was when the copy began."""
 
 
-def write_placed_layer(items: Iterable[Placed], directory: Path, target: IO[bytes], now: int) -> Unpacked:
+def write_placed_layer(
+    items: Iterable[Placed], directory: Path, target: IO[bytes], now: int, latest: int | None = None
+) -> Unpacked:
     """Put ``items`` into the empty ``directory`` and their tar into ``target``; ``now`` (s) is the time of what has
-    none of its own. Raises ChangedMeanwhile, InvalidArgument, OSError."""
-    writer = _Writer(directory, target, now)
+    none of its own, and nothing is newer than ``latest``. Raises ChangedMeanwhile, InvalidArgument, OSError."""
+    writer = _Writer(directory, target, now, latest)
     try:
         for item in items:
             writer.add(item)
@@ -52,10 +54,11 @@ def write_placed_layer(items: Iterable[Placed], directory: Path, target: IO[byte
 
 
 class _Writer:
-    def __init__(self, directory: Path, target: IO[bytes], now: int) -> None:
+    def __init__(self, directory: Path, target: IO[bytes], now: int, latest: int | None) -> None:
         self._root = os.open(directory, _DIRECTORY)
         self._tar = tar_writing.TarWriter(target)
-        self._now = now
+        self._now = now if latest is None else min(now, latest)
+        self._latest = latest
         self._open: OrderedDict[str, int] = OrderedDict()
         self._made: dict[str, tuple[int, int]] = {}
         """Directories: ns of their time, and whether they have an entry of their own."""
@@ -106,8 +109,8 @@ class _Writer:
                     f"cannot copy to {item.path}: something else is copied there, too"
                 ) from None
         status = item.node.status if item.node is not None else None
-        moment = status.st_mtime_ns if status is not None else self._now * 10**9
-        self._made[item.path] = (moment // 10**9 * 10**9, 1)
+        moment = self._time(status.st_mtime) if status is not None else self._now
+        self._made[item.path] = (moment * 10**9, 1)
         fd = self._directory(item.path)
         if item.uid or item.gid:
             os.fchown(fd, item.uid, item.gid)
@@ -118,7 +121,7 @@ class _Writer:
             mode=item.mode,
             uid=item.uid,
             gid=item.gid,
-            mtime=moment // 10**9,
+            mtime=moment,
         )
 
     def _add_file(self, item: Placed, name: str, parent: int) -> None:
@@ -131,7 +134,7 @@ class _Writer:
             if not stat.S_ISREG(found.st_mode):
                 os.close(source)
                 raise ChangedMeanwhile(f"{item.node.path} was replaced while it was copied")
-            size, moment, attributes = found.st_size, int(found.st_mtime), file_attributes(source)
+            size, moment, attributes = found.st_size, self._time(found.st_mtime), file_attributes(source)
         try:
             fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
             try:
@@ -177,7 +180,7 @@ class _Writer:
     def _add_link(self, item: Placed, name: str, parent: int) -> None:
         assert item.node is not None
         leads = os.readlink(item.node.hosts[0])
-        moment = int(item.node.status.st_mtime)
+        moment = self._time(item.node.status.st_mtime)
         os.symlink(leads, name, dir_fd=parent)
         if item.uid or item.gid:
             os.chown(name, item.uid, item.gid, dir_fd=parent, follow_symlinks=False)
@@ -198,7 +201,7 @@ class _Writer:
         device = item.node.status.st_rdev if kind != stat.S_IFIFO else 0
         if kind == stat.S_IFCHR and not device:
             return  # overlayfs would take it for a whiteout
-        moment = int(item.node.status.st_mtime)
+        moment = self._time(item.node.status.st_mtime)
         os.mknod(name, kind | 0o600, device, dir_fd=parent)
         os.chown(name, item.uid, item.gid, dir_fd=parent, follow_symlinks=False)
         os.chmod(name, item.mode, dir_fd=parent)
@@ -212,6 +215,9 @@ class _Writer:
             mtime=moment,
             device=(os.major(device), os.minor(device)),
         )
+
+    def _time(self, seconds: float) -> int:
+        return int(seconds) if self._latest is None else min(int(seconds), self._latest)
 
     def _linked(self, item: Placed) -> str:
         """The earlier path of the same file in the source, "" when there is none."""
@@ -234,7 +240,7 @@ class _Writer:
             mode=item.mode,
             uid=item.uid,
             gid=item.gid,
-            mtime=int(item.node.status.st_mtime) if item.node is not None else self._now,
+            mtime=self._time(item.node.status.st_mtime) if item.node is not None else self._now,
             link=os.fsencode(first),
         )
 

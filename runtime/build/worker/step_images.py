@@ -83,18 +83,20 @@ class StepImages:
         created: int,
         tags: Sequence[str] = (),
         on_build: Sequence[str] = (),
+        platform: str = "",
     ) -> Image:
         """The image that a build results in: the layers of ``image``, the history of ``base`` and what comes after it.
-        ``created`` in seconds."""
+        ``created`` in seconds; ``platform`` when it is not this machine's."""
         layers = self.layers(image)
-        platform = base.platform if base is not None else self.store.platform_of("")
+        own = base.platform if base is not None else self.store.platform_of("")
+        meant = self.store.platform_of(platform) if platform else own
         known: dict[str, Any] = json.loads(self.store.config_json(base.id)) if base is not None else {}
         moment = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         fields = encode_config(config) | ({"OnBuild": list(on_build)} if on_build else {})
         document: dict[str, Any] = {
-            "architecture": platform.architecture,
-            "os": platform.os,
-            **({"variant": platform.variant} if platform.variant else {}),
+            "architecture": meant.architecture,
+            "os": meant.os,
+            **({"variant": meant.variant} if meant.variant else {}),
             "created": moment,
             "config": fields,
             "rootfs": {"type": "layers", "diff_ids": [item.diff_id for item in layers]},

@@ -34,6 +34,7 @@ from runtime.build.worker.changes_writing import take_changes
 from runtime.build.worker.checkouts import Checkouts
 from runtime.build.worker.contents import digest_context, digest_tree
 from runtime.build.worker.context import ContextCache
+from runtime.build.worker.emulation import can_run
 from runtime.build.worker.fetching import Fetched
 from runtime.build.worker.layer_writing import write_placed_layer
 from runtime.build.worker.mounting import Secret, held_mounts
@@ -186,9 +187,9 @@ class Worker:
                     placed = await trio.to_thread.run_sync(copying.make_directories, below.tree, step.path)
                     if not placed:
                         return replace(below, made=(*below.made, False))
-                    now = int(time.time())
+                    now, latest = int(time.time()), step.latest
                     return await self._put(
-                        below, lambda directory, tar: write_placed_layer(placed, directory, tar, now)
+                        below, lambda directory, tar: write_placed_layer(placed, directory, tar, now, latest)
                     )
                 case _:
                     raise ComposerError(f"{step.text}: not a step that makes a layer")
@@ -220,7 +221,7 @@ class Worker:
 
             def work(directory: Path, tar: BinaryIO) -> Unpacked:
                 placed = place_copy(step, target, results, held)
-                return write_placed_layer(placed, directory, tar, int(time.time()))
+                return write_placed_layer(placed, directory, tar, int(time.time()), step.latest)
 
             return await self._put(below, work)
 
@@ -232,6 +233,13 @@ class Worker:
         setting: Setting,
         output: Output,
     ) -> Snapshot:
+        wanted = self.images.platform_of(step.platform)
+        if not can_run(wanted, self.images.platform_of("")):
+            raise step.place.error(
+                f"RUN for {wanted}: this machine cannot run its programs, and its kernel has no emulation for them "
+                f"(binfmt_misc with the flag F)",
+                step.text.partition(" ")[0],
+            )
         if below.image is None:
             raise ComposerError("RUN needs a program, and there is none in an empty image")
         # Without its configuration: what RUN writes to volumes belongs to the layer.
@@ -247,7 +255,9 @@ class Worker:
             targets = [mount.target for mount in step.mounts if mount.target]
             await trio.to_thread.run_sync(remove_stubs, upper, below.tree, targets)
             made.append(
-                await self._put(below, lambda directory, tar: take_changes(Path(upper), directory, tar))
+                await self._put(
+                    below, lambda directory, tar: take_changes(Path(upper), directory, tar, step.latest)
+                )
             )
 
         async def as_image(mount: RunMount) -> Image:

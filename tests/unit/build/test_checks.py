@@ -10,7 +10,7 @@ from runtime.build.frontend.lines import DockerfileError
 from runtime.build.frontend.stages import parse_dockerfile, platform_arguments
 from runtime.container.config import ImageConfig
 
-_PLATFORM = platform_arguments("amd64")
+_PLATFORM = platform_arguments("linux/amd64")
 _IMAGES = {"debian": ImageConfig(env=("LANG=C",)), "shelled": ImageConfig(shell=("/bin/bash", "-c"))}
 _ALL = "# check=experimental=all\n"
 

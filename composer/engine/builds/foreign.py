@@ -1,0 +1,49 @@
+"""Base images of other platforms than this machine's: a name means an image of one platform, so these have none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from composer.engine.projects.parts import Parts
+from runtime.errors import NotFound
+from runtime.image.authentication import CredentialSource
+from runtime.image.flight import KeyedLocks
+from runtime.image.model import Image
+from runtime.storage.state import StateDatabase
+
+_KIND = "foreign-image"
+
+
+@dataclass
+class ForeignImages:
+    """``database`` remembers which image a name and a platform mean."""
+
+    parts: Parts
+    database: StateDatabase
+
+    def __post_init__(self) -> None:
+        self._locks = KeyedLocks()
+
+    async def image(
+        self, reference: str, platform: str, credentials: CredentialSource | None, *, pull: bool
+    ) -> Image:
+        """What ``reference`` is for ``platform``, pulled when it has to be; the name goes on meaning what it meant.
+        Raises ComposerErrors."""
+        images = self.parts.images
+        wanted = images.platform_of(platform)
+        named = images.resolve(reference)
+        if named is not None and named.platform == wanted and not pull:
+            return named
+        key = f"{reference} {wanted}"
+        async with self._locks.hold(reference):
+            known = self.database.get(_KIND, key)
+            if known is not None and not pull and (image := images.image(known.decode())) is not None:
+                return image
+            await self.parts.pull_image(reference, platform, lambda *_: None, credentials)
+            image = images.get(reference)
+            if named is not None and named.id != image.id and images.image(named.id) is not None:
+                images.tag(named.id, reference)
+            if image.platform != wanted:
+                raise NotFound(f"{reference} is for {image.platform}: there is none for {platform}")
+            self.database.put(_KIND, key, image.id.encode())
+            return image
