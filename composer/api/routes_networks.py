@@ -96,10 +96,10 @@ class NetworkRoutes:
 
     async def connect(self, request: Request) -> Answer:
         body = decode_body(await request.json(dict), ConnectBody)
-        network = self._get(request)
         if not body.container:
             raise InvalidArgument("a container is needed", hint='Give "Container".')
         container = self.engine.containers.get(body.container)
+        network = self._get(request)
         await self.engine.networks.connect(
             network.id, container.id, endpoint_config(network.name, body.endpoint_config)
         )
@@ -107,8 +107,8 @@ class NetworkRoutes:
 
     async def disconnect(self, request: Request) -> Answer:
         body = decode_body(await request.json(dict), DisconnectBody)
-        network = self._get(request)
         container = self.engine.containers.get(body.container)
+        network = self._get(request)
         await self.engine.networks.disconnect(network.id, container.id, body.force)
         return Response(200)
 

@@ -8,14 +8,15 @@ from composer.cli.image import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from composer.cli.arguments import Arguments
     from composer.cli.session import Session
 
 TITLES = {
-    "ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv6": "IPV6", "Internal": "INTERNAL",
-    "Labels": "LABELS", "CreatedAt": "CREATED AT",
+    "ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv4": "IPV4", "IPv6": "IPV6",
+    "Internal": "INTERNAL", "Labels": "LABELS", "CreatedAt": "CREATED AT",
 }  # fmt: skip
 
 
@@ -32,10 +33,12 @@ def run_ls(session: Session, arguments: Arguments) -> int:
             "Name": network["Name"],
             "Driver": network["Driver"],
             "Scope": network["Scope"],
+            "IPv4": str(bool(network.get("EnableIPv4"))).lower(),
             "IPv6": str(bool(network.get("EnableIPv6"))).lower(),
             "Internal": str(bool(network.get("Internal"))).lower(),
             "Labels": ",".join(f"{k}={v}" for k, v in (network.get("Labels") or {}).items()),
-            "CreatedAt": network.get("Created", ""),
+            "Label": _label_of(network),
+            "CreatedAt": network.get("Created", "").replace("T", " ").replace("Z", " +0000 UTC"),
         }
         for network in sorted(found, key=lambda network: network["Name"])
     ]
@@ -51,25 +54,60 @@ def run_ls(session: Session, arguments: Arguments) -> int:
     return 0
 
 
+def _label_of(network: dict[str, Any]) -> Callable[[str], str]:
+    return lambda key: (network.get("Labels") or {}).get(key, "")
+
+
 def pairs(entries: list[str]) -> dict[str, str]:
     """``key=value`` entries."""
     return {key: value for key, _, value in (entry.partition("=") for entry in entries)}
 
 
+def ipam_configuration(
+    subnets: list[str], given: dict[str, list[str]], auxiliary: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Each subnet with the range, gateway and auxiliary addresses that lie in it. Raises UsageError."""
+    from ipaddress import ip_network
+
+    if not subnets and any(given.values()):
+        raise UsageError("every ip-range or gateway must have a corresponding subnet")
+
+    def parse(text: str, what: str) -> Any:
+        try:
+            return ip_network(text, strict=False)
+        except ValueError:
+            raise UsageError(f"Invalid {what} {text} : invalid CIDR address: {text}") from None
+
+    pools = [(parse(subnet, "subnet"), {"Subnet": subnet}) for subnet in subnets]
+    if any(one.overlaps(two) for n, (one, _) in enumerate(pools) for two, _ in pools[:n]):
+        raise UsageError("multiple overlapping subnet configuration is not supported")
+
+    def pool_of(text: str, what: str) -> dict[str, Any]:
+        inner = parse(text, what)
+        for subnet, pool in pools:
+            if inner.version == subnet.version and inner.subnet_of(subnet):
+                return pool
+        raise UsageError(f"no matching subnet for {what} {text}")
+
+    for name, what in (("IPRange", "range"), ("Gateway", "gateway")):
+        for text in given[name]:
+            pool = pool_of(text, what)
+            if name in pool:
+                raise UsageError(
+                    f"cannot configure multiple {what}s ({text}, {pool[name]}) on the same subnet"
+                )
+            pool[name] = text
+    for name, text in auxiliary.items():
+        pool_of(text, "aux-address").setdefault("AuxiliaryAddresses", {})[name] = text
+    return [pool for _, pool in pools]
+
+
 def run_create(session: Session, arguments: Arguments) -> int:
-    subnets, ranges, gateways = (arguments.list(name) for name in ("subnet", "ip-range", "gateway"))
-    configuration: list[dict[str, Any]] = [{"Subnet": subnet} for subnet in subnets]
-    for name, values in (("IPRange", ranges), ("Gateway", gateways)):
-        if len(values) > max(1, len(subnets)):
-            raise UsageError(f"every --{'ip-range' if name == 'IPRange' else 'gateway'} needs a --subnet")
-        for position, value in enumerate(values):
-            if position >= len(configuration):
-                configuration.append({})
-            configuration[position][name] = value
-    if auxiliary := pairs(arguments.list("aux-address")):
-        if not configuration:
-            raise UsageError("--aux-address needs a --subnet")
-        configuration[0]["AuxiliaryAddresses"] = auxiliary
+    configuration = ipam_configuration(
+        arguments.list("subnet"),
+        {"IPRange": arguments.list("ip-range"), "Gateway": arguments.list("gateway")},
+        pairs(arguments.list("aux-address")),
+    )
     body = {
         "Name": arguments.words[0],
         "Driver": arguments.text("driver"),

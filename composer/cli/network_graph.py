@@ -9,6 +9,7 @@ from typing import Any
 
 ICC = "com.docker.network.bridge.enable_icc"
 OUTSIDE = "outside"
+HOST = "this host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,11 @@ def _port(port: Mapping[str, Any]) -> str:
     return f"{host}{port['PublicPort']}->{port['PrivatePort']}/{port['Type']}"
 
 
+def _from_where(port: str) -> str:
+    """Who reaches a published port: what is on a loopback address is for this host alone."""
+    return HOST if port.startswith(("127.", "[::1]")) else OUTSIDE
+
+
 def draw_text(graph: Graph) -> str:
     lines = []
     for network in graph.networks:
@@ -102,7 +108,7 @@ def draw_text(graph: Graph) -> str:
     for container in graph.containers:
         lines.append("")
         lines.append(container)
-        lines += [f"  <- {OUTSIDE} {port}" for port in graph.published.get(container, ())]
+        lines += [f"  <- {_from_where(port)} {port}" for port in graph.published.get(container, ())]
         reached = graph.reached_from(container)
         lines += [f"  -> {name} ({', '.join(through)})" for name, through in reached.items()]
         if not reached:
@@ -115,7 +121,7 @@ def draw_mermaid(graph: Graph) -> str:
     names = {name: f"c{number}" for number, name in enumerate(graph.containers)}
     lines = ["flowchart LR"]
     lines += [f'  {key}(["{_label(name)}"])' for name, key in names.items()]
-    has_outside = False
+    has_host = has_outside = False
     for number, network in enumerate(graph.networks):
         lines.append(f'  n{number}["{_label(network.name)}<br/>{_label(network.description)}"]')
         edge = "---" if network.has_icc else "-.-"
@@ -126,8 +132,12 @@ def draw_mermaid(graph: Graph) -> str:
             has_outside = True
     for name, ports in graph.published.items():
         if name in names:
-            lines += [f'  {OUTSIDE} -- "{_label(port)}" --> {names[name]}' for port in ports]
-            has_outside = True
+            for port in ports:
+                is_host = _from_where(port) == HOST
+                lines.append(f'  {"host" if is_host else OUTSIDE} -- "{_label(port)}" --> {names[name]}')
+                has_host, has_outside = has_host or is_host, has_outside or not is_host
+    if has_host:
+        lines.insert(1, f"  host(({HOST}))")
     if has_outside:
         lines.insert(1, f"  {OUTSIDE}(({OUTSIDE}))")
     return "".join(f"{line}\n" for line in lines)
@@ -137,41 +147,63 @@ def _label(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace(">", "&gt;").replace("<", "&lt;")
 
 
-_ROW, _LEFT, _RIGHT, _BOX, _WIDTH = 56, 20, 420, 280, 720
+_ROW, _LEFT, _MIDDLE, _RIGHT, _BOX, _WIDTH = 56, 20, 360, 700, 240, 820
 
 
 def draw_svg(graph: Graph) -> str:
-    """Containers on the left, with their published ports; networks on the right; a line for each endpoint."""
-    containers = graph.containers
-    places = {name: 20 + number * _ROW for number, name in enumerate(containers)}
-    height = 20 + max(len(containers), len(graph.networks), 1) * _ROW
+    """Containers on the left, with their published ports; networks in the middle; the outside on the right. A line for
+    each endpoint, dashed where the containers of a network are kept apart."""
+    containers = _in_picture(graph)
+    rows = max(len(containers), len(graph.networks), 1)
+    height = 20 + rows * _ROW
+    places = dict(zip(containers, _spread(len(containers), rows), strict=True))
+    levels = _spread(len(graph.networks), rows)
+    lines, boxes = [], []
+    for network, y in zip(graph.networks, levels, strict=True):
+        colour = "#fdecea" if network.is_internal else "#e8f1fd"
+        boxes.append(_box(_MIDDLE, y, _BOX, 4, colour, network.name, network.description))
+        dashes = "" if network.has_icc else ' stroke-dasharray="4 4"'
+        for name in sorted(network.members):
+            rest = f"{dashes}><title>{escape(network.members[name])}</title>"
+            lines.append(_line(_LEFT + _BOX, places[name], _MIDDLE, y, rest))
+        if not network.is_internal:
+            lines.append(_line(_MIDDLE + _BOX, y, _RIGHT, (height - 60) // 2, ">"))
+    for name, y in places.items():
+        below = ", ".join(graph.published.get(name, ()))
+        boxes.append(_box(_LEFT, y, _BOX, 20, "#eaf6ec", name, below and f"published: {below}"))
+    if any(not network.is_internal for network in graph.networks):
+        boxes.append(_box(_RIGHT, (height - 60) // 2, _WIDTH - _RIGHT - 20, 20, "#f4f4f4", OUTSIDE, ""))
     shapes = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
         f'height="{height}" font-family="sans-serif" font-size="13">',
         f'<rect width="{_WIDTH}" height="{height}" fill="white"/>',
     ]
-    boxes = []
-    for number, network in enumerate(graph.networks):
-        y = 20 + number * _ROW
-        colour = "#fdecea" if network.is_internal else "#e8f1fd"
-        boxes.append(_box(_RIGHT, y, 4, colour, network.name, network.description))
-        dashes = "" if network.has_icc else ' stroke-dasharray="4 4"'
-        for name in sorted(network.members):
-            shapes.append(
-                f'<line x1="{_LEFT + _BOX}" y1="{places[name] + 20}" x2="{_RIGHT}" y2="{y + 20}" '
-                f'stroke="#667"{dashes}><title>{escape(network.members[name])}</title></line>'
-            )
-    for name, y in places.items():
-        below = ", ".join(graph.published.get(name, ()))
-        boxes.append(_box(_LEFT, y, 20, "#eaf6ec", name, below and f"published: {below}"))
-    return "\n".join((*shapes, *boxes, "</svg>")) + "\n"
+    return "\n".join((*shapes, *lines, *boxes, "</svg>")) + "\n"
 
 
-def _box(x: int, y: int, radius: int, colour: str, title: str, below: str) -> str:
-    middle = x + _BOX // 2
+def _in_picture(graph: Graph) -> list[str]:
+    """Containers in the order of their networks, so that few lines cross."""
+    found: dict[str, list[int]] = {}
+    for position, network in enumerate(graph.networks):
+        for name in network.members:
+            found.setdefault(name, []).append(position)
+    return sorted(found, key=lambda name: (sum(found[name]) / len(found[name]), name))
+
+
+def _spread(count: int, rows: int) -> list[int]:
+    """Where the upper edges of ``count`` boxes are, over the height of ``rows``."""
+    return [20 + (2 * n + 1) * rows * _ROW // (2 * count) - _ROW // 2 for n in range(count)]
+
+
+def _line(x: int, y: int, to_x: int, to_y: int, rest: str) -> str:
+    return f'<line x1="{x}" y1="{y + 20}" x2="{to_x}" y2="{to_y + 20}" stroke="#667"{rest}</line>'
+
+
+def _box(x: int, y: int, width: int, radius: int, colour: str, title: str, below: str) -> str:
+    middle = x + width // 2
     return (
-        f'<g><rect x="{x}" y="{y}" width="{_BOX}" height="40" rx="{radius}" fill="{colour}" stroke="#667"/>'
-        f'<text x="{middle}" y="{y + 17}" text-anchor="middle">{escape(title)}</text>'
+        f'<g><rect x="{x}" y="{y}" width="{width}" height="40" rx="{radius}" fill="{colour}" stroke="#667"/>'
+        f'<text x="{middle}" y="{y + (17 if below else 24)}" text-anchor="middle">{escape(title)}</text>'
         f'<text x="{middle}" y="{y + 33}" text-anchor="middle" font-size="10" fill="#556">{escape(below)}</text></g>'
     )
 

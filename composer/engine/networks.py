@@ -70,6 +70,8 @@ class Networks:
     ) -> Network:
         """Make a network; each of ``pools`` may have subnet, ip_range, gateway and aux_addresses."""
         families = enabled_families(options, name)
+        if name in BUILT_IN:
+            raise Conflict(f"operation is not permitted on predefined {name} network", status=403)
         if self.find(name) is not None:
             raise Conflict(f"network with name {name} already exists")
         enable_ipv4 = families.get(4, enable_ipv4)

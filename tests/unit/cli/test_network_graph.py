@@ -62,6 +62,7 @@ def test_text() -> None:
     drawn = draw_text(GRAPH)
     assert "shop_back (bridge, internal)\n  shop-api-1  10.2.0.2\n  shop-db-1   10.2.0.3\n" in drawn
     assert "\nshop-web-1\n  <- outside 8080->80/tcp\n" in drawn
+    assert "  <- this host 127.0.0.1:9000->9000/udp\n" in drawn
     assert "\ntwo\n  -> nobody\n" in drawn
 
 
@@ -77,7 +78,8 @@ def test_mermaid() -> None:
 def test_svg_is_well_formed() -> None:
     root = ElementTree.fromstring(draw_svg(GRAPH))
     spaces = {"s": "http://www.w3.org/2000/svg"}
-    assert len(root.findall("s:line", spaces)) == 6
+    # Six endpoints, and the one network that leads outside.
+    assert len(root.findall("s:line", spaces)) == 7
     assert "<one>" in [text.text for text in root.iterfind(".//s:text", spaces)]
 
 
