@@ -143,7 +143,11 @@ class _Loading:
         from composer.compose.rendering import document, render
 
         if self.interpolate:
-            values = document(self.tree.tree, self.names(), is_json=form == "json")
+            from composer.compose.choice import without_disabled
+
+            names = self.names()
+            tree = without_disabled(self.tree.tree, names) if self.arguments.words else self.tree.tree
+            values = document(tree, names, is_json=form == "json")
         else:
             from composer.compose.rendering import undecoded
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from composer.compose.nearest import nearest
 from composer.compose.trace import Path
 
 DATABASE_PORTS = {
@@ -42,6 +43,8 @@ _EVERYWHERE = ("", "0.0.0.0", "::")
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}\Z")
 _AUTHORITY = re.compile(r"://(?:[^/@?#]*@)?([a-zA-Z0-9][a-zA-Z0-9_.-]*)")
 _ADDRESS = re.compile(r"([a-zA-Z0-9][a-zA-Z0-9_.-]*):[0-9]{1,5}\Z")
+_RESTART = re.compile(r"(?:no|none|any|always|unless-stopped|on-failure)(?::[0-9]+)?")
+_CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
 class Advice(NamedTuple):
@@ -70,6 +73,7 @@ def advise(tree: dict[str, Any], services: Iterable[str], exists: Callable[[str]
             *_hosts(name, service, names, every),
             *_healthcheck(name, service, exists),
             *_without_effect(name, service),
+            *_refused(name, service),
         ]
         quiet = silent | _silenced(service)
         found += [advice for advice in mine if advice.code not in quiet]
@@ -115,7 +119,12 @@ def _mounts(name: str, service: dict[str, Any], exists: Callable[[str], bool]) -
     return [
         Advice(
             "missing-bind-path",
-            f"nothing is at {mount['source']}: an empty directory will be made there",
+            f"nothing is at {mount['source']}: "
+            + (
+                "the container will not start"
+                if (mount.get("bind") or {}).get("create_host_path") in (False, "false")
+                else "an empty directory will be made there"
+            ),
             ("services", name, "volumes", i),
         )
         for i, mount in enumerate(service.get("volumes") or ())
@@ -194,3 +203,38 @@ def _without_effect(name: str, service: dict[str, Any]) -> list[Advice]:
                 Advice("no-effect", f"{'.'.join(path)} has no effect here: {why}", ("services", name, *path))
             )
     return found
+
+
+def _refused(name: str, service: dict[str, Any]) -> list[Advice]:
+    """What no container can be made with, though the file is valid."""
+    found = []
+
+    def say(message: str, *where: str | int) -> None:
+        found.append(Advice("cannot-start", f"{message}: up will refuse it", ("services", name, *where)))
+
+    restart = service.get("restart")
+    if isinstance(restart, str) and restart and not _RESTART.fullmatch(restart):
+        close = nearest(restart, ("no", "always", "on-failure", "unless-stopped"))
+        meant = f" (did you mean {close}?)" if close else ", no, always, on-failure and unless-stopped are"
+        say(f"{restart} is no restart policy{meant}", "restart")
+    container = service.get("container_name")
+    if isinstance(container, str) and not _CONTAINER.fullmatch(container):
+        say(f"{container!r} is no name of a container: letters, digits, _, . and - only", "container_name")
+    image = service.get("image")
+    if isinstance(image, str) and "build" not in service and _has_capitals(image):
+        say(f"{image} has capital letters, which names of images have not", "image")
+    for i, mount in enumerate(service.get("volumes") or ()):
+        target = mount.get("target") if isinstance(mount, dict) else None
+        if isinstance(target, str) and not target.startswith("/"):
+            say(f"{target} is no absolute path in the container", "volumes", i)
+    return found
+
+
+def _has_capitals(image: str) -> bool:
+    """Whether the name of an image has some, behind the registry's and in front of the tag."""
+    name = image.partition("@")[0]
+    registry, slash, rest = name.partition("/")
+    if slash and (registry == "localhost" or "." in registry or ":" in registry):
+        name = rest
+    name = name.partition(":")[0]
+    return name != name.lower()

@@ -40,6 +40,24 @@ def chosen_services(
         if name in found:
             continue
         found[name] = None
-        needed = services[name].get("depends_on") or {}
-        waiting.extend(str(n) for n in needed if n in enabled)
+        for needed, dependency in (services[name].get("depends_on") or {}).items():
+            if needed in enabled:
+                waiting.append(str(needed))
+            elif not isinstance(dependency, dict) or dependency.get("required") not in (False, "false"):
+                wanted = (services.get(needed) or {}).get("profiles") or ()
+                hint = (
+                    f"{name} needs it; --profile {' or '.join(map(str, wanted))} enables it" if wanted else ""
+                )
+                raise ComposeError(f"no such service: {needed}", hint=hint, status=404)
     return sorted(found)
+
+
+def without_disabled(tree: dict[str, Any], chosen: Sequence[str]) -> dict[str, Any]:
+    """The tree of chosen services without what they could do without and do not have."""
+    services = dict(tree.get("services") or {})
+    for name in chosen:
+        needed = services[name].get("depends_on")
+        if isinstance(needed, dict) and not needed.keys() <= set(chosen):
+            kept = {key: value for key, value in needed.items() if key in chosen}
+            services[name] = {**services[name], "depends_on": kept}
+    return {**tree, "services": services}

@@ -84,7 +84,13 @@ def _resolve(reference: str) -> Node:
     return node
 
 
+def _replaced(node: Node) -> Node:
+    """What holds once variables have their values: before that an editor lets one stand where words are listed."""
+    return {**node, **node["anyOf"][0]} if "anyOf" in node else node
+
+
 def _compile(node: Node, partial: bool) -> Check:
+    node = _replaced(node)
     if "$ref" in node:
         reference: str = node["$ref"]
         return lambda v: _compiled(reference, partial)(v)
@@ -195,6 +201,7 @@ def _explain(node: Node, value: Any, path: Path, found: list[Problem], partial: 
 
     while "$ref" in node:
         node = _resolve(node["$ref"])
+    node = _replaced(node)
     if "oneOf" in node:
         _explain_choice(node["oneOf"], value, path, found, partial, tree)
         return
@@ -202,7 +209,7 @@ def _explain(node: Node, value: Any, path: Path, found: list[Problem], partial: 
         types = node["type"] if isinstance(node["type"], list) else [node["type"]]
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         is_duration = is_number and node.get("format") == "duration"
-        hint = f"with a unit: {_shown(value)}s" if is_duration else _type_hint(value, types)
+        hint = f"with a unit: {_shown(value)}s" if is_duration else _type_hint(value, types, path)
         say(f"must be {_either([_WORDS[t] for t in types])}, not {_shown(value)}", hint)
         return
     if isinstance(value, dict):
@@ -261,6 +268,9 @@ def _unknown(
         )
     close = nearest(key, properties)
     hint = f"did you mean {close}?" if close else "extensions begin with x-" if "^x-" in patterns else ""
+    inner = tree.get(key) if not where and isinstance(tree, dict) else None
+    if isinstance(inner, dict) and not close and ("image" in inner or "build" in inner):
+        hint = "services stand indented below services:"
     return Problem(f"unknown attribute {key!r}", path, hint=hint, tree=tree, at_key=True)
 
 
@@ -280,11 +290,28 @@ def _explain_choice(
             return
         types.extend(kinds)
     words = [_WORDS[t] for t in dict.fromkeys(types)]
-    found.append(
-        Problem(
-            f"must be {_either(words)}, not {_shown(value)}", path, tree=tree, hint=_type_hint(value, types)
-        )
-    )
+    hint = _type_hint(value, types, path)
+    found.append(Problem(f"must be {_either(words)}, not {_shown(value)}", path, tree=tree, hint=hint))
+
+
+def _item(value: str) -> str:
+    return _shown(value) if re.fullmatch(r"[\w./-]+", value) is None else value
+
+
+def _pair_hint(value: dict[str, Any], of: str) -> str:
+    """For an item ``- KEY: value`` of a list of strings."""
+    if len(value) != 1 or of not in (
+        "environment",
+        "labels",
+        "args",
+        "annotations",
+        "sysctls",
+        "extra_hosts",
+    ):
+        return "quote the item when the colon is part of the text"
+    (key, inner), *_ = value.items()
+    shown = "" if inner is None or isinstance(inner, dict | list) else inner
+    return f"- {key}={shown} in a list, or {key}: {shown} without the dash in all lines"
 
 
 def _either(words: list[str]) -> str:
@@ -304,9 +331,20 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _type_hint(value: Any, types: list[str]) -> str:
+def _type_hint(value: Any, types: list[str], path: Path) -> str:
     if value is None:
         return "give it a value or take it out"
+    if isinstance(value, str) and "array" in types and "string" not in types:
+        if value.startswith("-") and not value.startswith("--"):
+            return f"an item has a space behind its dash: - {value[1:].strip()}"
+        if "object" not in types:
+            return f"as a list: [{_item(value)}]"
+    if isinstance(value, dict) and path and isinstance(path[-1], int) and types == ["string"]:
+        return _pair_hint(value, str(path[-2]) if len(path) > 1 else "")
+    if isinstance(value, list) and "array" not in types:
+        if "string" in types and len(value) == 1 and isinstance(value[0], str):
+            return f"one value: {value[0]}"
+        return "keys stand here without dashes in front" if "object" in types else ""
     if (
         isinstance(value, int | float)
         and "string" in types

@@ -265,6 +265,13 @@ def _deeper(lines: list[str], above: int, number: int) -> Mistake | None:
     )
 
 
+def _tight_colon(lines: list[str], said: Complaint) -> Mistake | None:
+    if said.problem != "found unexpected ':'":
+        return None
+    hint = 'put a space behind it when a key without a value is meant, and quotation marks around text: "a:"'
+    return Mistake("a colon that nothing follows", said.line, said.column, hint)
+
+
 def _no_colon(lines: list[str], said: Complaint) -> Mistake | None:
     if said.problem != "could not find expected ':'":
         return None
@@ -356,6 +363,7 @@ _RULES = (
     _quotes,
     _second_colon,
     _no_colon,
+    _tight_colon,
     _dash,
     _indentation,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from composer.compose.problem import Problem
 from composer.compose.schema import load_schema, validate
+from composer.compose.yaml_text import parse_documents
+from tests.conformance.corpus import find_cases
 
 
 def problems(tree: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -115,6 +118,49 @@ def test_agrees_with_a_validator_of_json_schema(data: Any) -> None:
 
 
 VALIDATOR = jsonschema_rs.validator_for(load_schema())
+
+
+@pytest.mark.parametrize(
+    ("attributes", "hint"),
+    [
+        ({"ports": "80:80"}, "as a list: ['80:80']"),
+        ({"cap_add": "NET_ADMIN"}, "as a list: [NET_ADMIN]"),
+        ({"environment": "-A=1"}, "an item has a space behind its dash: - A=1"),
+        ({"environment": [{"A": 1}]}, "- A=1 in a list, or A: 1 without the dash in all lines"),
+        ({"expose": [{"A": 1}]}, ""),
+        ({"command": ["a", {"b": 1}]}, "quote the item when the colon is part of the text"),
+        ({"build": ["./a"]}, "one value: ./a"),
+        ({"logging": [{"driver": "a"}]}, "keys stand here without dashes in front"),
+    ],
+)
+def test_what_would_be_right(attributes: dict[str, Any], hint: str) -> None:
+    assert [found[2] for found in of_service(**attributes)] == [hint]
+
+
+def test_services_beside_services() -> None:
+    assert problems({"web": {"image": "a"}})[0][2] == "services stand indented below services:"
+
+
+REPOSITORY = Path(__file__).parents[3]
+STRICTER = {"include-null"}
+"""Cases in which an editor points at what Docker Compose passes over."""
+
+
+def test_an_editor_takes_what_the_loader_takes() -> None:
+    roots = [case.source for case in find_cases(REPOSITORY / "tests/conformance/cases") if case.expected]
+    roots = [root for root in roots if root.name not in STRICTER] + [REPOSITORY / "examples"]
+    files = [file for root in roots for file in root.rglob("*.y*ml")]
+    assert len(files) > 30
+    for file in files:
+        for document in parse_documents(file.read_bytes(), str(file), traced=False):
+            faults = [error.message for error in VALIDATOR.iter_errors(document.tree)]
+            assert not faults, (file, faults)
+
+
+def test_an_editor_takes_variables_where_words_are_listed() -> None:
+    service = {"image": "i", "cgroup": "${CGROUP:-host}", "pull_policy": "$PULL"}
+    assert VALIDATOR.is_valid({"services": {"a": service}})
+    assert [p for p, _, _ in of_service(**service)] == ["cgroup", "pull_policy"]
 
 
 def test_a_duration_without_a_unit_is_told_what_would_be_one() -> None:

@@ -58,6 +58,7 @@ MISTAKES = {
     "wrong bracket": (f"{WEB}    ports: [a}}\n", 3, 14, "} does not close ["),
     "no comma": ('{"services": {"web": {"image": "x" "tty": 1}}}', 1, 36, "a comma is missing here"),
     "variable in braces": (f"{WEB}    labels: {{a: ${{X}}}}\n", 3, 17, "${…} in braces has to be quoted"),
+    "tight colon": (f"{WEB}    labels: {{a:}}\n", 3, 15, "a colon that nothing follows"),
     "conflict": (
         f"{WEB}<<<<<<< HEAD\n    image: x\n=======\n    image: y\n>>>>>>> other\n",
         3,
