@@ -318,7 +318,8 @@ def _encode_request(
     body: Body,
     headers: Mapping[str, str] | None,
 ) -> tuple[bytes, bytes | Readable | None]:
-    target = quote(path) + (f"?{encode_query(query)}" if query else "")
+    # Names in it are encoded already; what else is not a path's is encoded now.
+    target = "%".join(map(quote, path.split("%"))) + (f"?{encode_query(query)}" if query else "")
     lines = [f"{method} {target.rstrip('?')} HTTP/1.1", "Host: composer"]
     content: bytes | Readable | None
     given = {name.lower() for name in headers or ()}

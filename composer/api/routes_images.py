@@ -34,6 +34,7 @@ from runtime.image.model import Image
 from runtime.image.reference import parse_reference
 
 _LIST_FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
+_TRUTHS = ("0", "1", "f", "false", "t", "true")
 _SEARCH_FILTERS = frozenset({"is-automated", "is-official", "stars"})
 _SEARCH_RESULTS = 25
 _PRUNE_FILTERS = frozenset({"dangling", "label", "label!", "until"})
@@ -65,6 +66,8 @@ class ImageRoutes:
 
     async def list_images(self, request: Request) -> Answer:
         filters = request.query.filters(_LIST_FILTERS)
+        if (told := filters.get("dangling")) and told[0].lower() not in _TRUTHS:
+            raise InvalidArgument(f"invalid filter 'dangling=[{told[0]}]'")
         found = [image for image in self.engine.images.list() if self._is_listed(image, filters)]
         images = (
             [with_names(image, filters["reference"]) for image in found] if "reference" in filters else found
@@ -73,7 +76,9 @@ class ImageRoutes:
         return json_response([image_json.summary(image, counts.get(image.id, 0)) for image in images])
 
     def _is_listed(self, image: Image, filters: dict[str, list[str]]) -> bool:
-        if "dangling" in filters and (not image.tags) != (filters["dangling"][0].lower() in ("1", "true")):
+        if "dangling" in filters and (not image.tags) != (
+            filters["dangling"][0].lower() in ("1", "t", "true")
+        ):
             return False
         if not has_labels(image.config.labels, filters.get("label", ())):
             return False

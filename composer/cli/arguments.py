@@ -158,6 +158,11 @@ class Arguments:
     def _set(self, flag: Flag, text: str) -> None:
         if flag.refusal and not (flag.kind == "" and text in _FALSE):
             raise UsageError(f"--{flag.name} is not available in composer: {flag.refusal}", is_flag=True)
+        if flag.kind == "filter" and "=" not in text:
+            raise UsageError(
+                f'invalid argument "{text}" for "{flag.label}" flag: bad format of filter (expected name=value)',
+                is_flag=True,
+            )
         if flag.kind in REPEATED:
             values = self._values.setdefault(flag.name, [])
             assert isinstance(values, list)

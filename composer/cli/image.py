@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TITLES = {
     "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "ID": "IMAGE ID", "CreatedSince": "CREATED",
     "CreatedAt": "CREATED AT", "Size": "SIZE", "Containers": "CONTAINERS",
+    "SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE", "VirtualSize": "SIZE",
 }  # fmt: skip
 
 
@@ -70,14 +71,17 @@ def _rows(image: dict[str, Any], session: Session, *, full: bool) -> list[dict[s
         repository, name = split_reference(tag)
         found.append(
             {
-                "Repository": repository,
-                "Tag": name,
+                "Containers": str(image.get("Containers", 0)),
+                "CreatedAt": rfc3339(created * 10**9, 0),
+                "CreatedSince": f"{human_duration(session.started - created)} ago" if created > 0 else "N/A",
                 "Digest": digests.get(repository, "<none>"),
                 "ID": _short(image["Id"], full=full),
-                "CreatedSince": f"{human_duration(session.started - created)} ago" if created > 0 else "N/A",
-                "CreatedAt": rfc3339(created * 10**9, 0),
+                "Repository": repository,
+                "SharedSize": "N/A",
                 "Size": human_size(image["Size"]),
-                "Containers": str(image.get("Containers", 0)),
+                "Tag": name,
+                "UniqueSize": "N/A",
+                "VirtualSize": human_size(image["Size"]),
             }
         )
     return found
@@ -88,16 +92,21 @@ def _short(image: str, *, full: bool = False) -> str:
 
 
 def run_rm(session: Session, arguments: Arguments) -> int:
-    from runtime.errors import ComposerError
+    from runtime.errors import ComposerError, NotFound
 
     failures: list[ComposerError] = []
+    missing: list[ComposerError] = []
     query = {"force": arguments.is_on("force"), "noprune": arguments.is_on("no-prune")}
     for name in arguments.words:
         try:
             for change in session.client.request("DELETE", f"{API}/images/{quote(name)}", query).json():
                 session.write("".join(f"{what}: {which}\n" for what, which in change.items()))
+        except NotFound as error:
+            # What is to be gone, and is, is no failure with --force.
+            (missing if arguments.is_on("force") else failures).append(error)
         except ComposerError as error:
             failures.append(error)
+    report_failures(session, missing)
     return report_failures(session, failures)
 
 

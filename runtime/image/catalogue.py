@@ -19,7 +19,9 @@ from runtime.image.reference import Reference, parse_reference
 from runtime.storage.state import StateDatabase
 
 KIND = "image"
-_PREFIX = re.compile(r"[0-9a-f]{4,64}")
+_PREFIX = re.compile(r"[0-9a-f]{1,64}")
+_TELLING = 4
+"""Digits from which on the beginning of several ids is an ambiguity, not a name that is not there."""
 
 
 Lowers = Callable[[Sequence[Digest]], tuple[Path, ...]]
@@ -114,6 +116,8 @@ class Catalogue:
         if not _PREFIX.fullmatch(prefix):
             return None
         found = [i for i in (*self._images, *self._embedded) if i.startswith(f"sha256:{prefix}")]
+        if len(found) > 1 and len(prefix) < _TELLING:
+            return None
         if len(found) > 1:
             raise InvalidArgument(f"ambiguous image id prefix: {prefix}", hint="Give more digits.")
         return self.image(found[0]) if found else None

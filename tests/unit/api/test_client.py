@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from composer.api import client
 from composer.api.client import EngineClient
 from runtime.errors import ComposerError
 
@@ -35,3 +36,8 @@ def test_a_connection_that_is_closed_without_an_answer() -> None:
     theirs.close()
     with EngineClient(ours) as client, pytest.raises(ComposerError, match="closed the connection"):
         client.request("POST", "/images/load", body=io.BytesIO(bytes(10_000_000)))
+
+
+def test_names_are_encoded_once() -> None:
+    head, _ = client._encode_request("GET", f"/images/{client.quote('a@sha256:0 1%')}/json", None, None, None)
+    assert head.startswith(b"GET /images/a%40sha256:0%201%25/json HTTP/1.1\r\n")
