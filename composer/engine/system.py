@@ -79,7 +79,10 @@ class System:
             "Architecture": platform.machine(),
             "NCPU": os.cpu_count() or 1,
             "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            "SecurityOptions": ["name=seccomp,profile=builtin"],
+            "SecurityOptions": [
+                *(["name=apparmor"] if self.host.has_apparmor else []),
+                "name=seccomp,profile=builtin",
+            ],
             "SystemTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "Warnings": list(self.warnings()),
             "LiveRestoreEnabled": True,

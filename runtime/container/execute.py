@@ -168,6 +168,7 @@ def join(
     process.forget_parent(
         (channel.fileno(), init, *streams, *(() if toolbox is None else toolbox.descriptors))
     )
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     if not is_in_cgroup:
         with step("cgroup"):
             cgroup_lifecycle.join(spec["cgroup"])
@@ -202,7 +203,7 @@ def join(
     if toolbox is not None:
         root = toolbox.enter(root, program)
     launch.take_stdio(streams, null, terminal)
-    process.become(program, channel=channel.fileno(), root=root, dies_with_parent=False)
+    process.become(program, channel=channel.fileno(), root=root, proc=proc, dies_with_parent=False)
     process.execute(program["argv"], program["env"], program["image"])
 
 

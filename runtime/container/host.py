@@ -8,11 +8,11 @@ import posixpath
 from collections.abc import Sequence
 
 from runtime.container.config import ContainerConfig
-from runtime.container.spec import HostFacts
+from runtime.container.spec import DEFAULT_APPARMOR, HostFacts
 from runtime.container.toolbox import LINKED
 from runtime.container.wire import Tools
 from runtime.errors import InvalidArgument
-from runtime.kernel import capabilities, cgroups, devices
+from runtime.kernel import apparmor, capabilities, cgroups, devices
 from runtime.kernel.devices import DeviceNode
 
 
@@ -31,6 +31,8 @@ def host_facts(tag: str) -> HostFacts:
         cpus=len(os.sched_getaffinity(0)),
         online_cpus=cgroups.online("cpu"),
         online_nodes=cgroups.online("node"),
+        has_apparmor=apparmor.is_enabled(),
+        has_default_apparmor=apparmor.is_enabled() and apparmor.is_loaded(DEFAULT_APPARMOR),
         thermal_throttles=tuple(sorted(glob.glob("/sys/devices/system/cpu/cpu*/thermal_throttle"))),
     )
 

@@ -105,9 +105,9 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
         root.enter("/" if toolbox else program["cwd"])
     inside = root.root if toolbox is None else toolbox.enter(root.root, program)
     if memory >= 0:
-        run_under_init(program, channel, inside, memory, streams, null, terminal)
+        run_under_init(program, channel, inside, own_proc, memory, streams, null, terminal)
     take_stdio(streams, null, terminal)
-    process.become(program, channel=channel.fileno(), root=inside)
+    process.become(program, channel=channel.fileno(), root=inside, proc=own_proc)
     process.execute(program["argv"], program["env"], program["image"])
 
 
@@ -127,6 +127,7 @@ def run_under_init(
     program: dict[str, Any],
     channel: socket.socket,
     root: int,
+    proc: int,
     memory: int,
     streams: Streams,
     null: int,
@@ -140,7 +141,7 @@ def run_under_init(
     if child == 0:
         os.setsid()
         take_stdio(streams, null, terminal)
-        process.become(program, channel=channel.fileno(), root=root)
+        process.become(program, channel=channel.fileno(), root=root, proc=proc)
         process.execute(program["argv"], program["env"], program["image"])
     init.fill(memory, child)
     if terminal < 0:
@@ -148,7 +149,7 @@ def run_under_init(
     else:
         process.take_streams((terminal, terminal, terminal))
     program = {**program, "cwd": "/"}
-    process.become(program, channel=channel.fileno(), root=root, keep=memory)
+    process.become(program, channel=channel.fileno(), root=root, proc=proc, keep=memory)
     signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
     with step("init"):
         syscalls.execveat(process.CHANNEL + 1, [b"composer-init"], [])

@@ -32,6 +32,7 @@ from runtime.kernel import capabilities, cgroup_files, cgroups, device_filter, r
 from runtime.kernel.sysctls import check_sysctls
 from runtime.kernel.users import check_user
 
+DEFAULT_APPARMOR = "docker-default"
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -51,6 +52,9 @@ class HostFacts:
     """Where containers' cgroups are, without the leading slash."""
     devices: tuple[tuple[str, str, int, int, int, int, int], ...] = ()
     """All device nodes of the host, for privileged containers."""
+    has_apparmor: bool = False
+    has_default_apparmor: bool = False
+    """Somebody (Docker, say) has loaded the profile docker-default."""
     thermal_throttles: tuple[str, ...] = ()
     """/sys/devices/system/cpu/cpu*/thermal_throttle."""
     cpus: int = 0
@@ -237,13 +241,15 @@ class SecurityOptions:
     no_new_privs: bool = False
     seccomp: str = ""
     """"" the default profile, ``unconfined``, or a profile as JSON."""
+    apparmor: str = ""
+    """"" the default profile, ``unconfined``, or the name of one that is loaded."""
     shows_system_paths: bool = False
 
     @classmethod
     def parse(cls, options: Sequence[str]) -> SecurityOptions:
-        """Raises InvalidArgument for an unknown option. AppArmor and SELinux are accepted where they ask for nothing
-        (``unconfined``, ``disable``), refused otherwise: this engine sets no labels."""
-        no_new_privs, profile, shows = False, "", False
+        """Raises InvalidArgument for an unknown option. SELinux is accepted where it asks for nothing (``disable``),
+        refused otherwise: this engine sets no labels."""
+        no_new_privs, profile, shows, apparmor = False, "", False, ""
         for option in options:
             name, separator, value = option.partition("=")
             if not separator:
@@ -255,17 +261,17 @@ class SecurityOptions:
                     profile = "" if value == "builtin" else value
                 case "systempaths" if value == "unconfined":
                     shows = True
-                case "apparmor" if value in ("unconfined", "docker-default"):
-                    pass
+                case "apparmor" if value.isprintable() and value:
+                    apparmor = value
                 case "label" if value == "disable":
                     pass
-                case "apparmor" | "label":
+                case "label":
                     raise InvalidArgument(
-                        f"security_opt {option!r}: AppArmor profiles and SELinux labels are not applied by this engine"
+                        f"security_opt {option!r}: SELinux labels are not applied by this engine"
                     )
                 case _:
                     raise InvalidArgument(f"invalid --security-opt: {option!r}")
-        return cls(no_new_privs, profile, shows)
+        return cls(no_new_privs, profile, apparmor, shows)
 
 
 def confine(config: ContainerConfig, host: HostFacts, options: SecurityOptions) -> Confinement:
@@ -284,7 +290,22 @@ def confine(config: ContainerConfig, host: HostFacts, options: SecurityOptions) 
         no_new_privs=options.no_new_privs,
         rlimits=tuple(rlimits.resolve(limit.name, limit.soft, limit.hard) for limit in config.ulimits),
         oom_score_adj=config.oom_score_adj,
+        apparmor=choose_apparmor(options.apparmor, host, privileged=config.privileged),
     )
+
+
+def choose_apparmor(asked: str, host: HostFacts, *, privileged: bool) -> str:
+    """The profile to execute under: the one that was asked for, else Docker's default one where it is loaded and the
+    container is not privileged. Raises InvalidArgument where there is no AppArmor to apply one."""
+    if asked == "unconfined":
+        return ""
+    if asked and asked != DEFAULT_APPARMOR:
+        if not host.has_apparmor:
+            raise InvalidArgument(
+                f"security_opt apparmor={asked}: AppArmor is not enabled on this machine"
+            ).pointing_at("security_opt")
+        return asked
+    return DEFAULT_APPARMOR if host.has_default_apparmor and (asked or not privileged) else ""
 
 
 def choose_namespaces(inputs: LaunchInputs) -> Namespaces:

@@ -25,6 +25,8 @@ class Confinement(Wire, frozen=True, kw_only=True):
     rlimits: tuple[tuple[int, int, int], ...] = ()
     """(resource number, soft, hard)"""
     oom_score_adj: int = 0
+    apparmor: str = ""
+    """Profile under which the program is executed; "" leaves the engine's."""
 
 
 class Tools(Wire, frozen=True, kw_only=True):

@@ -48,7 +48,7 @@ def test_what_is_taken(options: dict[str, Any]) -> None:
         ({"cap_add": ("NOPE",)}, "invalid capability"),
         ({"privileged": True, "cap_drop": ("NOPE",)}, "invalid capability"),
         ({"security_opt": ("bogus=1",)}, "invalid --security-opt"),
-        ({"security_opt": ("apparmor=mine",)}, "not applied by this engine"),
+        ({"security_opt": ("apparmor=mine",)}, "apparmor=mine: AppArmor is not enabled on this machine"),
         ({"security_opt": ("label=type:x",)}, "not applied by this engine"),
         ({"security_opt": ("no-new-privileges=maybe",)}, "invalid --security-opt"),
         ({"security_opt": ("seccomp={",)}, "not valid JSON"),

@@ -1,0 +1,45 @@
+"""AppArmor: whether this machine has it, and executing under a profile. Standard library only."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+ENABLED = "/sys/module/apparmor/parameters/enabled"
+PROFILES = "/sys/kernel/security/apparmor/profiles"
+
+
+def is_enabled() -> bool:
+    try:
+        with open(ENABLED, "rb") as file:
+            return file.read(1) == b"Y"
+    except OSError:
+        return False
+
+
+def is_loaded(profile: str) -> bool:
+    """Whether the kernel has the profile; False where securityfs does not say."""
+    try:
+        with open(PROFILES, errors="replace") as file:
+            return any(line.rpartition(" (")[0] == profile for line in file)
+    except OSError:
+        return False
+
+
+def execute_under(proc: int, profile: str) -> None:
+    """Have the next execve of this process put it under ``profile``. ``proc`` is a procfs that can be trusted, opened
+    before a root was entered (CVE-2019-16884, CVE-2025-52881). Raises OSError."""
+    for attribute in ("self/attr/apparmor/exec", "self/attr/exec"):
+        try:
+            fd = os.open(attribute, os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
+        except FileNotFoundError:
+            continue
+        try:
+            os.write(fd, b"exec " + os.fsencode(profile))
+            return
+        except OSError as error:
+            text = "is not loaded" if error.errno == errno.ENOENT else os.strerror(error.errno or 0)
+            raise OSError(error.errno, f"apparmor profile {profile} {text}") from None
+        finally:
+            os.close(fd)
+    raise OSError(errno.ENOENT, "apparmor is not in this kernel")
