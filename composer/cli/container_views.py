@@ -56,6 +56,7 @@ TITLES = {
 
 def _row(container: dict[str, Any], session: Session, *, full: bool) -> dict[str, Any]:
     from composer.cli.containers import ports_words, shortened
+    from composer.cli.template_values import quoted
     from composer.cli.units import human_duration, human_size, rfc3339
 
     ports = [
@@ -72,7 +73,7 @@ def _row(container: dict[str, Any], session: Session, *, full: bool) -> dict[str
     return {
         "ID": container["Id"] if full else container["Id"][:12],
         "Image": container["Image"],
-        "Command": f'"{container["Command"] if full else shortened(container["Command"], 20)}"',
+        "Command": quoted(container["Command"] if full else shortened(container["Command"], 20)),
         "RunningFor": f"{human_duration(session.started - container['Created'])} ago",
         "CreatedAt": rfc3339(container["Created"] * 10**9, 0),
         "Status": container["Status"],

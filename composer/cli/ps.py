@@ -86,6 +86,8 @@ def urls(containers: list[dict[str, Any]]) -> list[tuple[str, str]]:
 def _is_shown(container: dict[str, Any], arguments: Arguments, states: list[str], services: set[str]) -> bool:
     if arguments.words and container["Service"] not in arguments.words:
         return False
+    if container["OneOff"] and not arguments.is_on("all"):
+        return False
     if not arguments.is_on("orphans") and services and container["Service"] not in services:
         return False
     if states:
@@ -98,6 +100,7 @@ def row_of(container: dict[str, Any], now: float, *, full: bool = False) -> dict
     from time import gmtime, strftime
 
     from composer.cli.containers import plain_name, ports_words, shortened, status_words
+    from composer.cli.template_values import quoted
     from composer.cli.units import human_duration
 
     created = container["Created"]
@@ -110,7 +113,7 @@ def row_of(container: dict[str, Any], now: float, *, full: bool = False) -> dict
         "Name": plain_name(container),
         "Names": plain_name(container),
         "Image": container["Image"],
-        "Command": f'"{command}"',
+        "Command": quoted(command),
         "Project": container["Project"],
         "Service": container["Service"],
         "CreatedAt": strftime("%Y-%m-%d %H:%M:%S +0000 UTC", gmtime(created // 10**9)),
@@ -125,6 +128,7 @@ def row_of(container: dict[str, Any], now: float, *, full: bool = False) -> dict
         "Networks": ",".join(sorted(container["Networks"])),
         "Mounts": ",".join(container["Mounts"]),
         "LocalVolumes": str(sum(not mount.startswith("/") for mount in container["Mounts"])),
+        "Label": lambda key: container["Labels"].get(key, ""),
         "Size": "0B",
     }
 

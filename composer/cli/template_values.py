@@ -79,7 +79,7 @@ def shown(value: Any, *, quotes: bool = False) -> str:
         return "[" + " ".join(shown(item, quotes=quotes) for item in value) + "]"
     if isinstance(value, float):
         return _general(value)
-    return _quoted(value) if quotes and isinstance(value, str) else str(value)
+    return quoted(value) if quotes and isinstance(value, str) else str(value)
 
 
 def _general(value: float) -> str:
@@ -95,7 +95,8 @@ _QUOTED = {
 }  # fmt: skip
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """%q: a Go string literal."""
     out = [
         _QUOTED.get(c)
         or (c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 128 else f"\\u{ord(c):04x}")
@@ -154,7 +155,7 @@ def _verb(verb: str, value: Any, precision: int | None, plus: bool, sharp: bool)
     is_int = isinstance(value, int) and not isinstance(value, bool)
     is_number = is_int or isinstance(value, float)
     if verb == "v" and not isinstance(value, float):
-        return _quoted(value) if sharp and isinstance(value, str) else shown(value)
+        return quoted(value) if sharp and isinstance(value, str) else shown(value)
     if verb == "T":
         return type_name(value)
     if verb == "t" and isinstance(value, bool):
@@ -163,7 +164,7 @@ def _verb(verb: str, value: Any, precision: int | None, plus: bool, sharp: bool)
         return shown(value, quotes=verb == "q")
     if verb in "sq" and isinstance(value, str):
         cut = value if precision is None else value[:precision]
-        return _quoted(cut) if verb == "q" else cut
+        return quoted(cut) if verb == "q" else cut
     if verb in "xX" and isinstance(value, str):
         return _in_case(value.encode().hex(), verb)
     if verb in "dboxXc" and is_int:

@@ -51,6 +51,8 @@ class Events:
         """Events from ``since`` (ns; None: from now) to ``until`` (ns; None: for ever), in order, that match Docker's
         ``filters`` (type, event, container, network, volume, image, label)."""
         listener = _Listener()
+        if since is None and until is not None and until <= time.time_ns():
+            since = 0  # there is nothing but what was
         if since is not None:
             for event in self._history:
                 if event.time_ns >= since:

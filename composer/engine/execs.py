@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -54,6 +55,8 @@ class Execs:
         state = ExecState(id=secrets.token_hex(32), container_id=container.id, config=config)
         self._execs[state.id] = _Running(state)
         container.execs.add(state.id)
+        attributes = {**container.attributes, "execID": state.id}
+        self.events.publish("container", f"exec_create: {_line(config.cmd)}", container.id, attributes)
         for old in [
             e for e in container.execs if e in self._execs and self._execs[e].state.exit_code is not None
         ][:-64]:
@@ -115,10 +118,8 @@ class Execs:
         running.session = session
         running.state.running = True
         running.state.pid = session.pid
-        command = " ".join(config.cmd)
-        self.events.publish(
-            "container", f"exec_start: {command}", container.id, {**container.attributes, "execID": exec_id}
-        )
+        attributes = {**container.attributes, "execID": exec_id}
+        self.events.publish("container", f"exec_start: {_line(config.cmd)}", container.id, attributes)
         done = trio.Event()
         if self.nursery is not None:
             self.nursery.start_soon(self._await_end, running, container, done)
@@ -202,6 +203,11 @@ class Execs:
         return await self.run_command(
             container, self.launching.exec_spec(container, command), timeout, OUTPUT_LIMIT
         )
+
+
+def _line(command: Sequence[str]) -> str:
+    """In events: the program, a space, its arguments; as Docker has it, without any as well."""
+    return f"{command[0]} {' '.join(command[1:])}"
 
 
 def _running_shim(container: Container) -> Shim:

@@ -183,13 +183,25 @@ class ContainerOperations:
     async def attach(
         self, ref: str, *, stdin: bool, stdout: bool, stderr: bool, logs: bool = False
     ) -> Streams:
-        return await self.attaching.attach(ref, stdin=stdin, stdout=stdout, stderr=stderr, logs=logs)
+        streams = await self.attaching.attach(ref, stdin=stdin, stdout=stdout, stderr=stderr, logs=logs)
+        self._tell(ref, "attach")
+        return streams
 
     async def resize(self, ref: str, rows: int, cols: int) -> None:
         await self.attaching.resize(ref, rows, cols)
+        self._tell(ref, "resize", height=str(rows), width=str(cols))
 
     async def top(self, ref: str, ps_args: str = "") -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        return await self.observation.top(ref, ps_args)
+        found = await self.observation.top(ref, ps_args)
+        self._tell(ref, "top")
+        return found
+
+    def _tell(self, ref: str, action: str, **attributes: str) -> None:
+        """Publish what was done with a container."""
+        container = self.containers.get(ref)
+        self.containers.events.publish(
+            "container", action, container.id, {**container.attributes, **attributes}
+        )
 
     def stats(self, ref: str, stream: bool = True, one_shot: bool = False) -> AsyncIterator[dict[str, Any]]:
         return self.observation.stats(ref, stream, one_shot)
@@ -203,6 +215,7 @@ class ContainerOperations:
         if container.shim is not None and container.state.is_alive:
             self.cgroups.update(container.id, resources)
         container.update(config=config)
+        self._tell(ref, "update")
 
     async def changes(self, ref: str) -> builtins.list[tuple[int, str]]:
         return await self.files.changes(ref)
@@ -222,7 +235,9 @@ class ContainerOperations:
         if is_running:
             await self.lifecycle.pause(ref)
         try:
-            return await self.files.commit(ref, name, author=author, comment=comment, changes=changes)
+            image = await self.files.commit(ref, name, author=author, comment=comment, changes=changes)
+            self._tell(ref, "commit", comment=comment, imageID=image, imageRef=name)
+            return image
         finally:
             if is_running:
                 with trio.CancelScope(shield=True):
@@ -232,14 +247,17 @@ class ContainerOperations:
         return await self.files.stat(ref, path)
 
     def archive_get(self, ref: str, path: str) -> AsyncIterator[bytes]:
+        self._tell(ref, "archive-path")
         return self.files.get(ref, path)
 
     async def archive_put(
         self, ref: str, path: str, archive: Path, *, no_overwrite_dir_non_dir: bool = False
     ) -> None:
         await self.files.put(ref, path, archive, keeps_kinds=no_overwrite_dir_non_dir)
+        self._tell(ref, "extract-to-dir")
 
     def export(self, ref: str) -> AsyncIterator[bytes]:
+        self._tell(ref, "export")
         return self.files.export(ref)
 
 
