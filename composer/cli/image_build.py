@@ -90,8 +90,8 @@ def build_request(arguments: Arguments, env: Mapping[str, str]) -> dict[str, Any
         "platforms": [word for one in arguments.list("platform") for word in one.split(",") if word],
         "outputs": [_absolute_output(one) for one in outputs],
         "annotations": arguments.list("annotation"),
-        "cache_from": arguments.list("cache-from"),
-        "cache_to": arguments.list("cache-to"),
+        "cache_from": [_absolute_cache(one) for one in arguments.list("cache-from")],
+        "cache_to": [_absolute_cache(one) for one in arguments.list("cache-to")],
         **_attestations(arguments),
         "quiet": arguments.is_on("quiet"),
         "env": dict(env),
@@ -116,6 +116,17 @@ def _dockerfile(file: str, context: str) -> str:
     if not file or "://" in file:
         return file
     return os.path.abspath(file) if context != "-" and os.path.isdir(context) else file
+
+
+def _absolute_cache(text: str) -> str:
+    """A cache with its directory made absolute."""
+    import os
+
+    parts = [part.partition("=") for part in text.split(",")]
+    return ",".join(
+        f"{key}={os.path.abspath(value)}" if key in ("src", "dest") and value else f"{key}{equals}{value}"
+        for key, equals, value in parts
+    )
 
 
 def _absolute_output(text: str) -> str:

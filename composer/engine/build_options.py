@@ -46,6 +46,8 @@ class BuildOptions:
     """Entitlements: what is dangerous and granted."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Of whoever gave the command."""
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
     credentials: CredentialSource | None = None
     named_ignores: Mapping[str, Ignore] = field(default_factory=dict)
     """What is left out of named contexts that are directories."""

@@ -7,7 +7,7 @@ RUN is a container of ours whose upper directory becomes the layer.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,9 @@ import trio
 from msgspec.structs import replace
 
 from composer.engine.build_cache import BuildCache
+from composer.engine.build_cache_options import parse_cache_from, parse_cache_to
 from composer.engine.build_options import BuildOptions
+from composer.engine.build_transfer import CacheTransfer, inline_field
 from composer.engine.builds.foreign import ForeignImages
 from composer.engine.projects.parts import Parts
 from composer.engine.solving import Solve, Tell, Workshop
@@ -24,12 +26,14 @@ from runtime.build.frontend.convert import Asked, Base, Result, convert, images_
 from runtime.build.frontend.stages import parse_dockerfile, platform_arguments
 from runtime.build.ignore import keep_all
 from runtime.build.solver.keys import fresh_steps
-from runtime.build.steps import DockerfileError, ImageSource, Step
+from runtime.build.steps import DockerfileError, ImageSource
 from runtime.build.worker.records import CacheRecords
+from runtime.build.worker.remote_cache import RemoteCaches
 from runtime.build.worker.snapshot import Snapshot
 from runtime.build.worker.worker import STEP_LABEL, Output, Setting, StepSecrets, Worker
 from runtime.container.config import ContainerConfig
 from runtime.errors import ComposerError
+from runtime.image.configuration import RegistryConfiguration
 from runtime.image.model import Image
 from runtime.storage.paths import Paths
 from runtime.storage.state import StateDatabase
@@ -48,7 +52,7 @@ class Builder:
     """Builds images, any number at a time."""
 
     def __init__(
-        self, parts: Parts, database: StateDatabase, paths: Paths, cache_limit: int | None = None
+        self, parts: Parts, database: StateDatabase, paths: Paths, configuration: RegistryConfiguration
     ) -> None:
         self.parts = parts
         self._paths = paths
@@ -57,7 +61,8 @@ class Builder:
         limit = trio.CapacityLimiter(max(2, os.cpu_count() or 2))
         self.shop = Workshop(worker, CacheRecords(database, parts.images), limit)
         self.foreign = ForeignImages(parts, database)
-        self.cache = BuildCache(self.shop, cache_limit)
+        self.cache = BuildCache(self.shop, configuration.build_cache)
+        self.remote = RemoteCaches(worker.step_images, configuration)
 
     async def build(self, options: BuildOptions, tell: Tell, session: Session | None = None) -> Image:
         """Build, tag and return the image. Raises ComposerErrors: DockerfileError, NotFound, a failed step."""
@@ -122,29 +127,35 @@ class _Build:
             image = await self._image(source)
             bases[source.reference, source.platform] = Base(config=image.config, on_build=image.on_build)
         result = convert(file, options.target, asked, bases)[-1]
-        solve = Solve(
-            self.builder.shop,
-            self._setting(),
-            fresh_steps(options.no_cache, options.no_cache_stages),
-            self._source,
-            self._tell,
-            self._session.remembered,
-        )
-        with closing(solve):
-            results = await solve.run([result.step] if result.step is not None else [])
-            image = await self._assembled(result, results)
+        places = [parse_cache_to(text) for text in options.cache_to]
+        transfer = CacheTransfer(self.builder.remote, self._tell, options.credentials)
+        async with transfer.imported([parse_cache_from(text) for text in options.cache_from]) as imports:
+            solve = Solve(
+                self.builder.shop,
+                self._setting(),
+                fresh_steps(options.no_cache, options.no_cache_stages),
+                self._source,
+                self._tell,
+                self._session.remembered,
+                imports,
+            )
+            with closing(solve):
+                await solve.run([result.step] if result.step is not None else [])
+                is_inline = any(place.type == "inline" for place in places)
+                image = await self._assembled(result, solve, is_inline=is_inline)
+                await transfer.export(places, solve, image.chain_ids)
         if solve.has_made:
             self.builder.shop.undurable.add(image.id)
             self.builder.shop.has_grown.set()
         return image
 
-    async def _assembled(self, result: Result, results: Mapping[Step, Snapshot]) -> Image:
+    async def _assembled(self, result: Result, solve: Solve, *, is_inline: bool) -> Image:
         options = self.options
         config = result.config
         if options.labels:
             config = replace(config, labels={**config.labels, **options.labels})
         base = await self._image(result.base) if result.base is not None else None
-        last = results[result.step] if result.step is not None else self.builder.shop.worker.nothing
+        last = solve.results[result.step] if result.step is not None else self.builder.shop.worker.nothing
         made = iter(last.made)
         history: list[dict[str, object]] = [
             {"created_by": item.created_by}
@@ -152,7 +163,9 @@ class _Build:
             else {"created_by": item.created_by, "empty_layer": True}
             for item in result.history
         ]
-        return self.builder.shop.worker.step_images.result(
+        step_images = self.builder.shop.worker.step_images
+        further = inline_field(solve, step_images.layers(last.image)) if is_inline else {}
+        return step_images.result(
             last.image,
             base,
             config,
@@ -161,6 +174,7 @@ class _Build:
             platform=result.platform,
             tags=options.tags,
             on_build=result.on_build,
+            further=further,
         )
 
     def _setting(self) -> Setting:

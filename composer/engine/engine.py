@@ -258,7 +258,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         tag=tag,
         boot_id=boot_id,
     )
-    builder = Builder(parts, database, paths, configuration.build_cache)
+    builder = Builder(parts, database, paths, configuration)
     builds = Builds(builder, store, Contexts(paths.lib / "build-contexts"))
     return Engine(
         containers=operations,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import networkx as nx
 import trio
 
+from runtime.build.solver.cache_config import CachedResult
 from runtime.build.solver.graph import Schedule, in_order, step_graph, to_do
 from runtime.build.solver.keys import Fresh, chain_key, content_key, digest, is_independent, layer_key
 from runtime.build.steps import (
@@ -25,7 +26,7 @@ from runtime.build.steps import (
     Selection,
     Step,
 )
-from runtime.build.worker.records import CacheRecords
+from runtime.build.worker.records import CacheRecord, CacheRecords
 from runtime.build.worker.snapshot import Snapshot
 from runtime.build.worker.worker import Setting, Worker
 from runtime.errors import ComposerError
@@ -56,6 +57,15 @@ class Workshop:
     """Ids of images that were built and may not have reached the disk."""
 
 
+@dataclass(frozen=True)
+class ImportedCache:
+    """A cache elsewhere: what it has by key, and how to bring that here."""
+
+    name: str
+    results: Mapping[str, CachedResult]
+    bring: Callable[[CachedResult], Awaitable[Snapshot]]
+
+
 @dataclass
 class Solve:
     """One build. ``remembered`` (chain key -> result) is shared by the builds of one command, so that with
@@ -67,12 +77,15 @@ class Solve:
     resolve: Callable[[ImageSource], Awaitable[Snapshot]]
     tell: Tell
     remembered: dict[str, Snapshot] = field(default_factory=dict)
+    imports: Sequence[ImportedCache] = ()
     results: dict[Step, Snapshot] = field(default_factory=dict)
     _keys: dict[Step, str] = field(default_factory=dict)
     _contents: dict[Selection, str] = field(default_factory=dict)
     _uncertain: set[Step] = field(default_factory=set)
     """Steps whose chain key says nothing: something before them is done again, or has changed meanwhile."""
     _used: list[str] = field(default_factory=list)
+    _layers: dict[Step, CacheRecord] = field(default_factory=dict)
+    """Of each ``COPY --link``: its layer alone."""
     _holds: list[str] = field(default_factory=list)
     has_made: bool = False
     """Whether anything had to be done."""
@@ -97,6 +110,7 @@ class Solve:
             for step in order
             if isinstance(step, LayerStep) and (found := self._cached(step)) is not None
         }
+        await self._import_known(graph, targets, order, known)
         needed = to_do(graph, targets, known.keys() | self.results.keys())
         for step in order:
             if isinstance(step, LayerStep) and (step in known or step not in needed):
@@ -126,6 +140,69 @@ class Solve:
             if not self.shop.in_use[image_id]:
                 del self.shop.in_use[image_id]
         self.shop.builds -= 1
+
+    async def _import_known(
+        self,
+        graph: nx.DiGraph[Step],
+        targets: Sequence[Step],
+        order: Sequence[Step],
+        known: dict[LayerStep, Snapshot],
+    ) -> None:
+        """Add to ``known`` what caches elsewhere have, as far as it is needed."""
+        keys = {
+            step: self._keys[step]
+            for step in order
+            if isinstance(step, LayerStep) and step not in known and step not in self._uncertain
+        }
+        elsewhere = {step for step, key in keys.items() if any(key in one.results for one in self.imports)}
+        while elsewhere:
+            needed = to_do(graph, targets, elsewhere | known.keys() | self.results.keys())
+            step = next((one for one in order if one in elsewhere and one in needed), None)
+            if not isinstance(step, LayerStep):
+                return
+            elsewhere.discard(step)
+            if (found := await self._imported(step, keys[step])) is not None:
+                self.shop.cache.put([keys[step]], found, step.text)
+                known[step] = found
+
+    async def _imported(self, step: LayerStep, key: str) -> Snapshot | None:
+        """What a cache elsewhere has under a key, brought here."""
+        for cache in self.imports:
+            if (result := cache.results.get(key)) is None:
+                continue
+            try:
+                found = self._held(await cache.bring(result))
+            except ComposerError as error:
+                await self.tell(f"importing from {cache.name}", "Warning", error.message.partition("\n")[0])
+            else:
+                self.has_made = True
+                return found
+        return None
+
+    async def bring_all(self) -> None:
+        """What caches elsewhere have of steps that were not needed, for a cache that is to have all."""
+        for step, key in self._keys.items():
+            if not isinstance(step, LayerStep) or step in self.results or step in self._uncertain:
+                continue
+            if self.shop.cache.by_key(key) is None and (found := await self._imported(step, key)) is not None:
+                self.shop.cache.put([key], found, step.text)
+
+    def records(self) -> list[CacheRecord]:
+        """Of the steps that were needed, as the cache has them, in order."""
+        found: dict[str, CacheRecord] = {}
+        for step in self._keys:
+            if not isinstance(step, LayerStep):
+                continue
+            record = None
+            if step in self.results:
+                record = self.shop.cache.of(self.results[step])
+            elif step not in self._uncertain:
+                record = self.shop.cache.by_key(self._keys[step])
+            if record is not None:
+                found[record.id] = record
+            if (layer := self._layers.get(step)) is not None:
+                found[layer.id] = layer
+        return list(found.values())
 
     async def _find(self, step: Step) -> None:
         """The result of a source."""
@@ -221,7 +298,9 @@ class Solve:
         key = content_key(step, below.chain_id, self._contents)
         keys = [key] if step in self._uncertain else [self._keys[step], key]
         async with self.shop.flight.hold(key):
-            found = None if self.fresh(step) else self.shop.cache.find(key)
+            found = None
+            if not self.fresh(step):
+                found = self.shop.cache.find(key) or await self._imported(step, key)
             if found is not None:
                 found = replace(self._held(found), made=(*below.made, *found.made[-1:]))
                 self.shop.cache.put(keys, found, step.text)
@@ -240,8 +319,11 @@ class Solve:
         """The layer of a ``COPY --link``, whatever it is put on."""
         key = layer_key(step, self._contents)
         async with self.shop.flight.hold(("layer", key)):
-            layer = None if self.fresh(step) else self.shop.cache.find(key)
+            layer = None
+            if not self.fresh(step):
+                layer = self.shop.cache.find(key) or await self._imported(step, key)
             if layer is not None:
+                self.shop.cache.put([key], layer, step.text)
                 self._held(layer)
                 self._used.append(key)
                 await self.tell(step.title, "Cached", "")
@@ -250,6 +332,8 @@ class Solve:
                 if layer is None:
                     return None
                 self.shop.cache.put([key], layer, step.text)
+        if (record := self.shop.cache.of(layer)) is not None:
+            self._layers[step] = record
         return self._held(await self.shop.worker.put_upon(layer, below))
 
     async def _done(self, step: LayerStep, *, alone: bool = False) -> Snapshot | None:

@@ -9,6 +9,7 @@ import networkx as nx
 import trio
 
 from composer.compose.model import Build, Project, Service
+from composer.engine.build_cache_options import absolute_cache
 from composer.engine.building import Session
 from composer.engine.builds.builds import EPOCH, Builds
 from composer.engine.builds.prepare import environment_values
@@ -174,8 +175,8 @@ def build_of(project: Project, service: Service, build: Build, request: BuildReq
         ulimits={name: (limit.soft, limit.hard) for name, limit in build.ulimits.items()},
         platforms=platforms,
         outputs=("type=registry",) if request.push else (),
-        cache_from=build.cache_from,
-        cache_to=build.cache_to,
+        cache_from=tuple(absolute_cache(text, request.project.cwd) for text in build.cache_from),
+        cache_to=tuple(absolute_cache(text, request.project.cwd) for text in build.cache_to),
         provenance=request.provenance or build.provenance,
         sbom=request.sbom or build.sbom,
         check=request.check,

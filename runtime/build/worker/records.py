@@ -50,9 +50,15 @@ class CacheRecords:
 
     def find(self, key: str) -> Snapshot | None:
         """The result that a key leads to."""
-        found = self.database.get(KEYS, key)
-        record = self.record(found.decode()) if found is not None else None
+        record = self.by_key(key)
         return self.snapshot(record) if record is not None else None
+
+    def by_key(self, key: str) -> CacheRecord | None:
+        found = self.database.get(KEYS, key)
+        return self.record(found.decode()) if found is not None else None
+
+    def of(self, snapshot: Snapshot) -> CacheRecord | None:
+        return self.record(_record_id(snapshot))
 
     def record(self, record_id: str) -> CacheRecord | None:
         body = self.database.get(RECORDS, record_id)
@@ -72,9 +78,7 @@ class CacheRecords:
 
     def put(self, keys: Iterable[str], snapshot: Snapshot, description: str) -> None:
         """Remember a result. It may be known by other keys."""
-        image_id = snapshot.image.id if snapshot.image is not None else ""
-        # The same layers may come of a different number of instructions.
-        record_id = f"{image_id} {''.join('01'[one] for one in snapshot.made)}"
+        record_id = _record_id(snapshot)
         now = time.time_ns()
         made = snapshot.created * 10**9 or now
         with self.database.transaction():
@@ -120,3 +124,9 @@ class CacheRecords:
             for image in self.images.everything()
             if image.comment == STEP_COMMENT and not image.tags and image.id not in wanted
         ]
+
+
+def _record_id(snapshot: Snapshot) -> str:
+    """The same layers may come of a different number of instructions."""
+    image_id = snapshot.image.id if snapshot.image is not None else ""
+    return f"{image_id} {''.join('01'[one] for one in snapshot.made)}"

@@ -38,6 +38,11 @@ class StepImages:
             raise ComposerError(f"the image {image.short_id} was removed while something was built on it")
         return list(record.layers)
 
+    def chain_of(self, image_id: str) -> tuple[str, ...]:
+        """The chain ids of an image, lowest first; none when it is gone."""
+        record = self.store.content.catalogue.record(image_id)
+        return tuple(layer.chain_id for layer in record.layers) if record is not None else ()
+
     async def add(self, below: Image | None, write: Callable[[Path, BinaryIO], Unpacked]) -> Image:
         """With one more layer, which ``write`` (in a thread) puts into a directory and, as a tar, into a file."""
         content = self.store.content
@@ -84,9 +89,11 @@ class StepImages:
         tags: Sequence[str] = (),
         on_build: Sequence[str] = (),
         platform: str = "",
+        further: Mapping[str, object] | None = None,
     ) -> Image:
         """The image that a build results in: the layers of ``image``, the history of ``base`` and what comes after it.
-        ``created`` in seconds; ``platform`` when it is not this machine's."""
+        ``created`` in seconds; ``platform`` when it is not this machine's; ``further`` fields of the
+        configuration."""
         layers = self.layers(image)
         own = base.platform if base is not None else self.store.platform_of("")
         meant = self.store.platform_of(platform) if platform else own
@@ -101,6 +108,7 @@ class StepImages:
             "config": fields,
             "rootfs": {"type": "layers", "diff_ids": [item.diff_id for item in layers]},
             "history": [*known.get("history", ()), *({"created": moment, **entry} for entry in history)],
+            **(further or {}),
         }
         names = [str(parse_reference(tag).with_default_tag()) for tag in tags]
         return self._register(document, layers, names)
