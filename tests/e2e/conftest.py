@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
+import subprocess
+import tarfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +26,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 _FAILED = pytest.StashKey[bool]()
+_PROGRAMS = ("sh", "cat", "ls", "rm", "mkdir", "sleep")
 
 
 @pytest.fixture
@@ -33,6 +38,28 @@ def composer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Compose
     root = tmp_path / "root"
     with engine.running(root, {}, lambda: request.node.stash.get(_FAILED, False)) as made:
         yield made
+
+
+@pytest.fixture
+def base(composer: Composer, tmp_path: Path) -> str:
+    """An image with a shell and a few programs of this machine."""
+    files = {f"/usr/bin/{name}" for name in _PROGRAMS}
+    for name in sorted(files):
+        listed = subprocess.run(["ldd", name], capture_output=True, text=True, check=True).stdout
+        files |= set(re.findall(r"(/\S+) \(0x", listed))
+    path = tmp_path / "base.tar"
+    with tarfile.open(path, "w", dereference=True) as tar:
+        for name in sorted(files):
+            tar.add(name, name)
+        link = tarfile.TarInfo("bin")
+        link.type, link.linkname = tarfile.SYMTYPE, "usr/bin"
+        tar.addfile(link)
+        for number, name in enumerate(("gone", "gone/file")):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = (tarfile.REGTYPE if number else tarfile.DIRTYPE), 0o755
+            tar.addfile(entry, io.BytesIO())
+    composer.run("image", "import", str(path), "base")
+    return "base"
 
 
 @pytest.fixture

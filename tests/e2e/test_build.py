@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import re
-import subprocess
-import tarfile
-from pathlib import Path
-
-import pytest
-
 from tests.e2e.conftest import Project
 from tests.e2e.engine import Composer
 
-_PROGRAMS = ("sh", "cat", "ls", "rm", "mkdir", "sleep")
 _COMPOSE = """
 services:
   web:
@@ -41,28 +32,6 @@ COPY --from=made /app/out /out/
 RUN ls /gone
 ENV A=1 B="$A two"
 """
-
-
-@pytest.fixture
-def base(composer: Composer, tmp_path: Path) -> str:
-    """An image with a shell and a few programs of this machine."""
-    files = {f"/usr/bin/{name}" for name in _PROGRAMS}
-    for name in sorted(files):
-        listed = subprocess.run(["ldd", name], capture_output=True, text=True, check=True).stdout
-        files |= set(re.findall(r"(/\S+) \(0x", listed))
-    path = tmp_path / "base.tar"
-    with tarfile.open(path, "w", dereference=True) as tar:
-        for name in sorted(files):
-            tar.add(name, name)
-        link = tarfile.TarInfo("bin")
-        link.type, link.linkname = tarfile.SYMTYPE, "usr/bin"
-        tar.addfile(link)
-        for number, name in enumerate(("gone", "gone/file")):
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.mode = (tarfile.REGTYPE if number else tarfile.DIRTYPE), 0o755
-            tar.addfile(entry, io.BytesIO())
-    composer.run("image", "import", str(path), "base")
-    return "base"
 
 
 def test_up_builds_and_uses_its_cache(composer: Composer, project: Project, base: str) -> None:

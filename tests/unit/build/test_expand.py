@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.build.frontend.expand import expand, json_words, split_words
+from runtime.build.frontend.expand import expand, expand_text, json_words, split_words
 
 _VARIABLES = {"a": "one", "empty": "", "path": "/x/y/z.tar.gz"}
 
@@ -37,3 +37,34 @@ def test_words_and_their_json_form() -> None:
     assert split_words("a 'b c' d\\ e") == ("a", "'b c'", "d\\ e")
     assert json_words('["a", "b c"]') == ("a", "b c")
     assert json_words("[ -f x ]") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        ("${path/\\/x/q}", "q/y/z.tar.gz"),
+        ("${path//y*./-}", "/x/-gz"),
+        ("${path#*\\/}", "x/y/z.tar.gz"),
+        ("${path%?gz}", "/x/y/z.tar"),
+        ("${a:-${b:-'x y'}}|${b:-'x y'}", "one|x y"),
+        ("$", "$"),
+        ("a$1b", "ab"),
+    ],
+)
+def test_patterns_and_what_is_nested(text: str, result: str) -> None:
+    assert expand(text, _VARIABLES) == result
+
+
+def test_quotes_of_heredocs_are_text() -> None:
+    assert expand_text("\"$a\" '$a' \\$a \\\\", _VARIABLES) == "\"one\" 'one' $a \\"
+
+
+def test_variables_without_a_value_are_told() -> None:
+    unset: set[str] = set()
+    expand("$a $b ${c} ${d:-x} ${e%y} '$f'", _VARIABLES, unset=unset)
+    assert unset == {"b", "c", "e"}
+
+
+def test_arrays_of_other_things_than_words() -> None:
+    with pytest.raises(ValueError, match="strings only"):
+        json_words('["a", 1]')

@@ -1,0 +1,251 @@
+"""``image build``: Dockerfiles without a project, contexts from everywhere, and what becomes of the result."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.engine import COMMAND, Composer
+
+_PLAIN = 'FROM scratch\nCOPY . /src/\nENV A=1\nCMD ["/x"]\n'
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    root = tmp_path / "context"
+    (root / "sub").mkdir(parents=True)
+    (root / "Dockerfile").write_text(_PLAIN)
+    (root / "a.txt").write_text("a")
+    (root / "sub/b.txt").write_text("b")
+    (root / ".dockerignore").write_text("Dockerfile\n.dockerignore\n")
+    return root
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """With the tag v1, and on main one commit more."""
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    root = tmp_path / "repository"
+    (root / "sub").mkdir(parents=True)
+    (root / "Dockerfile").write_text(_PLAIN)
+    who = ("-c", "user.name=t", "-c", "user.email=t@t")
+    subprocess.run(["git", "init", "-q", "-b", "main", root], check=True)
+    for version in ("v1", "v2"):
+        (root / "sub/version").write_text(version)
+        subprocess.run(["git", "-C", root, "add", "-A"], check=True)
+        subprocess.run(["git", "-C", root, *who, "commit", "-q", "-m", version], check=True)
+        subprocess.run(["git", "-C", root, "tag", version], check=True)
+    return root
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A server of files, and the directory of the files."""
+    root = tmp_path / "web"
+    root.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=root)
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", root
+        server.shutdown()
+
+
+def _names(archive: bytes) -> list[str]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        return sorted(entry.name for entry in tar if not entry.isdir())
+
+
+def _tree(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): path.read_text(errors="replace")
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def _build(composer: Composer, *words: str, cwd: Path) -> Path:
+    """Build into a directory."""
+    out = cwd / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    composer.run("image", "build", "-q", "-o", "out", *words, cwd=cwd)
+    return out
+
+
+def test_results(composer: Composer, context: Path, tmp_path: Path) -> None:
+    words = "-t one:1 -t two --label l=v --iidfile iid --metadata-file meta --annotation a=b".split()
+    outputs = (
+        "-o type=oci,dest=x.tar,compression=zstd -o type=docker -o type=oci,dest=layout,tar=false".split()
+    )
+    composer.run("image", "build", *words, *outputs, str(context), cwd=tmp_path)
+    identity = (tmp_path / "iid").read_text()
+    shown = composer.run(
+        "image", "inspect", "-f", "{{.Id}} {{.RepoTags}} {{.Config.Labels}} {{.Config.Cmd}}", "two"
+    )
+    assert identity in shown.stdout and "one:1" in shown.stdout and "l:v" in shown.stdout
+    metadata = json.loads((tmp_path / "meta").read_text())
+    assert metadata["containerimage.config.digest"] == identity
+    with tarfile.open(tmp_path / "x.tar") as tar:
+        index = json.load(tar.extractfile("index.json") or io.BytesIO())
+        digest = index["manifests"][0]["digest"].removeprefix("sha256:")
+        manifest = json.load(tar.extractfile(f"blobs/sha256/{digest}") or io.BytesIO())
+    assert manifest["annotations"] == {"a": "b"}
+    assert all(layer["mediaType"].endswith("+zstd") for layer in manifest["layers"])
+    assert (tmp_path / "layout/oci-layout").is_file()
+    assert _tree(_build(composer, str(context), cwd=tmp_path)) == {"src/a.txt": "a", "src/sub/b.txt": "b"}
+    refused = composer.run(
+        "image", "build", "-o", "type=locl,dest=x", str(context), cwd=tmp_path, status=None
+    )
+    assert refused.returncode and "did you mean local?" in refused.stderr
+    refused = composer.run("image", "build", "--sbom=true", str(context), cwd=tmp_path, status=None)
+    assert refused.returncode and "attestations" in refused.stderr
+
+
+def test_contexts_from_the_standard_input(composer: Composer, context: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "context.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(context, ".")
+    for words, given, names in (
+        (("-",), archive.read_bytes(), ["src/a.txt", "src/sub/b.txt"]),
+        (("-",), b"FROM scratch\nCOPY <<x /y\nz\nx\n", ["y"]),
+        (("-f", "-", str(context)), b"FROM scratch\nCOPY a.txt /z\n", ["z"]),
+    ):
+        out = tmp_path / "out.tar"
+        with out.open("wb") as target:
+            subprocess.run(
+                [*COMMAND, "image", "build", "-q", "-o", "-", *words],
+                input=given,
+                stdout=target,
+                env=composer.env,
+                check=True,
+            )
+        assert _names(out.read_bytes()) == names
+
+
+def test_contexts_from_repositories_and_the_web(
+    composer: Composer, context: Path, repository: Path, web: tuple[str, Path], tmp_path: Path
+) -> None:
+    url = f"file://{repository}"
+    assert _tree(_build(composer, f"{url}#v1", cwd=tmp_path))["src/sub/version"] == "v1"
+    (tmp_path / "Two").write_text("FROM scratch\nCOPY --from=other version /o\nCOPY --from=here a.txt /h\n")
+    named = ("--build-context", f"other={url}#main:sub", "--build-context", f"here={context}")
+    assert _tree(_build(composer, "-f", "Two", *named, str(context), cwd=tmp_path)) == {"o": "v2", "h": "a"}
+    for fragment, told in (("nope", "no branch, tag or commit nope"), ("v1:none", "no directory none")):
+        done = composer.run("image", "build", f"{url}#{fragment}", cwd=tmp_path, status=1)
+        assert told in done.stderr
+    address, files = web
+    with tarfile.open(files / "context.tar", "w") as tar:
+        tar.add(context, ".")
+    (files / "text").write_text("FROM scratch\nCOPY <<x /y\nz\nx\n")
+    assert "src/a.txt" in _tree(_build(composer, f"{address}/context.tar", cwd=tmp_path))
+    assert _tree(_build(composer, f"{address}/text", cwd=tmp_path)) == {"y": "z\n"}
+    assert "404" in composer.run("image", "build", f"{address}/none", cwd=tmp_path, status=1).stderr
+
+
+def test_adding_repositories(composer: Composer, repository: Path, tmp_path: Path) -> None:
+    url = f"file://{repository}"
+    file = tmp_path / "Dockerfile"
+    file.write_text(f"FROM scratch\nADD {url}#v1:sub /one\nADD --keep-git-dir=true {url} /two/\n")
+    found = _tree(_build(composer, ".", cwd=tmp_path))
+    assert found["one/version"] == "v1" and found["two/sub/version"] == "v2" and "two/.git/HEAD" in found
+    file.write_text(f"FROM scratch\nADD --checksum={'0' * 40} {url}#v1 /one\n")
+    done = composer.run("image", "build", ".", cwd=tmp_path, status=1)
+    assert "Dockerfile:2:" in done.stderr and f"not {'0' * 40}" in done.stderr
+
+
+def test_checks(composer: Composer, tmp_path: Path) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text("FROM scratch AS Base\nCOPY x /\nCMD run\n")
+    done = composer.run("image", "build", "--check", ".", cwd=tmp_path, status=1)
+    assert "WARNING: StageNameCasing - https://" in done.stdout
+    assert f"{file}:3:1\n3 | CMD run\n    ^" in done.stdout
+    assert "Check complete, 2 warnings have been found!" in done.stdout
+    file.write_text("# check=error=true\nFROM scratch\nCOPY <<x /y\nx\nCMD run\n")
+    done = composer.run("image", "build", ".", cwd=tmp_path, status=1)
+    assert "lint violation found for rules: JSONArgsRecommended" in done.stderr
+    composer.run("image", "build", "--build-arg", "BUILDKIT_DOCKERFILE_CHECK=skip=all", ".", cwd=tmp_path)
+    compose = tmp_path / "compose.yaml"
+    compose.write_text("services: {web: {build: .}}")
+    done = composer.run("build", "--check", cwd=tmp_path, status=1)
+    assert f"{file}:5:1: JSONArgsRecommended" in done.stderr
+
+
+def test_the_same_inputs_make_the_same_image(
+    composer: Composer, context: Path, base: str, tmp_path: Path
+) -> None:
+    (context / "Dockerfile").write_text("FROM base\nWORKDIR /w\nCOPY . .\nRUN mkdir d && cat a.txt > d/e\n")
+    words = (
+        "image",
+        "build",
+        "-q",
+        "--no-cache",
+        "--build-arg",
+        "SOURCE_DATE_EPOCH=1700000000",
+        str(context),
+    )
+    first = composer.run(*words, cwd=tmp_path).stdout
+    for path in context.rglob("*"):
+        os.utime(path)
+    assert composer.run(*words, cwd=tmp_path).stdout == first
+    shown = composer.run("image", "inspect", "-f", "{{.Created}}", first.strip())
+    assert shown.stdout.startswith("2023-11-14T22:13:20")
+
+
+def test_platforms(composer: Composer, base: str, tmp_path: Path) -> None:
+    own = composer.run("image", "inspect", "-f", "{{.Os}}/{{.Architecture}}", base).stdout.strip()
+    other = "linux/arm64" if own.endswith("amd64") else "linux/amd64"
+    file = tmp_path / "Dockerfile"
+    file.write_text(
+        "FROM --platform=$BUILDPLATFORM base AS made\nARG TARGETPLATFORM\nRUN echo $TARGETPLATFORM > /p\n"
+        "FROM scratch\nCOPY --from=made /p /\n"
+    )
+    words = ("--platform", f"{own},{other}", "-t", "both", "-o", "type=image", ".")
+    found = _tree(_build(composer, *words, cwd=tmp_path))
+    assert found == {f"{name.replace('/', '_')}/p": f"{name}\n" for name in (own, other)}
+    shown = composer.run("image", "inspect", "-f", "{{.Os}}/{{.Architecture}}", "both").stdout
+    assert shown.strip() == own
+    file.write_text("FROM scratch\nCOPY <<x /y\nx\nRUN z\n")
+    done = composer.run("image", "build", "--platform", other, ".", cwd=tmp_path, status=None)
+    if done.returncode == 0 or "emulation" not in done.stderr:
+        pytest.skip("the kernel emulates other machines")
+    assert f"RUN for {other}: this machine cannot run its programs" in done.stderr
+
+
+def test_steps_are_given_scripts_secrets_and_nothing_stays(
+    composer: Composer, base: str, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("secret")
+    (tmp_path / "Dockerfile").write_text(
+        "FROM base\nRUN <<EOF\n#!/bin/sh\necho $0 > /script\nEOF\n"
+        "RUN --mount=type=secret,id=t,env=TOKEN --mount=type=secret,id=t --mount=type=ssh "
+        "--mount=type=cache,target=/cache/x --mount=type=tmpfs,target=/tmpfs/y,size=1m "
+        "cat /run/secrets/t > /made && echo $TOKEN >> /made && ls /cache/x\n"
+        "RUN --network=none ls /run /cache /tmpfs || echo none > /nothing\n"
+    )
+    out = _build(composer, "--secret", "id=t,src=token", ".", cwd=tmp_path)
+    assert (out / "script").read_text() == "/dev/pipes/EOF\n"
+    assert (out / "made").read_text() == "secretsecret\n"
+    assert (out / "nothing").read_text() == "none\n"
+    assert not any((out / name).exists() for name in ("run", "cache", "tmpfs"))
+    (tmp_path / "Dockerfile").write_text(
+        "FROM base\nRUN --mount=type=ssh,required echo\nRUN --security=insecure x\n"
+    )
+    done = composer.run("image", "build", ".", cwd=tmp_path, status=1)
+    assert "--allow security.insecure" in done.stderr or "unset ssh key default" in done.stderr
