@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 import random
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -92,6 +92,8 @@ class NameTable:
         self._containers: dict[str, ContainerNames] = {}
         self._networks: dict[str, _NetworkNames] = {}
         self._random = random.Random(seed)
+        self.generation = 0
+        """Another one after each change."""
         self.on_change: Callable[[], None] = lambda: None
         """Called after each change."""
 
@@ -108,12 +110,22 @@ class NameTable:
                 network.by_address[address] = f"{names.name}.{endpoint.network}"
             for subnet in _subnets(endpoint):
                 network.subnets[subnet] = network.subnets.get(subnet, 0) + 1
+        self._tell()
+
+    def _tell(self) -> None:
+        self.generation += 1
         self.on_change()
+
+    def shuffled(self, records: tuple[Record, ...]) -> Sequence[Record]:
+        """In another order: clients take the first, and all replicas are to have some."""
+        if len(records) < 2:
+            return records
+        return self._random.sample(records, len(records))
 
     def remove(self, container_id: str) -> None:
         """Take a container out. No error when it is not in."""
         self._remove(container_id)
-        self.on_change()
+        self._tell()
 
     def on_network(self, network_id: str) -> Iterator[tuple[str, ContainerNames, EndpointNames]]:
         """Containers on a network, with their places there."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import trio
 
-from runtime.network.dns import NOTIMP, SERVFAIL, Malformed, Query, parse_query, respond
-from runtime.network.names import NameTable
+from runtime.network.dns import MINIMUM_SIZE, NOTIMP, SERVFAIL, Malformed, Query, parse_query, respond
+from runtime.network.names import Answer, NameTable
 from runtime.network.pending import PendingQuestions, Question
 from runtime.network.upstreams import Forwarder, HostUpstreams, Upstreams, receive_framed, send_all
 
@@ -23,6 +23,10 @@ CONCURRENT = 256
 """Forwarded questions of one container at a time."""
 TCP_IDLE = 10.0
 TCP_CLIENTS = 32
+
+KNOWN = 4096
+BATCH = 64
+"""Questions of one container that are answered before others have a turn."""
 
 _DATAGRAM = 4096
 _PORT = 53
@@ -46,6 +50,9 @@ class Resolver:
         self._upstreams = upstreams or HostUpstreams()
         self._forwarder = Forwarder(port)
         self._pending = pending or PendingQuestions()
+        self._known: dict[tuple[str, bytes], tuple[Query, Answer | None]] = {}
+        """What the table says, by asker and question without its number, until the table changes."""
+        self._generation = -1
 
     async def serve(self, container_id: str, udp_fd: int, tcp_fd: int) -> None:
         """Serve one container's two sockets until cancelled. Owns and closes the descriptors.
@@ -53,7 +60,7 @@ class Resolver:
         Ends by itself only if both sockets are of no use any more.
         """
         with (
-            trio.socket.from_stdlib_socket(_adopt(udp_fd)) as udp,
+            _adopt(udp_fd) as udp,
             trio.socket.from_stdlib_socket(_adopt(tcp_fd)) as tcp,
         ):
             limit = trio.CapacityLimiter(CONCURRENT)
@@ -68,39 +75,53 @@ class Resolver:
     def answer(self, container_id: str, message: bytes, *, tcp: bool = False) -> bytes | Query | None:
         """What is known without asking anybody: the response, the query if others have to be asked, or None
         for what deserves no answer."""
-        try:
-            query = parse_query(message)
-        except Malformed:
-            return None
-        limit = _TCP_LIMIT if tcp else None
-        if query.opcode:
-            return respond(query, NOTIMP, limit=limit)
-        answer = self.table.answer(container_id, query)
+        if self._generation != self.table.generation:
+            self._known.clear()
+            self._generation = self.table.generation
+        key = (container_id, message[2:])
+        known = self._known.get(key)
+        if known is None:
+            try:
+                query = parse_query(message)
+            except Malformed:
+                return None
+            answer = Answer(NOTIMP) if query.opcode else self.table.answer(container_id, query)
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            if len(message) <= MINIMUM_SIZE:
+                self._known[key] = query, answer
+        else:
+            query, answer = known
+            query = query._replace(id=message[0] << 8 | message[1])
         if answer is None:
             return query
-        return respond(query, answer.rcode, answer.records, ttl=TTL, limit=limit)
+        records = self.table.shuffled(answer.records)
+        return respond(query, answer.rcode, records, ttl=TTL, limit=_TCP_LIMIT if tcp else None)
 
     async def _serve_udp(
-        self,
-        container_id: str,
-        udp: trio.socket.SocketType,
-        limit: trio.CapacityLimiter,
-        nursery: trio.Nursery,
+        self, container_id: str, udp: socket.socket, limit: trio.CapacityLimiter, nursery: trio.Nursery
     ) -> None:
         while True:
+            await trio.lowlevel.wait_readable(udp)
             try:
-                # A question leaves the socket when it has its answer: the next core finds it if this one is killed.
-                message, client = await udp.recvfrom(_DATAGRAM, socket.MSG_PEEK)
+                # Without a turn for others between two of them: that would take longer than the answer.
+                for _ in range(BATCH):
+                    self._answer_next(container_id, udp, limit, nursery)
+            except BlockingIOError:
+                continue
             except OSError as error:
                 if error.errno in (errno.EBADF, errno.ENOTSOCK):
                     return
                 await trio.sleep(0.01)
-                continue
-            try:
-                answer = self.answer(container_id, message)
-            except Exception:
-                _take(udp)  # not again and again
-                raise
+
+    def _answer_next(
+        self, container_id: str, udp: socket.socket, limit: trio.CapacityLimiter, nursery: trio.Nursery
+    ) -> None:
+        """Answer a question, or have others asked. Raises BlockingIOError when there is none."""
+        # It leaves the socket when it has its answer: the next core finds it if this one is killed.
+        message, client = udp.recvfrom(_DATAGRAM, socket.MSG_PEEK)
+        try:
+            answer = self.answer(container_id, message)
             if isinstance(answer, Query):
                 if limit.available_tokens < 1:
                     answer = respond(answer, SERVFAIL)
@@ -109,13 +130,14 @@ class Resolver:
                     nursery.start_soon(self._forward_udp, container_id, udp, question, answer, limit)
                     answer = None
             if answer is not None:
-                await _send(udp, answer, client)
+                _send(udp, answer, client)
+        finally:
             _take(udp)
 
     async def _forward_udp(
         self,
         container_id: str,
-        udp: trio.socket.SocketType,
+        udp: socket.socket,
         question: Question,
         query: Query,
         limit: trio.CapacityLimiter,
@@ -123,10 +145,9 @@ class Resolver:
         async with limit:
             response = await self._forward(container_id, question.message, query, tcp=False)
         if len(response) > query.udp_size:
-            response = respond(
-                query, limit=0
-            )  # more than the client takes: truncated, so it comes back with TCP
-        await _send(udp, response, question.client)
+            # More than the client takes: truncated, so it comes back with TCP.
+            response = respond(query, limit=0)
+        _send(udp, response, question.client)
         self._pending.forget(question)
 
     async def _serve_tcp(
@@ -184,14 +205,14 @@ def _adopt(descriptor: int) -> socket.socket:
     return adopted
 
 
-def _take(udp: trio.socket.SocketType) -> None:
+def _take(udp: socket.socket) -> None:
     """Take the datagram that was looked at out of the socket."""
     with contextlib.suppress(OSError):
         os.read(udp.fileno(), 1)
 
 
-async def _send(udp: trio.socket.SocketType, message: bytes, client: Any) -> None:
-    try:
-        await udp.sendto(message, client)
-    except OSError:
-        return  # the client has gone, or the answer was too long for its socket: it will ask again
+def _send(udp: socket.socket, message: bytes, client: Any) -> None:
+    """Loopback takes a datagram at once, or never: the client has gone, or the answer is too long for its socket, and
+    it will ask again."""
+    with contextlib.suppress(OSError):
+        udp.sendto(message, client)

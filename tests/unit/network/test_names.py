@@ -13,6 +13,7 @@ from runtime.network.dns import (
     TYPE_AAAA,
     TYPE_PTR,
     TYPE_SRV,
+    Query,
     encode_name,
     parse_query,
 )
@@ -158,3 +159,20 @@ def test_links_to_a_container_and_to_a_name() -> None:
     assert addresses(made.answer("asker" * 6, parse_query(message("page")))) == {"10.1.0.2", "10.1.0.3"}
     assert made.answer("asker" * 6, parse_query(message("gone"))) is None
     assert made.answer("db" * 16, parse_query(message("page"))) is None
+
+
+def test_what_is_remembered_is_forgotten_with_a_change() -> None:
+    made = table()
+    resolver = Resolver(made, lambda: ())
+    for number in (7, 8):
+        answer = resolver.answer(DB, struct.pack("!H", number) + message("www")[2:])
+        assert isinstance(answer, bytes)
+        assert answer[:2] == struct.pack("!H", number) and answer[6:8] == b"\0\2"
+    orders = {resolver.answer(DB, message("www")) for _ in range(50)}
+    assert len(orders) == 2
+    made.remove(WEB)
+    answer = resolver.answer(DB, message("www"))
+    assert isinstance(answer, bytes) and answer[6:8] == b"\0\1"
+    for number in (7, 8):
+        asked = resolver.answer(DB, struct.pack("!H", number) + message("nobody")[2:])
+        assert isinstance(asked, Query) and asked.id == number
