@@ -26,7 +26,13 @@ def run_port(session: Session, arguments: Arguments) -> int:
             host = f"[{port['URL']}]" if ":" in port["URL"] else port["URL"]
             session.write(f"{host}:{port['PublishedPort']}\n")
             return 0
-    raise ComposerError(f"no port {number}/{protocol} for container {plain_name(container)}")
+    published = dict.fromkeys(
+        f"{port['PublishedPort']}/{port['Protocol']}"
+        for port in container["Publishers"]
+        if port["PublishedPort"]
+    )
+    others = ": " + ", ".join(published) if published else ""
+    raise ComposerError(f"no port {number}/{protocol} for container {plain_name(container)}{others}")
 
 
 COMMANDS = {
