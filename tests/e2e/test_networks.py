@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import socket
@@ -17,7 +18,7 @@ from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NetlinkSocket
 from runtime.network.connect import in_network_namespace
 from runtime.network.ruleset import table_name
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer, write_project
+from tests.e2e.engine import Composer, running, write_project
 
 SERVER = "python3 -m http.server -b 0.0.0.0 80"
 
@@ -34,6 +35,8 @@ def free_port() -> int:
 
 def test_a_running_container_changes_its_networks(composer: Composer, project: Project) -> None:
     port = free_port()
+    # Of its own for each run: no two engines on a machine can have one subnet.
+    own = 2 * (os.getpid() % 120)
     directory = project.write(f"""
 services:
   web:
@@ -46,26 +49,26 @@ services:
       test: ["CMD", "python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 80))"]
       interval: 0.2s
     networks: [first]
-networks: {{first: {{}}, second: {{enable_ipv6: true, ipam: {{config: [{{subnet: 10.83.7.0/24}}]}}}}}}
+networks: {{first: {{}}, second: {{enable_ipv6: true, ipam: {{config: [{{subnet: 10.83.{own + 1}.0/24}}]}}}}}}
 """)
     network, container = f"{project.name}_first", f"{project.name}-web-1"
     composer.run("up", "-d", "--wait", cwd=directory)
     assert fetch(port) == 200
     other = f"{project.name}_other"
-    composer.run("network", "create", "--subnet", "10.83.8.0/24", other)
+    composer.run("network", "create", "--subnet", f"10.83.{own}.0/24", other)
     composer.run(
-        "network", "connect", "--ip", "10.83.8.9", "--gw-priority", "5", "--alias", "w", other, container
+        "network", "connect", "--ip", f"10.83.{own}.9", "--gw-priority", "5", "--alias", "w", other, container
     )
 
     def inside(*words: str, directory: Path = directory) -> str:
         return composer.run("exec", "-T", "web", *words, cwd=directory).stdout
 
     assert fetch(port) == 200
-    assert "10.83.8.9\t" in inside("cat", "/etc/hosts")
+    assert f"10.83.{own}.9\t" in inside("cat", "/etc/hosts")
     assert "eth1" in inside("cat", "/proc/net/dev")
-    assert "10.83.8.9" in inside("getent", "ahostsv4", "w")
-    # The default route goes to the network with the higher gw_priority: 10.83.8.1, in the kernel's byte order.
-    assert "eth1\t00000000\t0108530A" in inside("cat", "/proc/net/route")
+    assert f"10.83.{own}.9" in inside("getent", "ahostsv4", "w")
+    # The default route goes to the network with the higher gw_priority, in the kernel's byte order.
+    assert f"eth1\t00000000\t01{own:02X}530A" in inside("cat", "/proc/net/route")
     composer.run("network", "disconnect", network, container)
     hosts = inside("cat", "/etc/hosts")
     assert sum(line.startswith(("172.", "10.", "192.168.")) for line in hosts.splitlines()) == 1
@@ -76,7 +79,7 @@ networks: {{first: {{}}, second: {{enable_ipv6: true, ipam: {{config: [{{subnet:
     assert fetch(port) == 200
     composer.run("network", "disconnect", other, container)
     assert fetch(port) == 200
-    composer.run("network", "connect", "--ip", "10.83.9.9", other, container, status=1)
+    composer.run("network", "connect", "--ip", "10.84.9.9", other, container, status=1)
     (shown,) = json.loads(composer.run("container", "inspect", container).stdout)
     assert list(shown["NetworkSettings"]["Networks"]) == [network]
     composer.run("network", "rm", other)
@@ -225,3 +228,37 @@ services:
                 ask(number + further)
             killed.result()
     composer.run("down", cwd=directory)
+
+
+def test_two_engines_at_the_same_moment(composer: Composer, tmp_path: Path) -> None:
+    """Neither knows of the other, and both choose: networks that do not overlap, names and addresses in order."""
+    with running(tmp_path / "second", {}, lambda: False) as second:
+        engines = (composer, second)
+        directories = []
+        for number, one in enumerate(engines):
+            one.run("network", "ls")
+            names = [f"n{count}" for count in range(3)]
+            services = "".join(
+                f"  {name}: {{image: composer.local/host, command: sleep infinity, init: true, networks: [{name}]}}\n"
+                for name in names
+            )
+            networks = "".join(f"  {name}: {{}}\n" for name in names)
+            text = f"services:\n{services}networks:\n{networks}"
+            directories.append(write_project(tmp_path / f"engine{number}", text))
+        with ThreadPoolExecutor(2) as pool:
+            pairs = zip(engines, directories, strict=True)
+            for done in [pool.submit(one.run, "up", "-d", cwd=where) for one, where in pairs]:
+                done.result()
+        subnets = []
+        for one, where in zip(engines, directories, strict=True):
+            for name in ("n0", "n1", "n2"):
+                (shown,) = json.loads(one.run("network", "inspect", f"{where.name}_{name}").stdout)
+                subnet = ipaddress.ip_network(shown["IPAM"]["Config"][0]["Subnet"])
+                subnets.append(subnet)
+                (endpoint,) = shown["Containers"].values()
+                assert ipaddress.ip_interface(endpoint["IPv4Address"]).network == subnet
+                found = one.run("exec", "-T", name, "getent", "ahostsv4", name, cwd=where).stdout
+                assert ipaddress.ip_address(found.split()[0]) in subnet
+        assert not any(a.overlaps(b) for n, a in enumerate(subnets) for b in subnets[:n])
+        for one, where in zip(engines, directories, strict=True):
+            one.run("down", "-t", "0", cwd=where)
