@@ -27,9 +27,10 @@ _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 class Flag:
     """One option. ``kind`` is Docker's name for the type of its value, "" for a switch. ``refusal`` says why
-    it is not available: giving it is an error. ``is_hidden``: accepted, not in the help."""
+    it is not available: giving it is an error. ``is_hidden``: accepted, not in the help. ``word``: what a switch may be
+    besides on and off."""
 
-    __slots__ = ("default", "help", "is_hidden", "kind", "name", "refusal", "short")
+    __slots__ = ("default", "help", "is_hidden", "kind", "name", "refusal", "short", "word")
 
     def __init__(
         self,
@@ -41,7 +42,9 @@ class Flag:
         *,
         refusal: str = "",
         is_hidden: bool = False,
+        word: str = "",
     ) -> None:
+        self.word = word
         self.name = name
         self.short = short
         self.kind = kind
@@ -177,7 +180,9 @@ def _convert(flag: Flag, text: str) -> Value:
             return True
         if text in _FALSE:
             return False
-        raise _invalid(flag, text, "true or false expected")
+        if flag.word and text == flag.word:
+            return text
+        raise _invalid(flag, text, f"true{', ' + flag.word if flag.word else ''} or false expected")
     if flag.kind in ("int", "uint16", "uint"):
         try:
             number = int(text, 10)

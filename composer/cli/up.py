@@ -97,7 +97,11 @@ def _request(arguments: Arguments) -> dict[str, Any]:
         "renew_anon_volumes": "renew-anon-volumes",
         "quiet_build": "quiet-build",
     }
-    body: dict[str, Any] = {"services": arguments.words, "scale": scales(arguments.list("scale"))}
+    body: dict[str, Any] = {
+        "build_auto": arguments.text("build") == "auto",
+        "services": arguments.words,
+        "scale": scales(arguments.list("scale")),
+    }
     if pull:
         body["pull"] = pull
     if address := arguments.text("address"):
@@ -139,7 +143,9 @@ _COMMON = (
         kind="string",
         help="Publish ports on a loopback address: auto (the project's own) or 127.x.y.z",
     ),
-    Flag("build", help="Build images before starting containers"),
+    Flag(
+        "build", help="Build images before starting containers (=auto: where an input changed)", word="auto"
+    ),
     Flag("force-recreate", help="Recreate containers even if nothing of theirs has changed"),
     Flag("no-build", help="Don't build an image, even if it is missing"),
     Flag("no-recreate", help="Leave containers that exist as they are, also when their service has changed"),

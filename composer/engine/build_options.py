@@ -46,6 +46,8 @@ class BuildOptions:
     """Entitlements: what is dangerous and granted."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Of whoever gave the command."""
+    explain: bool = False
+    """Say of each step why it was done or not."""
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     credentials: CredentialSource | None = None

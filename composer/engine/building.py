@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from composer.engine.build_cache import BuildCache
 from composer.engine.build_cache_options import parse_cache_from, parse_cache_to
 from composer.engine.build_options import BuildOptions
+from composer.engine.build_traces import Traces
 from composer.engine.build_transfer import CacheTransfer, inline_field
 from composer.engine.builds.foreign import ForeignImages
 from composer.engine.projects.parts import Parts
@@ -62,6 +63,7 @@ class Builder:
         self.shop = Workshop(worker, CacheRecords(database, parts.images), limit)
         self.foreign = ForeignImages(parts, database)
         self.cache = BuildCache(self.shop, configuration.build_cache)
+        self.traces = Traces(database)
         self.remote = RemoteCaches(worker.step_images, configuration)
 
     async def build(self, options: BuildOptions, tell: Tell, session: Session | None = None) -> Image:
@@ -144,6 +146,8 @@ class _Build:
                 is_inline = any(place.type == "inline" for place in places)
                 image = await self._assembled(result, solve, is_inline=is_inline)
                 await transfer.export(places, solve, image.chain_ids)
+                told = self._tell if options.explain else None
+                await self.builder.traces.follow(solve, options.file, told)
         if solve.has_made:
             self.builder.shop.undurable.add(image.id)
             self.builder.shop.has_grown.set()

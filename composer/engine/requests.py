@@ -56,6 +56,8 @@ class UpRequest(ProjectRequest, frozen=True):
     """Where ports that name no host address are published: ``auto`` (the project's own) or one of 127.0.0.0/8."""
     pull: PullPolicy = ""
     build: bool = False
+    build_auto: bool = False
+    """Build where an input of an image has changed."""
     no_build: bool = False
     quiet_build: bool = False
     quiet_pull: bool = False
@@ -131,6 +133,8 @@ class BuildRequest(ProjectRequest, frozen=True):
     with_dependencies: bool = False
     check: bool = False
     """Only look at Dockerfiles."""
+    explain: bool = False
+    """Say of each step why it was done or not."""
     push: bool = False
     ssh: tuple[str, ...] = ()
     """Agents, as ``--ssh`` takes them."""

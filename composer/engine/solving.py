@@ -14,6 +14,7 @@ import networkx as nx
 import trio
 
 from runtime.build.solver.cache_config import CachedResult
+from runtime.build.solver.explain import Outcome
 from runtime.build.solver.graph import Schedule, in_order, step_graph, to_do
 from runtime.build.solver.keys import Fresh, chain_key, content_key, digest, is_independent, layer_key
 from runtime.build.steps import (
@@ -84,6 +85,8 @@ class Solve:
     _uncertain: set[Step] = field(default_factory=set)
     """Steps whose chain key says nothing: something before them is done again, or has changed meanwhile."""
     _used: list[str] = field(default_factory=list)
+    _outcomes: dict[Step, Outcome] = field(default_factory=dict)
+    """Of what was not simply in the cache."""
     _layers: dict[Step, CacheRecord] = field(default_factory=dict)
     """Of each ``COPY --link``: its layer alone."""
     _holds: list[str] = field(default_factory=list)
@@ -176,8 +179,25 @@ class Solve:
                 await self.tell(f"importing from {cache.name}", "Warning", error.message.partition("\n")[0])
             else:
                 self.has_made = True
+                self._outcomes[step] = "imported"
                 return found
         return None
+
+    @property
+    def chain_keys(self) -> Mapping[Step, str]:
+        return self._keys
+
+    @property
+    def contents(self) -> Mapping[Selection, str]:
+        """What was read, as far as it had to be."""
+        return self._contents
+
+    def steps(self) -> list[LayerStep]:
+        """All that are needed, in order."""
+        return [step for step in self._keys if isinstance(step, LayerStep)]
+
+    def outcome(self, step: Step) -> Outcome:
+        return self._outcomes.get(step, "cached")
 
     async def bring_all(self) -> None:
         """What caches elsewhere have of steps that were not needed, for a cache that is to have all."""
@@ -350,6 +370,7 @@ class Solve:
                     raise
                 return None
             self.has_made = True
+            self._outcomes[step] = "built"
             if not await self._is_unchanged(step):
                 return None
         await self.tell(step.title, "Built", "")

@@ -8,6 +8,7 @@ import msgspec
 
 from composer.compose.model import Project, Service
 from composer.plan import networking
+from composer.plan.addresses import EXTENSION
 from composer.plan.container import container_config, image_of
 from composer.plan.desired import DesiredService, dependency_list, identity_of
 from composer.plan.down import DownOptions, DownScope, observed_scope, plan_down_scope
@@ -111,6 +112,7 @@ def _images(project: Project, pull: str) -> tuple[ImagePlan, ...]:
             services=(*(other.services if other else ()), name),
             platform=platform,
             build=service.build is not None or bool(other and other.build),
+            is_automatic=is_automatic(project, service) or bool(other and other.is_automatic),
         )
     mounted = {
         (volume.source, ""): service.name
@@ -122,6 +124,18 @@ def _images(project: Project, pull: str) -> tuple[ImagePlan, ...]:
         if (reference, platform) not in found:
             found[reference, platform] = ImagePlan(reference, "missing", (name,))
     return tuple(found.values())
+
+
+def is_automatic(project: Project, service: Service) -> bool:
+    """Whether ``x-composer: {build: auto}`` holds for a service: its own word, else the one at the top of the file.
+    Raises InvalidArgument for another word."""
+    for extensions in (service.extensions, project.extensions):
+        own = extensions.get(EXTENSION)
+        if isinstance(own, dict) and "build" in own:
+            if own["build"] not in ("auto", "", None):
+                raise InvalidArgument(f"{EXTENSION}.build: {own['build']!r} is not auto")
+            return own["build"] == "auto" and service.build is not None
+    return False
 
 
 _DEMANDS = ("never", "missing", "build", "weekly", "daily", "always")

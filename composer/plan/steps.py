@@ -168,6 +168,8 @@ class ImagePlan:
     services: tuple[str, ...]
     platform: str = ""
     build: bool = False
+    is_automatic: bool = False
+    """``x-composer: {build: auto}``: built where an input has changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,3 +151,24 @@ def test_pruning(composer: Composer, project: Project, base: str) -> None:
     assert composer.run("builder", "ls", "-q").stdout == ""
     assert composer.run("system", "fsck").stdout == "No problems found.\n"
     assert _cached(composer.run("build", cwd=directory).stderr) == []
+
+
+def test_images_follow_their_inputs_where_asked_to(composer: Composer, project: Project, base: str) -> None:
+    compose = (
+        "x-composer: {build: auto}\n"
+        "services: {web: {build: ., command: sleep infinity, init: true}, db: {image: base, command: sleep infinity}}\n"
+    )
+    directory = project.write(compose, Dockerfile="FROM base\nCOPY a.txt /\n", **{"a.txt": "1"})
+    composer.run("up", "-d", "-t", "0", cwd=directory)
+    before = composer.run("ps", "-q", cwd=directory).stdout
+    os.utime(directory / "a.txt", (1, 1))
+    quiet = composer.run("up", "-d", "-t", "0", cwd=directory).stderr
+    assert composer.run("ps", "-q", cwd=directory).stdout == before and "COPY" not in quiet
+    (directory / "a.txt").write_text("2")
+    told = composer.run("up", "-d", "-t", "0", cwd=directory).stderr
+    assert "COPY a.txt" in told and "Recreated" in told
+    after = composer.run("ps", "-q", cwd=directory).stdout
+    assert len(set(after.split()) & set(before.split())) == 1  # db
+    why = composer.run("build", "--explain", "--no-cache", cwd=directory).stderr
+    assert "why [2/2] COPY a.txt /  Built  it was asked for" in why
+    composer.run("down", "-t", "0", cwd=directory)

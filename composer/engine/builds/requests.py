@@ -40,6 +40,7 @@ class ImageBuild(Request, frozen=True):
     outputs: tuple[str, ...] = ()
     """As ``--output`` takes them."""
     annotations: tuple[str, ...] = ()
+    explain: bool = False
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     provenance: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import networkx as nx
@@ -16,7 +17,7 @@ from composer.engine.builds.prepare import environment_values
 from composer.engine.builds.progress import teller
 from composer.engine.builds.requests import ImageBuild
 from composer.engine.projects.steps import Emit, tell, warn
-from composer.engine.requests import BuildRequest, Event, UpRequest
+from composer.engine.requests import BuildRequest, Event, StepEvent, UpRequest
 from composer.plan.container import image_of
 from composer.plan.steps import ImagePlan
 from runtime.build.frontend.checks.rules import Finding
@@ -80,8 +81,31 @@ async def ensure_built(
     names = [name for image in images_to_build(builds, images, request) for name in image.services]
     chosen = [project.service(name) for name in names]
     own = BuildRequest(project=request.project, quiet=request.quiet_build)
-    await build_services(builds, project, chosen, own, emit)
+    looked_at = frozenset(image.reference for image in images if is_automatic(image, request))
+    await build_services(builds, project, chosen, own, Reticent(emit, looked_at))
     return bool(chosen)
+
+
+@dataclass
+class Reticent:
+    """Passes events on; of images that are only looked at none, until a step of theirs is done."""
+
+    emit: Emit
+    looked_at: frozenset[str]
+    _held: dict[str, list[Event] | None] = field(default_factory=dict)
+
+    async def __call__(self, event: Event) -> None:
+        name = (event.parent or event.name) if isinstance(event, StepEvent) else ""
+        held = self._held.setdefault(name, []) if name in self.looked_at else None
+        if held is None:
+            await self.emit(event)
+            return
+        held.append(event)
+        assert isinstance(event, StepEvent)
+        if event.status == "Error" or (event.status == "Building" and event.name.startswith("[")):
+            self._held[name] = None
+            for earlier in held:
+                await self.emit(earlier)
 
 
 def images_to_build(builds: Builds, images: Sequence[ImagePlan], request: UpRequest) -> tuple[ImagePlan, ...]:
@@ -91,9 +115,14 @@ def images_to_build(builds: Builds, images: Sequence[ImagePlan], request: UpRequ
 
 def _is_to_build(builds: Builds, image: ImagePlan, request: UpRequest) -> bool:
     policy = request.pull if request.pull not in ("", "policy") else image.policy
-    if request.build or policy == "build":
+    if request.build or policy == "build" or is_automatic(image, request):
         return True
     return policy != "always" and builds.images.resolve(image.reference) is None
+
+
+def is_automatic(image: ImagePlan, request: UpRequest) -> bool:
+    """Whether an image is looked at, and built where an input has changed."""
+    return not request.build and image.build and (request.build_auto or image.is_automatic)
 
 
 async def _build(
@@ -175,6 +204,7 @@ def build_of(project: Project, service: Service, build: Build, request: BuildReq
         ulimits={name: (limit.soft, limit.hard) for name, limit in build.ulimits.items()},
         platforms=platforms,
         outputs=("type=registry",) if request.push else (),
+        explain=request.explain,
         cache_from=tuple(absolute_cache(text, request.project.cwd) for text in build.cache_from),
         cache_to=tuple(absolute_cache(text, request.project.cwd) for text in build.cache_to),
         provenance=request.provenance or build.provenance,

@@ -61,19 +61,6 @@ def selection_facts(item: Selection) -> tuple[object, ...]:
     return (item.patterns, item.exclude, item.keeps_parents, item.keeps_owners)
 
 
-def parts(step: LayerStep, below: str, contents: Contents) -> dict[str, str]:
-    """What a step depends on, part by part: a name for people and a digest."""
-    found = {"what is below": below}
-    found |= {name: digest(value) for name, value in facts_of(step)}
-    for item in step.selections:
-        found[f"the files of {_shown(item)}"] = contents.get(item, "")
-    return found
-
-
-def _shown(item: Selection) -> str:
-    return f"{' '.join(item.patterns)} in {item.source.text}"
-
-
 Fresh = Callable[[Step], bool]
 """Whether a step is to be done again whatever the cache has."""
 

@@ -13,6 +13,8 @@ from runtime.build.worker.context import ContextScan, digest_file
 from runtime.build.worker.copying import chosen_sources
 from runtime.files.tree import Node, Tree
 
+_SHORT = 16
+"""Digits of a digest that only has to differ from an earlier one of the same file."""
 Line = tuple[str, int, int, int, str]
 """Path, mode, owner, group, digest."""
 
@@ -80,13 +82,13 @@ def files_of(
         for node in chosen_sources(tree, pattern, ignore, deep=selection.keeps_parents):
             if not node.is_directory:
                 found[node.path] = (
-                    f"{node.status.st_mode:o} {scan.file(node.path, node.status.st_mode).hex()}"
+                    f"{node.status.st_mode:o} {scan.file(node.path, node.status.st_mode).hex()[:_SHORT]}"
                 )
                 continue
             for name, mode, digest in _lines(scan, node.path, "", ignore, keep_all):
                 if stat.S_ISDIR(mode):
                     continue
-                found[f"{node.path}/{name}".lstrip("/")] = f"{mode:o} {digest}"
+                found[f"{node.path}/{name}".lstrip("/")] = f"{mode:o} {digest[:_SHORT]}"
                 if len(found) > limit:
                     return found
     return found

@@ -32,7 +32,7 @@ from runtime.build.worker import copying
 from runtime.build.worker.cache_mounts import CacheMounts
 from runtime.build.worker.changes_writing import take_changes
 from runtime.build.worker.checkouts import Checkouts
-from runtime.build.worker.contents import digest_context, digest_tree
+from runtime.build.worker.contents import digest_context, digest_tree, files_of
 from runtime.build.worker.context import ContextCache
 from runtime.build.worker.emulation import can_run
 from runtime.build.worker.fetching import Fetched
@@ -55,8 +55,8 @@ STEP_LABEL = "composer.build.step"
 _LAST_LINES = 20
 """Of a failed step's output, in its error."""
 _CONTENT = "build-content"
-_ATTEMPTS = 3
-"""How often a context is read that changes meanwhile."""
+_REMEMBERED = 5000
+"""Files of one step, for saying which of them have changed."""
 
 Output = Callable[[str], Awaitable[None]]
 
@@ -302,6 +302,19 @@ class Worker:
                 details=shown,
             )
         return made[0]
+
+    async def files(self, selection: Selection, snapshot: Snapshot) -> dict[str, str]:
+        """Path -> digest of the files that a selection has of a context; none when there are too many to remember."""
+        scan = snapshot.scan
+        if scan is None:
+            return {}
+        try:
+            found = await trio.to_thread.run_sync(
+                files_of, snapshot.tree, selection, snapshot.ignore, scan, _REMEMBERED
+            )
+        except (OSError, NotFound):
+            return {}
+        return found if len(found) <= _REMEMBERED else {}
 
     def looked_at_again(self, snapshot: Snapshot) -> Snapshot:
         """A context as it is now."""
