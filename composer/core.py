@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -15,7 +16,8 @@ from composer.api import interface
 from composer.api.server import Connections, serve
 from composer.engine.engine import REST_AFTER, Engine, build
 from runtime.container.bootstrap import replace_keeper
-from runtime.container.client import Inheritance, inherit
+from runtime.container.client import Inheritance, KeeperGone, inherit
+from runtime.crash_points import crash_point
 from runtime.errors import ComposerError
 from runtime.kernel import syscalls
 from runtime.storage.paths import Paths
@@ -44,6 +46,7 @@ class Core:
             await nursery.start(self._run_engine, nursery.cancel_scope)
             served: interface.Engine = self.engine
             connections: Connections = await nursery.start(serve, served, self.listener)
+            crash_point("core.engine.served")
             await self.keeper.ready()
             nursery.start_soon(self._rest, connections)
             log.info("ready (pid %d, keeper %d)", os.getpid(), self.keeper.pid)
@@ -55,6 +58,7 @@ class Core:
     ) -> None:
         """The engine ends on purpose only: tell the keeper, so that it ends too and starts no other core."""
         await self.engine.run(task_status=task_status)
+        crash_point("core.engine.ending")
         with trio.CancelScope(shield=True):
             try:
                 await self.keeper.end()
@@ -71,7 +75,8 @@ class Core:
             log.warning("the keeper (pid %d) is gone; starting another one", self.keeper.pid)
             connection, pid = replace_keeper(self.paths, ARGV, self.listener.fileno(), self.lock)
             self.keeper.replace(connection, pid)
-            await self.engine.sandboxes.publishing.store_again()
+            with contextlib.suppress(KeeperGone):  # then the next one gets all of it
+                await self.engine.sandboxes.publishing.store_again()
 
     async def _rest(self, connections: Connections) -> None:
         """End the engine when nothing runs and nobody has been connected for a while."""

@@ -245,6 +245,8 @@ class Connection:
         duplex = _Duplex(self._stream, leftover, is_closed, answer.content_type, is_upgrade=is_upgrade)
         try:
             await answer.converse(duplex)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            log.debug("who had asked for a raw stream is gone")
         except Exception:
             if not duplex.is_accepted:
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from composer.cli.arguments import Command, Flag, UsageError
+from composer.cli.doctor import run_doctor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,6 +133,14 @@ _LOGS = Command(
     needs_root=False,
 )
 COMMANDS = {
+    "doctor": Command(
+        "engine doctor [OPTIONS]",
+        "Show what this machine lacks for the engine, and how to mend it",
+        run_doctor,
+        (Flag("format", kind="string", help='"json", or text without it'),),
+        at_most=0,
+        needs_root=False,
+    ),
     "dump": Command("engine dump", "Show all that the engine knows, for bug reports", run_dump, at_most=0),
     "logs": _LOGS,
     "log": _LOGS,

@@ -22,6 +22,7 @@ from composer.engine.volumes import Volumes
 from runtime.container.config import ContainerConfig, FileContent, Healthcheck, ImageConfig, Mount
 from runtime.container.shim_client import AttachStreams, Shim
 from runtime.container.spec import effective_command
+from runtime.crash_points import crash_point
 from runtime.errors import Conflict, InvalidArgument, NotFound
 from runtime.storage.paths import Paths
 from runtime.storage.state import StateDatabase
@@ -213,28 +214,45 @@ class Containers:
             self.check_name(name)
         container_id = container_id or secrets.token_hex(32)
         name = name or f"container-{container_id[:8]}"
-        named, anonymous = self._volumes_of(config, image, volumes, carried or {})
-        record = ContainerRecord(
-            id=container_id,
-            name=name,
-            created=time.time_ns(),
-            config=config,
-            image_id=image_id,
-            image_ref=config.image,
-            endpoints=endpoints,
-            volumes=named,
-            anonymous=anonymous,
-        )
-        self._records.put(container_id, record)
+        made: builtins.list[str] = []
+        try:
+            # All of it or nothing: an anonymous volume without its container would stay for ever.
+            with self.database.transaction():
+                named, anonymous = self._volumes_of(config, image, volumes, carried or {}, made)
+                crash_point("core.create.volumes")
+                record = ContainerRecord(
+                    id=container_id,
+                    name=name,
+                    created=time.time_ns(),
+                    config=config,
+                    image_id=image_id,
+                    image_ref=config.image,
+                    endpoints=endpoints,
+                    volumes=named,
+                    anonymous=anonymous,
+                )
+                self._records.put(container_id, record)
+        except BaseException:
+            self._records.drop(container_id)
+            for volume in made:
+                volumes.unmake(volume)
+            raise
+        crash_point("core.create.recorded")
         container = Container(record, image, self._records)
         self._enter(container)
         self.events.publish("container", "create", container_id, container.attributes)
         return container
 
     def _volumes_of(
-        self, config: ContainerConfig, image: ImageConfig, volumes: Volumes, carried: dict[str, str]
+        self,
+        config: ContainerConfig,
+        image: ImageConfig,
+        volumes: Volumes,
+        carried: dict[str, str],
+        made: builtins.list[str],
     ) -> tuple[dict[str, str], tuple[str, ...]]:
-        """Make the volumes that the container needs: mount target -> name, and which of them are anonymous."""
+        """Make the volumes that the container needs: mount target -> name, and which of them are anonymous. Names of
+        those that were not there are added to ``made``."""
         by_target: dict[str, str] = {}
         anonymous: list[str] = []
         asked = {mount.target for mount in config.mounts} | set(self.inherited_mounts(config))
@@ -245,11 +263,15 @@ class Containers:
             if mount.type != "volume":
                 continue
             if mount.source:
+                is_new = volumes.find(mount.source) is None
                 by_target[mount.target] = volumes.create(mount.source).name
+                if is_new:
+                    made.append(mount.source)
                 continue
             again = carried.get(mount.target)
             if again is None or volumes.find(again) is None:
                 again = volumes.create(labels={**mount.labels, "com.docker.volume.anonymous": ""}).name
+                made.append(again)
             by_target[mount.target] = again
             anonymous.append(again)
         return by_target, tuple(anonymous)
@@ -330,6 +352,7 @@ class Containers:
     def forget(self, container: Container) -> None:
         """Drop the record: the last step of a removal."""
         self._records.delete(container.id)
+        crash_point("core.remove.forgotten")
         self._by_id.pop(container.id, None)
         self._by_name.pop(container.name, None)
         container.is_removed.set()

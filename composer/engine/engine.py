@@ -19,6 +19,7 @@ from composer.engine.builds.contexts import Contexts
 from composer.engine.container_files import ContainerFiles
 from composer.engine.containers import Container, Containers
 from composer.engine.debugging import Debugging
+from composer.engine.ending import Ending
 from composer.engine.events import Events
 from composer.engine.execs import Execs
 from composer.engine.images import Images, image_users
@@ -40,6 +41,7 @@ from composer.engine.volumes import Volumes
 from runtime.container.client import KeeperClient
 from runtime.container.config import ImageConfig
 from runtime.container.host import device_nodes, host_facts
+from runtime.crash_points import crash_point
 from runtime.image.configuration import configuration_path, load_configuration
 from runtime.image.store import ImageStore
 from runtime.kernel.cgroups import Cgroups
@@ -106,6 +108,7 @@ class Engine:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.lifecycle.run)
                 await nursery.start(self.execs.run)
+                crash_point("core.engine.opened")
                 wanted = await self.recovery.run()
                 task_status.started()
                 nursery.start_soon(self._start_wanted, wanted)
@@ -199,6 +202,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         keeper=keeper,
         cgroups=cgroups,
         prober=Prober(events, execs.run_probe, logs.size),
+        ending=Ending(events, cgroups),
         run_hook=execs.run_hook,
         boot_id=boot_id,
         prepare=launching.prepare,
@@ -254,7 +258,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         cgroups=cgroups,
         parts=parts,
         paths=paths,
-        volume_directories=directories,
+        volumes=volumes,
         tag=tag,
         boot_id=boot_id,
     )

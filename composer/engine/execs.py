@@ -18,6 +18,7 @@ from composer.engine.streams import CHUNK, Streams
 from runtime.container.config import Hook
 from runtime.container.shim_client import ExecSession, ExecStreams, LaunchError, Shim, ShimGone
 from runtime.container.wire import ExecSpec
+from runtime.crash_points import crash_point
 from runtime.errors import Conflict, NotFound
 
 TIMED_OUT = 124
@@ -103,7 +104,9 @@ class Execs:
                     privileged=config.privileged,
                 )
             )
+            crash_point("core.exec.asked")
             session = await shim.exec(spec, pipes.theirs)
+            crash_point("core.exec.started")
             if config.tty and rows and cols:
                 await session.resize(rows, cols)
         except LaunchError as error:
@@ -139,6 +142,7 @@ class Execs:
             running.state.exit_code = await running.session.wait()
         except ShimGone:
             running.state.exit_code = 137
+        crash_point("core.exec.ended")
         running.state.running = False
         running.state.pid = 0
         done.set()

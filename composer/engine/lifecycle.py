@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import trio
 
 from composer.engine.containers import Container, Containers
+from composer.engine.ending import Ending, send
 from composer.engine.events import Events
 from composer.engine.model import Health, Status
 from composer.engine.prober import Prober
@@ -27,19 +28,17 @@ from runtime.container.config import Hook
 from runtime.container.shim_client import LaunchError, Shim
 from runtime.container.status import ExitStatus
 from runtime.container.wire import LaunchSpec
+from runtime.crash_points import crash_point
 from runtime.errors import ComposerError, Conflict, NotFound
 from runtime.kernel.cgroups import Cgroups
-from runtime.kernel.signals import can_receive, parse_signal
+from runtime.kernel.signals import parse_signal
 from runtime.storage.paths import Paths
 
 log = logging.getLogger(__name__)
 
 DEFAULT_GRACE = 10.0
 """Seconds between the stop signal and SIGKILL."""
-KILL_BOUND = 10.0
-"""Seconds after SIGKILL in which a container has to be gone; longer means a process stuck in the kernel."""
 SIGKILL = 9
-SIGCONT = 18
 
 
 class AlreadyStarted(ComposerError):
@@ -60,6 +59,7 @@ class Lifecycle:
     keeper: KeeperClient
     cgroups: Cgroups
     prober: Prober
+    ending: Ending
     run_hook: Callable[[Container, Hook], Awaitable[int]]
     boot_id: str
     prepare: Callable[[Container], Awaitable[LaunchSpec]]
@@ -104,6 +104,7 @@ class Lifecycle:
                 case _:
                     pass
             container.update(is_wanted=True, is_manually_stopped=False, boot_id=self.boot_id)
+            crash_point("core.start.wanted")
             shim = await self._launch(container, restart_count=0)
             self._supervise(container, shim, last_delay=0.0)
 
@@ -116,12 +117,14 @@ class Lifecycle:
     async def _launch(self, container: Container, *, restart_count: int) -> Shim:
         try:
             spec = await self.prepare(container)
+            crash_point("core.start.prepared")
             shim = await self.keeper.launch(
                 spec, container.pending_attach[0].streams if container.pending_attach else None
             )
             for pending in container.pending_attach[1:]:
                 await shim.attach(pending.streams)
         except BaseException as error:
+            crash_point("core.fail.seen")
             self._drop_attached(container)
             with trio.CancelScope(shield=True):
                 await self.sandboxes.release(container)
@@ -138,7 +141,9 @@ class Lifecycle:
                         restart_count=restart_count,
                     )
                 )
+                crash_point("core.fail.recorded")
             raise
+        crash_point("core.start.launched")
         self._drop_attached(container)
         container.shim = shim
         health = Health() if container.healthcheck else None
@@ -151,6 +156,7 @@ class Lifecycle:
                 health=health,
             )
         )
+        crash_point("core.start.recorded")
         self.events.publish("container", "start", container.id, container.attributes)
         return shim
 
@@ -196,8 +202,11 @@ class Lifecycle:
             try:
                 if shim is not None:
                     exit_status = await self._until_exit(container, shim)
+                    crash_point("core.exit.seen")
                     delay = self._mark_exited(container, exit_status, last_delay)
+                    crash_point("core.exit.recorded")
                     await self.sandboxes.release(container)
+                    crash_point("core.exit.released")
                 else:
                     delay = self._next_delay(container, container.state, last_delay)
                 if delay is None:
@@ -205,6 +214,7 @@ class Lifecycle:
                 last_delay = delay
                 if not await self._pause(container, delay):
                     return
+                crash_point("core.restart.waited")
                 async with container.busy:
                     if container.state.status != "restarting":
                         return
@@ -313,12 +323,14 @@ class Lifecycle:
                     container.update(is_wanted=False, is_manually_stopped=True)
                 raise AlreadyStarted(f"Container {container.name} is not running")
             container.update(is_wanted=False, is_manually_stopped=True)
+            crash_point("core.stop.recorded")
             for hook in container.config.pre_stop:
                 await self.run_hook(container, hook)
             number = parse_signal(
                 signal or container.config.stop_signal or container.image.stop_signal or "SIGTERM"
             )
-            await self._end(container, number, self._grace(container, timeout))
+            await self.ending.end(container, number, self._grace(container, timeout))
+        crash_point("core.stop.ended")
         self.events.publish("container", "stop", container.id, container.attributes)
 
     def _grace(self, container: Container, timeout: float | None) -> float:
@@ -326,41 +338,6 @@ class Lifecycle:
             own = container.config.stop_timeout
             timeout = DEFAULT_GRACE if own is None else float(own)
         return math.inf if timeout < 0 else timeout
-
-    async def _end(self, container: Container, number: int, grace: float) -> None:
-        shim = container.shim
-        if shim is None:
-            return
-        if grace > 0 and number != SIGKILL and can_receive(shim.pid, number, is_init=_is_init(container)):
-            _send(shim, number)
-            self.events.publish(
-                "container", "kill", container.id, {**container.attributes, "signal": str(number)}
-            )
-            self._thaw_for_the_end(container)
-            with trio.move_on_after(grace):
-                await container.status.wait_for(lambda status: not status.is_alive)
-                return
-        await self._force(container, shim)
-
-    async def _force(self, container: Container, shim: Shim) -> None:
-        self.events.publish(
-            "container", "kill", container.id, {**container.attributes, "signal": str(SIGKILL)}
-        )
-        _send(shim, SIGKILL)
-        self._thaw_for_the_end(container)
-        # Whoever asked may go away meanwhile: nobody is to take a container for running that is dead already.
-        with trio.move_on_after(KILL_BOUND, shield=True):
-            await container.status.wait_for(lambda status: not status.is_alive)
-            return
-        raise ComposerError(
-            f"container {container.name} did not end within {KILL_BOUND:.0f} s of SIGKILL",
-            hint="a process in it is stuck in the kernel (state D): see `composer top`",
-        )
-
-    def _thaw_for_the_end(self, container: Container) -> None:
-        """A frozen process takes no signal, not even SIGKILL on cgroup v1."""
-        if container.state.status == "paused":
-            self.cgroups.thaw(container.id)
 
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None:
         """Send a signal to PID 1; SIGKILL ends every process of the container."""
@@ -371,11 +348,11 @@ class Lifecycle:
             raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
         if number == SIGKILL:
             container.update(is_manually_stopped=True, is_wanted=False)
-            await self._force(container, shim)
+            await self.ending.force(container, shim)
             return
         if number == parse_signal(container.config.stop_signal or container.image.stop_signal or "SIGTERM"):
             container.update(is_manually_stopped=True)
-        _send(shim, number)
+        send(shim, number)
         self.events.publish(
             "container", "kill", container.id, {**container.attributes, "signal": str(number)}
         )
@@ -434,17 +411,21 @@ class Lifecycle:
                 if container.state.status == "restarting":
                     await self._end_pause(container)
                 elif container.shim is not None:
-                    await self._force(container, container.shim)
+                    await self.ending.force(container, container.shim)
             if volumes and container.record.anonymous:
                 container.update(discards_volumes=True)
             container.set_status(replace(container.state, status="removing"))
+            crash_point("core.remove.recorded")
             await self.sandboxes.release(container)
+            crash_point("core.remove.released")
             await self.sandboxes.clean(container)
+            crash_point("core.remove.cleaned")
             # The record goes last: whoever finds it after a crash does the rest.
             if container.record.discards_volumes:
                 for name in container.record.anonymous:
                     if not self.containers.volume_users(name):
                         await self.volumes.remove(name, force=True)
+            crash_point("core.remove.emptied")
             self.containers.forget(container)
 
     async def wait(self, ref: str, condition: str = "not-running") -> int:
@@ -463,15 +444,3 @@ class Lifecycle:
                 lambda s: s.status not in ("running", "paused", "restarting")
             )
         return status.exit_code
-
-
-def _is_init(container: Container) -> bool:
-    """Whether the container's first process is the init of a pid namespace, which signals do not end by default."""
-    return not container.config.pid_mode
-
-
-def _send(shim: Shim, number: int) -> None:
-    try:
-        shim.signal(number)
-    except ProcessLookupError:
-        pass  # it is ending by itself

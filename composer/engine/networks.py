@@ -19,6 +19,7 @@ from composer.engine.events import Events
 from composer.engine.model import Endpoint, NetworkAttachment
 from composer.engine.records import Records
 from runtime.container.config import ContainerConfig, EndpointConfig
+from runtime.crash_points import crash_point
 from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound
 from runtime.network import bridge, ipam, overlay
 from runtime.network.firewall import Firewall
@@ -115,6 +116,7 @@ class Networks:
                 network, pools=self._plan_pools(network, asked), has_chosen_subnet=has_chosen_subnet
             )
         self._records.put(network_id, network)
+        crash_point("core.network.recorded")
         self._events.publish("network", "create", network_id, {"name": name, "type": driver})
         return network
 
@@ -201,7 +203,9 @@ class Networks:
             # The firewall has one socket and one state: it is used in this thread only.
             self._firewall.remove_network(network.bridge)
             self._tell_bridges_changed()
+            crash_point("core.network-rm.unruled")
             await trio.to_thread.run_sync(bridge.remove_bridge, network.bridge, self._tag)
+            crash_point("core.network-rm.unbridged")
 
     async def prune(self) -> builtins.list[str]:
         """Remove the networks that no container uses; their names."""
@@ -235,8 +239,10 @@ class Networks:
             socket.if_nametoindex(network.bridge)
         except OSError:
             network = self._make_bridge(network)
+            crash_point("core.network.bridged")
             self._firewall.add_network(network)
             self._tell_bridges_changed()
+            crash_point("core.network.ruled")
         return network
 
     def _tell_bridges_changed(self) -> None:

@@ -24,6 +24,7 @@ from composer.engine.streams import Streams
 from composer.engine.volumes import Volumes
 from runtime.container.config import ContainerConfig, Resources, RestartPolicy
 from runtime.container.spec import HostFacts, check_config
+from runtime.crash_points import crash_point
 from runtime.errors import InvalidArgument, NotFound
 from runtime.image.store import ImageStore
 from runtime.kernel.cgroups import Cgroups
@@ -91,6 +92,7 @@ class ContainerOperations:
         container_id = secrets.token_hex(32)
         final_name = name or self._free_name()
         endpoints = self.networks.plan_endpoints(config, container_id, final_name)
+        crash_point("core.create.leased")
         return self.containers.add(
             config,
             final_name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,9 @@ from composer.engine.model import PublishedPort
 from composer.engine.networks import Networks, runtime_endpoint
 from runtime.container.client import KeeperClient
 from runtime.container.config import PortBinding
+from runtime.crash_points import crash_point
 from runtime.errors import ComposerError, InvalidArgument, concerning
+from runtime.kernel.sockets import close_all
 from runtime.network import ports
 from runtime.network.connections import StaleConnections
 from runtime.network.firewall import Firewall
@@ -80,6 +83,7 @@ class Publishing:
         except BaseException:
             ports.release(reserved)
             raise
+        crash_point("core.start.reserved")
         self._published[container.id] = _Published(forwards, tuple(reserved))
         if (awaited := self._awaited.pop(container.id, None)) is not None:
             awaited.set()
@@ -100,22 +104,30 @@ class Publishing:
         forwards = ports.plan_forwards((r.port for r in reservations), endpoint)
         return (*forwards, *ports.plan_openings(self._bindings(container), network, endpoint))
 
-    async def _store(self, container_id: str) -> None:
-        """Give the keeper the sockets that hold the ports, for a core to come."""
-        held = [r.socket.fileno() for r in self._published[container_id].reservations if r.socket is not None]
-        for number, start in enumerate(range(0, len(held), PORTS_IN_A_MESSAGE)):
-            await self.keeper.store(
-                f"ports/{container_id}/{number}", held[start : start + PORTS_IN_A_MESSAGE]
-            )
+    async def _store(self, container_id: str, *, is_patient: bool = True) -> None:
+        """Give the keeper the sockets that hold the ports, for a core to come. Unless ``is_patient``, raises KeeperGone
+        rather than wait for the next keeper."""
+        published = self._published[container_id]
+        # Duplicates: the container may end, and its ports be released, while the keeper is being asked.
+        held = [os.dup(r.socket.fileno()) for r in published.reservations if r.socket is not None]
+        try:
+            for number, start in enumerate(range(0, len(held), PORTS_IN_A_MESSAGE)):
+                some = held[start : start + PORTS_IN_A_MESSAGE]
+                await self.keeper.store(f"ports/{container_id}/{number}", some, is_patient=is_patient)
+        finally:
+            close_all(held)
+        if container_id not in self._published:
+            await self._drop(container_id, published)
 
     async def _drop(self, container_id: str, published: _Published) -> None:
         for number in range(-(-len(published.reservations) // PORTS_IN_A_MESSAGE)):
             await self.keeper.drop(f"ports/{container_id}/{number}")
 
     async def store_again(self) -> None:
-        """A new keeper holds nothing: give it all ports."""
+        """A new keeper holds nothing: give it all ports. Raises KeeperGone when it is killed, too."""
         for container_id in list(self._published):
-            await self._store(container_id)
+            if container_id in self._published:
+                await self._store(container_id, is_patient=False)
 
     def _bindings(self, container: Container) -> Sequence[PortBinding]:
         asked = list(container.config.ports)

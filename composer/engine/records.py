@@ -47,3 +47,7 @@ class Records(Generic[R]):
     def delete(self, key: str) -> None:
         self._database.delete(self._kind, key)
         self._values.pop(key, None)
+
+    def drop(self, key: str) -> None:
+        """Forget what was put in a transaction that was rolled back."""
+        self._values.pop(key, None)

@@ -22,9 +22,11 @@ from composer.engine.projects.parts import Parts
 from composer.engine.projects.waits import ConditionFailed, wait_for_condition
 from composer.engine.restart import is_started_with_engine
 from composer.engine.sandboxes import Sandboxes
+from composer.engine.volumes import Volumes
 from runtime.container.client import adopt
 from runtime.container.shim_client import Shim
 from runtime.container.status import ExitStatus
+from runtime.crash_points import crash_point
 from runtime.errors import ComposerError
 from runtime.kernel.cgroups import Cgroups
 from runtime.network import bridge
@@ -32,7 +34,6 @@ from runtime.network.firewall import Firewall, bridge_rules
 from runtime.network.ruleset import Forward
 from runtime.storage.paths import Paths
 from runtime.storage.removal import remove_tree
-from runtime.storage.volumes import VolumeDirectories
 
 log = logging.getLogger(__name__)
 LONGEST_WAIT = 300.0
@@ -51,7 +52,7 @@ class Recovery:
     cgroups: Cgroups
     parts: Parts
     paths: Paths
-    volume_directories: VolumeDirectories
+    volumes: Volumes
     tag: str
     boot_id: str
 
@@ -64,7 +65,9 @@ class Recovery:
                 wanted.append(container)
         await self.sandboxes.publishing.drop_stale()
         self._restore_firewall(forwards)
+        crash_point("core.engine.adopted")
         self._sweep()
+        crash_point("core.engine.swept")
         return wanted
 
     async def _take_up(self, container: Container, forwards: list[Forward]) -> bool:
@@ -142,7 +145,7 @@ class Recovery:
                 if name not in ids:
                     log.info("removing %s of no container", parent / name)
                     remove_tree(parent / name)
-        for problem in self.volume_directories.sweep():
+        for problem in self.volumes.sweep():
             log.warning("%s", problem)
 
     async def start_wanted(self, wanted: list[Container]) -> None:

@@ -18,6 +18,7 @@ from composer.engine.model import Endpoint
 from composer.engine.networks import Networks, runtime_endpoint
 from composer.engine.publishing import Publishing
 from runtime.container.shim_client import Shim
+from runtime.crash_points import crash_point
 from runtime.errors import ComposerError
 from runtime.kernel.cgroups import Cgroups
 from runtime.network import host, sandbox
@@ -61,6 +62,7 @@ class Sandboxes:
         await self.publishing.publish(container)
         self.register(container)
         self._write_files(container)
+        crash_point("core.start.connected")
         return dict(
             sandbox.plan_sandbox(container.id, _runtime_pairs(pairs), sysctls=container.config.sysctls)
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import builtins
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import trio
 
 from composer.engine.events import Events
 from composer.engine.model import VolumeRecord
 from composer.engine.records import Records
+from runtime.crash_points import crash_point
 from runtime.errors import Conflict, NotFound
 from runtime.storage.state import StateDatabase
 from runtime.storage.volumes import (
@@ -66,10 +67,29 @@ class Volumes:
             labels=dict(labels or {}),
             is_anonymous=is_anonymous,
         )
-        self._records.put(name, record)
-        self._directories.create(name)
+        # A directory without a record is swept as long as it is empty.
+        is_new = self._directories.create(name)
+        crash_point("core.volume.made")
+        try:
+            self._records.put(name, record)
+        except BaseException:
+            if is_new:
+                self._directories.remove_empty(name)
+            raise
         self._events.publish("volume", "create", name, {"driver": driver})
         return record
+
+    def unmake(self, name: str) -> None:
+        """Forget a volume whose making, in a transaction, has come to nothing."""
+        self._records.drop(name)
+        self._directories.remove_empty(name)
+
+    def sweep(self) -> Sequence[str]:
+        """Remove what a killed engine has left of volumes that there are not. Returns what failed. Blocking."""
+        for name in self._directories.names():
+            if self._records.get(name) is None:
+                self._directories.remove_empty(name)
+        return self._directories.sweep()
 
     def list(self) -> list[VolumeRecord]:
         return sorted(self._records.values(), key=lambda record: record.name)
@@ -108,7 +128,9 @@ class Volumes:
         if users := sorted(self._users(name)):
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
         self._directories.remove(name)
+        crash_point("core.volume-rm.moved")
         self._records.delete(name)
+        crash_point("core.volume-rm.forgotten")
         self._events.publish("volume", "destroy", name, {"driver": "local"})
         await trio.to_thread.run_sync(self._directories.sweep)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from runtime.container import keeper
+from runtime.crash_points import crash_point
 from runtime.errors import ComposerError
 from runtime.kernel import sockets
 from runtime.storage.paths import Paths
@@ -86,6 +87,7 @@ def start_keeper(paths: Paths, core_argv: list[str], deadline: float) -> None:
     os.close(writer)
     os.close(log)
     os.waitpid(child, 0)
+    crash_point("cli.engine.forked")
     poll = select.poll()
     poll.register(reader, select.POLLIN)
     try:
@@ -95,7 +97,8 @@ def start_keeper(paths: Paths, core_argv: list[str], deadline: float) -> None:
     finally:
         os.close(reader)
     if word not in (keeper.READY, keeper.LOCKED):
-        raise ComposerError("the engine could not be started", hint=_last_lines(paths.engine_log, log_size))
+        hint = f"{_last_lines(paths.engine_log, log_size)}\n`composer engine doctor` tells what this machine lacks"
+        raise ComposerError("the engine could not be started", hint=hint)
 
 
 def _open_log(paths: Paths) -> int:

@@ -20,6 +20,7 @@ from runtime.container.operations import Overlay
 from runtime.container.shim_client import AttachStreams, LaunchError, PacketSocket, Shim, launch_error
 from runtime.container.status import ExitStatus as ExitStatus
 from runtime.container.wire import LaunchSpec
+from runtime.crash_points import crash_point
 from runtime.errors import ComposerError
 from runtime.kernel import sockets
 from runtime.storage.files import storage_error
@@ -27,6 +28,10 @@ from runtime.storage.files import storage_error
 ENVIRONMENT = "COMPOSER_KEEPER"
 """What the keeper leaves in the core's environment: descriptors of its socket, the API listener and the lock, and
 its process id, separated by commas."""
+
+
+REPLACED_WITHIN = 10.0
+"""Seconds in which another keeper takes the place of one that died."""
 
 
 class KeeperGone(ComposerError):
@@ -39,6 +44,8 @@ class KeeperClient:
     def __init__(self, connection: socket.socket, keeper_pid: int) -> None:
         self._connection = PacketSocket(connection)
         self._lock = trio.Lock()
+        self._replacement = trio.Event()
+        """Set when another keeper has taken the place of this one."""
         self.pid = keeper_pid
         try:
             self._pidfd: int | None = os.pidfd_open(keeper_pid)
@@ -50,46 +57,72 @@ class KeeperClient:
 
         ``attach`` is connected before the first byte can be written. Raises LaunchError, KeeperGone. Cancelled or
         failed, nothing is left of the container's processes."""
-        run_dir = Path(spec.run_dir)
         prepare(spec)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        connection = PacketSocket(ours)
-        try:
-            message: dict[str, Any] = {"op": "launch", "run_dir": spec.run_dir}
-            descriptors = [theirs.fileno()]
-            if attach is not None:
-                message["attach"], streams = attach.message()
-                descriptors += streams
+        crash_point("core.start.written")
+        while True:
+            before = self._replacement
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            connection = PacketSocket(ours)
             try:
-                await self._request(message, descriptors)
-            finally:
-                theirs.close()
-            try:
-                packet = await connection.receive()
-            except sockets.DescriptorsLost as error:
-                # It runs, and cannot be looked after.
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(error.packet["pid"]), signal.SIGKILL)
-                with trio.CancelScope(shield=True):
-                    while await connection.receive() is not None:
-                        pass
+                is_gone = await self._ask_for_shim(spec, attach, theirs)
+                crash_point("core.start.asked")
+                # A keeper that was killed may have forked the shim before: then it goes on without it, and has this
+                # connection. If not, it is closed.
+                if (packet := await self._first_word(connection)) is not None:
+                    return await self._take_up(spec, connection, *packet)
+                if not is_gone:
+                    ended = status_file.read(Path(spec.state_dir))
+                    raise LaunchError(
+                        "shim", 0, ended.error if ended else "the container's shim was killed", 125
+                    )
+            except BaseException:
+                connection.close()
                 raise
-            if packet is None:
-                ended = status_file.read(Path(spec.state_dir))
-                raise LaunchError("shim", 0, ended.error if ended else "the container's shim was killed", 125)
-            reply, fds = packet
-            if failure := reply.get("failed"):
-                sockets.close_all(fds)
-                await connection.receive()
-                raise launch_error(failure)
-            return Shim(connection, run_dir, Path(spec.state_dir), reply, fds)
-        except BaseException:
             connection.close()
+            await self._wait_replaced(before)
+
+    async def _ask_for_shim(
+        self, spec: LaunchSpec, attach: AttachStreams | None, theirs: socket.socket
+    ) -> bool:
+        """Whether the keeper is gone; ``theirs`` is the shim's now."""
+        message: dict[str, Any] = {"op": "launch", "run_dir": spec.run_dir}
+        descriptors = [theirs.fileno()]
+        if attach is not None:
+            message["attach"], streams = attach.message()
+            descriptors += streams
+        try:
+            await self._request_once(message, descriptors)
+        except KeeperGone:
+            return True
+        finally:
+            theirs.close()
+        return False
+
+    async def _first_word(self, connection: PacketSocket) -> tuple[dict[str, Any], list[int]] | None:
+        try:
+            return await connection.receive()
+        except sockets.DescriptorsLost as error:
+            # It runs, and cannot be looked after.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(error.packet["pid"]), signal.SIGKILL)
+            with trio.CancelScope(shield=True):
+                while await connection.receive() is not None:
+                    pass
             raise
 
-    async def store(self, name: str, descriptors: Sequence[int]) -> None:
+    async def _take_up(
+        self, spec: LaunchSpec, connection: PacketSocket, reply: dict[str, Any], descriptors: list[int]
+    ) -> Shim:
+        if failure := reply.get("failed"):
+            sockets.close_all(descriptors)
+            await connection.receive()
+            raise launch_error(failure)
+        return Shim(connection, Path(spec.run_dir), Path(spec.state_dir), reply, descriptors)
+
+    async def store(self, name: str, descriptors: Sequence[int], *, is_patient: bool = True) -> None:
         """Keep duplicates of ``descriptors`` under ``name`` (in place of what was there) for a core to come."""
-        await self._request({"op": "store", "name": name}, descriptors)
+        ask = self._request if is_patient else self._request_once
+        await ask({"op": "store", "name": name}, descriptors)
 
     async def fetch(self, name: str) -> list[int]:
         """Duplicates of what was stored under ``name``; empty when nothing was."""
@@ -106,11 +139,11 @@ class KeeperClient:
         """Say that this core serves: the command that started the engine goes on, and from now on the keeper starts
         another core when this one dies. A keeper that is gone has nobody to tell."""
         with contextlib.suppress(KeeperGone):
-            await self._request({"op": "ready"})
+            await self._request_once({"op": "ready"})
 
     async def end(self) -> None:
         """Say that the core is about to end on purpose: the keeper will end too and not start another one."""
-        await self._request({"op": "end"})
+        await self._request_once({"op": "end"})
 
     async def wait_gone(self) -> None:
         """Until the keeper has died."""
@@ -126,6 +159,15 @@ class KeeperClient:
             self._pidfd = os.pidfd_open(keeper_pid)
         except ProcessLookupError:
             self._pidfd = None
+        replaced, self._replacement = self._replacement, trio.Event()
+        replaced.set()
+
+    async def _wait_replaced(self, replacement: trio.Event) -> None:
+        """Raises KeeperGone when no other keeper comes."""
+        with trio.move_on_after(REPLACED_WITHIN):
+            await replacement.wait()
+            return
+        raise KeeperGone("the engine's keeper is gone")
 
     def close(self) -> None:
         self._connection.close()
@@ -136,6 +178,17 @@ class KeeperClient:
     async def _request(
         self, message: dict[str, Any], descriptors: Sequence[int] = ()
     ) -> tuple[dict[str, Any], list[int]]:
+        """Asks the next keeper where this one dies: for what may be asked twice."""
+        while True:
+            before = self._replacement
+            try:
+                return await self._request_once(message, descriptors)
+            except KeeperGone:
+                await self._wait_replaced(before)
+
+    async def _request_once(
+        self, message: dict[str, Any], descriptors: Sequence[int] = ()
+    ) -> tuple[dict[str, Any], list[int]]:
         # Shielded: half a request would leave its answer to the next one. The keeper answers at once or is dead.
         async with self._lock:
             with trio.CancelScope(shield=True):
@@ -144,7 +197,7 @@ class KeeperClient:
                     packet = await self._connection.receive()
                 except sockets.DescriptorsLost:
                     raise
-                except OSError as error:
+                except (OSError, trio.ClosedResourceError) as error:
                     raise KeeperGone(f"the engine's keeper is gone: {error}") from error
         if packet is None:
             raise KeeperGone("the engine's keeper is gone")

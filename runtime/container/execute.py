@@ -15,6 +15,7 @@ from runtime.container import launch, process
 from runtime.container.failure import Failure, step
 from runtime.container.loop import Loop
 from runtime.container.toolbox import Toolbox
+from runtime.crash_points import crash_point
 from runtime.kernel import cgroup_lifecycle, mounts, namespaces, sockets, syscalls
 from runtime.kernel.sockets import Message
 
@@ -60,6 +61,7 @@ class Exec:
             by_number = dict(zip(numbers, descriptors, strict=True))
             streams = launch.Streams(by_number.get(0, -1), by_number.get(1, -1), by_number.get(2, -1))
             run(self._spec, program, self._init, theirs, streams, is_in_cgroup=is_in_cgroup)
+        crash_point("shim.exec.forked")
         theirs.close()
         channel.setblocking(False)
         self._loop.watch(channel.fileno(), lambda _: self._hear(channel))
@@ -95,6 +97,7 @@ class Exec:
             self._send({"pid": self._pid}, [self._terminal])
         else:
             self._send({"pid": self._pid})
+        crash_point("shim.exec.reported")
         self._is_reported = True
         self._owner.started()
         if self._exit_code is not None:
@@ -102,6 +105,7 @@ class Exec:
 
     def ended(self, wait_status: int) -> None:
         """Its process was reaped."""
+        crash_point("shim.exec.ended")
         code = os.waitstatus_to_exitcode(wait_status)
         self._exit_code = 128 - code if code < 0 else code
         if self._is_reported:
@@ -169,6 +173,7 @@ def join(
         (channel.fileno(), init, *streams, *(() if toolbox is None else toolbox.descriptors))
     )
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    crash_point("exec.exec.born")
     if not is_in_cgroup:
         with step("cgroup"):
             cgroup_lifecycle.join(spec["cgroup"])
@@ -184,11 +189,14 @@ def join(
             syscalls.setns(init, syscalls.CLONE_NEWPID)
         os.close(init)
     with step("fork"):
+        crash_point("exec.exec.joined")
         inside = os.fork()
     if inside:
+        crash_point("exec.exec.forked")
         sockets.send_packet(channel, {"pid": inside})
         os._exit(0)
     os.setsid()
+    crash_point("exec.exec.inside")
     with step("keyring"):
         launch.join_keyring(spec["id"])
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -204,6 +212,7 @@ def join(
         root = toolbox.enter(root, program)
     launch.take_stdio(streams, null, terminal)
     process.become(program, channel=channel.fileno(), root=root, proc=proc, dies_with_parent=False)
+    crash_point("exec.exec.confined")
     process.execute(program["argv"], program["env"], program["image"])
 
 

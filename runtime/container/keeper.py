@@ -27,6 +27,7 @@ from runtime.container import shim
 from runtime.container.loop import Loop
 from runtime.container.watchdog import Watchdog
 from runtime.container.watchdog import kill as kill_core
+from runtime.crash_points import crash_point
 from runtime.kernel import page_sharing, sockets, syscalls
 from runtime.kernel.sockets import Message
 
@@ -42,8 +43,10 @@ NOTIFY_ENVIRONMENT = "COMPOSER_KEEPER_NOTIFY"
 READY, LOCKED, FAILED = b"ready", b"locked", b"failed"
 
 FIRST_DELAY, LAST_DELAY = 0.05, 10.0
-"""Seconds before a core that died is started again: doubled each time, from the start after a minute's run."""
-LONG_ENOUGH = 60.0
+"""Seconds before a core that died is started again: doubled each time, from the start after a good run."""
+LAST_DELAY_OF_SERVING = 1.0
+"""Seconds at most where the one that died has served: somebody may be waiting for its like."""
+LONG_ENOUGH = 10.0
 
 
 def main() -> NoReturn:
@@ -129,6 +132,8 @@ class Keeper:
         self.snapshot: page_sharing.Snapshot | None = None
         """Of this process's memory when it began to serve: for its forks."""
         self._is_ending = False
+        self._has_served = False
+        """This core has said that it serves."""
         self._was_ready = False
         """A core has said that it serves: from then on one that dies is started again."""
         self._notify = int(os.environ.pop(NOTIFY_ENVIRONMENT, "-1"))
@@ -149,8 +154,10 @@ class Keeper:
         except BlockingIOError:
             self._say(LOCKED)
             os._exit(0)
+        crash_point("keeper.engine.locked")
         path = os.path.join(self._run_dir, "engine.sock")
         self._listener = sockets.listen(path, socket.SOCK_STREAM, mode=0o660).detach()
+        crash_point("keeper.engine.listening")
         self._loop.on_children(self._child_ended)
         self._watch_listener()
         self._start_core()
@@ -160,7 +167,7 @@ class Keeper:
         for fd in (connection, listener, lock):
             os.set_inheritable(fd, False)
         self._lock, self._listener, self._core = lock, listener, core
-        self._was_ready = True
+        self._was_ready = self._has_served = True
         self._loop.on_children(self._child_ended)
         self._core_started = time.monotonic()
         self._watch_core(socket.socket(fileno=connection))
@@ -188,9 +195,11 @@ class Keeper:
     def _start_core(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._core_started = time.monotonic()
+        self._has_served = False
         self._core = os.fork()
         if self._core == 0:
             self._execute_core(theirs)
+        crash_point("keeper.engine.forked")
         theirs.close()
         self._watch_core(ours)
 
@@ -252,6 +261,8 @@ class Keeper:
                 sockets.close_all(descriptors)
         with contextlib.suppress(OSError):
             sockets.send_packet(connection, reply, attached)
+        if message.get("op") == "launch":
+            crash_point("keeper.start.answered")
         return True
 
     def _answer(self, message: Message, descriptors: list[int]) -> tuple[Message, list[int]]:
@@ -261,6 +272,7 @@ class Keeper:
             case "store":
                 sockets.close_all(self._store.pop(message["name"], []))
                 self._store[message["name"]] = descriptors
+                crash_point("keeper.start.stored")
                 return {"stored": len(descriptors)}, []
             case "fetch":
                 found = self._store.get(message["name"], [])
@@ -271,7 +283,7 @@ class Keeper:
             case "names":
                 return {"names": list(self._store)}, []
             case "ready":
-                self._was_ready = True
+                self._was_ready = self._has_served = True
                 self._core_serves()
                 self._say(READY)
                 return {"ready": True}, []
@@ -283,8 +295,10 @@ class Keeper:
 
     def _fork_shim(self, message: Message, descriptors: list[int]) -> int:
         """The shim's first moments: a session of its own, and no descriptor but those it was sent."""
+        crash_point("keeper.start.asked")
         pid = os.fork()
         if pid:
+            crash_point("keeper.start.forked")
             return pid
         try:
             os.setsid()
@@ -312,7 +326,9 @@ class Keeper:
     def _child_ended(self, pid: int, wait_status: int) -> None:
         if pid == self._core and self._core_pidfd < 0:
             self._core_gone(os.waitstatus_to_exitcode(wait_status) == 0)
-        elif self._watchdog is not None:
+            return
+        crash_point("keeper.exit.reaped")
+        if self._watchdog is not None:
             self._watchdog.expect()
 
     def _core_gone(self, on_purpose: bool) -> None:
@@ -341,9 +357,7 @@ class Keeper:
             self._say(FAILED)
             return
         ran = time.monotonic() - self._core_started
-        self._delay = (
-            FIRST_DELAY if ran > LONG_ENOUGH or not self._delay else min(self._delay * 2, LAST_DELAY)
-        )
+        self._delay = next_delay(self._delay, ran, has_served=self._has_served)
         _complain(f"the core died; starting it again in {self._delay:g} s")
         time.sleep(self._delay)
         self._start_core()
@@ -360,6 +374,14 @@ class Keeper:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._run_dir, "engine.sock"))
         self._loop.stop()
+
+
+def next_delay(last: float, ran: float, *, has_served: bool) -> float:
+    """Seconds until a core is started in the place of one that died after ``ran`` seconds; ``last`` were those before
+    it, 0 for the first."""
+    if ran > LONG_ENOUGH or not last:
+        return FIRST_DELAY
+    return min(last * 2, LAST_DELAY_OF_SERVING if has_served else LAST_DELAY)
 
 
 def _complain(text: str) -> None:

@@ -17,6 +17,7 @@ from runtime.container import init, process
 from runtime.container.failure import NOT_FOUND, Failure, step
 from runtime.container.rootfs import Root
 from runtime.container.toolbox import Toolbox
+from runtime.crash_points import crash_point
 from runtime.kernel import cgroup_lifecycle, namespaces, sockets, syscalls
 from runtime.network import sandbox
 
@@ -72,13 +73,16 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
     program = spec["process"]
     toolbox = Toolbox(program["tools"]) if program["tools"] else None
     process.forget_parent((channel.fileno(), *streams, *(() if toolbox is None else toolbox.descriptors)))
+    crash_point("init.start.born")
     if not is_in_cgroup:
         with step("cgroup"):
             cgroup_lifecycle.join(spec["cgroup"])
     with step("oom_score_adj"):
         set_oom_score(program["confinement"]["oom_score_adj"])
+    crash_point("init.start.grouped")
     own_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     enter_namespaces(spec, own_proc, channel)
+    crash_point("init.start.isolated")
 
     def wait_for_network() -> None:
         answer = sockets.receive_packet(channel)
@@ -87,6 +91,7 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
         inside = sandbox.configure(spec["sandbox"], own_proc)
         sockets.send_packet(channel, {"descriptors": spec["sandbox"].get("descriptors", [])}, inside)
         sockets.close_all(inside)
+        crash_point("init.start.configured")
 
     root = Root(spec["state_dir"], wait_for_network)
     root.execute(spec["operations"])
@@ -103,11 +108,13 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
     memory = init.make_memory() if spec["init"] else -1
     with step("pivot_root"):
         root.enter("/" if toolbox else program["cwd"])
+    crash_point("init.start.entered")
     inside = root.root if toolbox is None else toolbox.enter(root.root, program)
     if memory >= 0:
         run_under_init(program, channel, inside, own_proc, memory, streams, null, terminal)
     take_stdio(streams, null, terminal)
     process.become(program, channel=channel.fileno(), root=inside, proc=own_proc)
+    crash_point("init.start.confined")
     process.execute(program["argv"], program["env"], program["image"])
 
 
@@ -143,6 +150,7 @@ def run_under_init(
         take_stdio(streams, null, terminal)
         process.become(program, channel=channel.fileno(), root=root, proc=proc)
         process.execute(program["argv"], program["env"], program["image"])
+    crash_point("init.start.doubled")
     init.fill(memory, child)
     if terminal < 0:
         take_stdio(streams, null, terminal)
@@ -181,6 +189,7 @@ def enter_namespaces(spec: dict[str, Any], proc: int, channel: socket.socket) ->
         netns = namespaces.open_namespace("self", "net")
         sockets.send_packet(channel, {"netns": True}, [netns])
         os.close(netns)
+        crash_point("init.start.networked")
         flags = syscalls.CLONE_NEWNS
         for kind in ("ipc", "uts", "cgroup"):
             if wanted[kind] == "new":

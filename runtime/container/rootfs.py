@@ -17,6 +17,7 @@ from typing import Any
 
 from runtime.container import copyup
 from runtime.container.failure import step
+from runtime.crash_points import crash_point
 from runtime.kernel import mounts, syscalls, sysctls
 
 Operation = dict[str, Any]
@@ -54,6 +55,7 @@ class Root:
             name = operation["op"]
             subject = operation.get("target") or operation.get("name") or ""
             with step(f"{name} {subject}".rstrip()):
+                crash_point("init.start.mounting")
                 getattr(self, f"_{name}")(operation)
 
     def enter(self, working_directory: str) -> None:

@@ -25,6 +25,7 @@ from runtime.container.logfile import LogWriter
 from runtime.container.loop import GONE, Loop
 from runtime.container.status import ExitStatus
 from runtime.container.streams import Input, Output
+from runtime.crash_points import crash_point
 from runtime.kernel import cgroup_lifecycle, namespaces, sockets, syscalls
 from runtime.kernel.page_sharing import Snapshot
 from runtime.kernel.sockets import Message
@@ -57,6 +58,7 @@ def run(
         _tell(connection, {"failed": failure.as_message()})
         os._exit(1)
     try:
+        crash_point("shim.start.begun")
         shim.start(attach, descriptors, for_container)
     except Failure as failure:
         shim.give_up(failure)
@@ -125,8 +127,10 @@ class Shim:
                     max_size=spec["log"]["max_size"],
                     max_files=spec["log"]["max_files"],
                 )
+        crash_point("shim.start.reserved")
         with step("cgroup"):
             cgroup_lifecycle.create(spec["cgroup"])
+            crash_point("shim.start.grouped")
         ours, streams = self._make_streams()
         channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         host_pid = namespaces.open_namespace("self", "pid")
@@ -136,6 +140,7 @@ class Shim:
         if self.pid == 0:
             channel.close()
             launch.run(spec, for_container, theirs, streams, is_in_cgroup=is_in_cgroup)
+        crash_point("shim.start.forked")
         theirs.close()
         for fd in (streams.stdin, streams.stdout, streams.stderr):
             if fd >= 0:
@@ -145,8 +150,10 @@ class Shim:
         os.close(host_pid)
         self.pidfd = os.pidfd_open(self.pid)
         self._listener = sockets.listen(os.path.join(run_dir, "shim.sock"), socket.SOCK_SEQPACKET)
+        crash_point("shim.start.listening")
         self._until_executed(channel)
         channel.close()
+        crash_point("shim.start.executed")
         self.started_at = time.time_ns()
         self._connect_streams(ours)
         if attach is not None:
@@ -157,6 +164,7 @@ class Shim:
         self._launcher.setblocking(False)
         if not self._subscribe(self._launcher):
             raise Failure("report", 0, "the engine that started this container is gone")
+        crash_point("shim.start.reported")
         self._serve_connection(self._launcher)
 
     def _make_streams(self) -> tuple[dict[str, int], launch.Streams]:
@@ -196,6 +204,7 @@ class Shim:
             if message.get("netns"):
                 with step("network"):
                     sandbox.attach(self.spec["sandbox"], descriptors[0])
+                    crash_point("shim.start.connected")
                 sockets.close_all(descriptors)
                 # A child that has failed in the meantime has left its reason in the socket.
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -210,6 +219,7 @@ class Shim:
 
     def give_up(self, failure: Failure) -> None:
         """Undo what was done for a container that could not be started, and say why."""
+        crash_point("shim.fail.undoing")
         if self.pid > 0:
             with contextlib.suppress(OSError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -227,6 +237,7 @@ class Shim:
             )
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self.spec["run_dir"], "shim.sock"))
+        crash_point("shim.fail.written")
         self._launcher.setblocking(True)
         _tell(self._launcher, {"failed": failure.as_message()})
 
@@ -286,16 +297,19 @@ class Shim:
 
     def _finish(self, wait_status: int) -> None:
         finished_at = time.time_ns()
+        crash_point("shim.exit.seen")
         cgroup = self.spec["cgroup"]
         oom_killed = False
         with contextlib.suppress(Exception):
             oom_killed = cgroup_lifecycle.oom_killed(cgroup)
         with contextlib.suppress(Exception):
             cgroup_lifecycle.kill(cgroup)
+        crash_point("shim.exit.killed")
         for output in self._outputs.values():
             output.drain()
         if self._log is not None:
             self._log.close()
+        crash_point("shim.exit.logged")
         code = os.waitstatus_to_exitcode(wait_status)
         ended = ExitStatus(
             exit_code=128 - code if code < 0 else code,
@@ -306,11 +320,15 @@ class Shim:
         )
         with contextlib.suppress(OSError):
             status.write(self.spec["state_dir"], ended)
+        crash_point("shim.exit.written")
         with contextlib.suppress(Exception):
             cgroup_lifecycle.remove(cgroup)
+        crash_point("shim.exit.ungrouped")
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self.spec["run_dir"], "shim.sock"))
+        crash_point("shim.exit.closed")
         self._publish({"event": "exited", "status": ended._asdict()})
+        crash_point("shim.exit.told")
         deadline = time.monotonic() + FLUSH_SECONDS
         while not all(output.is_flushed for output in self._outputs.values()):
             left = deadline - time.monotonic()
@@ -384,6 +402,7 @@ class Shim:
                 case "signal":
                     self._signal(connection, int(message["signal"]))
                 case "exec":
+                    crash_point("shim.exec.asked")
                     session = execute.Exec(self.loop, connection, self.spec, self.pidfd, self)
                     session.start(message["spec"]["process"], message["streams"], descriptors)
                     self._sessions[connection] = session

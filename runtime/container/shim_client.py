@@ -36,6 +36,17 @@ _ABOUT = {"exec": "command", "user": "user", "working": "working_dir", "sysctl":
 """The value of the configuration that a step of the launch is about."""
 
 
+_ABSENT = (errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT)
+
+
+def is_of_the_machine(step: str, number: int) -> bool:
+    """Whether a step of a launch has failed because this kernel, or what is around the engine, does not have it."""
+    first = step.split(" ")[0]
+    if first in ("overlay", "network", "cgroup", "namespaces", "pid", "confinement"):
+        return number in _ABSENT or number in (errno.EPERM, errno.EROFS)
+    return False
+
+
 class LaunchError(ComposerError):
     """A container or an exec could not be started. ``exit_status`` is Docker's 125 (engine), 126 (cannot be
     executed) or 127 (not found)."""
@@ -43,7 +54,10 @@ class LaunchError(ComposerError):
     status = 400
 
     def __init__(self, step: str, errno: int, message: str, exit_code: int) -> None:
-        super().__init__(message, exit_status=exit_code)
+        hint = (
+            "`composer engine doctor` tells what this machine lacks" if is_of_the_machine(step, errno) else ""
+        )
+        super().__init__(message, exit_status=exit_code, hint=hint)
         self.step = step
         self.errno = errno
         self.exit_code = exit_code

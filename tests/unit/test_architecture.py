@@ -16,10 +16,17 @@ MODULES = sorted([*ROOT.glob("composer/**/*.py"), *ROOT.glob("runtime/**/*.py")]
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "runtime.errors": (),
+    "runtime.crash_points": (),
     "runtime.kernel": ("runtime.errors",),
     "runtime.storage": ("runtime.kernel", "runtime.errors", "runtime.container.config"),
     "runtime.network": ("runtime.kernel", "runtime.errors", "runtime.storage"),
-    "runtime.container": ("runtime.kernel", "runtime.errors", "runtime.storage", "runtime.network.sandbox"),
+    "runtime.container": (
+        "runtime.kernel",
+        "runtime.errors",
+        "runtime.crash_points",
+        "runtime.storage",
+        "runtime.network.sandbox",
+    ),
     "runtime.image": ("runtime.kernel", "runtime.errors", "runtime.storage", "runtime.container"),
     "runtime.build": ("runtime.errors", "runtime.build.git_urls"),
     "runtime.build.frontend": (
@@ -45,6 +52,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runtime.build.git_urls",
     ),
     "runtime.files": ("runtime",),
+    "runtime.doctor": ("runtime.kernel", "runtime.errors", "runtime.network", "runtime.storage"),
     "composer.compose": ("runtime.errors",),
     "composer.plan": (
         "composer.compose",
@@ -111,6 +119,7 @@ PURE_EXCEPTIONS: dict[tuple[str, str], str] = {}
 
 STDLIB_ONLY = (
     "runtime.errors",
+    "runtime.crash_points",
     "runtime.kernel",
     "runtime.container.keeper",
     "runtime.container.shim",

@@ -1,0 +1,79 @@
+"""How a running container is ended: its signal, the time it may take, SIGKILL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import trio
+
+from composer.engine.containers import Container
+from composer.engine.events import Events
+from runtime.container.shim_client import Shim
+from runtime.crash_points import crash_point
+from runtime.errors import ComposerError
+from runtime.kernel.cgroups import Cgroups
+from runtime.kernel.signals import can_receive
+
+KILL_BOUND = 10.0
+"""Seconds after SIGKILL in which a container has to be gone; longer means a process stuck in the kernel."""
+SIGKILL = 9
+
+
+@dataclass
+class Ending:
+    """Ends containers whose tasks see to the rest."""
+
+    events: Events
+    cgroups: Cgroups
+
+    async def end(self, container: Container, number: int, grace: float) -> None:
+        """Send the signal, wait for at most ``grace`` seconds, then :meth:`force`."""
+        shim = container.shim
+        if shim is None:
+            return
+        if grace > 0 and number != SIGKILL and can_receive(shim.pid, number, is_init=_is_init(container)):
+            send(shim, number)
+            crash_point("core.stop.signalled")
+            self.events.publish(
+                "container", "kill", container.id, {**container.attributes, "signal": str(number)}
+            )
+            self._thaw_for_the_end(container)
+            with trio.move_on_after(grace):
+                await container.status.wait_for(lambda status: not status.is_alive)
+                return
+        await self.force(container, shim)
+
+    async def force(self, container: Container, shim: Shim) -> None:
+        """SIGKILL; returns when the container has ended. Raises ComposerError when it does not."""
+        self.events.publish(
+            "container", "kill", container.id, {**container.attributes, "signal": str(SIGKILL)}
+        )
+        send(shim, SIGKILL)
+        crash_point("core.stop.killed")
+        self._thaw_for_the_end(container)
+        # Whoever asked may go away meanwhile: nobody is to take a container for running that is dead already.
+        with trio.move_on_after(KILL_BOUND, shield=True):
+            await container.status.wait_for(lambda status: not status.is_alive)
+            return
+        raise ComposerError(
+            f"container {container.name} did not end within {KILL_BOUND:.0f} s of SIGKILL",
+            hint="a process in it is stuck in the kernel (state D): see `composer top`",
+        )
+
+    def _thaw_for_the_end(self, container: Container) -> None:
+        """A frozen process takes no signal, not even SIGKILL on cgroup v1."""
+        if container.state.status == "paused":
+            self.cgroups.thaw(container.id)
+
+
+def _is_init(container: Container) -> bool:
+    """Whether the container's first process is the init of a pid namespace, which signals do not end by default."""
+    return not container.config.pid_mode
+
+
+def send(shim: Shim, number: int) -> None:
+    """Signal the container's first process, if it is still there."""
+    try:
+        shim.signal(number)
+    except ProcessLookupError:
+        pass  # it is ending by itself
