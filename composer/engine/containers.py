@@ -57,6 +57,8 @@ class Container:
         self.busy = trio.Lock()
         self.shim: Shim | None = None
         self.pause_before_restart: trio.CancelScope | None = None
+        self.ends_pause = False
+        """Who has ``busy`` waits for the container not to be restarted."""
         self.waiters: int = 0
         """How many wait for this container to become ready; while any does, probes come early."""
         self.wanted_news = trio.Event()

@@ -110,9 +110,13 @@ class Lifecycle:
 
     async def _end_pause(self, container: Container) -> None:
         """End the back-off of a restarting container and wait until its task has let go."""
-        if container.pause_before_restart is not None:
-            container.pause_before_restart.cancel()
-        await container.status.wait_for(lambda status: status.status != "restarting")
+        container.ends_pause = True
+        try:
+            if container.pause_before_restart is not None:
+                container.pause_before_restart.cancel()
+            await container.status.wait_for(lambda status: status.status != "restarting")
+        finally:
+            container.ends_pause = False
 
     async def _launch(self, container: Container, *, restart_count: int) -> Shim:
         try:
@@ -189,6 +193,13 @@ class Lifecycle:
         self._mark_exited(container, exit_status, 0.0)
         self._supervise(container, None, last_delay=0.0)
 
+    def resume(self, container: Container) -> None:
+        """Take up a container that was waiting for its restart when there was no engine any more."""
+        from msgspec.structs import replace
+
+        container.set_status(replace(container.state, status="exited"))
+        self._supervise(container, None, last_delay=0.0)
+
     # Living
 
     def _supervise(self, container: Container, shim: Shim | None, *, last_delay: float) -> None:
@@ -214,11 +225,11 @@ class Lifecycle:
                 last_delay = delay
                 if not await self._pause(container, delay):
                     return
-                crash_point("core.restart.waited")
-                async with container.busy:
-                    if container.state.status != "restarting":
-                        return
+                try:
+                    crash_point("core.restart.waited")
                     shim = await self._launch(container, restart_count=container.state.restart_count + 1)
+                finally:
+                    container.busy.release()
             except Exception as error:
                 level = logging.WARNING if isinstance(error, ComposerError) else logging.ERROR
                 log.log(level, "container %s: %s", container.name, error, exc_info=level == logging.ERROR)
@@ -291,13 +302,17 @@ class Lifecycle:
         return decision.delay
 
     async def _pause(self, container: Container, delay: float) -> bool:
-        """Wait before a restart; False when somebody else took over meanwhile."""
+        """Wait before a restart, and take ``container.busy``; False when somebody who has it took over meanwhile."""
         from msgspec.structs import replace
 
         with trio.CancelScope() as scope:
             container.pause_before_restart = scope
+            if container.ends_pause:
+                scope.cancel()
             container.set_status(replace(container.state, status="restarting"))
             await trio.sleep(delay)
+            # Inside: who has it already, and waits for this pause to end, ends the waiting for it, too.
+            await container.busy.acquire()
         container.pause_before_restart = None
         if scope.cancelled_caught:
             container.set_status(replace(container.state, status="exited"))

@@ -49,9 +49,11 @@ class Networks:
         self._tag = tag
         self.bridges_changed = trio.Event()
         """Set, and replaced, when a bridge has come or gone."""
+        self._made: set[str] = set()
+        """Names of bridges that this engine has made, or found to be its own."""
         for name, driver in BUILT_IN.items():
             network = self.find(name) or Network(
-                id=_built_in_id(name), name=name, driver=driver, created=time.time_ns()
+                id=_built_in_id(name, tag), name=name, driver=driver, created=time.time_ns()
             )
             # Nobody asked for the subnet of a built-in network, whatever an older version wrote down.
             self._records.put(network.id, replace(network, has_chosen_subnet=network.has_bridge))
@@ -201,6 +203,7 @@ class Networks:
     async def _remove_bridge(self, network: Network) -> None:
         if network.has_bridge:
             # The firewall has one socket and one state: it is used in this thread only.
+            self._made.discard(network.bridge)
             self._firewall.remove_network(network.bridge)
             self._tell_bridges_changed()
             crash_point("core.network-rm.unruled")
@@ -235,10 +238,9 @@ class Networks:
         if network.name in BUILT_IN and not network.pools:
             pools = self._plan_pools(network, ())
             network = self._records.put(network.id, replace(network, pools=pools))
-        try:
-            socket.if_nametoindex(network.bridge)
-        except OSError:
+        if not (network.bridge in self._made and _is_there(network.bridge)):
             network = self._make_bridge(network)
+            self._made.add(network.bridge)
             crash_point("core.network.bridged")
             self._firewall.add_network(network)
             self._tell_bridges_changed()
@@ -470,7 +472,17 @@ def _wish(endpoint: Endpoint) -> EndpointConfig:
     )
 
 
-def _built_in_id(name: str) -> str:
+def _is_there(link: str) -> bool:
+    try:
+        socket.if_nametoindex(link)
+    except OSError:
+        return False
+    return True
+
+
+def _built_in_id(name: str, tag: str) -> str:
+    """Another one for each engine: the names of bridges are made from it."""
     import hashlib
 
-    return hashlib.sha256(f"composer built-in network {name}".encode()).hexdigest()
+    of = f" of {tag}" if tag else ""
+    return hashlib.sha256(f"composer built-in network {name}{of}".encode()).hexdigest()

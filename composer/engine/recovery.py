@@ -100,6 +100,9 @@ class Recovery:
         if record.status.is_alive:
             self.lifecycle.settle(container, found)
             return False
+        if record.status.status == "restarting":
+            self.lifecycle.resume(container)
+            return False
         return was_running
 
     def _mark_interrupted(self, container: Container, found: ExitStatus | None) -> None:
