@@ -7,6 +7,7 @@ everything else in place (CVE-2016-9962), and is ours when A ends (the shim is a
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from typing import Any, NoReturn, Protocol
@@ -184,7 +185,10 @@ def join(
         if spec["namespaces"][kind] != "host":
             kinds |= namespaces.FLAGS[kind]
     with step("namespaces"):
-        syscalls.setns(init, kinds)
+        try:
+            syscalls.setns(init, kinds)
+        except ProcessLookupError:
+            raise Failure("namespaces", errno.ESRCH, "the container has just ended") from None
         if spec["namespaces"]["pid"] != "host":
             syscalls.setns(init, syscalls.CLONE_NEWPID)
         os.close(init)

@@ -83,6 +83,7 @@ class Walk:
         finally:
             self.switchboard.release()
         wait_for(asked.is_over, f"the request to end: {operation}", BOUND)
+        wait_for(partial(is_gone, victim), f"{combination.victim} ({victim}) to end", BOUND)
         # The next command works, without being told what has happened.
         self._check(combination, pids.get("init", 0))
         assert self.composer.inspect("witness")["State"]["Pid"] == self.witness, "the witness was restarted"
