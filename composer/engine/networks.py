@@ -53,7 +53,7 @@ class Networks:
         """Names of bridges that this engine has made, or found to be its own."""
         for name, driver in BUILT_IN.items():
             network = self.find(name) or Network(
-                id=_built_in_id(name, tag), name=name, driver=driver, created=time.time_ns()
+                id=bridge.built_in_id(name, tag), name=name, driver=driver, created=time.time_ns()
             )
             # Nobody asked for the subnet of a built-in network, whatever an older version wrote down.
             self._records.put(network.id, replace(network, has_chosen_subnet=network.has_bridge))
@@ -238,7 +238,7 @@ class Networks:
         if network.name in BUILT_IN and not network.pools:
             pools = self._plan_pools(network, ())
             network = self._records.put(network.id, replace(network, pools=pools))
-        if not (network.bridge in self._made and _is_there(network.bridge)):
+        if not (network.bridge in self._made and bridge.is_there(network.bridge)):
             network = self._make_bridge(network)
             self._made.add(network.bridge)
             crash_point("core.network.bridged")
@@ -470,19 +470,3 @@ def _wish(endpoint: Endpoint) -> EndpointConfig:
         interface_name=endpoint.interface_name,
         link_local_ips=endpoint.link_local,
     )
-
-
-def _is_there(link: str) -> bool:
-    try:
-        socket.if_nametoindex(link)
-    except OSError:
-        return False
-    return True
-
-
-def _built_in_id(name: str, tag: str) -> str:
-    """Another one for each engine: the names of bridges are made from it."""
-    import hashlib
-
-    of = f" of {tag}" if tag else ""
-    return hashlib.sha256(f"composer built-in network {name}{of}".encode()).hexdigest()

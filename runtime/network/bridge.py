@@ -28,6 +28,21 @@ def link_group(tag: str) -> int:
     return int.from_bytes(hashlib.sha256(f"composer {tag}".encode()).digest()[:4], "big") & 0x7FFFFFFF | 1
 
 
+def is_there(link: str) -> bool:
+    """Whether a link of that name exists, whoever made it."""
+    try:
+        socket.if_nametoindex(link)
+    except OSError:
+        return False
+    return True
+
+
+def built_in_id(name: str, tag: str) -> str:
+    """Another one for each engine: the names of bridges are made from it."""
+    of = f" of {tag}" if tag else ""
+    return hashlib.sha256(f"composer built-in network {name}{of}".encode()).hexdigest()
+
+
 class SubnetTaken(Conflict):
     """The host reaches the network's subnet by another link; the bridge is not there any more."""
 
