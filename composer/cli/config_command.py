@@ -151,8 +151,9 @@ class _Loading:
         else:
             from composer.compose.rendering import undecoded
 
-            values = undecoded(self.tree.tree)
-            if self.arguments.is_on("no-normalize"):
+            is_raw = self.arguments.is_on("no-normalize")
+            values = undecoded(self.tree.tree, is_json=form == "json", is_normalised=not is_raw)
+            if is_raw:
                 values.pop("name", None)
         if self.arguments.is_on("resolve-image-digests") or self.arguments.is_on("lock-image-digests"):
             from composer.cli.config_digests import lock_images

@@ -202,3 +202,13 @@ def _escape(match: re.Match[str]) -> str:
             return chr(int(digits, 8))
         return "\\" + digits
     return _ESCAPES.get(body, match.group())
+
+
+def line_of(name: str, text: str) -> int:
+    """The last line of an env file that sets ``name``; 0 when none does.
+
+    >>> line_of("B", "A=1\\nexport B = 2\\n")
+    2
+    """
+    setting = re.compile(rf"\s*(?:export\s+)?{re.escape(name)}\s*[=:]")
+    return max((n for n, line in enumerate(text.splitlines(), 1) if setting.match(line)), default=0)

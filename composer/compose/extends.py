@@ -28,6 +28,8 @@ class _File:
     path: str
     services: dict[str, Any]
     dropped: tuple[Path, ...]
+    tree: dict[str, Any]
+    """What the services are part of, for the places of mistakes."""
 
 
 def apply_extends(
@@ -48,7 +50,7 @@ def apply_extends(
         return
     resolver = _Resolver(sources, environment, tree, directory)
     for name in list(services):
-        services[name] = resolver.resolve(name, _File(path, services, dropped), ())
+        services[name] = resolver.resolve(name, _File(path, services, dropped, tree), ())
 
 
 @dataclass
@@ -66,15 +68,15 @@ class _Resolver:
         if not isinstance(service, dict) or service.get("extends") is None:
             return service
         extends = service["extends"]
-        reference, other = self._reference(name, extends)
+        reference, other = self._reference(name, extends, file)
         place = (file.path, name)
         if place in seen:
             chain = " -> ".join(
                 f"{service} in {path}" for path, service in (*seen[seen.index(place) :], place)
             )
-            raise self._problem(f"circular reference: {chain}", name)
+            raise self._problem(f"circular reference: {chain}", name, file)
         if len(seen) > MAX_CHAIN:
-            raise self._problem(f"extends goes on for more than {MAX_CHAIN} services", name)
+            raise self._problem(f"extends goes on for more than {MAX_CHAIN} services", name, file)
         base_file = self._base_file(name, reference, other, file)
         base = self.resolve(reference, base_file, (*seen, place))
         if base is None:
@@ -91,32 +93,35 @@ class _Resolver:
         file.services[name] = merged
         return merged
 
-    def _reference(self, name: str, extends: Any) -> tuple[str, str]:
+    def _reference(self, name: str, extends: Any, file: _File) -> tuple[str, str]:
         if isinstance(extends, str):
             return extends, ""
         if isinstance(extends, dict):
             reference, other = extends.get("service"), extends.get("file")
             if other == "":
-                raise self._problem("extends.file is empty", name, hint="name a file, or leave file: out")
+                raise self._problem(
+                    "extends.file is empty", name, file, hint="name a file, or leave file: out"
+                )
             other = other or ""
             if isinstance(reference, str) and isinstance(other, str):
                 return reference, other
-            raise self._problem(f"services.{name}.extends.service is required", name)
-        raise self._problem(f"services.{name}.extends must be a string or a mapping", name)
+            raise self._problem(f"services.{name}.extends.service is required", name, file)
+        raise self._problem(f"services.{name}.extends must be a string or a mapping", name, file)
 
     def _base_file(self, name: str, reference: str, other: str, file: _File) -> _File:
-        found = self._load(name, other) if other else file
+        found = self._load(name, other, file) if other else file
         if reference not in found.services:
             where = f" in {other}" if other else ""
             close = nearest(reference, found.services)
             raise self._problem(
                 f'cannot extend service "{name}" in {file.path}: service "{reference}" not found{where}',
                 name,
+                file,
                 hint=f"did you mean {close}?" if close else "",
             )
         return found
 
-    def _load(self, name: str, other: str) -> _File:
+    def _load(self, name: str, other: str, by: _File) -> _File:
         path = normpath(other if isabs(other) else join(self.directory, other))
         if path in self.files:
             return self.files[path]
@@ -124,7 +129,8 @@ class _Resolver:
             raise self._problem(
                 f'cannot extend service "{name}": open {path}: no such file or directory',
                 name,
-                hint=f"file: is relative to {self.directory}",
+                by,
+                hint=f"file: is relative to {self.directory if by.tree is self.tree else dirname(by.path)}",
             )
         merged: dict[str, Any] = {}
         dropped: tuple[Path, ...] = ()
@@ -140,8 +146,8 @@ class _Resolver:
                 canonical_service(service, ("services", key), lenient=True)
         base = self.sources.base(dirname(path), self.directory)
         resolve_paths({"services": services}, base, self.sources.home)
-        read = self.files[path] = _File(path, services, dropped)
+        read = self.files[path] = _File(path, services, dropped, merged)
         return read
 
-    def _problem(self, message: str, name: str, *, hint: str = "") -> Problem:
-        return Problem(message, ("services", name, "extends"), hint=hint, tree=self.tree)
+    def _problem(self, message: str, name: str, file: _File, *, hint: str = "") -> Problem:
+        return Problem(message, ("services", name, "extends"), hint=hint, tree=file.tree)

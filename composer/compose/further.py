@@ -33,10 +33,13 @@ def rounds_for(lines: int) -> int:
 def may_relate(left_out: Iterable[str]) -> bool:
     """Whether references can be looked at without what was at these paths: all names are still there.
 
-    >>> may_relate(["services.web.ports[0]"]), may_relate(["services.web"]), may_relate(["include[0]"])
+    >>> may_relate(["services.web.ports[0]"]), may_relate(["services.web"]), may_relate(["services.web.extends"])
     (True, False, False)
     """
-    return all(path.count(".") >= 2 and not path.startswith("include") for path in left_out)
+    return all(
+        path.count(".") >= 2 and not path.startswith("include") and ".extends" not in path
+        for path in left_out
+    )
 
 
 def follows(path: str, known: Collection[str]) -> bool:
@@ -75,3 +78,15 @@ def leave_out(tree: Any, places: Collection[Place]) -> set[Place | None]:
 
 def _place(origin: Origin | None) -> Place | None:
     return (origin.file, origin.line, origin.column) if origin is not None else None
+
+
+def written_value(line: str, column: int) -> str:
+    """The scalar that begins at a column of a line, as it is written; "" for a mapping or a list there.
+
+    >>> written_value("a: {b: ${C}, d: e}", 8), written_value("a: {b: c}", 4)
+    ('${C}', '')
+    """
+    value = line[column - 1 :]
+    if not column or value.startswith(("{", "[")):
+        return ""
+    return value.partition(" #")[0].partition(", ")[0].rstrip("}] ") + ("}" if "${" in value else "")

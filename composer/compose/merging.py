@@ -242,7 +242,7 @@ _RULES: Rules = {
 
 def enforce_unicity(tree: dict[str, Any]) -> dict[str, Any]:
     """Of items of lists that mean the same thing, the last one in the place of the first. In place."""
-    _unique(tree, _UNIQUE)
+    _unique(tree, UNIQUE)
     return tree
 
 
@@ -318,7 +318,7 @@ def _by_port(item: Any) -> str:
     return f"{item.get('host_ip') or '0.0.0.0'}:{kind}{published}:{item.get('target')}/{item.get('protocol') or 'tcp'}"
 
 
-_UNIQUE: Rules = {
+UNIQUE: Rules = {
     "networks": {"*": {"labels": _by_key, "ipam": {"options": _by_key}}},
     "services": {
         "*": {

@@ -155,7 +155,28 @@ def _places(problem: Problem, tree: Any, sources: Sources) -> tuple[Location, ..
         origin = (key_origin_of if problem.at_key else origin_of)(tree, problem.path)
     if origin is not None and origin.file not in sources.lines and sources.reader.is_file(origin.file):
         sources.note(origin.file, sources.reader.read(origin.file) or b"")
-    return locations(origin, problem.path, sources.lines)
+    places = locations(origin, problem.path, sources.lines)
+    if problem.at_key or problem.at is not None or not places:
+        return places
+    from composer.compose.further import written_value
+
+    value = written_value(places[0].text, places[0].column)
+    return (*places, *_definitions(value, sources)) if "$" in value else places
+
+
+def _definitions(value: str, sources: Sources) -> list[Location]:
+    """Where env files say what the variables of a value are."""
+    from composer.compose.dotenv import line_of
+    from composer.compose.variables import variables_of
+
+    found = []
+    for name in variables_of(value):
+        for path, data in reversed(list(sources.env_texts.items())):
+            text = data.decode("utf-8", "replace")
+            if line := line_of(name, text):
+                found.append(Location(path, line, 1, "", text.splitlines()[line - 1]))
+                break
+    return found
 
 
 def _sources(request: LoadRequest, reader: Reader, *, traced: bool) -> Sources:
@@ -174,6 +195,7 @@ def _load(
     sources = sources or _sources(request, reader, traced=traced)
     found = find(request, reader)
     if traced:
+        sources.env_texts = found.texts
         for path, data in found.texts.items():
             sources.note(path, data)
     return _Loader(sources, found).load(), sources

@@ -42,10 +42,33 @@ def document(tree: dict[str, Any], services: Iterable[str], *, is_json: bool) ->
     return arrange(decode(tree), services, is_json=is_json)
 
 
-def undecoded(tree: dict[str, Any]) -> dict[str, Any]:
-    """The tree as ``config --no-interpolate`` prints it: long forms, keys sorted, values as they are written."""
+def undecoded(tree: dict[str, Any], *, is_json: bool = False, is_normalised: bool = True) -> dict[str, Any]:
+    """The tree as ``config --no-interpolate`` prints it: long forms, keys sorted, values as they are written.
+
+    In JSON an empty list is null, but where items are looked at for being there twice.
+    """
     made: dict[str, Any] = _plain(tree)
-    return made
+    if not is_json:
+        return made
+    from composer.compose.merging import UNIQUE
+
+    completed = ("environment", "args") if is_normalised else ()
+    return {key: _nulls_but(inner, UNIQUE.get(key), completed) for key, inner in made.items()}
+
+
+def _nulls_but(value: Any, kept: Any, completed: tuple[str, ...]) -> Any:
+    """``value`` with null for empty lists, except those that ``kept`` names and that were not ``completed``."""
+    if isinstance(value, dict):
+        rules = kept if isinstance(kept, dict) else {}
+        return {
+            key: _nulls_but(inner, None if key in completed else rules.get(key, rules.get("*")), completed)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        if not value:
+            return value if callable(kept) else None
+        return [_nulls_but(item, None, completed) for item in value]
+    return value
 
 
 def render(values: dict[str, Any], *, is_json: bool, escape_dollars: bool = True) -> str:

@@ -32,6 +32,8 @@ class Sources:
     lines: dict[str, list[str]] = field(default_factory=dict)
     unset: dict[str, str] = field(default_factory=dict)
     """Variables that were named and are not set, and where first."""
+    env_texts: Mapping[str, bytes] = field(default_factory=dict)
+    """Env files that variables were taken from."""
     left_out: frozenset[Place] = frozenset()
     """What is known to be wrong, and not looked at again (``composer.compose.further``)."""
     warnings: dict[str, None] = field(default_factory=dict)

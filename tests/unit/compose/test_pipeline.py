@@ -161,3 +161,32 @@ def test_without_interpolation_what_has_a_variable_is_left(attribute: str, is_re
             load_tree(request, files)
     else:
         load_tree(request, files)
+
+
+def test_a_mistake_of_extends_in_a_file_that_is_extended() -> None:
+    files = Files(
+        compose="services:\n  a: {extends: {file: base.yaml, service: b}}\n",
+        base="services:\n  b:\n    extends: {file: gone.yaml, service: c}\n",
+    )
+    with pytest.raises(ComposeError) as caught:
+        load_tree(LoadRequest(cwd="/p"), files)
+    place = caught.value.locations[0]
+    assert (place.file, place.line, place.path) == ("/p/base.yaml", 3, "services.b.extends")
+    assert "\n" not in caught.value.message
+
+
+def test_a_wrong_value_of_a_variable_is_followed_to_the_env_file() -> None:
+    files = Files(compose="services:\n  a:\n    image: x\n    mem_limit: ${MEM:-1g}\n")
+    files.texts["/p/.env"] = "A=1\nexport MEM=lots\n"
+    with pytest.raises(ComposeError) as caught:
+        from composer.compose.loader import load_project
+
+        load_project(LoadRequest(cwd="/p"), files)
+    assert [(p.file, p.line) for p in caught.value.locations] == [("/p/compose.yaml", 4), ("/p/.env", 2)]
+
+
+def test_a_mistake_is_told_once_though_what_is_wrong_is_left_out() -> None:
+    files = Files(compose="services:\n  a: {image: x, healthcheck: {test: [a, b, c]}}\n")
+    with pytest.raises(ComposeError) as caught:
+        load_tree(LoadRequest(cwd="/p"), files)
+    assert str(caught.value).count("must start either by") == 1
