@@ -192,6 +192,12 @@ def _ipam_config(asked: EndpointConfig | None) -> dict[str, Any] | None:
     return fields
 
 
+def _capabilities(names: Sequence[str]) -> list[str] | None:
+    """By their full names, as Docker shows them."""
+    upper = (name.upper() for name in names)
+    return [name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}" for name in upper] or None
+
+
 def mount_point(point: MountPoint) -> dict[str, Any]:
     """An element of ``Mounts``."""
     fields: dict[str, Any] = {"Type": point.type}
@@ -200,7 +206,7 @@ def mount_point(point: MountPoint) -> dict[str, Any]:
     fields |= {"Source": point.source, "Destination": point.target}
     if point.type == "volume":
         fields["Driver"] = "local"
-    mode = "z" if point.type == "volume" else ""
+    mode = "z" if point.type == "volume" else "ro" if point.type == "bind" and point.read_only else ""
     return fields | {"Mode": mode, "RW": not point.read_only, "Propagation": point.propagation}
 
 
@@ -215,9 +221,9 @@ def inspect(container: Container, *, exec_ids: Sequence[str] = ()) -> dict[str, 
         "Args": words[1:],
         "State": state_json(container.state),
         "Image": container.image_id,
-        "ResolvConfPath": "",
-        "HostnamePath": "",
-        "HostsPath": "",
+        "ResolvConfPath": f"{container.files_path}/resolv.conf",
+        "HostnamePath": f"{container.files_path}/hostname",
+        "HostsPath": f"{container.files_path}/hosts",
         "LogPath": container.log_path,
         "Name": f"/{container.name}",
         "RestartCount": container.state.restart_count,
@@ -336,8 +342,8 @@ def host_config(config: ContainerConfig) -> dict[str, Any]:
         "VolumeDriver": "",
         "VolumesFrom": list(config.volumes_from) or None,
         "ConsoleSize": [0, 0],
-        "CapAdd": list(config.cap_add) or None,
-        "CapDrop": list(config.cap_drop) or None,
+        "CapAdd": _capabilities(config.cap_add),
+        "CapDrop": _capabilities(config.cap_drop),
         "CgroupnsMode": config.cgroupns_mode or "private",
         "Dns": list(config.dns),
         "DnsOptions": list(config.dns_opt),

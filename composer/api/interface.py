@@ -123,6 +123,9 @@ class Container(Protocol):
     def mounts(self) -> Sequence[MountPoint]: ...
     @property
     def log_path(self) -> str: ...
+    @property
+    def files_path(self) -> str:
+        """Directory of ``hosts``, ``hostname`` and ``resolv.conf``."""
 
 
 class Containers(Protocol):

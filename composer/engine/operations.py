@@ -50,6 +50,10 @@ class ContainerView:
     def log_path(self) -> str:
         return str(self._operations.paths.container(self._container.id) / "log")
 
+    @property
+    def files_path(self) -> str:
+        return str(self._operations.paths.container_run(self._container.id))
+
 
 @dataclass
 class ContainerOperations:
@@ -110,8 +114,11 @@ class ContainerOperations:
         return name
 
     def _with_ids(self, config: ContainerConfig) -> ContainerConfig:
-        """``container:<name>`` in the modes becomes ``container:<id>``, so that it survives a rename."""
+        """``container:<name>`` in the modes becomes ``container:<id>``, so that it survives a rename; the cgroup namespace
+        that is the default is written down."""
         changes: dict[str, Any] = {}
+        if not config.cgroupns_mode:
+            changes["cgroupns_mode"] = "private" if self.host.cgroup_version == 2 else "host"
         for field in ("network_mode", "pid_mode", "ipc_mode", "uts_mode"):
             mode = getattr(config, field)
             if mode.startswith("container:"):

@@ -74,6 +74,7 @@ class FakeContainer:
     ports: tuple[PublishedPort, ...] = ()
     mounts: tuple[MountPoint, ...] = ()
     log_path: str = "/logs/0.log"
+    files_path: str = "/run/0"
     lines: list[LogLine] = field(default_factory=list)
     changed: trio.Event = field(default_factory=trio.Event)
 
