@@ -27,6 +27,7 @@ from composer.api.messages import (
     location_fields,
 )
 from composer.api.routing import Route
+from composer.engine.at_once import at_most
 from composer.engine.builds.requests import ImageBuild
 from composer.engine.projects.sources import locate
 from composer.engine.requests import (
@@ -105,8 +106,11 @@ class ProjectRoutes:
                 broken: list[Exception] = []
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_write, lines, sink, broken, nursery.cancel_scope)
+                    source = getattr(asked, "project", None)
                     async with queue:
-                        await emit(await _outcome(act(asked, emit), request.path, asked))
+                        with at_most(source.parallel if isinstance(source, ProjectSource) else 0):
+                            outcome = await _outcome(act(asked, emit), request.path, asked)
+                        await emit(outcome)
                 if broken:
                     raise broken[0]
 

@@ -161,10 +161,6 @@ def _check_machine() -> None:
 
 def _check_options(options: Arguments) -> None:
     """Refuse global options with values that cannot be honoured."""
-    if (limit := options.number("parallel")) is not None and limit not in (-1, 0):
-        raise UsageError(
-            "--parallel is not available in composer: the engine sets its own limits", is_flag=True
-        )
     ansi = options.text("ansi")
     if ansi not in ("never", "always", "auto"):
         raise UsageError(f'invalid value for --ansi: "{ansi}"', hint="never, always or auto", is_flag=True)

@@ -156,11 +156,26 @@ class Session:
             ("project_directory", options.text("project-directory")),
             ("profiles", options.list("profile")),
             ("env_files", options.list("env-file")),
+            ("parallel", self._parallel()),
             ("compatibility", options.is_on("compatibility") or is_set(self.env, "COMPOSE_COMPATIBILITY")),
         ):
             if value:
                 source[field] = value
         return source
+
+    def _parallel(self) -> int:
+        """At most so many at once, 0 for no limit: ``--parallel``, else COMPOSE_PARALLEL_LIMIT."""
+        if self.options.has("parallel"):
+            return max(0, self.options.number("parallel") or 0)
+        text = self.env.get("COMPOSE_PARALLEL_LIMIT", "")
+        try:
+            return max(0, int(text or 0))
+        except ValueError:
+            from runtime.errors import InvalidArgument
+
+            raise InvalidArgument(
+                f'COMPOSE_PARALLEL_LIMIT must be an integer (found: "{text}")', hint="-1 is no limit"
+            ) from None
 
     def events(
         self, verb: str, body: dict[str, Any], client: EngineClient | None = None

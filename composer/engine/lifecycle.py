@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import trio
 
+from composer.engine.at_once import taken
 from composer.engine.containers import Container, Containers
 from composer.engine.ending import Ending, send
 from composer.engine.events import Events
@@ -81,7 +82,8 @@ class Lifecycle:
         one that is to be removed at its end is removed then."""
         container = self.containers.get(ref)
         try:
-            await self._start(container)
+            async with taken():
+                await self._start(container)
         except ComposerError:
             if container.config.auto_remove and container.state.status in ("created", "exited"):
                 await self.remove(container.id, volumes=True)
@@ -328,7 +330,7 @@ class Lifecycle:
         nor wait for the signal is killed at once: waiting for it would be waiting for nothing.
         """
         container = self.containers.get(ref)
-        async with container.busy:
+        async with taken(), container.busy:
             if container.state.status == "restarting":
                 container.update(is_wanted=False, is_manually_stopped=True)
                 await self._end_pause(container)
@@ -413,7 +415,7 @@ class Lifecycle:
         from msgspec.structs import replace
 
         container = self.containers.get(ref)
-        async with container.busy:
+        async with taken(), container.busy:
             if container.is_removed.is_set():
                 return
             if container.state.status in ("running", "paused", "restarting"):

@@ -114,8 +114,8 @@ class ContainerOperations:
         return name
 
     def _with_ids(self, config: ContainerConfig) -> ContainerConfig:
-        """``container:<name>`` in the modes becomes ``container:<id>``, so that it survives a rename; the cgroup namespace
-        that is the default is written down."""
+        """``container:<name>`` in the modes becomes ``container:<id>``, so that it survives a rename; the
+        cgroup namespace that is the default is written down."""
         changes: dict[str, Any] = {}
         if not config.cgroupns_mode:
             changes["cgroupns_mode"] = "private" if self.host.cgroup_version == 2 else "host"

@@ -30,6 +30,8 @@ class ProjectSource(Request, frozen=True):
     stdin: str | None = None
     """What ``-f -`` reads."""
     compatibility: bool = False
+    parallel: int = 0
+    """At most so many containers, images and builds at once; 0 or less: without limit."""
 
 
 class ProjectRequest(Request, frozen=True):

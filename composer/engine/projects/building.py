@@ -10,6 +10,7 @@ import networkx as nx
 import trio
 
 from composer.compose.model import Build, Project, Service
+from composer.engine.at_once import taken
 from composer.engine.build_cache_options import absolute_cache
 from composer.engine.building import Session
 from composer.engine.builds.builds import EPOCH, Builds
@@ -142,7 +143,8 @@ async def _build(
     try:
         asked = build_of(project, service, build, request)
         told = teller(emit, reference, quiet=request.quiet)
-        built = await builds.build(asked, told, partial(warn, emit), session)
+        async with taken():
+            built = await builds.build(asked, told, partial(warn, emit), session)
     except ComposerError as error:
         await tell(emit, "Image", reference, "Error", error.message.partition("\n")[0])
         raise error.within(f"building {reference} (for {service.name})").pointing_at(

@@ -9,6 +9,7 @@ from functools import partial
 import trio
 
 from composer.compose.model import Project
+from composer.engine.at_once import taken
 from composer.engine.projects.parts import Parts
 from composer.engine.projects.steps import Emit, tell
 from composer.engine.projects.waits import unwrap
@@ -98,7 +99,7 @@ async def pull_all(
     limit = trio.CapacityLimiter(AT_ONCE)
 
     async def one(image: ImagePlan) -> None:
-        async with limit:
+        async with taken(), limit:
             await pull(parts, image, emit, is_quiet=is_quiet, env=env)
 
     try:
