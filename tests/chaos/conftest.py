@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.e2e.conftest import composer, project, pytest_runtest_makereport
+from tests.e2e.conftest import base, composer, project, pytest_runtest_makereport
 
-__all__ = ["composer", "project", "pytest_runtest_makereport"]
+__all__ = ["base", "composer", "project", "pytest_runtest_makereport"]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from tests.e2e.conftest import Project
 from tests.e2e.engine import Composer
-from tests.e2e.test_build import base as base
 
 _SECRET = "only-the-step-may-know-this-5d2f"
 

@@ -1,0 +1,52 @@
+"""The core killed at each thing that a build tells: what it remembers is true, the next build finishes it, and nothing
+is left."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.e2e.conftest import Project
+from tests.e2e.engine import Composer
+
+_DOCKERFILE = """
+FROM base AS made
+COPY a.txt /
+RUN --mount=type=cache,target=/cache,sharing=locked cat /a.txt > /made && cat /a.txt > /cache/a
+FROM base
+COPY --link --from=made /made /
+RUN cat /made > /copy
+"""
+_TOLD = ("COPY a.txt /  Building", "COPY a.txt /  Built", "/cache/a  Building", "/cache/a  Built")
+_TOLD += ("COPY /made /  Building", "COPY /made /  Built", "/copy  Building", "/copy  Built")
+
+
+def test_a_build_is_finished_by_the_next(composer: Composer, project: Project, base: str) -> None:
+    directory = project.write("services: {web: {build: .}}", Dockerfile=_DOCKERFILE)
+    for number, told in enumerate(_TOLD):
+        (directory / "a.txt").write_text(f"{number}\n")
+        _killed_when(composer, told, directory)
+        composer.run("build", cwd=directory, timeout=60)
+        shown = composer.run("run", "--rm", "-T", "--no-deps", "web", "cat", "/copy", cwd=directory).stdout
+        assert shown == f"{number}\n", told
+        assert composer.containers() == [], told
+    composer.run("down", cwd=directory)
+    composer.run("image", "prune", "-a", "-f")
+    composer.run("builder", "prune", "-a", "-f")
+    assert composer.run("builder", "ls", "-q").stdout == ""
+    assert composer.run("system", "fsck").stdout == "No problems found.\n"
+    layers = {path.name for path in (composer.paths.images / "layers").iterdir()}
+    assert not [name for name in layers if name.startswith(".")], layers
+    assert list((composer.paths.lib / "build/mounts").glob(".*")) == []
+
+
+def _killed_when(composer: Composer, told: str, directory: Path) -> None:
+    """Begin a build, and kill the core as soon as a line of its progress ends so."""
+    process = composer.start("--progress", "plain", "build", cwd=directory, stderr=subprocess.STDOUT)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.rstrip().endswith(told):
+            composer.kill("composer-core")
+            break
+    process.stdout.close()
+    process.wait(60)
