@@ -3,7 +3,7 @@ they have left their socket, and the client would wait for five seconds before i
 
 from __future__ import annotations
 
-import mmap
+import contextlib
 import os
 import socket
 import struct
@@ -25,30 +25,26 @@ class Question(NamedTuple):
 
 
 class PendingQuestions:
-    """A file in memory that the kernel keeps when a process dies. Without a path nothing is kept."""
+    """A file that is written to, never synced: it has to survive the process, not the machine. Where it cannot be
+    written nothing is kept."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Raises OSError."""
-        self._map: mmap.mmap | None = None
+        self._file = -1
         self._left: dict[str, list[Question]] = {}
-        self._free: list[int] = []
-        if path is None:
-            return
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            os.ftruncate(descriptor, SLOTS * _SIZE)
-            self._map = mmap.mmap(descriptor, SLOTS * _SIZE)
-        finally:
-            os.close(descriptor)
-        for slot in range(SLOTS):
-            self._free.append(slot)
-            if self._map[slot * _SIZE]:
-                _, length, port, address, container = _HEAD.unpack_from(self._map, slot * _SIZE)
-                begin = slot * _SIZE + _HEAD.size
-                message = self._map[begin : begin + min(length, _SIZE - _HEAD.size)]
-                client = (socket.inet_ntoa(address), port)
-                self._left.setdefault(container.rstrip(b"\0").decode(), []).append(Question(client, message))
-                self._map[slot * _SIZE] = 0
+        self._free = list(range(SLOTS))
+        if path is not None:
+            with contextlib.suppress(OSError):
+                self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                self._read(os.pread(self._file, SLOTS * _SIZE, 0))
+                os.ftruncate(self._file, 0)
+
+    def _read(self, content: bytes) -> None:
+        for begin in range(0, len(content) - _HEAD.size + 1, _SIZE):
+            is_used, length, port, address, container = _HEAD.unpack_from(content, begin)
+            message = content[begin + _HEAD.size : begin + _HEAD.size + length]
+            if is_used and len(message) == length <= _SIZE - _HEAD.size:
+                left = Question((socket.inet_ntoa(address), port), message)
+                self._left.setdefault(container.rstrip(b"\0").decode("ascii", "replace"), []).append(left)
 
     def take_left(self, container_id: str) -> list[Question]:
         """What the last core has not answered to this container."""
@@ -58,18 +54,19 @@ class PendingQuestions:
 
     def put(self, container_id: str, client: Any, message: bytes) -> Question:
         """Have a question on record until :meth:`forget`."""
-        if self._map is None or not self._free or len(message) > _SIZE - _HEAD.size:
+        if self._file < 0 or not self._free or len(message) > _SIZE - _HEAD.size:
             return Question(client, message)
         slot = self._free.pop()
-        begin = slot * _SIZE
         address = socket.inet_aton(client[0])
-        self._map[begin + _HEAD.size : begin + _HEAD.size + len(message)] = message
-        # What says that the slot is in use comes last.
-        _HEAD.pack_into(self._map, begin, 0, len(message), client[1], address, container_id.encode())
-        self._map[begin] = 1
+        head = _HEAD.pack(1, len(message), client[1], address, container_id.encode())
+        with contextlib.suppress(
+            OSError
+        ):  # a full disk loses a question at most, when the core is killed as well
+            os.pwrite(self._file, head + message, slot * _SIZE)
         return Question(client, message, slot)
 
     def forget(self, question: Question) -> None:
-        if self._map is not None and question.slot >= 0:
-            self._map[question.slot * _SIZE] = 0
+        if question.slot >= 0:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._file, b"\0", question.slot * _SIZE)
             self._free.append(question.slot)
