@@ -88,7 +88,7 @@ class Soak:
         return found
 
 
-def soak(composer: str, room: Path, cycles: int) -> Soak:
+def soak(composer: str, room: Path, cycles: int, *, warm_up: int = WARM_UP) -> Soak:
     """Run the cycles on an engine in ``room`` that is ended afterwards."""
     root = room / "engine"
     tool = Tool("composer", (composer, "--progress", "quiet"), (composer,), {"COMPOSER_ROOT": str(root)})
@@ -101,7 +101,7 @@ def soak(composer: str, room: Path, cycles: int) -> Soak:
         return took + tool.call(tool.compose, "down", "-v", "-t", "0", cwd=directory)
 
     try:
-        for _ in range(WARM_UP):
+        for _ in range(warm_up):
             cycle()
         before = settled(root)
         seconds = [cycle() for _ in range(cycles)]

@@ -257,7 +257,7 @@ def prepare(spec: LaunchSpec) -> None:
             file.write(launch_document(spec))
         os.rename(path + ".new", path)
     except OSError as error:
-        raise storage_error(error, "write", path) from error
+        raise storage_error(error, "write", error.filename or path) from error
 
 
 async def adopt(run_dir: Path, state_dir: Path) -> Shim | ExitStatus | None:

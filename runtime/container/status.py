@@ -74,11 +74,14 @@ def from_fields(value: dict[str, Any]) -> ExitStatus:
 
 
 def clear(state_dir: str | Path) -> None:
-    """Forget how it ended the last time, before it is started again."""
+    """Forget how it ended the last time, before it is started again. What is there and is no file is set aside."""
+    path = os.path.join(state_dir, "status.json")
     try:
-        os.unlink(os.path.join(state_dir, "status.json"))
+        os.unlink(path)
     except FileNotFoundError:
         pass
+    except IsADirectoryError:
+        os.rename(path, f"{path}.damaged-{time.time_ns()}")
 
 
 def killed(started_at: int) -> ExitStatus:

@@ -55,9 +55,10 @@ class Walk:
         composer.run("container", "run", "-d", "--name", "witness", IMAGE, *WITNESS)
         # Whatever is made once and stays has been made before anything is counted.
         for operation in ("make", "run", "exec", "stop", "remove", "purge"):
-            self._do(operation)
+            self.do(operation)
         self.witness = composer.inspect("witness")["State"]["Pid"]
         self.witness_shim = _parent(self.witness)
+        self.before: Census | None = None
         self.before = self._settled(lambda census: census.processes == MEMBERS)
 
     # One combination
@@ -66,7 +67,7 @@ class Walk:
         """Raises AssertionError with what is not as it should be."""
         operation = combination.operation
         for step in BEFORE[operation]:
-            self._do(step)
+            self.do(step)
         pids = self._living()
         self.switchboard.arm(combination.point)
         asked = self._begin(operation, by_command=combination.victim == "cli")
@@ -87,12 +88,17 @@ class Walk:
         # The next command works, without being told what has happened.
         self._check(combination, pids.get("init", 0))
         assert self.composer.inspect("witness")["State"]["Pid"] == self.witness, "the witness was restarted"
+        self.undo()
+
+    def undo(self) -> None:
+        """Remove the subject. Raises AssertionError when that leaves anything."""
         for step in ("stop", "remove", "purge"):
-            self._do(step)
+            self.do(step)
         self._settled(self._is_as_before)
 
     def _is_as_before(self, now: Census) -> bool:
         then = self.before
+        assert then is not None
         return (
             now._replace(memory=0, descriptors=0, mounts=0)
             == then._replace(memory=0, descriptors=0, mounts=0)
@@ -124,35 +130,35 @@ class Walk:
         takes_it_along = victim in ("shim", "init")
         match operation:
             case "make" | "make-anew" | "purge":
-                self._do("make")
-                self._do("run")
+                self.do("make")
+                self.do("run")
             case "start" | "start-doubled":
-                self._do("run")
-                self._do("exec")
+                self.do("run")
+                self.do("exec")
             case "exec":
                 if takes_it_along:
-                    self._do("run")
-                self._do("exec")
+                    self.do("run")
+                self.do("exec")
                 assert takes_it_along or self._state()["Pid"] == pid, "the subject was restarted"
             case "stop" | "kill":
-                self._do(operation)
+                self.do(operation)
                 self._ended_well(7 if operation == "stop" else 137, takes_it_along=takes_it_along)
             case "die":
                 wait_for(
                     lambda: self._runs() and self._state()["Pid"] != pid, "its policy to start it", BOUND
                 )
             case "fail":
-                self._do("fail")
+                self.do("fail")
                 assert self._state()["Status"] == "created", self._state()
                 assert "no-such-program" in self._state()["Error"], self._state()
             case "remove":
-                self._do("remove")
-                assert self._request("GET", "/containers/subject/json", None)[0] == 404
+                self.do("remove")
+                assert self.request("GET", "/containers/subject/json", None)[0] == 404
             case "arrive" | "leave":
                 self.composer.run("container", "ls", "-q")
 
     def _ended_well(self, code: int, *, takes_it_along: bool) -> None:
-        state, log = self._state(), self._request("GET", "/containers/subject/logs?stdout=1", None)[1]
+        state, log = self._state(), self.request("GET", "/containers/subject/logs?stdout=1", None)[1]
         allowed = (code, 137) if takes_it_along else (code,)
         assert state["Status"] == "exited", state
         assert state["ExitCode"] in allowed, state
@@ -169,7 +175,7 @@ class Walk:
 
     # Asking
 
-    def _do(self, step: str) -> None:
+    def do(self, step: str) -> None:
         """Have it done, and see that it was. Raises AssertionError."""
         match step:
             case "run":
@@ -192,7 +198,7 @@ class Walk:
     def _is_started(self) -> bool:
         """Where its first process has just been killed, the engine may not know yet."""
         self._ask_for("start")
-        return self._runs() and b"begin" in self._request("GET", "/containers/subject/logs?stdout=1", None)[1]
+        return self._runs() and b"begin" in self.request("GET", "/containers/subject/logs?stdout=1", None)[1]
 
     def _exec(self, words: list[str]) -> str:
         made = self.composer.api("POST", "/containers/subject/exec", {"Cmd": words})
@@ -210,14 +216,14 @@ class Walk:
 
     def _try(self, operation: str) -> None:
         with contextlib.suppress(AssertionError, OSError, http.client.HTTPException):
-            self._do(operation)
+            self.do(operation)
 
     def _ask_for(self, operation: str) -> None:
         for method, path, body, fine in STEPS[operation]:
-            status, answer = self._request(method, path, body)
+            status, answer = self.request(method, path, body)
             assert status in fine, f"{method} {path}: {status} {answer!r}"
 
-    def _request(self, method: str, path: str, body: object) -> tuple[int, bytes]:
+    def request(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("engine", timeout=BOUND)
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(BOUND)

@@ -1,0 +1,143 @@
+"""Files of the engine's state that are torn, of the wrong kind, or of another version: it starts, names them, the rest
+works, and what is damaged can be removed."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.engine import Composer, wait_for
+
+IMAGE = "composer.local/host"
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _torn(path: Path) -> None:
+    path.write_bytes(b'{"exit_code": 3, "sig')
+
+
+def _wrong(path: Path) -> None:
+    path.write_bytes(b'{"exit_code": {"a": []}, "started_at": "yesterday"}')
+
+
+def _binary(path: Path) -> None:
+    path.write_bytes(bytes(range(256)) * 16)
+
+
+def _directory(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    (path / "something").write_text("x")
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "empty": _empty,
+    "torn": _torn,
+    "wrong types": _wrong,
+    "binary": _binary,
+    "a directory": _directory,
+}
+
+
+def end_engine(composer: Composer) -> None:
+    composer.run("engine", "stop")
+    wait_for(lambda: not composer.processes("composer-keeper"), "the engine to end")
+
+
+def test_exit_statuses(composer: Composer) -> None:
+    composer.run("container", "run", "-d", "--name", "whole", IMAGE, "sleep", "infinity")
+    ids = {}
+    for kind in DAMAGES:
+        name = kind.replace(" ", "-")
+        composer.run("container", "run", "--name", name, IMAGE, "sh", "-c", "exit 3", status=3)
+        ids[kind] = composer.inspect(name)["Id"]
+    end_engine(composer)
+    for kind, damage in DAMAGES.items():
+        path = composer.paths.container(ids[kind]) / "status.json"
+        damage(path)
+    pid = composer.run("container", "inspect", "-f", "{{.State.Pid}}", "whole").stdout
+    for kind in DAMAGES:
+        name = kind.replace(" ", "-")
+        assert composer.inspect(name)["State"]["ExitCode"] == 3, kind
+        # It can be started again, and its new status takes the place of what is there.
+        composer.run("container", "start", "-a", name, status=3)
+        composer.run("container", "rm", "-f", name)
+    assert composer.run("container", "inspect", "-f", "{{.State.Pid}}", "whole").stdout == pid
+
+
+@pytest.mark.parametrize("kind", ["torn", "binary", "a directory"])
+def test_the_database(composer: Composer, kind: str) -> None:
+    composer.run("container", "run", "--rm", IMAGE, "true")
+    end_engine(composer)
+    for suffix in ("-wal", "-shm"):
+        Path(f"{composer.paths.database}{suffix}").unlink(missing_ok=True)
+    DAMAGES[kind](composer.paths.database)
+    assert composer.run("container", "run", "--rm", IMAGE, "echo", "works").stdout == "works\n"
+    log = composer.paths.engine_log.read_text()
+    assert f"{composer.paths.database} could not be read" in log
+    assert list(composer.paths.lib.glob("state.db.corrupt-*"))
+
+
+def test_a_record_that_cannot_be_read(composer: Composer) -> None:
+    for name in ("good", "bad"):
+        composer.run("container", "create", "--name", name, IMAGE, "true")
+    bad = composer.inspect("bad")["Id"]
+    end_engine(composer)
+    with sqlite3.connect(composer.paths.database) as database:
+        database.execute("UPDATE documents SET body = ? WHERE key = ?", (b'{"id": 7', bad))
+    database.close()
+    assert composer.run("container", "ls", "-a", "--format", "{{.Names}}").stdout == "good\n"
+    assert bad in composer.paths.engine_log.read_text()
+    # Its name is free, and its files are gone.
+    composer.run("container", "run", "--name", "bad", IMAGE, "true")
+    assert not composer.paths.container(bad).exists()
+
+
+def test_a_newer_version_is_left_alone(composer: Composer) -> None:
+    composer.run("container", "create", "--name", "kept", IMAGE, "true")
+    end_engine(composer)
+    with sqlite3.connect(composer.paths.database) as database:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        database.execute("PRAGMA user_version = 999")
+    database.close()
+    before = composer.paths.database.read_bytes()
+    refused = composer.run("container", "ls", status=None)
+    assert refused.returncode != 0
+    assert "written by a newer composer (schema 999" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert composer.paths.database.read_bytes() == before
+    with sqlite3.connect(composer.paths.database) as database:
+        database.execute(f"PRAGMA user_version = {version}")
+    database.close()
+    assert composer.run("container", "ls", "-a", "--format", "{{.Names}}").stdout == "kept\n"
+
+
+def test_directories_that_are_gone(composer: Composer) -> None:
+    """A container whose state is deleted can be removed, and others do not care."""
+    for name in ("other", "poor"):
+        composer.run("container", "create", "--name", name, IMAGE, "true")
+    composer.run("container", "start", "-a", "poor")
+    end_engine(composer)
+    shutil.rmtree(composer.paths.lib / "containers")
+    composer.run("container", "start", "-a", "other")
+    composer.run("container", "rm", "-f", "poor", "other")
+
+
+def test_engine_belongs_to_its_owner_alone(composer: Composer) -> None:
+    composer.run("container", "run", "-d", "--name", "one", IMAGE, "sleep", "infinity")
+    one = composer.inspect("one")["Id"]
+    mode = {path: stat.S_IMODE(path.stat().st_mode) for path in (composer.paths.lib, composer.paths.run)}
+    assert set(mode.values()) == {0o711}, mode
+    assert stat.S_IMODE(composer.paths.socket.stat().st_mode) == 0o660
+    secret = [composer.paths.database, composer.paths.engine_log, composer.paths.lock]
+    secret += [composer.paths.container(one), composer.paths.container_run(one)]
+    for path in secret:
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
