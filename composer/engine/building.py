@@ -176,6 +176,7 @@ class _Build:
             history,
             created=last.created if options.epoch is None else options.epoch,
             platform=result.platform,
+            author=result.author,
             tags=options.tags,
             on_build=result.on_build,
             further=further,

@@ -7,6 +7,8 @@ import posixpath
 import re
 from collections.abc import Callable
 
+from runtime.errors import InvalidArgument
+
 Ignore = Callable[[str], bool]
 """Whether a path (relative, ``/`` between names) is left out."""
 
@@ -69,7 +71,7 @@ def parse_ignore(text: str) -> Ignore:
         is_kept = line.startswith("!")
         pattern = posixpath.normpath(line.removeprefix("!").strip()).lstrip("/")
         if pattern and pattern != ".":
-            rules.append((re.compile(_regex(pattern)), not is_kept))
+            rules.append((compiled(pattern), not is_kept))
     if not rules:
         return keep_all
     if all(ignores for _, ignores in rules):
@@ -78,7 +80,16 @@ def parse_ignore(text: str) -> Ignore:
     return _Rules(tuple(rules))
 
 
-def _regex(pattern: str) -> str:
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Raises InvalidArgument for a pattern that cannot match anything, as ``[z-a]``."""
+    try:
+        return re.compile(pattern_regex(pattern), re.DOTALL)
+    except re.error:
+        raise InvalidArgument(f"syntax error in pattern {pattern!r}") from None
+
+
+def pattern_regex(pattern: str) -> str:
+    """A pattern as Go's filepath.Match reads it, and ``**`` for any number of directories, as an expression."""
     out, position = "", 0
     while position < len(pattern):
         character = pattern[position]
@@ -95,7 +106,7 @@ def _regex(pattern: str) -> str:
         elif character == "?":
             out += "[^/]"
         elif character == "[" and (end := pattern.find("]", position + 2)) > 0:
-            inner = pattern[position + 1 : end].replace("\\", "\\\\")
+            inner = re.sub(r"[\\\[&~|]", r"\\\g<0>", pattern[position + 1 : end])
             out += f"[{inner}]"
             position = end
         elif character == "\\" and position + 1 < len(pattern):

@@ -243,21 +243,31 @@ class Root:
 
     def _image(self, operation: Operation) -> None:
         layers = [os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in operation["layers"]]
+        subpath = operation.get("subpath", "")
         if len(layers) == 1:
-            tree = mounts.clone_tree(b"", directory=layers[0], recursive=False)
+            tree = self._clone_inside(layers[0], subpath)
         else:
             # Mounted over the directory that the root was mounted on, then taken from there.
             mounts.overlay(layers, None, None, os.fsencode(self._mount_on))
-            tree = mounts.clone_tree(os.fsencode(self._mount_on), recursive=False)
+            base = os.open(self._mount_on, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            tree = self._clone_inside(base, subpath)
+            os.close(base)
             syscalls.umount2(os.fsencode(self._mount_on), syscalls.MNT_DETACH)
         for fd in layers:
             os.close(fd)
-        if operation.get("subpath"):
-            inside = mounts.open_in_root(tree, operation["subpath"])
-            os.close(tree)
-            tree = mounts.clone_tree(b"", directory=inside, recursive=False)
-            os.close(inside)
         self._attach(tree, operation["target"], attributes=syscalls.MOUNT_ATTR_RDONLY, propagation="private")
+
+    @staticmethod
+    def _clone_inside(base: int, subpath: str) -> int:
+        """A detached copy of what is at ``subpath``. ``base`` is attached: a part of a detached mount cannot be copied
+        by every kernel, nor by any when the mount itself is gone."""
+        if not subpath:
+            return mounts.clone_tree(b"", directory=base, recursive=False)
+        inside = mounts.open_in_root(base, subpath)
+        try:
+            return mounts.clone_tree(b"", directory=inside, recursive=False)
+        finally:
+            os.close(inside)
 
     def _copy_up(self, operation: Operation) -> None:
         copyup.fill_volume(self.root, operation["target"], operation["volume"])

@@ -56,9 +56,15 @@ def make_context(root: Path) -> None:
             tar.addfile(link)
 
 
-def describe(archive: Path) -> dict[str, Any]:
+_MOUNT_POINTS = ("dev", "etc", "proc", "run", "sys")
+"""Directories of the root that steps make when the base has none."""
+BASE = "composer-base"
+"""The image that cases with RUN are built on: one layer with a shell and a few programs, which do not count."""
+
+
+def describe(archive: Path, *, skipped: int = 0) -> dict[str, Any]:
     """An image that was saved in Docker's form. Empty settings are as those that are not there; labels of
-    Docker Compose do not count."""
+    Docker Compose do not count, nor the lowest ``skipped`` layers."""
     with tarfile.open(archive) as tar:
 
         def read(name: str) -> bytes:
@@ -69,7 +75,7 @@ def describe(archive: Path) -> dict[str, Any]:
         (image,) = json.loads(read("manifest.json"))
         config = json.loads(read(image["Config"])).get("config") or {}
         tree: dict[str, Any] = {}
-        for layer in image["Layers"]:
+        for layer in image["Layers"][skipped:]:
             file = tar.extractfile(layer)
             assert file is not None
             with tarfile.open(fileobj=file) as entries:
@@ -79,10 +85,18 @@ def describe(archive: Path) -> dict[str, Any]:
         for key, value in (config.get("Labels") or {}).items()
         if not key.startswith("com.docker.compose.")
     }
+    for name in _MOUNT_POINTS if skipped else ():
+        tree.pop(name, None)
     settings = {key: config[key] for key in _COMPARED if config.get(key) not in (None, "", [], {})}
     if settings.get("WorkingDir") == "/":
         del settings["WorkingDir"]
     return {"config": settings, "tree": dict(sorted(tree.items()))}
+
+
+def skipped_layers(dockerfile: str) -> int:
+    """How many layers of the image that a case makes are those of its base."""
+    last = [line.split()[1] for line in dockerfile.splitlines() if line.startswith("FROM ")][-1]
+    return 1 if last == BASE else 0
 
 
 def _apply(entries: tarfile.TarFile, tree: dict[str, Any]) -> None:
@@ -93,8 +107,12 @@ def _apply(entries: tarfile.TarFile, tree: dict[str, Any]) -> None:
             continue
         if name.startswith(".wh."):
             gone = posixpath.join(posixpath.dirname(path), name[4:])
-            for old in [old for old in tree if old == gone or old.startswith(gone + "/")]:
+            if name == ".wh..wh..opq":
+                gone = posixpath.dirname(path)
+            for old in [old for old in tree if old.startswith(gone + "/")]:
                 del tree[old]
+            if name != ".wh..wh..opq" and tree.pop(gone, None) is None:
+                tree[gone] = ["gone"]
             continue
         if entry.islnk():
             tree[path] = tree[posixpath.normpath(entry.linkname).lstrip("/")]

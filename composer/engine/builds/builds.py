@@ -104,7 +104,11 @@ class Builds:
                 one = replace(options, tags=(), platform=str(target) if target != own else "", epoch=epoch)
                 images.append(await self._builder.build(one, _named(tell, name), session))
             findings = self._check(file, options, arguments)
-            await self._report(file, options, arguments, findings, warn)
+            if not request.quiet:
+                await self._report(file, options, arguments, findings, warn)
+            if findings and checking_of(file, options.arguments).is_error:
+                rules = ", ".join(sorted({finding.rule.name for finding in findings}))
+                raise DockerfileError(f"lint violation found for rules: {rules}")
             exporter = Exporter(self.images, images, options.tags, options.credentials, epoch)
             for output in outputs:
                 await exporter.export(output)
@@ -141,9 +145,6 @@ class Builds:
         unused = unused_arguments(file, options.arguments, platform)
         if unused:
             await warn(f"One or more build-args [{' '.join(unused)}] were not consumed")
-        if findings and checking_of(file, options.arguments).is_error:
-            rules = ", ".join(sorted({finding.rule.name for finding in findings}))
-            raise DockerfileError(f"lint violation found for rules: {rules}")
 
 
 def _named(tell: Tell, platform: str) -> Tell:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +70,7 @@ class Result:
     on_build: tuple[str, ...]
     platform: str
     """"": this machine's."""
+    author: str
     count: int
     """Of the lines that steps were made of."""
 
@@ -89,6 +90,8 @@ class _State:
     number: int = 1
     total: int = 1
     platform: str = ""
+    author: str = ""
+    """MAINTAINER."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -133,6 +136,7 @@ class _Conversion:
             history=tuple(state.history),
             on_build=tuple(state.on_build),
             platform=state.platform,
+            author=state.author,
             count=state.total,
         )
 
@@ -188,16 +192,15 @@ class _Conversion:
             before = self.done[source.number]
             history = list(before.history)
             state = _State(stage, before.step, before.base, before.config, dict(before.arguments), history)
+            state.author = before.author
+            lines = [*_triggers(before.on_build, stage), *lines]
         elif isinstance(source, ImageSource):
             base = self.bases[source.reference, source.platform]
             config = base.config
             if not any(item.startswith("PATH=") for item in config.env):
                 config = replace(config, env=(*config.env, PATH))
             state = _State(stage, source, source, config)
-            lines = [
-                *(parse_lines("\n".join(base.on_build), f"ONBUILD of {stage.base}") if base.on_build else ()),
-                *lines,
-            ]
+            lines = [*_triggers(base.on_build, stage), *lines]
         elif source is not None:
             raise stage.origin.error(
                 f"{stage.base} is a directory: FROM takes an image or a stage", stage.base
@@ -216,6 +219,8 @@ class _Conversion:
         text = " ".join(f"{line.name} {line.rest}".split())
         if line.name == "ARG":
             self._argument(state, line)
+        elif line.name == "MAINTAINER":
+            state.author = line.rest
         elif line.name == "ONBUILD":
             state.on_build.append(line.text)
             return
@@ -331,6 +336,11 @@ class _Conversion:
         if source is None:
             raise line.error(f"stage {name} is empty", name)
         return source
+
+
+def _triggers(texts: Sequence[str], stage: Stage) -> tuple[Line, ...]:
+    """The instructions that ONBUILD has left for stages made from something."""
+    return parse_lines("\n".join(texts), f"ONBUILD of {stage.base}") if texts else ()
 
 
 __all__ = ["Asked", "Base", "Result", "Selection", "convert", "images_needed"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import signal
 from collections.abc import Mapping
 
 import msgspec
@@ -15,9 +16,8 @@ from runtime.container.config import ImageConfig
 from runtime.errors import ComposerError
 from runtime.image.changes import apply_changes
 
-SETTINGS = (
-    "ENV LABEL CMD ENTRYPOINT EXPOSE VOLUME USER STOPSIGNAL HEALTHCHECK SHELL MAINTAINER WORKDIR".split()
-)
+SETTINGS = "ENV LABEL CMD ENTRYPOINT EXPOSE VOLUME USER STOPSIGNAL HEALTHCHECK SHELL WORKDIR".split()
+_LAST_SIGNAL = 64
 DEFAULT_SHELL = ("/bin/sh", "-c")
 
 
@@ -37,8 +37,6 @@ def configure(
             return replace(config, env=tuple(f"{name}={value}" for name, value in merged.items()))
         case "LABEL":
             return replace(config, labels={**config.labels, **assignments(line, variables, escape)})
-        case "MAINTAINER":
-            return replace(config, labels={**config.labels, "maintainer": line.rest})
         case "CMD" | "ENTRYPOINT":
             words = command(line.rest, config)
             if line.name == "CMD":
@@ -53,7 +51,12 @@ def configure(
             path = expanded(line, line.rest, variables, escape)
             joined = posixpath.normpath(posixpath.join(config.working_dir or "/", path))
             return replace(config, working_dir="/" + joined.lstrip("/"))
-        case "USER" | "STOPSIGNAL":
+        case "STOPSIGNAL":
+            name = expanded(line, line.rest, variables, escape)
+            if not _is_signal(name):
+                raise line.error(f"Invalid signal: {name}", line.rest)
+            return replace(config, stop_signal=name)
+        case "USER":
             return _change(config, line, f"{line.name} {expanded(line, line.rest, variables, escape)}")
         case "EXPOSE":
             ports = [expanded(line, word, variables, escape) for word in split(line, escape)]
@@ -98,6 +101,16 @@ def assignments(line: Line, variables: Mapping[str, str], escape: str) -> dict[s
             raise line.error(f"can't find = in {word!r}. Must be of the form: name=value", word)
         found[name] = expanded(line, value, variables, escape)
     return found
+
+
+def _is_signal(text: str) -> bool:
+    """Whether there is a signal of this number or name."""
+    if text.isdecimal():
+        return 0 < int(text) <= _LAST_SIGNAL
+    name = text.upper().removeprefix("SIG")
+    return (
+        f"SIG{name}" in signal.Signals.__members__ or re.fullmatch(r"RTM(IN|AX)([+-]\d+)?", name) is not None
+    )
 
 
 def _ports(text: str) -> list[str]:

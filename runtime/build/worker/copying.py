@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 import posixpath
 import stat
 from collections.abc import Sequence
 
-from runtime.build.ignore import Ignore, keep_all
+from runtime.build.ignore import Ignore, compiled, keep_all
 from runtime.build.modes import Modes
 from runtime.build.worker.layer_tar import Placed
 from runtime.errors import InvalidArgument, NotFound
@@ -32,18 +31,16 @@ def chosen_sources(tree: Tree, pattern: str, ignore: Ignore = keep_all, *, deep:
             below = [child for node in nodes if node.is_directory for child in tree.walk(node)]
             nodes = [*nodes, *(child for child in below if not ignore(child.path))]
             continue
+        matching = compiled(part).fullmatch
         nodes = [
             child
             for node in nodes
             if node.is_directory
             for child in tree.children(node)
-            if fnmatch.fnmatchcase(child.name, part) and not ignore(child.path)
+            if matching(child.name) and not ignore(child.path)
         ]
     unique = {node.path: node for node in nodes}.values()
-    found = [node if deep else tree.resolve(node.path)[1] or node for node in unique]
-    if not found:
-        raise NotFound(f"no source files were specified: nothing matches {pattern}")
-    return found
+    return [node if deep else tree.resolve(node.path)[1] or node for node in unique]
 
 
 def place(

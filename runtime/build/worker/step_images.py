@@ -90,6 +90,7 @@ class StepImages:
         on_build: Sequence[str] = (),
         platform: str = "",
         further: Mapping[str, object] | None = None,
+        author: str = "",
     ) -> Image:
         """The image that a build results in: the layers of ``image``, the history of ``base`` and what comes after it.
         ``created`` in seconds; ``platform`` when it is not this machine's; ``further`` fields of the
@@ -105,6 +106,7 @@ class StepImages:
             "os": meant.os,
             **({"variant": meant.variant} if meant.variant else {}),
             "created": moment,
+            **({"author": author or known["author"]} if author or known.get("author") else {}),
             "config": fields,
             "rootfs": {"type": "layers", "diff_ids": [item.diff_id for item in layers]},
             "history": [*known.get("history", ()), *({"created": moment, **entry} for entry in history)],

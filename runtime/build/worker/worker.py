@@ -294,7 +294,12 @@ class Worker:
                 privileged=step.is_insecure,
             )
             secrets = StepSecrets((*step.proxies, *mounts.env), tuple(mounts.files))
-            status = await self.run_container(config, secrets, tell, keep)
+            try:
+                status = await self.run_container(config, secrets, tell, keep)
+            except DockerfileError:
+                raise
+            except ComposerError as error:
+                raise step.place.error(error.message.partition("\n")[0]) from None
         if status:
             shown = "\n".join(f"  | {text}" for text in last)
             raise step.place.error(

@@ -54,7 +54,7 @@ def test_where_files_go(
     assert [item.path for item in placed] == paths
 
 
-@pytest.mark.parametrize("source", ["gone", "out/passwd", "*.gone", "src/two.log"])
+@pytest.mark.parametrize("source", ["gone", "out/passwd", "src/two.log"])
 def test_what_is_not_there_or_not_in_the_context_is_not_found(context: Path, source: str) -> None:
     with pytest.raises(ComposerError):
         chosen_sources(Tree([context]), source, parse_ignore("*.gone\nsrc/two.log"))
