@@ -171,3 +171,14 @@ def test_images_follow_their_inputs_where_asked_to(composer: Composer, project: 
     why = composer.run("build", "--explain", "--no-cache", cwd=directory).stderr
     assert "why [2/2] COPY a.txt /  Built  it was asked for" in why
     composer.run("down", "-t", "0", cwd=directory)
+
+
+def test_insecure_steps_need_a_word(composer: Composer, project: Project, base: str) -> None:
+    directory = project.write("{}", Dockerfile="FROM base\nRUN --security=insecure echo x > /x\n")
+    refused = composer.run("image", "build", str(directory), status=1).stderr
+    assert "security.insecure" in refused and "Dockerfile:2" in refused
+    composer.run("image", "build", "--allow", "security.insecure", str(directory))
+    (directory / "Dockerfile").write_text("FROM base\nRUN --network=host echo y > /y\n")
+    refused = composer.run("image", "build", str(directory), status=1).stderr
+    assert "network.host" in refused
+    composer.run("image", "build", "--allow", "network.host", str(directory))

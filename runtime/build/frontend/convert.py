@@ -293,6 +293,11 @@ class _Conversion:
                     convert_mount(line, value, lambda name: self._selected(state, line, name), number)
                 )
             elif name == "network" and value in ("default", "none", "host"):
+                if value == "host" and network != "host" and "network.host" not in self.asked.allow:
+                    raise line.error(
+                        "network.host is not allowed: the build has to be given --allow network.host",
+                        "--network",
+                    )
                 network = "bridge" if value == "default" else value
             elif name == "security" and value in ("sandbox", "insecure"):
                 is_insecure = value == "insecure"

@@ -13,7 +13,9 @@ from runtime.build.ignore import parse_ignore
 from runtime.build.steps import ContextSource, Selection
 from runtime.build.worker.contents import digest_context
 from runtime.build.worker.context import ContextCache
+from runtime.build.worker.worker import Setting, Worker
 from runtime.files.tree import Tree
+from runtime.storage.state import StateDatabase
 
 _SOURCE = ContextSource(text="context", place=parse_lines("RUN x")[0])
 _LONG_AGO = 10**18
@@ -117,3 +119,19 @@ def test_a_damaged_cache_is_no_cache(root: Path, tmp_path: Path) -> None:
     first = _digest(cache, root)
     (tmp_path / "cache").write_bytes(b"\x93nonsense")
     assert _digest(ContextCache(str(root), tmp_path / "cache"), root) == first
+
+
+async def test_a_context_that_changes_while_it_is_read_is_noticed(root: Path, tmp_path: Path) -> None:
+    async def no_container(*_: object) -> int:
+        raise AssertionError
+
+    database = StateDatabase(tmp_path / "state.db")
+    worker = Worker(tmp_path, tmp_path, None, database, no_container)  # type: ignore[arg-type]
+    snapshot = worker.context(_SOURCE, Setting(contexts={"": (root, parse_ignore(""))}))
+    selection = Selection(source=_SOURCE, patterns=(".",))
+    first = await worker.digest(selection, snapshot)
+    assert await worker.is_unchanged(selection, snapshot, first)
+    (root / "a").write_text("b")
+    assert await worker.digest(selection, snapshot) == first  # what was seen when the build began
+    assert not await worker.is_unchanged(selection, snapshot, first)
+    database.close()
