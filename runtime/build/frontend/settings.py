@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-import signal
 from collections.abc import Mapping
 
 import msgspec
@@ -18,6 +17,13 @@ from runtime.image.changes import apply_changes
 
 SETTINGS = "ENV LABEL CMD ENTRYPOINT EXPOSE VOLUME USER STOPSIGNAL HEALTHCHECK SHELL WORKDIR".split()
 _LAST_SIGNAL = 64
+_SIGNALS = frozenset(
+    (
+        "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM "
+        "TRAP TSTP TTIN TTOU UNUSED URG USR1 USR2 VTALRM WINCH XCPU XFSZ"
+    ).split()
+)
+"""signal(7)"""
 DEFAULT_SHELL = ("/bin/sh", "-c")
 
 
@@ -108,9 +114,7 @@ def _is_signal(text: str) -> bool:
     if text.isdecimal():
         return 0 < int(text) <= _LAST_SIGNAL
     name = text.upper().removeprefix("SIG")
-    return (
-        f"SIG{name}" in signal.Signals.__members__ or re.fullmatch(r"RTM(IN|AX)([+-]\d+)?", name) is not None
-    )
+    return name in _SIGNALS or re.fullmatch(r"RTM(IN|AX)([+-]\d+)?", name) is not None
 
 
 def _ports(text: str) -> list[str]:
