@@ -1,10 +1,11 @@
-"""``builder``: what the build cache keeps."""
+"""``builder``: images from Dockerfiles, and what the build cache keeps."""
 
 from __future__ import annotations
 
 from composer.api.client import API
 from composer.cli.arguments import Command, Flag, UsageError
 from composer.cli.image import FILTER, FORCE, FORMAT, NO_TRUNC, QUIET
+from composer.cli.image_build import build_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def run_prune(session: Session, arguments: Arguments) -> int:
 
 _KEEP = "Stop when no more than so much is left of what could be removed"
 COMMANDS = {
+    "build": build_command("builder"),
     "du": Command(
         "builder du [OPTIONS]",
         "Show how much the build cache takes",
