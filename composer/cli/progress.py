@@ -163,7 +163,7 @@ def frame(
 ) -> list[str]:
     """The lines of one picture of the live list, none wider than ``width``. When there are more than ``rows``
     lines, those that are finished give way first."""
-    top = [item for item in items if not item.indent]
+    top = [item for item in items if not item.indent] or items
     finished = sum(item.state != "working" for item in top)
     header = f"[+] {title} {finished}/{len(top)}"
     shown = _fitting(items, max(rows - 2, 1))

@@ -195,7 +195,7 @@ class Connection:
                 raise self._denied(reference, scopes)
             error = describe_failure(response.status_code, text, path, reference, self.name)
             if is_retried(response.status_code):
-                raise Retry(error, pause=retry_after(response.headers.get("Retry-After", "")))
+                raise Retry(error, pause=retry_after(response.headers.get("Retry-After", ""), time.time()))
             raise error
         raise self._denied(reference, scopes)
 

@@ -150,6 +150,8 @@ class Content:
             """The disk gets its blob while it is unpacked; both have to be done before there is an image."""
             nursery.start_soon(make_durable, digest)
 
+        for layer in layers:  # in their order, which tasks do not keep
+            progress(PullProgress(layer.descriptor.digest.short, "Pulling fs layer"))
         async with trio.open_nursery() as nursery:
             for number in range(len(layers)):
                 nursery.start_soon(one, number, nursery.cancel_scope)
@@ -166,7 +168,6 @@ class Content:
         arrived: Callable[[Digest], None],
     ) -> LayerRecord:
         short = layer.descriptor.digest.short
-        progress(PullProgress(short, "Pulling fs layer"))
         async with self._locks.hold(("layer", layer.chain_id)):
             known = self.catalogue.layer(layer.chain_id)
             if self.layers.has(layer.chain_id):

@@ -4,6 +4,7 @@ codes"). Pure."""
 from __future__ import annotations
 
 import re
+from email.utils import parsedate_to_datetime
 
 import httpx
 import msgspec
@@ -59,9 +60,16 @@ def is_retried(status: int) -> bool:
     return status in _RETRIED
 
 
-def retry_after(header: str) -> float | None:
-    """Seconds, bounded; None when nothing (usable) was said."""
-    return min(float(header), _LONGEST_PAUSE) if header.isascii() and header.isdigit() else None
+def retry_after(header: str, now: float) -> float | None:
+    """Seconds, bounded; None when nothing (usable) was said. It may be seconds or a date (RFC 9110, 10.2.3); ``now`` is
+    in seconds since the epoch."""
+    if header.isascii() and header.isdigit():
+        return min(float(header[:9]), _LONGEST_PAUSE)
+    try:
+        moment = parsedate_to_datetime(header).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(moment - now, 0.0), _LONGEST_PAUSE)
 
 
 def begins_at(response: httpx.Response, offset: int) -> bool:

@@ -47,12 +47,14 @@ from runtime.image.model import (
 from runtime.image.platform import Platform, parse_platform
 from runtime.image.pull import Puller
 from runtime.image.push import Pushed, Pusher
-from runtime.image.reference import parse_reference
+from runtime.image.reference import Reference, parse_reference
 from runtime.image.search import Found, parse_condition, search
 from runtime.storage.state import StateDatabase
 
 STEP_COMMENT = "composer build step"
 """What tells the images of single build steps from others."""
+_PULLS = 3
+"""How often an image is pulled that somebody removes in the same moment."""
 
 
 class ImageStore:
@@ -152,6 +154,20 @@ class ImageStore:
         embedded = self._catalogue.by_name(reference)
         if embedded is not None and embedded.is_embedded:
             return embedded
+        for _ in range(_PULLS):
+            result = await self._pull(reference, platform, progress, credentials)
+            if (image := self._catalogue.image(result.id)) is not None:
+                return image  # without a checkpoint: it is there when the caller gets it
+        raise NotFound(f"No such image: {reference.familiar}: it is removed whenever it has been pulled")
+
+    async def _pull(
+        self,
+        reference: Reference,
+        platform: str,
+        progress: Progress | None,
+        credentials: CredentialSource | None,
+    ) -> Image:
+        """One pull for all who ask meanwhile. Somebody may have removed the image when this returns."""
         wanted = self.platform_of(platform)
         key = (str(reference), wanted, platform != "")
         watchers = self._watchers.setdefault(key, [])
@@ -181,7 +197,7 @@ class ImageStore:
                 self._results.pop(key, None)
         if isinstance(result, ComposerError):
             raise copy.copy(result)
-        return self._catalogue.image(result.id) or result
+        return result
 
     async def tags(self, text: str, credentials: CredentialSource | None = None) -> Sequence[str]:
         """The references of all that a repository has in its registry: ``name:tag`` each. Raises as

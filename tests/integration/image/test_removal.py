@@ -65,3 +65,20 @@ async def test_prune(store: ImageStore) -> None:
     assert next(c["Deleted"] for c in removal.changes if "Deleted" in c) == new
     assert removal.reclaimed == len(layer(2)) + 1000
     assert [image.id for image in store.list() if not image.is_embedded] == [kept]
+
+
+async def test_the_beginning_of_an_id(store: ImageStore, faulty: FaultyRegistry) -> None:
+    """As Docker: any number of digits that tell; a few that do not are no image, more are ambiguous."""
+    for number in range(20):
+        faulty.add_image("app", str(number), [layer(1)], author=str(number))
+        await store.pull(f"{faulty.address}/app:{number}")
+    ids = [image.id for image in store.list()]
+    for image in ids:
+        digits = next(
+            n for n in range(1, 65) if sum(other[7:].startswith(image[7 : 7 + n]) for other in ids) == 1
+        )
+        for text in (image[7 : 7 + digits], image[: 7 + digits], image[7:], image):
+            found = store.resolve(text)
+            assert found is not None and found.id == image
+        if digits > 1:
+            assert store.resolve(image[7 : 6 + digits]) is None

@@ -31,6 +31,7 @@ from runtime.image.credentials import (
     server_name,
     store_credentials,
 )
+from runtime.image.responses import retry_after
 
 BEARER = 'Bearer realm="https://auth.example.com/token?x=1",service="registry",scope="ignored"'
 ANN = Credentials("ann", "se:cret")
@@ -231,3 +232,23 @@ def test_the_header_of_the_api() -> None:
 
 def test_credentials_are_not_shown() -> None:
     assert "se:cret" not in repr(ANN)
+
+
+@pytest.mark.parametrize(
+    ("header", "pause"),
+    [
+        ("3", 3.0),
+        ("0", 0.0),
+        ("86400", 30.0),
+        ("9" * 400, 30.0),
+        ("Thu, 01 Jan 1970 00:01:47 GMT", 7.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 30.0),
+        ("", None),
+        ("soon", None),
+        ("-1", None),
+        ("\u0663", None),
+    ],
+)
+def test_when_to_try_again(header: str, pause: float | None) -> None:
+    assert retry_after(header, 100.0) == pause

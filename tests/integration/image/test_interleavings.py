@@ -1,0 +1,75 @@
+"""Pulls, builds, removals and collections at the same time, in many orders: nothing that is used is ever taken away."""
+
+from __future__ import annotations
+
+import io
+import random
+
+import pytest
+import trio
+
+from runtime.container.config import ImageConfig
+from runtime.errors import ComposerError
+from runtime.image.store import ImageStore
+from tests.faulty_registry import Fault, FaultyRegistry
+from tests.integration.image.conftest import layer
+
+IMAGES = 4
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_any_order(store: ImageStore, faulty: FaultyRegistry, seed: int) -> None:
+    chance = random.Random(seed)
+    names = []
+    for number in range(IMAGES):
+        faulty.add_image(f"app{number}", "1", [layer(0), layer(number % 2 + 1), layer(number + 10)])
+        names.append(f"{faulty.address}/app{number}:1")
+    faulty.faults = [
+        Fault(path="/blobs/", drop_after=100, times=3),
+        Fault(path="/blobs/", status=503, times=2),
+    ]
+
+    async def pull(name: str) -> None:
+        with trio.move_on_after(chance.choice((5, 60, 60, 60)) / 1000 if chance.random() < 0.3 else 60):
+            image = await store.pull(name)
+            assert all(path.is_dir() for path in image.layers), "what a pull returns is there at that moment"
+
+    async def build(name: str) -> None:
+        base = store.resolve(name)
+        made = await store.derive(
+            base, ImageConfig(), io.BytesIO(layer(chance.randrange(99))), [], tags=[f"b{seed}:1"]
+        )
+        assert all(path.is_dir() for path in made.layers)
+
+    async def remove(name: str) -> None:
+        store.remove(name, force=True)
+
+    async def prune(_: str) -> None:
+        await store.prune(everything=chance.random() < 0.5)
+
+    async def collect(_: str) -> None:
+        store.collect()
+        await store.sweep()
+
+    async def someone() -> None:
+        for _ in range(6):
+            act = chance.choice((pull, pull, pull, build, remove, prune, collect))
+            try:
+                await act(chance.choice(names))
+            except ComposerError as error:
+                # Somebody removed it in between, and said so to who wanted it.
+                assert "No such image" in error.message or "is gone" in error.message, error.message
+            for _ in range(chance.randrange(4)):
+                await trio.lowlevel.checkpoint()
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(someone)
+    for image in store.list():
+        assert all(path.is_dir() for path in image.layers)
+    assert await store.check(lambda _: None) == []
+    faulty.faults = []
+    for name in names:
+        await store.pull(name)
+    assert await store.check(lambda _: None) == []
