@@ -38,6 +38,7 @@ from composer.engine.recovery import Recovery
 from composer.engine.sandboxes import Sandboxes
 from composer.engine.system import System
 from composer.engine.volumes import Volumes
+from composer.engine.waiting import Waiting
 from runtime.container.client import KeeperClient
 from runtime.container.config import ImageConfig
 from runtime.container.host import device_nodes, host_facts
@@ -223,6 +224,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         files=ContainerFiles(registry, store, volumes, paths),
         named_devices=launching.named_devices,
     )
+    waiting = Waiting()
     parts = Parts(
         containers=registry,
         lifecycle=lifecycle,
@@ -234,6 +236,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         create_container=operations.create_container,
         pull_image=images.fetch,
         remove_image=images.remove,
+        waiting=waiting,
         pulled_at=images.pulled_at,
     )
     scope = trio.CancelScope()
@@ -248,6 +251,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         end=scope.cancel,
         keeper=keeper,
         warnings=lambda: (*firewall.warnings, *database.warnings),
+        waiting=waiting,
     )
     recovery = Recovery(
         containers=registry,

@@ -176,9 +176,10 @@ class Recovery:
                 if condition == "service_completed_successfully" and other.state.exit_code == 0:
                     continue
                 try:
-                    if condition == "service_started":
-                        await other.status.wait_for(lambda status: status.is_alive or status.status == "dead")
-                    else:
-                        await wait_for_condition(other, condition)
+                    with self.parts.waiting.for_service(container.name, need.service, condition):
+                        if condition == "service_started":
+                            await other.status.wait_for(lambda s: s.is_alive or s.status == "dead")
+                        else:
+                            await wait_for_condition(other, condition)
                 except ConditionFailed as error:
                     log.warning("container %s: %s", container.name, error)

@@ -16,6 +16,7 @@ from composer.engine.containers import Containers
 from composer.engine.images import Images
 from composer.engine.networks import Networks
 from composer.engine.volumes import Volumes
+from composer.engine.waiting import Waiting
 from runtime.container.client import KeeperClient
 from runtime.container.spec import HostFacts
 from runtime.storage.files import apparent_size, directory_size
@@ -37,6 +38,7 @@ class System:
     """Make the core end on purpose."""
     keeper: KeeperClient
     warnings: Callable[[], tuple[str, ...]]
+    waiting: Waiting
 
     def info(self) -> dict[str, Any]:
         """Docker's ``/info``, as far as it has a meaning here."""
@@ -147,6 +149,7 @@ class System:
             "Log": str(self.paths.engine_log),
             "CgroupVersion": self.host.cgroup_version,
             "Containers": {status: states.count(status) for status in sorted(set(states))},
+            "Waiting": self.waiting.tell(self.containers.all()),
             "Warnings": list(self.warnings()),
             "Rss": _resident(),
         }

@@ -88,7 +88,8 @@ async def _wait_for_dependency(parts: Parts, container: Container, need: Depende
             continue
         try:
             await tell(emit, "Container", other.name, "Waiting")
-            met = await wait_for_condition(other, need.condition, was_started=True)
+            with parts.waiting.for_service(container.name, need.service, need.condition):
+                met = await wait_for_condition(other, need.condition, was_started=True)
             await tell(emit, "Container", other.name, met.word)
         except ConditionFailed as error:
             if need.required:

@@ -14,6 +14,7 @@ from composer.engine.lifecycle import Lifecycle
 from composer.engine.logs import ContainerLogs
 from composer.engine.networks import Networks
 from composer.engine.volumes import Volumes
+from composer.engine.waiting import Waiting
 from composer.plan import labels
 from runtime.container.config import ContainerConfig
 from runtime.errors import ComposerError
@@ -41,6 +42,7 @@ class Parts:
     pull_image: Callable[[str, str, PullProgress, CredentialSource | None], Awaitable[object]]
     """Reference, platform ("" for this machine's), progress, who one is (None: who the engine is)."""
     remove_image: Callable[[str], Awaitable[object]]
+    waiting: Waiting
     pulled_at: Callable[[str], int]
     """When (ns) the reference was last pulled; 0 if never."""
 

@@ -194,7 +194,8 @@ class Up:
         if not (self.request.start and replica.plan.start):
             return
         for wait in replica.plan.waits:
-            await self._wait_for(wait)
+            with self.parts.waiting.for_service(replica.plan.name, wait.service, wait.condition):
+                await self._wait_for(wait)
         await self._start(replica, container)
 
     async def _stand_up(self, replica: _Replica) -> None:

@@ -1,0 +1,47 @@
+"""``engine status`` and ``engine doctor``."""
+
+from __future__ import annotations
+
+import json
+
+from tests.e2e.conftest import Project
+from tests.e2e.engine import Composer, wait_for
+
+WAITING = """
+services:
+  slow:
+    image: composer.local/host
+    command: sleep infinity
+    healthcheck: {test: [CMD, "false"], interval: 1s, retries: 1000}
+  after:
+    image: composer.local/host
+    command: sleep infinity
+    depends_on: {slow: {condition: service_healthy}}
+"""
+
+
+def test_status_tells_who_waits_for_what(composer: Composer, project: Project) -> None:
+    directory = project.write(WAITING)
+    up = composer.start("up", "-d", cwd=directory)
+    expected = f"Waiting:     {project.name}-after-1 waits for service slow to be healthy"
+    wait_for(lambda: expected in composer.run("engine", "status", status=None).stdout, "the wait to be shown")
+    told = json.loads(composer.run("engine", "status", "--format", "json").stdout)["Waiting"]
+    assert [one["Name"] for one in told] == [f"{project.name}-after-1"]
+    composer.run("down", "-t", "0", cwd=directory)
+    up.communicate(timeout=30)
+    assert "Waiting" not in composer.run("engine", "status").stdout
+
+
+def test_doctor_finds_a_machine_on_which_tests_run_good(composer: Composer) -> None:
+    found = composer.run("engine", "doctor").stdout
+    assert "ok       overlay: " in found
+    assert "engine: not running" in found
+    assert not composer.processes("composer-keeper"), "it starts no engine"
+    composer.run("container", "run", "--rm", "composer.local/host", "true")
+    lines = composer.run("engine", "doctor", "--format", "json").stdout.splitlines()
+    checks = {line["Check"]: line for line in map(json.loads, lines)}
+    assert {"system", "namespaces", "cgroups", "overlay", "network", "seccomp", "disk", "engine"} <= set(
+        checks
+    )
+    assert checks["engine"]["Detail"].startswith("running, version")
+    assert [line for line in checks.values() if line["Status"] == "missing"] == []
