@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from composer.api import container_filters, container_json, container_log, streams
 from composer.api.container_create import container_config, resources, restart_policy
+from composer.api.detaching import DEFAULT_DETACH_KEYS, parse_detach_keys
 from composer.api.interface import Container, Engine
 from composer.api.messages import (
     NO_CONTENT,
@@ -373,8 +374,8 @@ def terminal_size(request: Request) -> tuple[int, int]:
 def detach_keys(text: str) -> bytes:
     """The sequence a client asked for, or the usual one."""
     if not text:
-        return streams.DEFAULT_DETACH_KEYS
+        return DEFAULT_DETACH_KEYS
     try:
-        return streams.parse_detach_keys(text)
+        return parse_detach_keys(text)
     except ValueError as error:
         raise InvalidArgument(str(error)) from None

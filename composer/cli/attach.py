@@ -55,7 +55,7 @@ def converse_with(
     if detach_keys:
         query["detachKeys"] = detach_keys
     waiter = session.connect()
-    ended = _begin_wait(waiter, container) if start else None
+    ended = _begin_wait(waiter, container, "next-exit" if start else "not-running")
     try:
         connection, received = client.hijack("POST", f"{API}/containers/{container}/attach", query)
     except ComposerError:
@@ -77,18 +77,25 @@ def converse_with(
                 session.connect().request("POST", f"{API}/containers/{container}/kill", {"signal": name})
 
             with SignalProxy(send):
-                converse(connection, received, tty=tty, stdin=takes_input)
+                is_detached = converse(connection, received, tty=tty, stdin=takes_input)
         else:
-            converse(connection, received, tty=tty, stdin=takes_input, resize=resize if tty else None)
+            is_detached = converse(
+                connection,
+                received,
+                tty=tty,
+                stdin=takes_input,
+                resize=resize if tty else None,
+                detach_keys=detach_keys,
+            )
     finally:
         connection.close()
-    if ended is not None:
-        return int(ended())
-    state = session.client.request("GET", f"{API}/containers/{container}/json").json()["State"]
-    return 0 if state["Running"] else int(state["ExitCode"])
+    if is_detached:
+        return 0
+    # Its last output comes before its end is known.
+    return int(ended())
 
 
-def _begin_wait(client: Any, container: str) -> Any:
+def _begin_wait(client: Any, container: str, condition: str) -> Any:
     """Ask for the exit before it can happen; the answer is read when the conversation is over."""
     from threading import Thread
 
@@ -97,7 +104,7 @@ def _begin_wait(client: Any, container: str) -> Any:
 
     def ask() -> None:
         try:
-            answer = client.request("POST", f"{API}/containers/{container}/wait", {"condition": "next-exit"})
+            answer = client.request("POST", f"{API}/containers/{container}/wait", {"condition": condition})
             found.append(int(answer.json()["StatusCode"]))
         except Exception as error:
             failed.append(error)

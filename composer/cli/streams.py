@@ -21,26 +21,36 @@ def converse(
     resize: Callable[[int, int], None] | None = None,
     stdout: int = 1,
     stderr: int = 2,
-) -> None:
+    detach_keys: str = "",
+) -> bool:
     """Copy stdin to the process and its output to ``stdout`` and ``stderr`` until the other side closes.
 
     With ``tty`` the bytes are as the process wrote them, this terminal is raw meanwhile, and ``resize`` is called with
     rows and columns now and whenever the terminal changes. Without, output comes in Docker's frames of 8 bytes of
-    header (Engine API, "Attach to a container"). End of input is passed on as a half-close.
+    header (Engine API, "Attach to a container"). End of input is passed on as a half-close. Returns whether it ended
+    because the keys that detach (``detach_keys``, "" for the usual ones) were typed.
     """
     is_raw = tty and stdin and os.isatty(0)
     if is_raw:
         from composer.cli.rawmode import RawTerminal
 
         with RawTerminal(resize):
-            _copy(connection, received, tty=True, stdin=stdin, out=stdout, err=stdout)
-    else:
-        _copy(connection, received, tty=tty, stdin=stdin, out=stdout, err=stderr)
+            return _copy(
+                connection, received, tty=True, stdin=stdin, out=stdout, err=stdout, keys=detach_keys
+            )
+    return _copy(connection, received, tty=tty, stdin=stdin, out=stdout, err=stderr, keys=detach_keys)
 
 
-def _copy(connection: socket, received: bytes, *, tty: bool, stdin: bool, out: int, err: int) -> None:
+def _copy(
+    connection: socket, received: bytes, *, tty: bool, stdin: bool, out: int, err: int, keys: str
+) -> bool:
     from select import POLLERR, POLLHUP, POLLIN, poll
 
+    from composer.api.detaching import DEFAULT_DETACH_KEYS, DetachKeys, parse_detach_keys
+
+    # The engine looks for them, too, and ends the conversation; here it is only told from the process's end.
+    detaching = DetachKeys((parse_detach_keys(keys) if keys else DEFAULT_DETACH_KEYS) if tty else b"")
+    is_detached = False
     network = connection.fileno()
     frames = Frames()
     if received:
@@ -59,11 +69,12 @@ def _copy(connection: socket, received: bytes, *, tty: bool, stdin: bool, out: i
             if fd == network:
                 data = _receive(connection)
                 if not data:
-                    return
+                    return is_detached
                 _deliver(data, frames, tty, out, err)
             elif events & (POLLIN | POLLHUP | POLLERR):
                 typed = _read_stdin()
                 if typed:
+                    is_detached |= detaching.feed(typed)[1]
                     try:
                         connection.sendall(typed)
                     except OSError:  # the process has ended; its last output may still be on the way

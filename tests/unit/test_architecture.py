@@ -70,6 +70,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "composer.cli": (
         "composer.api.plain_json",
+        "composer.api.detaching",
         "composer.api.client",
         "composer.compose",
         "composer.engine.requests",

@@ -1,0 +1,203 @@
+"""The command's conversations: with and without a terminal, ends of input, signals, and logs by their times."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+
+from tests.e2e.engine import COMMAND, PATIENCE, Composer
+
+IMAGE = "composer.local/host"
+
+
+@pytest.fixture
+def sleeper(composer: Composer) -> str:
+    composer.run("container", "run", "-d", "--name", "one", "--network", "none", IMAGE, "sleep", "infinity")
+    return "one"
+
+
+class Terminal:
+    """A command on a pseudo terminal of its own."""
+
+    def __init__(self, composer: Composer, *words: str, rows: int = 30, columns: int = 90) -> None:
+        self.master, slave = os.openpty()
+        self.resize(rows, columns)
+        self.process = composer.start(
+            *words, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, text=False,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
+        self.slave = slave
+        self.shown = b""
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, data: bytes) -> None:
+        os.write(self.master, data)
+
+    def until(self, pattern: bytes) -> re.Match[bytes]:
+        """Read on until ``pattern`` is shown."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := re.search(pattern, self.shown)) is None:
+            left = deadline - time.monotonic()
+            assert left > 0 and select.select([self.master], [], [], left)[0], (pattern, self.shown)
+            self.shown += os.read(self.master, 65536)
+        return found
+
+    def end(self) -> int:
+        """The exit status; the terminal has to be as it was before."""
+        status = self.process.wait(PATIENCE)
+        assert termios.tcgetattr(self.slave)[3] & termios.ECHO, "the terminal is still raw"
+        os.close(self.slave)
+        os.close(self.master)
+        return status
+
+
+def test_a_terminal(composer: Composer, sleeper: str) -> None:
+    """Its size, now and when it changes; raw meanwhile; Ctrl-C is the program's; the exit status."""
+    script = "trap 'echo caught' INT; stty size; read x; stty size; sleep 0.1; read y; echo got:$x:$y; exit 9"
+    terminal = Terminal(composer, "container", "exec", "-it", sleeper, "bash", "-c", script)
+    terminal.until(b"30 90\r\n")
+    terminal.resize(40, 100)
+    os.kill(terminal.process.pid, signal.SIGWINCH)
+    wait_for_size(composer, sleeper, "40 100")
+    terminal.type(b"a\r")
+    terminal.until(b"40 100\r\n")
+    terminal.type(b"\x03")
+    terminal.until(b"caught")
+    terminal.type(b"b\r")
+    terminal.until(b"got:a:b")
+    assert terminal.end() == 9
+
+
+def test_leaving_by_keys(composer: Composer) -> None:
+    """Ctrl-P Ctrl-Q, or what --detach-keys says: the container runs on, and can be attached to again."""
+    terminal = Terminal(
+        composer, "container", "run", "-it", "--name", "two", "--network", "none", IMAGE,
+        "sh", "-c", "echo ready; read x; echo got $x; exit 3",
+    )  # fmt: skip
+    terminal.until(b"ready")
+    terminal.type(b"\x10\x11")
+    assert terminal.end() == 0
+    assert composer.inspect("two")["State"]["Running"]
+    terminal = Terminal(composer, "container", "attach", "--detach-keys", "ctrl-x,y", "two")
+    terminal.type(b"\x18y")
+    assert terminal.end() == 0
+    terminal = Terminal(composer, "container", "attach", "two")
+    terminal.type(b"word\r")
+    terminal.until(b"got word")
+    assert terminal.end() == 3
+    composer.run("container", "rm", "two")
+
+
+def test_ends_of_input_and_any_byte(composer: Composer, sleeper: str) -> None:
+    """What is sent comes back as it was, then its end; output goes on after the end of input."""
+    data = bytes(range(256)) * 4096
+    done = subprocess.run(
+        [*COMMAND, "container", "exec", "-i", sleeper, "sh", "-c", "cat; echo end >&2; exit 4"],
+        input=data, capture_output=True, env=composer.env, timeout=PATIENCE,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr, done.stdout == data) == (4, b"end\n", True)
+    words = ("container", "run", "--rm", "-i", "--network", "none", IMAGE, "sh", "-c", "wc -c; exit 6")
+    assert composer.run(*words, stdin="12345", status=6).stdout == "5\n"
+
+
+def test_signals_are_passed_on(composer: Composer) -> None:
+    """By ``run`` and ``attach`` without a terminal, unless --sig-proxy=false."""
+    script = "trap 'echo term; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+    process = composer.start(
+        "container", "run", "--name", "three", "--network", "none", IMAGE, "bash", "-c", script
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=PATIENCE)[0] == "term\n"
+    assert process.returncode == 5
+    composer.run("container", "start", "three")
+    quiet = composer.start("container", "attach", "--sig-proxy=false", "three")
+    wait_until_connected(composer, "three")
+    quiet.send_signal(signal.SIGTERM)
+    quiet.communicate(timeout=PATIENCE)
+    assert composer.inspect("three")["State"]["Running"]
+    composer.run("container", "rm", "-f", "three")
+
+
+def test_each_exec_has_its_own_end(composer: Composer, sleeper: str) -> None:
+    running = [
+        composer.start("container", "exec", sleeper, "sh", "-c", f"sleep 0.{9 - number}; exit {number}")
+        for number in range(1, 6)
+    ]
+    assert [process.wait(PATIENCE) for process in running] == [1, 2, 3, 4, 5]
+    for process in running:
+        process.communicate()
+
+
+def test_a_reader_that_stalls_slows_nobody(composer: Composer) -> None:
+    """Two follow the log; one never reads. The container writes on, and the other one gets all of it."""
+    script = (
+        "read x; i=0; while [ $i -lt 20000 ]; do echo line $i of a container that writes; i=$((i+1)); done"
+    )
+    composer.run(
+        "container", "run", "-d", "-i", "--name", "four", "--network", "none", IMAGE, "bash", "-c", script
+    )
+    stalled = composer.start("container", "logs", "-f", "four")
+    reader = composer.start("container", "logs", "-f", "four")
+    composer.run("container", "attach", "four", stdin="go\n", status=None)
+    lines = reader.communicate(timeout=4 * PATIENCE)[0].splitlines()
+    assert len(lines) == len(set(lines)) == 20000
+    assert not composer.inspect("four")["State"]["Running"]
+    stalled.kill()
+    stalled.communicate()
+    composer.run("container", "rm", "four")
+
+
+def test_logs_by_time(composer: Composer) -> None:
+    """Lines have the times at which they were written, and a time of theirs is a border without gap or double."""
+    before = time.time()
+    script = "for i in 1 2 3 4; do echo $i; sleep 0.02; done"
+    composer.run("container", "run", "--name", "five", "--network", "none", IMAGE, "bash", "-c", script)
+
+    def logs(*options: str) -> list[str]:
+        return composer.run("container", "logs", *options, "five").stdout.split()
+
+    stamped = logs("-t")
+    times, numbers = stamped[::2], stamped[1::2]
+    assert numbers == ["1", "2", "3", "4"]
+    assert times == sorted(times)
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", text) for text in times)
+    assert logs("--since", times[2]) == ["3", "4"]
+    assert logs("--until", times[1]) == ["1", "2"]
+    assert logs("--since", times[1], "--until", times[2]) == ["2", "3"]
+    assert logs("--since", f"{before - 5:.3f}", "--tail", "1") == ["4"]
+    assert logs("--since", "10m") == logs("--tail", "all") == logs("-n", "-1") == ["1", "2", "3", "4"]
+    assert logs("--until", "10m") == logs("--tail", "0") == []
+    composer.run("container", "rm", "five")
+
+
+def wait_for_size(composer: Composer, name: str, size: str) -> None:
+    """Until the first terminal in the container has a size: the engine hears of it by another request."""
+    deadline = time.monotonic() + PATIENCE
+    while composer.run("container", "exec", name, "stty", "-F", "/dev/pts/0", "size").stdout.strip() != size:
+        assert time.monotonic() < deadline, f"the size did not become {size}"
+
+
+def wait_until_connected(composer: Composer, name: str) -> None:
+    """Until somebody is attached to the container, which the engine tells as an event."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        done = composer.run(
+            "system", "events", "--until", "0s", "--filter", f"container={name}", "--format", "{{.Action}}"
+        )
+        if done.stdout.split().count("attach") >= 2:
+            return
+        time.sleep(0.05)
+    raise AssertionError("nobody attached")
