@@ -36,7 +36,8 @@ class BuildCache:
         sizes = await trio.to_thread.run_sync(
             lambda: {mount.id: directory_size(worker.caches.root / mount.id) for mount in worker.caches.all()}
         )
-        found = [*self._layers(), *self._mounts(sizes)]
+        fetched = await trio.to_thread.run_sync(worker.fetched.all)
+        found = [*self._layers(), *self._mounts(sizes), *map(self._fetched, fetched)]
         return sorted(filter(condition, found), key=lambda entry: -entry.used)
 
     def _layers(self) -> list[CacheEntry]:
@@ -85,6 +86,18 @@ class BuildCache:
             for mount in caches.all()
         ]
 
+    def _fetched(self, known: tuple[str, str, int, int, int]) -> CacheEntry:
+        key, name, size, made, used = known
+        return CacheEntry(
+            id=key,
+            type="source.http",
+            description=f"fetched file {name}",
+            size=size,
+            created=made,
+            used=used,
+            is_in_use=self.shop.builds > 0,
+        )
+
     async def prune(
         self,
         filters: Mapping[str, Sequence[str]] | None = None,
@@ -95,6 +108,8 @@ class BuildCache:
         """Remove what is not used, as :func:`to_remove` says; ids, and bytes given back. Raises InvalidArgument."""
         condition = parse_conditions(filters or {}, time.time_ns())
         gone = to_remove(await self.usage(), condition=condition, everything=everything, keep=keep)
+        if everything and not filters and not keep:
+            self.shop.worker.forget()
         return await self._remove(gone)
 
     async def _remove(self, gone: Sequence[CacheEntry]) -> tuple[list[str], int]:
@@ -110,8 +125,11 @@ class BuildCache:
         self.discard_unused({record.image_id for record in records})
         mounts = {entry.id: entry.size for entry in gone if entry.type == "exec.cachemount"}
         worker.caches.remove(mounts)
+        fetched = {entry.id: entry.size for entry in gone if entry.type == "source.http"}
+        if not self.shop.builds:
+            await trio.to_thread.run_sync(worker.fetched.remove, fetched)
         worker.images.collect()
-        freed = max(0, before - worker.images.disk_usage()) + sum(mounts.values())
+        freed = max(0, before - worker.images.disk_usage()) + sum({**mounts, **fetched}.values())
         for problem in await worker.images.sweep():
             log.warning("pruning the build cache: %s", problem)
         await trio.to_thread.run_sync(worker.caches.sweep)

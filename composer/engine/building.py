@@ -59,7 +59,7 @@ class Builder:
         self._paths = paths
         root = paths.lib / "build"
         worker = Worker(root, paths.images, parts.images, database, self._run_container)
-        limit = trio.CapacityLimiter(max(2, os.cpu_count() or 2))
+        limit = trio.CapacityLimiter(max(4, os.cpu_count() or 4))
         self.shop = Workshop(worker, CacheRecords(database, parts.images), limit)
         self.foreign = ForeignImages(parts, database)
         self.cache = BuildCache(self.shop, configuration.build_cache)

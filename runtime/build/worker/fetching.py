@@ -10,6 +10,7 @@ import os
 import posixpath
 import secrets
 import shutil
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -20,18 +21,39 @@ import trio
 from runtime.build.steps import FetchSource
 from runtime.image.flight import KeyedLocks
 from runtime.image.transport import make_client, unreachable
-from runtime.storage.files import write_atomically
+from runtime.storage.files import directory_size, write_atomically
 
 _STALL = 60.0
 """Seconds without data after which fetching ends."""
 
 
 class Fetched:
-    """Files that were fetched: ``<root>/<hash of the URL>/file/<name>`` with a note beside."""
+    """Files that were fetched: ``<root>/<hash of the URL>/<digest>/<name>``, with a note of the last one beside."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._locks = KeyedLocks()
+
+    def all(self) -> list[tuple[str, str, int, int, int]]:
+        """Of each URL: what it is known by, its file's name, bytes, and ns when it was fetched and last asked for.
+        Blocking."""
+        found = []
+        with contextlib.suppress(FileNotFoundError):
+            for place in self.root.iterdir():
+                with contextlib.suppress(OSError):
+                    names = [path.name for path in place.glob("*/*")]
+                    note, made = (place / "note.json").stat(), place.stat()
+                    size = directory_size(place)
+                    name = names[0] if names else ""
+                    found.append((place.name, name, size, made.st_mtime_ns, note.st_mtime_ns))
+        return found
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Forget what URLs had. Blocking."""
+        for key in ids:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.root / key / "note.json")
+            shutil.rmtree(self.root / key, ignore_errors=True)
 
     async def fetch(self, step: FetchSource) -> Path:
         """A directory with nothing but the file, named as the URL's path ends, mode 600. Raises ComposerErrors."""
@@ -43,7 +65,9 @@ class Fetched:
         parts = urlsplit(step.url)
         name = posixpath.basename(unquote(parts.path)) or "file"
         note = _note(place / "note.json")
-        known = place / "file"
+        known = _place(place, note.get("digest", ""))
+        if note and step.checksum == note.get("digest"):
+            os.utime(place / "note.json")
         if note and (known / name).is_file() and step.checksum == note.get("digest"):
             return known
         headers = {}
@@ -65,6 +89,7 @@ class Fetched:
                 stack.push_async_callback(answer.aclose)
                 if answer.status_code == httpx.codes.NOT_MODIFIED and headers:
                     _check(step, note.get("digest", ""))
+                    os.utime(place / "note.json")
                     return known
                 if answer.status_code != httpx.codes.OK:
                     raise step.place.error(
@@ -84,10 +109,10 @@ class Fetched:
                 "etag": answer.headers.get("etag", ""),
                 "changed": answer.headers.get("last-modified", ""),
             }
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(place / "note.json")
-            shutil.rmtree(known, ignore_errors=True)
-            os.rename(fresh, known)
+            known = _place(place, digest)
+            # Other builds may read what was there before: it stays, until it is pruned.
+            with contextlib.suppress(OSError):
+                os.rename(fresh, known)
             write_atomically(place / "note.json", json.dumps(kept).encode())
             return known
         except httpx.TransportError as error:
@@ -96,6 +121,10 @@ class Fetched:
             raise step.place.error(f"{step.url}: {error}", step.url) from None
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _place(place: Path, digest: str) -> Path:
+    return place / (digest.removeprefix("sha256:")[:32] or "nothing")
 
 
 def _check(step: FetchSource, digest: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -109,7 +110,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.caches = CacheMounts(self.root / "mounts", self.database)
-        self._fetched = Fetched(self.root / "fetched")
+        self.fetched = Fetched(self.root / "fetched")
         self._checkouts = Checkouts(self.root / "git")
         self._contexts: dict[str, ContextCache] = {}
         self.step_images = StepImages(self.images)
@@ -138,7 +139,15 @@ class Worker:
         """Raises DockerfileError, ComposerErrors."""
         if isinstance(step, GitCheckout):
             return Snapshot(layers=(await self._checkouts.directory(step, setting.env),))
-        return Snapshot(layers=(await self._fetched.fetch(step),))
+        return Snapshot(layers=(await self.fetched.fetch(step),))
+
+    def forget(self) -> None:
+        """What is only known to be quick: digests of contents, and of contexts."""
+        with self.database.transaction():
+            for key, _ in list(self.database.items(_CONTENT)):
+                self.database.delete(_CONTENT, key)
+        self._contexts.clear()
+        shutil.rmtree(self.root / "contexts", ignore_errors=True)
 
     def save_contexts(self) -> None:
         """Keep what was learnt of contexts. Blocking."""
