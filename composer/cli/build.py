@@ -43,6 +43,12 @@ def run_build(session: Session, arguments: Arguments) -> int:
     }
     if arguments.text("builder") not in ("", "default"):
         raise UsageError("--builder is not available in composer: there is one builder, the engine's")
+    if arguments.is_on("debug"):
+        from composer.cli.build_debug import debugging
+
+        body["debug"] = True
+        with debugging(session):
+            return session.perform("build", body, title="Building", quiet=arguments.is_on("quiet"))
     return session.perform("build", body, title="Building", quiet=arguments.is_on("quiet"))
 
 
@@ -59,6 +65,7 @@ COMMANDS = {
             Flag("build-arg", kind="stringArray", help="Set build-time variables for services"),
             Flag("builder", kind="string", help="Set builder to use (there is one: default)", is_hidden=True),
             Flag("check", help="Check build configuration"),
+            Flag("debug", help="Open a shell in the files of a step that fails"),
             Flag("explain", help="Say of each step why it was done, or why not"),
             _without("memory", "string", "Set memory limit for the build", "m"),
             Flag("no-cache", help="Do not use the cache when building the image"),

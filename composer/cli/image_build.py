@@ -18,6 +18,9 @@ _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 def run_image_build(session: Session, arguments: Arguments) -> int:
     """Build, and write what was asked for: the id with ``--quiet``, the files that flags name."""
+    from contextlib import nullcontext
+
+    from composer.cli.build_debug import debugging
     from composer.cli.build_files import spooled_input, stream_of_output
 
     call = arguments.text("call") or ("check" if arguments.is_on("check") else "build")
@@ -28,7 +31,10 @@ def run_image_build(session: Session, arguments: Arguments) -> int:
     body = build_request(arguments, dict(session.env))
     quiet = arguments.is_on("quiet")
     body["check"] = call == "check"
-    with spooled_input(body, arguments.words[0], arguments.text("file")), stream_of_output(body):
+    body["debug"] = arguments.is_on("debug")
+    looked_at = debugging(session) if arguments.is_on("debug") else nullcontext()
+    spooled = spooled_input(body, arguments.words[0], arguments.text("file"))
+    with looked_at, spooled, stream_of_output(body):
         events = session.client.stream("POST", BUILD, body=body)
         data = _show(session, events, quiet=quiet, mode=arguments.text("progress"))
     if call == "check":
@@ -295,6 +301,7 @@ _FLAGS = (
     _refused("cpu-shares", "int", _NO_LIMITS, "c"),
     _refused("cpuset-cpus", "string", _NO_LIMITS),
     _refused("cpuset-mems", "string", _NO_LIMITS),
+    Flag("debug", "D", help="Open a shell in the files of a step that fails"),
     Flag("disable-content-trust", help="Skip image verification", default="true", is_hidden=True),
     Flag("file", "f", "string", "Name of the Dockerfile (default: PATH/Dockerfile)"),
     Flag("force-rm", help="Always remove intermediate containers", is_hidden=True),

@@ -33,10 +33,18 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(null, 1)
         status = 128 + 13
     except Exception as error:
-        status = _report(error, "--debug" in words or "-D" in words)
+        status = _report(error, _is_debug(words))
     if argv is None:
         _end(status)
     return status
+
+
+def _is_debug(words: list[str]) -> bool:
+    """Whether the global flag was given: ``build --debug`` is something else."""
+    try:
+        return parse(words, GLOBAL_FLAGS, is_interspersed=False).is_on("debug")
+    except (HelpAsked, UsageError):
+        return False
 
 
 def _end(status: int) -> None:

@@ -44,6 +44,8 @@ class BuildOptions:
     """SOURCE_DATE_EPOCH."""
     allow: tuple[str, ...] = ()
     """Entitlements: what is dangerous and granted."""
+    keeps_failed: bool = False
+    """The container of a step that fails is not removed."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Of whoever gave the command."""
     explain: bool = False

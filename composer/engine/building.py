@@ -31,7 +31,7 @@ from runtime.build.steps import DockerfileError, ImageSource
 from runtime.build.worker.records import CacheRecords
 from runtime.build.worker.remote_cache import RemoteCaches
 from runtime.build.worker.snapshot import Snapshot
-from runtime.build.worker.worker import STEP_LABEL, Output, Setting, StepSecrets, Worker
+from runtime.build.worker.worker import KEEP_LABEL, STEP_LABEL, Output, Setting, StepSecrets, Worker
 from runtime.container.config import ContainerConfig
 from runtime.errors import ComposerError
 from runtime.image.configuration import RegistryConfiguration
@@ -86,6 +86,7 @@ class Builder:
     ) -> int:
         container = await self.parts.create(config, f"build-{os.urandom(6).hex()}")
         container.unrecorded = (secrets.env, secrets.files)
+        is_kept = False
         try:
             await self.parts.lifecycle.start(container.id)
             async for entry in self.parts.logs.read(container, follow=True):
@@ -93,10 +94,12 @@ class Builder:
             status = await self.parts.lifecycle.wait(container.id)
             if not status:
                 await then(str(self._paths.container(container.id) / "upper"))
+            is_kept = status != 0 and KEEP_LABEL in config.labels
             return status
         finally:
-            with trio.CancelScope(shield=True):
-                await self.parts.lifecycle.remove(container.id, force=True, volumes=True)
+            if not is_kept:
+                with trio.CancelScope(shield=True):
+                    await self.parts.lifecycle.remove(container.id, force=True, volumes=True)
 
 
 class _Build:
@@ -194,6 +197,7 @@ class _Build:
             label=self.options.file,
             env=self.options.env,
             agents=self.options.ssh,
+            keeps_failed=self.options.keeps_failed,
         )
 
     async def _source(self, source: ImageSource) -> Snapshot:

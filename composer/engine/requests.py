@@ -135,6 +135,8 @@ class BuildRequest(ProjectRequest, frozen=True):
     with_dependencies: bool = False
     check: bool = False
     """Only look at Dockerfiles."""
+    debug: bool = False
+    """The containers of steps that fail stay, to be looked at."""
     explain: bool = False
     """Say of each step why it was done or not."""
     push: bool = False

@@ -367,6 +367,7 @@ class Solve:
                 made = self._held(await worker.do(step, self.results, self.setting, output, alone=alone))
             except ComposerError:
                 if await self._is_unchanged(step):
+                    await self.tell(step.title, "Error", "")
                     raise
                 return None
             self.has_made = True

@@ -208,6 +208,17 @@ def test_the_same_inputs_make_the_same_image(
     assert shown.stdout.startswith("2023-11-14T22:13:20")
 
 
+def test_a_step_that_failed_can_be_looked_at(composer: Composer, base: str, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM base\nRUN echo left > /left; exit 4\n")
+    done = composer.run("image", "build", "--debug", ".", cwd=tmp_path, status=1)
+    assert "exit code: 4" in done.stderr and "Traceback" not in done.stderr
+    (kept,) = composer.containers()
+    name = kept["Names"][0].removeprefix("/")
+    assert f"composer debug {name}" in done.stderr
+    assert composer.run("debug", name, "cat", "/left").stdout == "left\n"
+    composer.run("container", "rm", name)
+
+
 def test_platforms(composer: Composer, base: str, tmp_path: Path) -> None:
     own = composer.run("image", "inspect", "-f", "{{.Os}}/{{.Architecture}}", base).stdout.strip()
     other = "linux/arm64" if own.endswith("amd64") else "linux/amd64"

@@ -90,6 +90,7 @@ async def prepare(
         ssh=agent_sockets(request.agents, request.env),
         allow=request.allow,
         env=request.env,
+        keeps_failed=request.debug,
         explain=request.explain,
         cache_from=request.cache_from,
         cache_to=request.cache_to,

@@ -45,6 +45,8 @@ class ImageBuild(Request, frozen=True):
     cache_to: tuple[str, ...] = ()
     provenance: str = ""
     sbom: str = ""
+    debug: bool = False
+    """The container of a step that fails stays, to be looked at."""
     check: bool = False
     """Only look at the Dockerfile."""
     quiet: bool = False

@@ -212,6 +212,7 @@ def build_of(project: Project, service: Service, build: Build, request: BuildReq
         provenance=request.provenance or build.provenance,
         sbom=request.sbom or build.sbom,
         check=request.check,
+        debug=request.debug,
         quiet=request.quiet,
         env=env,
     )

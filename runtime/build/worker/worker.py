@@ -53,6 +53,8 @@ from runtime.storage.state import StateDatabase
 
 STEP_LABEL = "composer.build.step"
 """Of the containers of steps: those that a killed engine leaves are removed when the next one starts."""
+KEEP_LABEL = "composer.build.keep"
+"""Of those that stay when their program fails, to be looked at."""
 _LAST_LINES = 20
 """Of a failed step's output, in its error."""
 _CONTENT = "build-content"
@@ -93,6 +95,8 @@ class Setting:
     label: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     """Of whoever builds: git's keys and settings are theirs."""
+    keeps_failed: bool = False
+    """The container of a step that fails is not removed."""
     agents: Mapping[str, str] = field(default_factory=dict)
     """The sockets that ``--mount=type=ssh`` leads to, by id."""
 
@@ -293,7 +297,7 @@ class Worker:
                 env=step.env,
                 working_dir=step.working_dir,
                 user=step.user,
-                labels={STEP_LABEL: setting.label},
+                labels={STEP_LABEL: setting.label, **({KEEP_LABEL: ""} if setting.keeps_failed else {})},
                 healthcheck=Healthcheck(test=("NONE",)),
                 mounts=tuple(mounts.mounts),
                 network_mode=step.network,
