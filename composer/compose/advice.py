@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from composer.compose.nearest import nearest
+from composer.compose.probe_programs import candidates, probe_programs
 from composer.compose.trace import Path
 
 DATABASE_PORTS = {
@@ -37,8 +38,6 @@ WITHOUT_EFFECT = {
     ("deploy", "update_config"): "it is for clusters",
 }
 HOST_IMAGE = "composer.local/host"
-PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-"""Where a container's programs are looked for when its image does not say."""
 _EVERYWHERE = ("", "0.0.0.0", "::")
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}\Z")
 _AUTHORITY = re.compile(r"://(?:[^/@?#]*@)?([a-zA-Z0-9][a-zA-Z0-9_.-]*)")
@@ -63,7 +62,7 @@ def advise(tree: dict[str, Any], services: Iterable[str], exists: Callable[[str]
     found: list[Advice] = []
     every = tree.get("services") or {}
     names = [str(name) for name in services]
-    silent = _silenced(tree)
+    silent = silenced(tree)
     for name in names:
         service = every[name]
         mine = [
@@ -75,12 +74,13 @@ def advise(tree: dict[str, Any], services: Iterable[str], exists: Callable[[str]
             *_without_effect(name, service),
             *_refused(name, service),
         ]
-        quiet = silent | _silenced(service)
+        quiet = silent | silenced(service)
         found += [advice for advice in mine if advice.code not in quiet]
     return found
 
 
-def _silenced(mapping: dict[str, Any]) -> frozenset[str]:
+def silenced(mapping: Mapping[str, Any]) -> frozenset[str]:
+    """The codes that an ``x-composer: {silence: […]}`` of ``mapping``, a service or the whole file, takes back."""
     own = mapping.get("x-composer")
     words = own.get("silence") if isinstance(own, dict) else None
     return frozenset(str(word) for word in words) if isinstance(words, list) else frozenset()
@@ -135,20 +135,17 @@ def _mounts(name: str, service: dict[str, Any], exists: Callable[[str], bool]) -
 
 
 def _healthcheck(name: str, service: dict[str, Any], exists: Callable[[str], bool]) -> list[Advice]:
-    """A program that the image lacks, where it is known what that has: the machine's own programs."""
+    """A program that the image lacks, where it is known what that has: the machine's own programs. For other images
+    ``up`` says it, which has them."""
     test = (service.get("healthcheck") or {}).get("test")
-    if (
-        str(service.get("image")).partition(":")[0] != HOST_IMAGE
-        or not isinstance(test, list)
-        or len(test) < 2
-    ):
+    if str(service.get("image")).partition(":")[0] != HOST_IMAGE or not isinstance(test, list):
         return []
-    program = str(test[1])
-    places = [program] if "/" in program else [f"{directory}/{program}" for directory in PATH]
-    if test[0] != "CMD" or any(map(exists, places)):
-        return []
-    message = f"the image has no program {program}: the healthcheck will fail"
-    return [Advice("missing-program", message, ("services", name, "healthcheck", "test"))]
+    for program in probe_programs(test):
+        places = candidates(program)
+        if places and not any(map(exists, places)):
+            message = f"the image has no program {program}: the healthcheck will fail"
+            return [Advice("missing-program", message, ("services", name, "healthcheck", "test"))]
+    return []
 
 
 def _hosts(name: str, service: dict[str, Any], names: list[str], every: dict[str, Any]) -> list[Advice]:

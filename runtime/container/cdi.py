@@ -219,7 +219,7 @@ class Registry:
             raise InvalidArgument(
                 f'could not select device driver "{request.driver}" with capabilities: [{wanted}]',
                 hint="drivers are cdi, nvidia and amd; without one the capability gpu finds a GPU",
-            )
+            ).pointing_at("gpus")
         kinds = (GPU_KINDS[request.driver],) if request.driver else tuple(GPU_KINDS.values())
         there = {name.partition("=")[0] for name in self.names}
         found = [kind for kind in kinds if kind in there]
@@ -230,7 +230,7 @@ class Registry:
                 f'could not select device driver "{request.driver}" with capabilities: [{wanted}]: '
                 f"there is no CDI specification of {' or '.join(kinds)}",
                 hint=self._there(),
-            )
+            ).pointing_at("gpus")
         return found[0]
 
     def _find(self, name: str) -> Specification:
@@ -240,12 +240,12 @@ class Registry:
             if len(found) > 1:
                 raise InvalidArgument(
                     f"CDI device {name} is in several files: {', '.join(one.path for one in found)}"
-                )
+                ).pointing_at("devices")
             if found:
                 return found[0]
         close = difflib.get_close_matches(name, self.names, 1)
         hint = f"did you mean {close[0]}?" if close else self._there()
-        raise InvalidArgument(f"unresolvable CDI device {name}", hint=hint)
+        raise InvalidArgument(f"unresolvable CDI device {name}", hint=hint).pointing_at("devices")
 
     def _there(self) -> str:
         text = f"there are: {', '.join(self.names)}" if self.names else "no CDI specification was found"

@@ -76,7 +76,7 @@ class Root:
 
     def _overlay(self, operation: Operation) -> None:
         for source, recursive, is_made in operation.get("peers", ()):
-            if is_made:
+            if is_made and not os.path.exists(source):
                 os.makedirs(source, exist_ok=True)
             if "shared" not in (state := mounts.peer_groups_of(source))[1]:
                 raise OSError(
@@ -188,7 +188,7 @@ class Root:
 
     def _bind(self, operation: Operation) -> None:
         source, target = operation["source"], operation["target"]
-        if operation.get("create"):
+        if operation.get("create") and not os.path.exists(source):  # what is there may be any kind of file
             os.makedirs(source, exist_ok=True)
         recursive, propagation = operation.get("recursive", True), operation.get("propagation", "rprivate")
         if propagation.endswith("slave") and not (state := mounts.peer_groups_of(source))[1]:

@@ -67,6 +67,30 @@ def test_a_command_that_is_not_there(composer: Composer, project: Project) -> No
     composer.run("down", cwd=directory)
 
 
+def test_a_healthcheck_whose_program_the_image_lacks_is_told_of(composer: Composer, project: Project) -> None:
+    check = "healthcheck: {test: no-such-probe -f http://localhost || exit 1, start_period: 1h}"
+    directory = project.write(f"""
+services:
+  web: {{image: composer.local/host, command: sleep infinity, {check}}}
+  tools:
+    image: composer.local/host
+    command: sleep infinity
+    volumes: [./tools:/usr/local/bin]
+    {check}
+  told:
+    image: composer.local/host
+    command: sleep infinity
+    x-composer: {{silence: [missing-program]}}
+    {check}
+  fine: {{image: composer.local/host, command: sleep infinity, healthcheck: {{test: "ls / || exit 1"}}}}
+""")
+    done = composer.run("up", "-d", cwd=directory)
+    warnings = [line for line in done.stderr.splitlines() if "missing-program" in line]
+    assert len(warnings) == 1 and "services.web.healthcheck" in warnings[0] and "no-such-probe" in warnings[0]
+    assert "missing-program" not in composer.run("up", "-d", cwd=directory).stderr, "nothing is made anew"
+    composer.run("down", "-t", "0", cwd=directory)
+
+
 def test_an_image_that_cannot_be_had(composer: Composer, project: Project) -> None:
     directory = project.write("services: {web: {image: '127.0.0.1:1/nothing:1'}}")
     done = composer.run("up", "-d", cwd=directory, status=None)

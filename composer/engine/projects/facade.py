@@ -25,6 +25,7 @@ from composer.engine.projects.listing import container_summary, project_summarie
 from composer.engine.projects.observe import observe
 from composer.engine.projects.oneoff import make_oneoff
 from composer.engine.projects.parts import Parts, number_of, service_of
+from composer.engine.projects.probe_warnings import absent_programs
 from composer.engine.projects.pulling import check_images, ensure_images, pull_all
 from composer.engine.projects.readiness import wait_ready
 from composer.engine.projects.rehearsal import rehearse_down, rehearse_up
@@ -169,6 +170,7 @@ class Projects:
         is_built = await ensure_built(self.builds, project, plan.images, request, emit)
         if await ensure_images(self.parts, plan.images, request, emit) or is_built:
             plan = self._plan(project, request)  # what was brought in may change what has to be done
+        await warn_all(emit, await trio.to_thread.run_sync(absent_programs, project, plan, self.parts))
         return Up(self.parts, plan, request, emit)
 
     def _attach(
