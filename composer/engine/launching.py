@@ -20,7 +20,7 @@ from runtime.container.debugging import debug_process
 from runtime.container.host import find_tools, place_of
 from runtime.container.spec import HostFacts, LaunchInputs, build_exec_spec, build_launch_spec
 from runtime.container.wire import ExecSpec, LaunchSpec, Process
-from runtime.errors import ComposerError, Conflict, concerning
+from runtime.errors import ComposerError, Conflict
 from runtime.image.store import ImageStore
 from runtime.storage.paths import Paths
 from runtime.storage.volumes import Tmpfs
@@ -129,8 +129,7 @@ class Launching:
         if not config.device_requests:
             return Edits()
         registry = await trio.to_thread.run_sync(read_registry)
-        with concerning("devices"):
-            return registry.edits(config.device_requests)
+        return registry.edits(config.device_requests)
 
     def _effective(self, container: Container, edits: Edits) -> ContainerConfig:
         """The configuration with inherited mounts, volumes' driver options, the host image's binds and what devices

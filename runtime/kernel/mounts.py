@@ -305,9 +305,10 @@ def overlay(
 
     Directories are named by their descriptor's number with ``/proc/self/fd`` as working directory, so that the 4096
     bytes of mount(2) hold the kernel's maximum of 500 layers wherever they are, with any character in their path.
-    The working directory of the process is then ``/``.
+    The working directory of the process is then ``/``. An upper directory holds whole files and directories, as layers
+    of images do, whatever the kernel's defaults are (filesystems/overlayfs.rst: redirect_dir, metacopy).
     """
-    text = "lowerdir=" + ":".join(map(str, layers))
+    text = "redirect_dir=off,metacopy=off,lowerdir=" + ":".join(map(str, layers))
     if upper is not None and work is not None:
         text += f",upperdir={upper},workdir={work}"
     os.chdir("/proc/self/fd")
