@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import trio
 
+from composer.compose.advice import HOST_IMAGE
 from runtime.errors import ComposerError
 from runtime.image.configuration import (
     RegistryConfiguration,
@@ -44,15 +45,26 @@ async def _resolve_all(
     async def resolve(image: str) -> None:
         found[image] = await _resolve(image, configuration, env)
 
-    async with trio.open_nursery(strict_exception_groups=False) as nursery:
-        for image in images:
-            nursery.start_soon(resolve, image)
+    try:
+        async with trio.open_nursery() as nursery:
+            for image in images:
+                nursery.start_soon(resolve, image)
+    except BaseExceptionGroup as group:
+        raise next(_leaves(group)) from None
     return found
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 async def _resolve(image: str, configuration: RegistryConfiguration, env: Mapping[str, str]) -> str:
     reference = parse_reference(image)
-    if reference.digest is not None:
+    if reference.digest is not None or image.partition(":")[0] == HOST_IMAGE:
         return image
     tagged = reference.with_default_tag()
     registry = Registry(

@@ -17,6 +17,7 @@ def run_pull(session: Session, arguments: Arguments) -> int:
     body = {
         "services": arguments.words,
         "ignore_pull_failures": arguments.is_on("ignore-pull-failures"),
+        "ignore_buildable": arguments.is_on("ignore-buildable"),
         "include_deps": arguments.is_on("include-deps"),
         "policy": policy,
         "quiet": arguments.is_on("quiet"),
@@ -32,7 +33,7 @@ COMMANDS = {
         (
             Flag(
                 "ignore-buildable",
-                help="Pass over services that have a build section and no image of their own",
+                help="Pass over services that have a build section",
             ),
             Flag("ignore-pull-failures", help="Pull what can be pulled"),
             Flag("include-deps", help="Also the images of what the services depend on"),

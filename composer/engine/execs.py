@@ -21,7 +21,7 @@ from runtime.container.wire import ExecSpec
 from runtime.crash_points import crash_point
 from runtime.errors import Conflict, NotFound
 
-TIMED_OUT = 124
+TIMED_OUT = -1
 """Exit code of a command that took too long."""
 SIGKILL = 9
 
@@ -162,7 +162,7 @@ class Execs:
     async def run_command(
         self, container: Container, spec: ExecSpec, timeout: float, limit: int
     ) -> tuple[int, bytes]:
-        """Run ``spec`` for at most ``timeout`` seconds: exit code (124: killed for taking too long; 126, 127: could
+        """Run ``spec`` for at most ``timeout`` seconds: exit code (-1: killed for taking too long; 126, 127: could
         not be started) and at most ``limit`` bytes of its output."""
         shim = _running_shim(container)
         reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -187,7 +187,7 @@ class Execs:
                         code = 137
                 if scope.cancelled_caught:
                     _kill(session)
-                    output[:] = f"exceeded its timeout of {timeout:g} s".encode()
+                    output[:] = f"Health check exceeded timeout ({timeout:g}s)".encode()
                 _drain(reader, output, limit)
                 nursery.cancel_scope.cancel()
             return code, bytes(output)

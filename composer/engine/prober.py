@@ -27,7 +27,7 @@ from runtime.container.shim_client import Shim
 from runtime.network.diag import listening
 
 RunProbe = Callable[[Container, tuple[str, ...], float], Awaitable[tuple[int, bytes]]]
-"""Run a command in the container for at most so many seconds: exit code (124 when it took too long) and output."""
+"""Run a command in the container for at most so many seconds: exit code (-1 when it took too long) and output."""
 
 
 @dataclass

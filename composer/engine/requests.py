@@ -120,6 +120,7 @@ class ScaleRequest(ProjectRequest, frozen=True):
 
 class PullRequest(ProjectRequest, frozen=True):
     ignore_pull_failures: bool = False
+    ignore_buildable: bool = False
     include_deps: bool = False
     policy: Literal["", "missing", "always"] = ""
     quiet: bool = False

@@ -45,6 +45,33 @@ def test_an_interrupted_pull_ends_at_once_and_goes_on_later(
     assert int(again.headers["Range"].removeprefix("bytes=").removesuffix("-")) > 500_000
 
 
+def test_what_a_projects_pull_brings(composer: Composer, faulty: FaultyRegistry, project: Project) -> None:
+    """An image that could be built is pulled where a registry has it; what is not pulled is told, with the reason."""
+    for name in ("app", "here"):
+        faulty.add_image(name, "1", [layer(1)])
+    at = faulty.address
+    composer.run("image", "pull", f"{at}/here:1")
+    directory = project.write(f"""
+services:
+  both: {{image: '{at}/app:1', build: .}}
+  built: {{build: .}}
+  never: {{image: '{at}/other:1', pull_policy: never}}
+  here: {{image: '{at}/here:1', pull_policy: missing}}
+""")
+    done = composer.run("pull", cwd=directory)
+    assert f"Image {at}/app:1  Pulled" in done.stderr
+    skipped = [line.split("  ", 1)[1] for line in done.stderr.splitlines() if "Skipped" in line]
+    assert sorted(skipped) == [
+        "Skipped  it is here",
+        "Skipped  its pull policy is never",
+        "Skipped  no image to be pulled",
+    ]
+    assert "it can be built" in composer.run("pull", "--ignore-buildable", "both", cwd=directory).stderr
+    project.write(f"services: {{both: {{image: '{at}/gone:1', build: .}}}}")
+    assert "composer build both" in composer.run("pull", cwd=directory, status=1).stderr
+    composer.run("pull", "--ignore-pull-failures", cwd=directory)
+
+
 def test_being_somebody(composer: Composer, faulty: FaultyRegistry, project: Project) -> None:
     """The credentials are those of whoever gives the command, not of the engine."""
     faulty.accounts, faulty.uses_tokens = {"ann": "secret"}, True

@@ -26,7 +26,7 @@ from composer.engine.projects.observe import observe
 from composer.engine.projects.oneoff import make_oneoff
 from composer.engine.projects.parts import Parts, number_of, service_of
 from composer.engine.projects.probe_warnings import absent_programs
-from composer.engine.projects.pulling import check_images, ensure_images, pull_all
+from composer.engine.projects.pulling import check_images, ensure_images, pull_project
 from composer.engine.projects.readiness import wait_ready
 from composer.engine.projects.rehearsal import rehearse_down, rehearse_up
 from composer.engine.projects.sources import ProjectLoader
@@ -53,9 +53,17 @@ from composer.engine.requests import (
 from composer.plan import labels
 from composer.plan.addresses import with_address
 from composer.plan.graph import restarted_with, with_dependencies
-from composer.plan.plan import DownOptions, UpOptions, dependencies_of, images_of, plan_down, plan_up
+from composer.plan.plan import (
+    DownOptions,
+    UpOptions,
+    dependencies_of,
+    images_of,
+    plan_down,
+    plan_up,
+    wanted_images,
+)
 from composer.plan.steps import Keep, Plan, WaitFor
-from runtime.errors import ComposerError, InvalidArgument, NotFound
+from runtime.errors import InvalidArgument, NotFound
 
 _STARTS = {"type": ["container"], "event": ["start"]}
 
@@ -328,24 +336,11 @@ class Projects:
     async def pull(self, request: PullRequest, emit: Emit) -> ResultEvent:
         project = self._load(request.project, request.services)
         await warn_all(emit, project.warnings)
-        observed = observe(project.name, images_of(project), self.parts)
-        plan = plan_up(
+        images = wanted_images(
             project,
-            observed,
-            UpOptions(services=request.services, no_deps=not request.include_deps, pull="always"),
+            UpOptions(services=request.services, no_deps=not request.include_deps, pull=request.policy),
         )
-        wanted = [i for i in plan.images if not i.build]
-        if request.policy == "missing":
-            wanted = [i for i in wanted if self.parts.images.resolve(i.reference) is None]
-        if not request.ignore_pull_failures:
-            await pull_all(self.parts, wanted, emit, is_quiet=request.quiet, env=request.project.env)
-            return ResultEvent()
-        for image in wanted:
-            try:
-                await pull_all(self.parts, [image], emit, is_quiet=request.quiet, env=request.project.env)
-            except ComposerError as error:
-                await tell(emit, "Image", image.reference, "Warning", error.message)
-        return ResultEvent()
+        return await pull_project(self.parts, project, images, request, emit)
 
     async def build(self, request: BuildRequest, emit: Emit) -> ResultEvent:
         project = self._load(request.project, request.services)

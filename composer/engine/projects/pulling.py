@@ -11,9 +11,9 @@ import trio
 from composer.compose.model import Project
 from composer.engine.at_once import taken
 from composer.engine.projects.parts import Parts
-from composer.engine.projects.steps import Emit, tell
+from composer.engine.projects.steps import Emit, tell, warn
 from composer.engine.projects.waits import unwrap
-from composer.engine.requests import StepEvent, UpRequest
+from composer.engine.requests import PullRequest, ResultEvent, StepEvent, UpRequest
 from composer.plan.steps import ImagePlan
 from runtime.errors import ComposerError, InvalidArgument
 from runtime.image.credentials import load_credentials
@@ -84,6 +84,61 @@ def _period(policy: str) -> int:
             total += int(number) * units[character]
             number = ""
     return total * second
+
+
+async def pull_project(
+    parts: Parts, project: Project, images: Sequence[ImagePlan], request: PullRequest, emit: Emit
+) -> ResultEvent:
+    """``pull``: every image that may be had from a registry; why others are not pulled is told. What cannot be pulled
+    but built is warned of and ends with status 1. Raises the first failure of what can only be pulled, unless failures
+    are to be ignored."""
+    wanted = []
+    for image in images:
+        if reason := _why_not_pulled(parts, project, image, request):
+            await tell(emit, "Image", image.reference, "Skipped", reason)
+        else:
+            wanted.append(image)
+    to_be_built: list[str] = []
+    limit = trio.CapacityLimiter(AT_ONCE)
+
+    async def one(image: ImagePlan) -> None:
+        try:
+            async with taken(), limit:
+                await pull(parts, image, emit, is_quiet=request.quiet, env=request.project.env)
+        except ComposerError as error:
+            if request.ignore_pull_failures:
+                await tell(emit, "Image", image.reference, "Warning", error.message)
+            elif image.build:
+                to_be_built.extend(image.services)
+            else:
+                raise
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for image in wanted:
+                nursery.start_soon(one, image)
+    except BaseExceptionGroup as group:
+        raise unwrap(group) from None
+    if to_be_built:
+        names = " ".join(sorted(to_be_built))
+        await warn(emit, f"these images cannot be pulled, but built from source: composer build {names}")
+    return ResultEvent(exit_status=1 if to_be_built else 0)
+
+
+def _why_not_pulled(parts: Parts, project: Project, image: ImagePlan, request: PullRequest) -> str:
+    """Docker Compose's rules: the policy ``--policy``, else the service's own, says whether an image that is here is
+    enough (``policy`` is the strictest of its services)."""
+    services = [project.services[name] for name in image.services if name in project.services]
+    if image.build and not any(service.image for service in services):
+        return "no image to be pulled"
+    if image.build and request.ignore_buildable:
+        return "it can be built"
+    if image.policy in ("never", "build"):
+        return f"its pull policy is {image.policy}"
+    is_chosen = bool(request.policy) or all(service.pull_policy for service in services)
+    if is_chosen and parts.images.resolve(image.reference) is not None and not must_pull(parts, image, ""):
+        return "it is here"
+    return ""
 
 
 async def pull_all(
