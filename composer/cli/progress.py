@@ -79,13 +79,17 @@ class PlainRenderer(Renderer):
 
     def step(self, event: dict[str, Any]) -> None:
         name, status, text = event["name"], event["status"], event.get("text", "")
-        key = f"{event['kind']} {name}" if not event.get("parent") else name
-        if status == "Building" and text:
-            self._write(f" {name}  | {text}\n")  # what a step of a build prints
+        parent = event.get("parent", "")
+        key = f"{event['kind']} {name}" if not parent else name
+        if (
+            status == "Building" and text
+        ):  # what a step of a build prints: whose it is, without the step's whole text
+            number = f"{name[: name.index(']') + 1]}" if name.startswith("[") and "]" in name else name
+            self._write(f" {parent} {number}  | {text}\n")
             return
-        if not name or self._shown.get(key) == status:
+        if not name or self._shown.get(f"{parent} {key}") == status:
             return  # said already (waited for by several, progress within a status), or about no part of it
-        self._shown[key] = status
+        self._shown[f"{parent} {key}"] = status
         shown = paint(status, _COLOURS[state_of(status)]) if self._colour else status
         self._write(f" {key}  {shown}{f'  {text}' if text else ''}\n")
 

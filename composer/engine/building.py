@@ -6,6 +6,7 @@ RUN is a container of ours whose upper directory becomes the layer.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -110,12 +111,14 @@ class _Build:
         self._tell = tell
         self._session = session
         self._images: dict[tuple[str, str], Image] = {}
+        self._stages: list[str] = []
 
     async def run(self) -> Image:
         options = self.options
         target, own = self.parts.images.platform_of(options.platform), self.parts.images.platform_of("")
         platform = platform_arguments(str(target), str(own))
         file = parse_dockerfile(options.dockerfile, options.arguments, platform, options.file)
+        self._stages = [stage.name for stage in file.stages if stage.name]
         asked = Asked(
             arguments=options.arguments,
             platform=platform,
@@ -213,7 +216,9 @@ class _Build:
         except DockerfileError:
             raise
         except ComposerError as error:
-            raise error.within(source.text) from None
+            near = difflib.get_close_matches(source.reference.lower(), self._stages, 1)
+            advice = f"did you mean the stage {near[0]}?" if near else error.hint
+            raise source.place.error(error.message, source.reference, advice) from None
         if image.is_embedded:
             raise source.place.error(
                 f"{source.reference} is this machine itself: nothing can be built on it", source.reference

@@ -281,7 +281,7 @@ class Lifecycle:
             finished_at=exit_status.finished_at,
             restart_count=old.restart_count,
         )
-        delay = self._next_delay(container, status, last_delay)
+        delay = self._next_delay(container, status, last_delay, exit_status.ran_for)
         container.set_status(status if delay is None else replace(status, status="restarting"))
         attributes = {**container.attributes, "exitCode": str(exit_status.exit_code)}
         if exit_status.oom_killed:
@@ -289,11 +289,15 @@ class Lifecycle:
         self.events.publish("container", "die", container.id, attributes)
         return delay
 
-    def _next_delay(self, container: Container, state: Status, last_delay: float) -> float | None:
+    def _next_delay(
+        self, container: Container, state: Status, last_delay: float, ran_for: float | None = None
+    ) -> float | None:
+        if ran_for is None:
+            ran_for = max(0.0, (state.finished_at - state.started_at) / 1e9)
         decision = decide_restart(
             container.config.restart,
             exit_code=state.exit_code,
-            ran_for=max(0.0, (state.finished_at - state.started_at) / 1e9),
+            ran_for=ran_for,
             restart_count=state.restart_count,
             last_delay=last_delay,
             is_manually_stopped=container.record.is_manually_stopped or not container.record.is_wanted,

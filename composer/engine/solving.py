@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-import networkx as nx
 import trio
 
 from runtime.build.solver.cache_config import CachedResult
@@ -32,6 +32,9 @@ from runtime.build.worker.snapshot import Snapshot
 from runtime.build.worker.worker import Setting, Worker
 from runtime.errors import ComposerError
 from runtime.image.flight import KeyedLocks
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Tell = Callable[[str, str, str], Awaitable[None]]
 """Told of progress: the step's title, its status (Building, Cached, Built), a line of output."""

@@ -92,6 +92,7 @@ class Shim:
         self.pid = -1
         self.pidfd = -1
         self.started_at = 0
+        self._began = 0.0
         self.devices: dict[str, int] = {}
         """Descriptors from inside the network namespace, by name."""
         self._launcher = connection
@@ -154,7 +155,7 @@ class Shim:
         self._until_executed(channel)
         channel.close()
         crash_point("shim.start.executed")
-        self.started_at = time.time_ns()
+        self.started_at, self._began = time.time_ns(), time.monotonic()
         self._connect_streams(ours)
         if attach is not None:
             self._attach(attach, descriptors)
@@ -296,7 +297,7 @@ class Shim:
             self._ended_early.clear()
 
     def _finish(self, wait_status: int) -> None:
-        finished_at = time.time_ns()
+        finished_at, ran_for = time.time_ns(), time.monotonic() - self._began
         crash_point("shim.exit.seen")
         cgroup = self.spec["cgroup"]
         oom_killed = False
@@ -317,6 +318,7 @@ class Shim:
             oom_killed=oom_killed,
             started_at=self.started_at,
             finished_at=finished_at,
+            ran_for=ran_for,
         )
         with contextlib.suppress(OSError):
             status.write(self.spec["state_dir"], ended)

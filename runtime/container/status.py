@@ -20,6 +20,8 @@ class ExitStatus(NamedTuple):
     started_at: int = 0
     finished_at: int = 0
     error: str = ""
+    ran_for: float | None = None
+    """Seconds, by a clock that nobody sets; None when who could have measured it was killed."""
 
 
 _RESERVED = 4096
@@ -70,6 +72,7 @@ def from_fields(value: dict[str, Any]) -> ExitStatus:
         started_at=int(value.get("started_at", 0)),
         finished_at=int(value.get("finished_at", 0)),
         error=str(value.get("error", "")),
+        ran_for=float(value["ran_for"]) if value.get("ran_for") is not None else None,
     )
 
 

@@ -38,7 +38,6 @@ class Output:
     splits_platforms: bool | None = None
     """None: when there are several."""
     packing: Packing = field(default_factory=Packing)
-    rewrites_times: bool = False
 
     @property
     def is_stored(self) -> bool:
@@ -78,6 +77,11 @@ def parse_output(text: str, annotations: Sequence[str] = ()) -> Output:
             raise InvalidArgument(f"output of type {kind} has no option {key!r}: {advice}")
     if kind in ("local", "tar", "oci") and not options.get("dest"):
         raise InvalidArgument(f"an output of type {kind} needs a dest")
+    # With SOURCE_DATE_EPOCH times of files are never later than that; without it there is nothing to rewrite them to.
+    _switch(options, "rewrite-timestamp", False)
+    for key in ("unpack", "store"):
+        if not _switch(options, key, True):
+            raise InvalidArgument(f"{key}=false is not supported: images are kept, and kept unpacked")
     if kind == "local" and options["dest"] == "-":
         raise InvalidArgument("dest cannot be stdout for the local exporter")
     return Output(
@@ -88,7 +92,6 @@ def parse_output(text: str, annotations: Sequence[str] = ()) -> Output:
         _switch(options, "tar", True),
         _switch(options, "platform-split", True) if "platform-split" in options else None,
         _packing(options, manifest),
-        _switch(options, "rewrite-timestamp", False),
     )
 
 

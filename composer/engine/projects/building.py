@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
-import networkx as nx
 import trio
 
 from composer.compose.model import Build, Project, Service
@@ -24,6 +24,9 @@ from composer.plan.steps import ImagePlan
 from runtime.build.frontend.checks.rules import Finding
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 
+if TYPE_CHECKING:
+    import networkx as nx
+
 
 async def build_services(
     builds: Builds, project: Project, services: Sequence[Service], request: BuildRequest, emit: Emit
@@ -33,6 +36,8 @@ async def build_services(
 
     Raises what the first one that fails raises, after telling it; the others end then.
     """
+    import networkx as nx
+
     wanted = {service.name: service for service in services if service.build is not None}
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(wanted)

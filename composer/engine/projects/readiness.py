@@ -52,7 +52,9 @@ async def _wait_one(container: Container, emit: Emit) -> None:
         await tell(emit, "Container", container.name, "Waiting")
     met = await wait_for_condition(container, "running_or_healthy")
     if container.healthcheck is None and container.state.is_alive:
-        lived = (time.time_ns() - container.state.started_at) / 1e9
+        lived = max(
+            0.0, (time.time_ns() - container.state.started_at) / 1e9
+        )  # the clock may have been set back
         with trio.move_on_after(max(SETTLE - lived, 0.0)):
             await container.status.wait_for(lambda status: not status.is_alive)
             met = await wait_for_condition(container, "running_or_healthy")

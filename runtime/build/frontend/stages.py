@@ -5,8 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from runtime.build.frontend.directives import Directives, read_directives
 from runtime.build.frontend.expand import expand, expand_text, split_words
@@ -14,6 +13,9 @@ from runtime.build.frontend.flags import flag
 from runtime.build.frontend.lines import DockerfileError, Heredoc, Line, combined, read_lines
 from runtime.build.frontend.syntax import check_syntax
 from runtime.errors import NotFound
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class Dockerfile:
             near = difflib.get_close_matches(target.lower(), names, 1)
             hint = f"did you mean {near[0]}?" if near else f"stages: {', '.join(names)}"
             raise NotFound(f"target stage {target!r} could not be found", hint=hint)
+        import networkx as nx
+
         graph: nx.DiGraph[int] = nx.DiGraph()
         graph.add_nodes_from(range(len(self.stages)))
         for stage in self.stages:

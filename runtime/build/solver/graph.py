@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from runtime.build.steps import Step
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 def step_graph(targets: Iterable[Step]) -> nx.DiGraph[Step]:
     """The targets and all that they need, with an edge from each step to those that read it."""
+    import networkx as nx
+
     graph: nx.DiGraph[Step] = nx.DiGraph()
     waiting = list(targets)
     graph.add_nodes_from(waiting)
@@ -29,6 +33,8 @@ def step_graph(targets: Iterable[Step]) -> nx.DiGraph[Step]:
 
 def in_order(graph: nx.DiGraph[Step]) -> Iterator[Step]:
     """Each step after those that it needs."""
+    import networkx as nx
+
     return iter(nx.topological_sort(graph))
 
 

@@ -34,6 +34,7 @@ def test_outputs() -> None:
         ("type=oci,dest=x,compression=lzma", "compression 'lzma' is not supported"),
         ("type=oci,dest=x,compression-level=99", "no number from 0 to 22"),
         ("type=image,push=perhaps", "true or false"),
+        ("type=image,unpack=false", "images are kept, and kept unpacked"),
         ("type=image,push", "not key=value"),
     ],
 )
