@@ -69,7 +69,11 @@ class SystemRoutes:
     async def version(self, request: Request) -> Answer:
         found = self.engine.system.version()
         versions = {"ApiVersion": version_text(API_VERSION), "MinAPIVersion": version_text(MIN_API_VERSION)}
-        return json_response({**found, **versions})
+        # Docker's command shows what the first component says of itself, not what stands beside it.
+        machine = {key: found[key] for key in ("Os", "Arch", "KernelVersion")}
+        engine, *others = found["Components"]
+        engine = {**engine, "Details": {**engine["Details"], **machine, **versions}}
+        return json_response({**found, "Components": [engine, *others], **versions})
 
     async def info(self, request: Request) -> Answer:
         return json_response(self.engine.system.info())
