@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import msgspec
 
 from composer.api import image_json
 from composer.api.container_filters import has_labels
-from composer.api.http import find_composer_error
 from composer.api.interface import Engine, Progress
 from composer.api.messages import (
     TAR,
@@ -20,10 +18,9 @@ from composer.api.messages import (
     Request,
     Sink,
     Streaming,
-    encode_json,
-    error_fields,
     json_response,
 )
+from composer.api.progress_messages import progress_messages
 from composer.api.routes_containers import is_pruned, until_bound
 from composer.api.routing import Route
 from composer.api.spool import spooled
@@ -122,7 +119,7 @@ class ImageRoutes:
             else:
                 await images.pull_all_tags(reference, platform, emit, credentials)
 
-        return _progress(work)
+        return progress_messages(work)
 
     async def _import(self, request: Request) -> Answer:
         query = request.query
@@ -140,14 +137,14 @@ class ImageRoutes:
         async def work(emit: Progress) -> None:
             await emit({"status": image_id})
 
-        return _progress(work)
+        return progress_messages(work)
 
     async def load(self, request: Request) -> Answer:
         async def work(emit: Progress) -> None:
             async with spooled(request.body, self.engine.spool) as archive:
                 await self.engine.images.load(archive, emit)
 
-        return _progress(work)
+        return progress_messages(work)
 
     async def save(self, request: Request) -> Answer:
         self._get(request)
@@ -192,7 +189,7 @@ class ImageRoutes:
         async def work(emit: Progress) -> None:
             await self.engine.images.push(name, tag, emit, _credentials(request))
 
-        return _progress(work)
+        return progress_messages(work)
 
     async def remove(self, request: Request) -> Answer:
         query = request.query
@@ -208,7 +205,7 @@ class ImageRoutes:
         async def work(emit: Progress) -> None:
             await self.engine.images.check(emit, repair=is_repair)
 
-        return _progress(work)
+        return progress_messages(work)
 
     async def prune(self, request: Request) -> Answer:
         filters = request.query.filters(_PRUNE_FILTERS)
@@ -263,27 +260,3 @@ def _archive(pieces: AsyncIterator[bytes]) -> Streaming:
             await sink.send(piece)
 
     return Streaming(produce, TAR)
-
-
-def _progress(work: Callable[[Progress], Coroutine[Any, Any, None]]) -> Streaming:
-    """A stream of Docker's progress messages. An error before the first becomes the answer's status, a later
-    one the last message."""
-
-    async def produce(sink: Sink) -> None:
-        has_begun = False
-
-        async def emit(message: dict[str, Any]) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await sink.send(encode_json(message) + b"\r\n")
-
-        try:
-            await work(emit)
-        except Exception as error:
-            known = find_composer_error(error)
-            if known is None or not has_begun:
-                raise
-            detail = {"error": known.message, "errorDetail": error_fields(known)}
-            await sink.send(encode_json(detail) + b"\r\n")
-
-    return Streaming(produce)

@@ -17,7 +17,6 @@ from runtime.errors import ComposerError
 
 _NO_CACHE = (("Cache-Control", "no-cache, no-store, must-revalidate"), ("Pragma", "no-cache"))
 _UNSUPPORTED = {
-    "build": "building images",
     "swarm": "swarm mode",
     "nodes": "swarm mode",
     "services": "swarm mode",

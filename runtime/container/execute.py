@@ -173,13 +173,14 @@ def join(
     process.forget_parent(
         (channel.fileno(), init, *streams, *(() if toolbox is None else toolbox.descriptors))
     )
-    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     crash_point("exec.exec.born")
     if not is_in_cgroup:
         with step("cgroup"):
             cgroup_lifecycle.join(spec["cgroup"])
     with step("oom_score_adj"):
         launch.set_oom_score(program["confinement"]["oom_score_adj"])
+    with step("security_opt"):
+        launch.set_profile(program["confinement"]["apparmor"])
     kinds = syscalls.CLONE_NEWNS
     for kind in ("net", "ipc", "uts", "cgroup"):
         if spec["namespaces"][kind] != "host":
@@ -215,7 +216,7 @@ def join(
     if toolbox is not None:
         root = toolbox.enter(root, program)
     launch.take_stdio(streams, null, terminal)
-    process.become(program, channel=channel.fileno(), root=root, proc=proc, dies_with_parent=False)
+    process.become(program, channel=channel.fileno(), root=root, dies_with_parent=False)
     crash_point("exec.exec.confined")
     process.execute(program["argv"], program["env"], program["image"])
 

@@ -18,7 +18,7 @@ from runtime.container.failure import NOT_FOUND, Failure, step
 from runtime.container.rootfs import Root
 from runtime.container.toolbox import Toolbox
 from runtime.crash_points import crash_point
-from runtime.kernel import cgroup_lifecycle, namespaces, sockets, syscalls
+from runtime.kernel import apparmor, cgroup_lifecycle, namespaces, sockets, syscalls
 from runtime.network import sandbox
 
 JOINABLE = ("ipc", "uts", "net")
@@ -79,6 +79,8 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
             cgroup_lifecycle.join(spec["cgroup"])
     with step("oom_score_adj"):
         set_oom_score(program["confinement"]["oom_score_adj"])
+    with step("security_opt"):
+        set_profile(program["confinement"]["apparmor"])
     crash_point("init.start.grouped")
     own_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     enter_namespaces(spec, own_proc, channel)
@@ -95,6 +97,7 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
 
     root = Root(spec["state_dir"], wait_for_network)
     root.execute(spec["operations"])
+    os.close(own_proc)  # whose pid namespace this is, may see it: nothing of the host is to be seen
     with step("keyring"):
         join_keyring(spec["id"])
     terminal = -1
@@ -111,9 +114,9 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
     crash_point("init.start.entered")
     inside = root.root if toolbox is None else toolbox.enter(root.root, program)
     if memory >= 0:
-        run_under_init(program, channel, inside, own_proc, memory, streams, null, terminal)
+        run_under_init(program, channel, inside, memory, streams, null, terminal)
     take_stdio(streams, null, terminal)
-    process.become(program, channel=channel.fileno(), root=inside, proc=own_proc)
+    process.become(program, channel=channel.fileno(), root=inside)
     crash_point("init.start.confined")
     process.execute(program["argv"], program["env"], program["image"])
 
@@ -134,7 +137,6 @@ def run_under_init(
     program: dict[str, Any],
     channel: socket.socket,
     root: int,
-    proc: int,
     memory: int,
     streams: Streams,
     null: int,
@@ -148,7 +150,7 @@ def run_under_init(
     if child == 0:
         os.setsid()
         take_stdio(streams, null, terminal)
-        process.become(program, channel=channel.fileno(), root=root, proc=proc)
+        process.become(program, channel=channel.fileno(), root=root)
         process.execute(program["argv"], program["env"], program["image"])
     crash_point("init.start.doubled")
     init.fill(memory, child)
@@ -157,7 +159,7 @@ def run_under_init(
     else:
         process.take_streams((terminal, terminal, terminal))
     program = {**program, "cwd": "/"}
-    process.become(program, channel=channel.fileno(), root=root, proc=proc, keep=memory)
+    process.become(program, channel=channel.fileno(), root=root, keep=memory)
     signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
     with step("init"):
         syscalls.execveat(process.CHANNEL + 1, [b"composer-init"], [])
@@ -170,6 +172,14 @@ def set_oom_score(value: int) -> None:
         fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
         os.write(fd, b"%d" % value)
         os.close(fd)
+
+
+def set_profile(profile: str) -> None:
+    """Have the program's execve put it under an AppArmor profile: said here, through the host's /proc, and kept across
+    fork (security/apparmor/lsm.c: apparmor_task_alloc). Later that /proc would have to be carried along to where a
+    process of the container can open what this one has (CVE-2016-9962)."""
+    if profile:
+        apparmor.execute_under(profile)
 
 
 def enter_namespaces(spec: dict[str, Any], proc: int, channel: socket.socket) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from runtime.container.failure import CANNOT_EXECUTE, NOT_FOUND, Failure, step
 from runtime.container.programs import find_program
-from runtime.kernel import apparmor, capabilities, seccomp, syscalls, users
+from runtime.kernel import capabilities, seccomp, syscalls, users
 
 CHANNEL = 3
 """Where the descriptor on which failures are reported ends up; it is closed by execve."""
@@ -32,14 +32,13 @@ def become(
     *,
     channel: int,
     root: int,
-    proc: int = -1,
     keep: int = -1,
     dies_with_parent: bool = True,
 ) -> int:
     """Turn into ``process`` up to, not including, execve. 0, 1 and 2 are in place.
 
     All other descriptors are closed but ``channel``, which moves to :data:`CHANNEL`, and ``keep``, which moves to
-    ``CHANNEL + 1``. ``proc`` is the host's /proc, wanted for an AppArmor profile. Returns the first descriptor that is
+    ``CHANNEL + 1``. Returns the first descriptor that is
     not in use. Raises Failure."""
     confinement = process["confinement"]
     with step("user"):
@@ -56,9 +55,6 @@ def become(
         _own_streams(identity.uid)
     if not any(item.startswith("HOME=") for item in process["env"]):
         process["env"] = [*process["env"], f"HOME={identity.home}"]
-    if confinement["apparmor"]:
-        with step("security_opt"):
-            apparmor.execute_under(proc, confinement["apparmor"])
     # It is entered when no descriptor of the host is left that a path of the image (/proc/self/fd/7) could name:
     # CVE-2024-21626.
     free = _close_descriptors(channel, keep)

@@ -26,12 +26,12 @@ def is_loaded(profile: str) -> bool:
         return False
 
 
-def execute_under(proc: int, profile: str) -> None:
-    """Have the next execve of this process put it under ``profile``. ``proc`` is a procfs that can be trusted, opened
-    before a root was entered (CVE-2019-16884, CVE-2025-52881). Raises OSError."""
-    for attribute in ("self/attr/apparmor/exec", "self/attr/exec"):
+def execute_under(profile: str, proc: str = "/proc") -> None:
+    """Have the next execve of this process, or of what it forks, put it under ``profile``. To be called before a root
+    is entered: its /proc could be anything (CVE-2019-16884, CVE-2025-52881). Raises OSError."""
+    for attribute in (f"{proc}/self/attr/apparmor/exec", f"{proc}/self/attr/exec"):
         try:
-            fd = os.open(attribute, os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
+            fd = os.open(attribute, os.O_WRONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
         try:

@@ -221,3 +221,11 @@ async def test_what_is_not_supported_says_so(address, engine):
 
 def test_the_command_is_the_real_one():
     assert b"Docker version" in subprocess.run(["docker", "--version"], capture_output=True).stdout
+
+
+async def test_build(address, engine, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    done = await docker(address, "build", "-t", "app:1", str(tmp_path), check=False)
+    if b"buildx" in done.stderr and done.returncode:
+        pytest.skip("this docker command has no builder of its own")
+    assert b"Successfully built 1\nSuccessfully tagged app:1\n" in done.stdout

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runtime.kernel import apparmor
-
-
-@pytest.fixture
-def proc(tmp_path: Path) -> Iterator[int]:
-    fd = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
-    yield fd
-    os.close(fd)
 
 
 def attribute(directory: Path, name: str) -> Path:
@@ -26,24 +17,24 @@ def attribute(directory: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["apparmor/exec", "exec"])
-def test_it_is_written_where_this_kernel_has_it(proc: int, tmp_path: Path, name: str) -> None:
+def test_it_is_written_where_this_kernel_has_it(tmp_path: Path, name: str) -> None:
     path = attribute(tmp_path, name)
-    apparmor.execute_under(proc, "docker-default")
+    apparmor.execute_under("docker-default", str(tmp_path))
     assert path.read_text() == "exec docker-default"
 
 
-def test_the_own_attribute_comes_first(proc: int, tmp_path: Path) -> None:
+def test_the_own_attribute_comes_first(tmp_path: Path) -> None:
     """The other one belongs to whichever security module is the first."""
     own = attribute(tmp_path, "apparmor/exec")
     (tmp_path / "self/attr/exec").touch()
-    apparmor.execute_under(proc, "mine")
+    apparmor.execute_under("mine", str(tmp_path))
     assert own.read_text() == "exec mine"
     assert (tmp_path / "self/attr/exec").read_text() == ""
 
 
-def test_without_apparmor(proc: int) -> None:
+def test_without_apparmor(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="apparmor is not in this kernel"):
-        apparmor.execute_under(proc, "mine")
+        apparmor.execute_under("mine", str(tmp_path))
 
 
 def test_loaded_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
