@@ -258,6 +258,8 @@ class ExecBody(Wire, frozen=True):
     env: list[str] = []
     working_dir: str = ""
     cmd: list[str] = []
+    container: str = ""
+    """docker-py repeats the path's."""
 
 
 class ExecStartBody(Wire, frozen=True):
