@@ -68,6 +68,8 @@ class EngineClient:
         self._is_idle = True
         self._is_cut = False
         """The engine closed the connection before it had read the whole request."""
+        self.server = ""
+        """What the engine calls itself (``composer/0.1.0 (linux)``); "" until it has answered."""
         if self._socket is not None:
             self._socket.settimeout(timeout)
 
@@ -172,6 +174,7 @@ class EngineClient:
                 raise _lost() from error
             self._send(head, content)
             status, answer_headers = self._read_head()
+        self.server = answer_headers.get("server", "")
         if status >= 400:
             raise _error(status, b"".join(self._body(method, status, answer_headers)))
         return status, answer_headers

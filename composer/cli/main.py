@@ -138,7 +138,10 @@ def _run_command(
         _check_machine()
     _check_options(options)
     assert command.run is not None
-    return command.run(session, arguments)
+    try:
+        return command.run(session, arguments)
+    finally:
+        session.compare_versions()
 
 
 def _in_front(message: str) -> str:

@@ -129,6 +129,19 @@ class Session:
             return TracedClient(path, connection, self.trace)
         return EngineClient(path, connection=connection)
 
+    def compare_versions(self) -> None:
+        """Say when the engine that answered is of another version than this command. It looks after containers as
+        it is: whoever upgrades chooses the moment at which it is replaced."""
+        from composer import __version__
+
+        name, _, rest = (self._client.server if self._client is not None else "").partition("/")
+        version = rest.partition(" ")[0]
+        if name == "composer" and version != __version__:
+            self.warn(
+                f"the engine is composer {version}, this command {__version__}: after `composer engine stop` the next "
+                "command starts the engine of its own version, and containers go on meanwhile"
+            )
+
     def forget_connection(self) -> None:
         """After a fork: the connection belongs to the other process."""
         self._client = None
