@@ -91,7 +91,7 @@ def _cpu(reading: Reading | None) -> dict[str, Any]:
     }
     if reading.per_cpu:
         usage["percpu_usage"] = list(reading.per_cpu)
-    return {
+    return _pressure(reading, "cpu") | {
         "cpu_usage": usage,
         "system_cpu_usage": system_cpu_time(),
         "online_cpus": os.cpu_count() or 1,
@@ -122,7 +122,13 @@ def _memory(reading: Reading | None) -> dict[str, Any]:
         result["max_usage"] = reading.memory_peak
     if reading.memory_failures:
         result["failcnt"] = reading.memory_failures
-    return result
+    return result | _pressure(reading, "memory")
+
+
+def _pressure(reading: Reading, resource: str) -> dict[str, Any]:
+    """Stall information as runc tells it, where there is any: on cgroup v2."""
+    found = reading.pressure.get(resource)
+    return {"psi": {kind: dict(values) for kind, values in found.items()}} if found else {}
 
 
 def _block_io(reading: Reading | None) -> dict[str, Any]:
@@ -135,7 +141,7 @@ def _block_io(reading: Reading | None) -> dict[str, Any]:
     result["sectors_recursive"] = empty
     result["io_service_bytes_recursive"] = [_entry(io) for io in reading.bytes_moved] if reading else empty
     result["io_serviced_recursive"] = [_entry(io) for io in reading.operations] if reading else empty
-    return result
+    return result | (_pressure(reading, "io") if reading else {})
 
 
 def _entry(io: BlockIO) -> dict[str, Any]:

@@ -19,6 +19,10 @@ class BlockIO:
     value: int
 
 
+Pressure = Mapping[str, Mapping[str, float]]
+"""``some`` and ``full``, each with its figures."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Times in nanoseconds, sizes in bytes, limits 0 when there is none."""
@@ -41,6 +45,23 @@ class Reading:
     pids_limit: int = 0
     bytes_moved: tuple[BlockIO, ...] = ()
     operations: tuple[BlockIO, ...] = ()
+    pressure: Mapping[str, Pressure] = field(default_factory=dict)
+    """By resource (``cpu``, ``memory``, ``io``): those that this kernel has stall information of."""
+
+
+def parse_pressure(text: str) -> Pressure:
+    """What ``cpu.pressure`` and the like say: ``avg10``, ``avg60``, ``avg300`` (per cent) and ``total`` (microseconds)
+    of ``some`` and ``full`` (kernel: accounting/psi.rst).
+
+    >>> parse_pressure("some avg10=1.50 avg60=0.00 avg300=0.00 total=7")
+    {'some': {'avg10': 1.5, 'avg60': 0.0, 'avg300': 0.0, 'total': 7}}
+    """
+    found: dict[str, dict[str, float]] = {}
+    for line in text.splitlines():
+        kind, *fields = line.split()
+        values = dict(item.split("=", 1) for item in fields if "=" in item)
+        found[kind] = {name: int(v) if name == "total" else float(v) for name, v in values.items()}
+    return found
 
 
 def read_v1(directory_of: dict[str, str]) -> Reading:
@@ -101,6 +122,7 @@ def read_v2(directory: str) -> Reading:
             for names, found in zip(operations, moved, strict=True):
                 if name in names and value.isdecimal():
                     found.append(BlockIO(int(major), int(minor), names[name], int(value)))
+    pressures = {name: tree.read(f"{directory}/{name}.pressure") for name in ("cpu", "memory", "io")}
     return Reading(
         version=2,
         cpu_total=cpu.get("usage_usec", 0) * 1000,
@@ -118,4 +140,5 @@ def read_v2(directory: str) -> Reading:
         pids_limit=tree.read_number(f"{directory}/pids.max"),
         bytes_moved=tuple(moved[0]),
         operations=tuple(moved[1]),
+        pressure={name: parse_pressure(text) for name, text in pressures.items() if text},
     )

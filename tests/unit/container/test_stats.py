@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.container import stats
-from runtime.kernel.cgroup_reading import BlockIO, Reading
+from runtime.kernel.cgroup_reading import BlockIO, Reading, parse_pressure
 
 NET_DEV = """Inter-| Receive | Transmit
  face |bytes packets errs drop fifo frame compressed multicast|bytes packets errs drop fifo colls carrier compressed
@@ -41,6 +41,19 @@ def test_document() -> None:
         {"major": 8, "minor": 0, "op": "Read", "value": 512}
     ]
     assert document["name"] == "/name"
+
+
+def test_pressure_where_the_kernel_has_it() -> None:
+    text = (
+        "some avg10=12.50 avg60=1.00 avg300=0.10 total=4242\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+    )
+    reading = Reading(version=2, pressure={"memory": parse_pressure(text)})
+    document = stats.document("id", "name", reading, {}, {}, 5)
+    assert document["memory_stats"]["psi"] == {
+        "some": {"avg10": 12.5, "avg60": 1.0, "avg300": 0.1, "total": 4242},
+        "full": {"avg10": 0.0, "avg60": 0.0, "avg300": 0.0, "total": 0},
+    }
+    assert "psi" not in document["cpu_stats"] and "psi" not in document["blkio_stats"]
 
 
 def test_not_running() -> None:
