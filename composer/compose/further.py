@@ -8,6 +8,7 @@ that has failed pays for it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -49,6 +50,28 @@ def follows(path: str, known: Collection[str]) -> bool:
     (True, False)
     """
     return any(other.startswith((f"{path}.", f"{path}[")) for other in known)
+
+
+def as_written(path: str, left_out: Collection[str]) -> str:
+    """``path`` with indices as in the file, where they count what was left out of the lists.
+
+    >>> as_written("services.web.ports[0].target", ["services.web.ports[0]", "services.web.ports[2]"])
+    'services.web.ports[1].target'
+    """
+    done = ""
+    for part in re.split(r"(\[\d+\])", path):
+        if part.startswith("[") and done:
+            index = int(part[1:-1])
+            gone = sorted(
+                int(other[len(done) + 1 : -1])
+                for other in left_out
+                if re.fullmatch(re.escape(done) + r"\[\d+\]", other)
+            )
+            for other in gone:
+                index += other <= index
+            part = f"[{index}]"
+        done += part
+    return done
 
 
 def leave_out(tree: Any, places: Collection[Place]) -> set[Place | None]:

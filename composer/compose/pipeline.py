@@ -17,7 +17,7 @@ from composer.compose.envfiles import resolve_environment
 from composer.compose.errors import ComposeError
 from composer.compose.extends import apply_extends
 from composer.compose.files import Found, find, normalised_name
-from composer.compose.further import Place, follows, may_relate, rounds_for
+from composer.compose.further import Place, as_written, follows, may_relate, rounds_for
 from composer.compose.including import apply_include
 from composer.compose.interpolation import Variables, interpolate
 from composer.compose.merging import enforce_unicity, merge
@@ -99,6 +99,11 @@ def _with_further(error: ComposeError, request: LoadRequest, reader: Reader, lin
             if _place_of(one) not in places and (_path_of(one), one.message) not in said
         ]
         found += [one for one in new if not follows(_path_of(one), known)]
+        for one in new:
+            one.locations = tuple(
+                Location(at.file, at.line, at.column, as_written(at.path, known), at.text)
+                for at in one.locations
+            )
         if is_last or not new:
             break
     return joined(found, error)

@@ -190,3 +190,11 @@ def test_a_mistake_is_told_once_though_what_is_wrong_is_left_out() -> None:
     with pytest.raises(ComposeError) as caught:
         load_tree(LoadRequest(cwd="/p"), files)
     assert str(caught.value).count("must start either by") == 1
+
+
+def test_what_is_wrong_further_on_in_a_list_has_its_own_index() -> None:
+    files = Files(compose='services:\n  a: {image: x, ports: ["80:80:80:80", "99999:80", "1:1"]}\n')
+    with pytest.raises(ComposeError) as caught:
+        load_tree(LoadRequest(cwd="/p"), files)
+    paths = [one.locations[0].path for one in caught.value.errors]
+    assert paths == ["services.a.ports[0]", "services.a.ports[1]"]
