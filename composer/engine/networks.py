@@ -52,11 +52,14 @@ class Networks:
         self._made: set[str] = set()
         """Names of bridges that this engine has made, or found to be its own."""
         for name, driver in BUILT_IN.items():
-            network = self.find(name) or Network(
+            found = self.find(name)
+            network = found or Network(
                 id=bridge.built_in_id(name, tag), name=name, driver=driver, created=time.time_ns()
             )
             # Nobody asked for the subnet of a built-in network, whatever an older version wrote down.
-            self._records.put(network.id, replace(network, has_chosen_subnet=network.has_bridge))
+            network = replace(network, has_chosen_subnet=network.has_bridge)
+            if network != found:  # on a disk that cannot be written an engine starts all the same
+                self._records.put(network.id, network)
 
     async def create(
         self,
