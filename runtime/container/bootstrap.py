@@ -21,7 +21,7 @@ from runtime.errors import ComposerError
 from runtime.kernel import sockets
 from runtime.storage.paths import Paths
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 """Seconds an engine may take until it listens."""
 NOTIFY_ENVIRONMENT = keeper.NOTIFY_ENVIRONMENT
 
