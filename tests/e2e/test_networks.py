@@ -211,7 +211,8 @@ services:
             asking.send(question)
             answer = asking.recv(512)
             while struct.unpack_from("!H", answer) < (number,):
-                answer = asking.recv(512)  # once more: a core that answers and is killed then leaves the question
+                # A second time: a core that is killed when it has answered leaves the question to the next.
+                answer = asking.recv(512)
             assert struct.unpack_from("!H", answer) == (number,)
             assert answer[3] & 15 == 0
             assert struct.unpack_from("!H", answer, 6) == (1,)
