@@ -29,10 +29,11 @@ from runtime.build.frontend.stages import parse_dockerfile, platform_arguments
 from runtime.build.ignore import keep_all
 from runtime.build.solver.keys import fresh_steps
 from runtime.build.steps import DockerfileError, ImageSource
+from runtime.build.worker.labels import KEEP_LABEL, STEP_LABEL
 from runtime.build.worker.records import CacheRecords
 from runtime.build.worker.remote_cache import RemoteCaches
 from runtime.build.worker.snapshot import Snapshot
-from runtime.build.worker.worker import KEEP_LABEL, STEP_LABEL, Output, Setting, StepSecrets, Worker
+from runtime.build.worker.worker import Output, Setting, StepSecrets, Worker
 from runtime.container.config import ContainerConfig
 from runtime.errors import ComposerError
 from runtime.image.configuration import RegistryConfiguration

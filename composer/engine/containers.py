@@ -19,6 +19,7 @@ from composer.engine.health import merge_healthcheck
 from composer.engine.model import ContainerRecord, Endpoint, MountPoint, PublishedPort, Status
 from composer.engine.records import Records
 from composer.engine.volumes import Volumes
+from runtime.build.worker.labels import is_inner
 from runtime.container.config import ContainerConfig, FileContent, Healthcheck, ImageConfig, Mount
 from runtime.container.shim_client import AttachStreams, Shim
 from runtime.container.spec import effective_command
@@ -332,9 +333,12 @@ class Containers:
         return list(self._by_id.values())
 
     def list(self, all: bool = False) -> Iterable[Container]:
-        """Newest first; only those with a process unless ``all``."""
+        """Newest first; only those with a process unless ``all``. Those of builds' steps are not told of."""
         chosen = [
-            c for c in self._by_id.values() if all or c.state.status in ("running", "paused", "restarting")
+            c
+            for c in self._by_id.values()
+            if (all or c.state.status in ("running", "paused", "restarting"))
+            and not is_inner(c.config.labels)
         ]
         return sorted(chosen, key=lambda c: c.created, reverse=True)
 

@@ -10,6 +10,7 @@ from typing import Literal
 import trio
 
 from composer.engine.model import EngineEvent
+from runtime.build.worker.labels import is_inner
 
 HISTORY = 1024
 """How many events ``--since`` can look back on."""
@@ -31,6 +32,8 @@ class Events:
         actor_id: str,
         attributes: Mapping[str, str] | None = None,
     ) -> None:
+        if is_inner(attributes or {}):
+            return
         event = EngineEvent(
             type=type,
             action=action,

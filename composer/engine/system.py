@@ -42,7 +42,7 @@ class System:
 
     def info(self) -> dict[str, Any]:
         """Docker's ``/info``, as far as it has a meaning here."""
-        states = [c.state.status for c in self.containers.all()]
+        states = [c.state.status for c in self.containers.list(all=True)]
         return {
             "ID": str(self.paths.lib),
             "Name": platform.node(),

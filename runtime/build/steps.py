@@ -210,6 +210,8 @@ class Run(LayerStep):
     proxies: tuple[str, ...] = ()
     """Variables that the program sees, but no cache, layer or history."""
     user: str = ""
+    user_place: Place | None = None
+    """Where ``user`` is said."""
     working_dir: str = ""
     network: str = "bridge"
     is_insecure: bool = False

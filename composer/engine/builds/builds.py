@@ -67,8 +67,8 @@ class Builds:
         await say("Checking" if request.check else "Building")
         try:
             built = await self.build(request, teller(emit, name, quiet=request.quiet), warn)
-        except ComposerError as error:
-            await say("Error", error.message.partition("\n")[0])
+        except ComposerError:
+            await say("Error")
             raise
         await say("Checked" if request.check else "Built")
         return ResultEvent(

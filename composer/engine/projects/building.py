@@ -151,7 +151,7 @@ async def _build(
         async with taken():
             built = await builds.build(asked, told, partial(warn, emit), session)
     except ComposerError as error:
-        await tell(emit, "Image", reference, "Error", error.message.partition("\n")[0])
+        await tell(emit, "Image", reference, "Error")
         raise error.within(f"building {reference} (for {service.name})").pointing_at(
             f"services.{service.name}.build"
         ) from None

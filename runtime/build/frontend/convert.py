@@ -92,6 +92,8 @@ class _State:
     platform: str = ""
     author: str = ""
     """MAINTAINER."""
+    user_line: Line | None = None
+    """The last USER."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -192,7 +194,7 @@ class _Conversion:
             before = self.done[source.number]
             history = list(before.history)
             state = _State(stage, before.step, before.base, before.config, dict(before.arguments), history)
-            state.author = before.author
+            state.author, state.user_line = before.author, before.user_line
             lines = [*_triggers(before.on_build, stage), *lines]
         elif isinstance(source, ImageSource):
             base = self.bases[source.reference, source.platform]
@@ -216,7 +218,7 @@ class _Conversion:
 
     def _line(self, state: _State, line: Line) -> None:
         escape = self.file.escape
-        text = " ".join(f"{line.name} {line.rest}".split())
+        text = _one_line(line)
         if line.name == "ARG":
             self._argument(state, line)
         elif line.name == "MAINTAINER":
@@ -235,6 +237,7 @@ class _Conversion:
                 state.config, line, state.variables, escape, is_own_command=state.has_command
             )
             state.has_command = state.has_command or line.name == "CMD"
+            state.user_line = line if line.name == "USER" else state.user_line
             if line.name == "ENV":
                 for name in assignments(line, state.variables, escape):
                     state.arguments.pop(name, None)
@@ -327,6 +330,7 @@ class _Conversion:
             env=tuple(f"{name}={value}" for name, value in state.variables.items()),
             proxies=proxies,
             user=state.config.user,
+            user_place=state.user_line,
             working_dir=state.config.working_dir or "/",
             network=network,
             is_insecure=is_insecure,
@@ -341,6 +345,13 @@ class _Conversion:
         if source is None:
             raise line.error(f"stage {name} is empty", name)
         return source
+
+
+def _one_line(line: Line) -> str:
+    """The instruction for people. What it is to do it says in its flags only if it is a HEALTHCHECK; those of
+    others say how."""
+    flags = [f"--{name}={value}" for name, value in line.flags if line.name == "HEALTHCHECK"]
+    return " ".join([line.name, *flags, *line.rest.split()])
 
 
 def _triggers(texts: Sequence[str], stage: Stage) -> tuple[Line, ...]:

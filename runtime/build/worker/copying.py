@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import posixpath
 import stat
 from collections.abc import Sequence
@@ -23,7 +24,9 @@ def chosen_sources(tree: Tree, pattern: str, ignore: Ignore = keep_all, *, deep:
     if not any(character in clean for character in "*?["):
         resolved, node = tree.resolve(clean)
         if node is None or (node.path and ignore(node.path)):
-            raise NotFound(f'failed to calculate checksum: "/{clean or resolved}": not found')
+            raise NotFound(
+                f'failed to calculate checksum: "/{clean or resolved}": not found{_why(tree, pattern, node)}'
+            )
         return [node]
     nodes = [tree.root]
     for part in clean.split("/"):
@@ -41,6 +44,22 @@ def chosen_sources(tree: Tree, pattern: str, ignore: Ignore = keep_all, *, deep:
         ]
     unique = {node.path: node for node in nodes}.values()
     return [node if deep else tree.resolve(node.path)[1] or node for node in unique]
+
+
+def _why(tree: Tree, pattern: str, node: Node | None) -> str:
+    """More than that something is not there."""
+    if node is not None:
+        return ": .dockerignore excludes it"
+    if posixpath.normpath(pattern.lstrip("/")).startswith(".."):
+        return f": {pattern} is outside the context, and nothing is copied from there"
+    above, _, name = pattern.strip("/").rpartition("/")
+    near = difflib.get_close_matches(name, [child.name for child in _children(tree, above)], 1)
+    return f" (did you mean {posixpath.join(above, near[0])}?)" if near else ""
+
+
+def _children(tree: Tree, path: str) -> list[Node]:
+    node = tree.resolve(path)[1]
+    return list(tree.children(node)) if node is not None and node.is_directory else []
 
 
 def place(

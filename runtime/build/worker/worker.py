@@ -37,6 +37,7 @@ from runtime.build.worker.contents import digest_context, digest_tree, files_of
 from runtime.build.worker.context import ContextCache
 from runtime.build.worker.emulation import can_run
 from runtime.build.worker.fetching import Fetched
+from runtime.build.worker.labels import KEEP_LABEL, STEP_LABEL
 from runtime.build.worker.layer_writing import write_placed_layer
 from runtime.build.worker.mounting import Secret, held_mounts
 from runtime.build.worker.placing import place_copy
@@ -51,10 +52,6 @@ from runtime.image.store import ImageStore
 from runtime.image.unpack import Unpacked
 from runtime.storage.state import StateDatabase
 
-STEP_LABEL = "composer.build.step"
-"""Of the containers of steps: those that a killed engine leaves are removed when the next one starts."""
-KEEP_LABEL = "composer.build.keep"
-"""Of those that stay when their program fails, to be looked at."""
 _LAST_LINES = 20
 """Of a failed step's output, in its error."""
 _CONTENT = "build-content"
@@ -312,7 +309,10 @@ class Worker:
             except DockerfileError:
                 raise
             except ComposerError as error:
-                raise step.place.error(error.message.partition("\n")[0]) from None
+                message = error.message.partition("\n")[0]
+                is_about_user = message.startswith(("unable to find user ", "unable to find group "))
+                place = step.user_place if is_about_user and step.user_place is not None else step.place
+                raise place.error(message, step.user if is_about_user else "") from None
         if status:
             shown = "\n".join(f"  | {text}" for text in last)
             raise step.place.error(
