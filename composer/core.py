@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import logging
 import os
@@ -15,6 +16,7 @@ import trio
 from composer.api import interface
 from composer.api.server import Connections, serve
 from composer.engine.engine import REST_AFTER, Engine, build
+from composer.engine.task_tree import task_stacks
 from runtime.container.bootstrap import replace_keeper
 from runtime.container.client import Inheritance, KeeperGone, inherit
 from runtime.crash_points import crash_point
@@ -24,6 +26,8 @@ from runtime.storage.paths import Paths
 
 log = logging.getLogger("composer.core")
 
+ENDING_WITHIN = 10.0
+"""Seconds that an end on purpose may take: what is not done by then is finished by the next core."""
 ARGV = [sys.executable, "-m", "composer.core"]
 """How a keeper starts a core."""
 
@@ -43,6 +47,7 @@ class Core:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey_signals)
             nursery.start_soon(self._keep_keeper)
+            nursery.start_soon(self._limit_ending)
             await nursery.start(self._run_engine, nursery.cancel_scope)
             served: interface.Engine = self.engine
             connections: Connections = await nursery.start(serve, served, self.listener)
@@ -65,6 +70,17 @@ class Core:
             except ComposerError as error:
                 log.warning("%s", error)
         whole.cancel()
+
+    async def _limit_ending(self) -> None:
+        """A core that does not come to its end is cut short, as a killed one would be, and says what held it up."""
+        await self.engine.ending.wait()
+        faulthandler.dump_traceback_later(
+            ENDING_WITHIN + 1, exit=True
+        )  # should even this task not come to run
+        await trio.sleep(ENDING_WITHIN)
+        log.error("not ended after %.0f s; its tasks:\n%s", ENDING_WITHIN, task_stacks())
+        self.keeper.kill()
+        os._exit(1)
 
     async def _keep_keeper(self) -> None:
         """When the keeper is killed another takes its place: what it held is here or in the shims."""

@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -22,6 +23,8 @@ from tests import leaks  # noqa: E402
 TIERS = ("lint", "unit", "conformance", "integration", "e2e", "chaos", "machine")
 SMOKE = "smoke"
 """The end-to-end tests that show whether a machine of another kind (cgroup v2, say) can run a stack at all."""
+TOLD = 1500
+"""Characters of what is told of a failed test again at the end, where nobody has to look for it."""
 LINT = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
@@ -36,6 +39,8 @@ class Outcome(NamedTuple):
     seconds: float
     is_passed: bool
     left: list[str]
+    failures: list[str]
+    """Each failed test with what it said."""
 
 
 def main(words: list[str]) -> int:
@@ -57,6 +62,7 @@ def main(words: list[str]) -> int:
 def _run(tier: str, arguments: list[str], work: Path) -> Outcome:
     print(f"\n=== {tier}", flush=True)
     started = time.monotonic()
+    report = work / f"{tier}.xml"
     if tier == "lint":
         statuses = [subprocess.call([sys.executable, "-m", *command], cwd=ROOT) for command in LINT]
     else:
@@ -64,12 +70,22 @@ def _run(tier: str, arguments: list[str], work: Path) -> Outcome:
         chosen = ["-m", "smoke"] if tier == SMOKE else []
         strict = [] if tier == SMOKE else ["--strict-skips"]
         base = f"--basetemp={work / tier}"
-        statuses = [
-            subprocess.call(_pytest(place, *chosen, base, *strict, "--durations=5", *arguments), cwd=ROOT)
-        ]
+        words = [place, *chosen, base, *strict, "--durations=5", f"--junitxml={report}", *arguments]
+        statuses = [subprocess.call(_pytest(*words), cwd=ROOT)]
     seconds = time.monotonic() - started
     left = leaks.left_behind(leaks.scopes_below(work / tier))
-    return Outcome(tier, seconds, not any(statuses), left)
+    return Outcome(tier, seconds, not any(statuses), left, _failures(report))
+
+
+def _failures(report: Path) -> list[str]:
+    """Of a tier, from what pytest wrote for machines: names and the ends of what is told of them."""
+    if not report.exists():
+        return []
+    return [
+        f"{case.get('classname')}::{case.get('name')}: {(told.text or told.get('message') or '')[-TOLD:]}"
+        for case in ElementTree.parse(report).iter("testcase")
+        for told in (*case.iter("failure"), *case.iter("error"))
+    ]
 
 
 def _pytest(*arguments: str) -> list[str]:
@@ -77,6 +93,9 @@ def _pytest(*arguments: str) -> list[str]:
 
 
 def _report(outcomes: list[Outcome]) -> bool:
+    for outcome in outcomes:
+        for failure in outcome.failures:
+            print(f"\n=== failed in {outcome.tier}: {failure}")
     print("\n=== summary")
     for outcome in outcomes:
         print(f"{outcome.tier:<12} {outcome.seconds:7.1f} s  {'passed' if outcome.is_passed else 'FAILED'}")

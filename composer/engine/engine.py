@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
@@ -102,6 +102,8 @@ class Engine:
     scope: trio.CancelScope
     spool: Path
     """Where uploads are put while they come in."""
+    ending: trio.Event = field(default_factory=trio.Event)
+    """Set when it begins to end."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Recover, then live until :meth:`System.stop` or cancellation. Containers run on afterwards."""
@@ -117,7 +119,10 @@ class Engine:
                 nursery.start_soon(self.overlays.run)
                 nursery.start_soon(self.images.sweep)
                 nursery.start_soon(self.build_cache.watch)
-                await trio.sleep_forever()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self.ending.set()
         self.lifecycle.is_closing = True
         if not any(c.state.is_alive for c in self.registry.all()):
             self.firewall.remove()

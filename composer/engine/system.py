@@ -15,6 +15,7 @@ from composer import __version__
 from composer.engine.containers import Containers
 from composer.engine.images import Images
 from composer.engine.networks import Networks
+from composer.engine.task_tree import task_tree
 from composer.engine.volumes import Volumes
 from composer.engine.waiting import Waiting
 from runtime.container.client import KeeperClient
@@ -179,7 +180,7 @@ class System:
             "networks": [to_builtins(n) for n in self.networks.list()],
             "volumes": [to_builtins(v) for v in self.volumes.list()],
             "images": [{"id": i.id, "tags": list(i.tags)} for i in self.images.list()],
-            "tasks": _task_tree(),
+            "tasks": task_tree(),
         }
 
     async def stop(self) -> None:
@@ -198,19 +199,3 @@ def _operating_system() -> str:
 def _resident() -> int:
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _task_tree() -> list[str]:
-    """The tasks of the core as an indented tree."""
-    lines: list[str] = []
-
-    def walk(task: trio.lowlevel.Task, depth: int) -> None:
-        lines.append("  " * depth + task.name)
-        for nursery in task.child_nurseries:
-            for child in sorted(nursery.child_tasks, key=lambda t: t.name):
-                walk(child, depth + 1)
-
-    root = trio.lowlevel.current_root_task()
-    if root is not None:
-        walk(root, 0)
-    return lines

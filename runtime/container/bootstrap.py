@@ -158,33 +158,23 @@ def replace_keeper(paths: Paths, core_argv: list[str], listener: int, lock: int)
     """For a core whose keeper was killed: start another one that goes on in its place.
 
     ``listener`` and ``lock`` are the descriptors that the core inherited. Returns the core's end of the connection and
-    the new keeper's process id; the old connection is of no more use."""
+    the new keeper's process id, a child of this process; the old connection is of no more use. Spawned, not forked: a
+    core has threads, and a fork of it could wait for ever for what one of them held."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    core = os.getpid()
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setsid()
-            if grandchild := os.fork():
-                os.write(writer, str(grandchild).encode())
-                os._exit(0)
-            for fd in (theirs.fileno(), listener, lock):
-                os.set_inheritable(fd, True)
-            environment = {
-                **os.environ,
-                keeper.REPLACEMENT_ENVIRONMENT: f"{theirs.fileno()},{listener},{lock},{core}",
-            }
-            environment.pop(keeper.CORE_ENVIRONMENT, None)
-            argv = keeper_argv(paths, core_argv)
-            os.execve(argv[0], argv, environment)
-        finally:
-            os._exit(127)
-    os.close(writer)
-    os.waitpid(child, 0)
-    pid = int(os.read(reader, 32))
-    os.close(reader)
-    theirs.close()
+    descriptors = (theirs.fileno(), listener, lock)
+    environment = dict(os.environ)
+    environment.pop(keeper.CORE_ENVIRONMENT, None)
+    environment[keeper.REPLACEMENT_ENVIRONMENT] = ",".join(map(str, (*descriptors, os.getpid())))
+    argv = keeper_argv(paths, core_argv)
+    with theirs:
+        pid = os.posix_spawn(
+            argv[0],
+            argv,
+            environment,
+            # A duplicate onto itself is inherited: posix_spawn(3).
+            file_actions=[(os.POSIX_SPAWN_DUP2, fd, fd) for fd in descriptors],
+            setsid=True,
+        )
     return ours, pid
 
 

@@ -32,6 +32,10 @@ its process id, separated by commas."""
 
 REPLACED_WITHIN = 10.0
 """Seconds in which another keeper takes the place of one that died."""
+ANSWERED_WITHIN = 30.0
+"""Seconds in which a keeper answers: one that does not hangs, is killed, and is replaced like any that died."""
+ENDED_WITHIN = 3.0
+"""The same where there is nothing left to do for it."""
 
 
 class KeeperGone(ComposerError):
@@ -143,16 +147,27 @@ class KeeperClient:
 
     async def end(self) -> None:
         """Say that the core is about to end on purpose: the keeper will end too and not start another one."""
-        await self._request_once({"op": "end"})
+        await self._request_once({"op": "end"}, within=ENDED_WITHIN)
 
     async def wait_gone(self) -> None:
         """Until the keeper has died."""
         if self._pidfd is not None:
             await trio.lowlevel.wait_readable(self._pidfd)
 
+    def kill(self) -> None:
+        """End a keeper that hangs, and what it is still asked. Shims and their containers go on."""
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        self._connection.close()
+
     def replace(self, connection: socket.socket, keeper_pid: int) -> None:
         """Talk to another keeper, which took the place of one that died."""
         self.close()
+        with contextlib.suppress(
+            ChildProcessError
+        ):  # the first one is this process's parent, the next its child
+            os.waitpid(self.pid, os.WNOHANG)
         self._connection = PacketSocket(connection)
         self.pid = keeper_pid
         try:
@@ -187,11 +202,13 @@ class KeeperClient:
                 await self._wait_replaced(before)
 
     async def _request_once(
-        self, message: dict[str, Any], descriptors: Sequence[int] = ()
+        self, message: dict[str, Any], descriptors: Sequence[int] = (), within: float | None = None
     ) -> tuple[dict[str, Any], list[int]]:
         # Shielded: half a request would leave its answer to the next one. The keeper answers at once or is dead.
+        packet = None
         async with self._lock:
-            with trio.CancelScope(shield=True):
+            deadline = trio.current_time() + (ANSWERED_WITHIN if within is None else within)
+            with trio.CancelScope(shield=True, deadline=deadline) as patience:
                 try:
                     await self._connection.send(message, descriptors)
                     packet = await self._connection.receive()
@@ -199,6 +216,8 @@ class KeeperClient:
                     raise
                 except (OSError, trio.ClosedResourceError) as error:
                     raise KeeperGone(f"the engine's keeper is gone: {error}") from error
+            if patience.cancelled_caught:
+                self.kill()
         if packet is None:
             raise KeeperGone("the engine's keeper is gone")
         if error_text := packet[0].get("error"):

@@ -74,3 +74,14 @@ def test_a_core_that_slept_while_nobody_asked(composer: Composer, project: Proje
     assert (state["State"]["Health"]["Status"], state["State"]["Health"]["FailingStreak"]) == ("healthy", 0)
     assert (state["State"]["StartedAt"], state["RestartCount"]) == (began, 0)
     composer.run("down", "-t", "0", cwd=directory)
+
+
+def test_an_engine_whose_keeper_hangs_can_be_stopped(composer: Composer) -> None:
+    composer.run("ls")
+    (keeper,) = composer.processes("composer-keeper")
+    (core,) = composer.processes("composer-core")
+    os.kill(keeper, signal.SIGSTOP)
+    composer.run("engine", "stop", timeout=20)
+    for pid in (keeper, core):
+        wait_for(lambda pid=pid: is_gone(pid), f"process {pid} to end", 20)  # type: ignore[misc]
+    composer.run("ls")

@@ -183,10 +183,12 @@ class Composer:
             for network in self.api("GET", "/networks"):
                 if network["Name"] not in ("bridge", "host", "none"):
                     self.api("DELETE", f"/networks/{network['Id']}")
-        except OSError:
-            pass  # no engine runs
-        with contextlib.suppress(OSError):
+        except OSError as error:  # no engine runs, mostly
+            print(f"while everything was removed: {error!r}")
+        try:
             self.api("POST", "/composer/v1/engine/stop")
+        except OSError as error:
+            print(f"while the engine was stopped: {error!r}")
         with contextlib.suppress(AssertionError):
             wait_for(lambda: not self.processes("composer-keeper"), "the engine to end", 10)
 

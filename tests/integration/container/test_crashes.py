@@ -198,6 +198,24 @@ async def test_descriptor_store(laboratory: Laboratory) -> None:
     assert await laboratory.keeper.fetch("test") == []
 
 
+async def test_a_keeper_that_hangs_is_killed(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was asked fails like anything asked of a keeper that died; containers go on with the next one."""
+    monkeypatch.setattr(client, "ANSWERED_WITHIN", 0.2)
+    monkeypatch.setattr(client, "REPLACED_WITHIN", 0.0)
+    shim = await laboratory.start("sleep", "1000")
+    hung = laboratory.keeper.pid
+    os.kill(hung, signal.SIGSTOP)
+    with trio.fail_after(TIMEOUT):
+        with pytest.raises(KeeperGone):
+            await laboratory.keeper.names()
+        await laboratory.keeper.wait_gone()
+    monkeypatch.undo()
+    laboratory.new_keeper()
+    assert not Path(f"/proc/{hung}").exists(), "it is collected"
+    assert await laboratory.keeper.names() == []
+    assert (await laboratory.start("true")).shim_pid != shim.shim_pid
+
+
 async def test_nothing_of_the_keeper_in_a_shim(laboratory: Laboratory) -> None:
     """A shim holds its own descriptors only: no lock, no listener, no other container's."""
     first = await laboratory.start("sleep", "1000")
