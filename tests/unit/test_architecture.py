@@ -158,6 +158,7 @@ PROGRAMS = frozenset(
 EXECUTING = {
     "runtime.build.worker.git": "git's protocols and their credentials are git's own",
     "runtime.image.credential_helper": "keychains can be asked only through the programs that config.json names",
+    "runtime.container.bootstrap": "the next keeper is this interpreter again, spawned from a process with threads",
 }
 """Modules that execute other programs on the host, and why there is no other way."""
 
