@@ -112,7 +112,7 @@ class Networks:
             )
         if network.driver == "overlay":
             position = overlay.tunnel_of(network).peers.index(overlay.own_address(network, host_addresses()))
-            asked = [overlay.own_part(network, pool, position) for pool in asked or [Pool()]]
+            asked = overlay.own_parts(network, asked, position)
         if network.has_bridge or network.is_direct:
             has_chosen_subnet = network.has_bridge and all(
                 ":" in pool.subnet for pool in asked if pool.subnet

@@ -16,6 +16,9 @@ DRIVERS = ("bridge", "macvlan", "ipvlan", "overlay", "host", "none")
 DIRECT_DRIVERS = ("macvlan", "ipvlan")
 """Containers are beside the host on the network of a link of the host's, not behind it."""
 
+SMALLEST_MTU6 = 1280
+"""RFC 8200, section 5: with less the kernel takes IPv6 from the link."""
+
 _OPTION = "com.docker.network.bridge."
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
 _INTERFACE = re.compile(r"[^\s/:]{1,15}\Z")
@@ -213,6 +216,10 @@ def validate_network(network: Network) -> None:
             )
     if not (network.enable_ipv4 or network.enable_ipv6) and (network.has_bridge or network.is_direct):
         raise InvalidArgument(f"network {network.name}: IPv4 or IPv6 must be enabled")
+    if network.enable_ipv6 and 0 < network.mtu < SMALLEST_MTU6:
+        raise InvalidArgument(
+            f"network {network.name}: IPv6 needs an MTU of at least {SMALLEST_MTU6}, not {network.mtu}"
+        )
     if network.ipam_options:
         raise InvalidArgument(
             f"network {network.name}: IPAM options are not supported: "
@@ -238,8 +245,6 @@ def _validate_overlay(network: Network) -> None:
         )
     if f"{_OPTION}name" in network.options or not network.bridge.startswith(BRIDGE_PREFIX):
         raise InvalidArgument(f"network {network.name}: the bridge of an overlay network has no other name")
-    if network.enable_ipv6:
-        raise InvalidArgument(f"network {network.name}: overlay networks have IPv4 addresses only")
 
 
 _ENABLE = "com.docker.network.enable_ipv"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
@@ -89,6 +89,27 @@ def own_address(network: Network, host_addresses: Collection[str]) -> str:
     return own[0]
 
 
+def own_parts(network: Network, asked: Sequence[Pool], position: int) -> list[Pool]:
+    """The pools of the host at ``position`` of the peers, in each family that the network has. An IPv6 subnet that
+    nobody asked for follows from what is the same on each host. Raises InvalidArgument."""
+    from runtime.network.model import Pool
+
+    pools = [pool for pool in asked if pool != Pool()]
+    if network.enable_ipv6 and not any(":" in pool.subnet for pool in pools):
+        pools.append(Pool(subnet=shared_subnet(network)))
+    if network.enable_ipv4 and all(":" in pool.subnet for pool in pools):
+        pools.append(Pool())
+    return [own_part(network, pool, position) for pool in pools]
+
+
+def shared_subnet(network: Network) -> str:
+    """An IPv6 /64 below fd00::/8 (RFC 4193), computed from the network's name, number and hosts."""
+    tunnel = tunnel_of(network)
+    seed = f"overlay {network.name} {tunnel.vni} {' '.join(tunnel.peers)}"
+    digest = hashlib.sha256(seed.encode()).digest()
+    return str(ipaddress.IPv6Network((b"\xfd" + digest[:7] + bytes(8), 64)))
+
+
 def own_part(network: Network, pool: Pool, position: int) -> Pool:
     """``pool`` with the part of its subnet that the host at ``position`` of the peers gives away: its gateway is the
     first address in it. What is given already stays."""
@@ -111,18 +132,19 @@ def own_part(network: Network, pool: Pool, position: int) -> Pool:
     return replace(pool, ip_range=str(ip_range), gateway=gateway)
 
 
-def peer_gateways(network: Network) -> dict[str, Pool]:
-    """The parts of the subnet of all hosts by the hosts' addresses, gateways filled in; {} where parts were given by
-    hand and only each host knows its own."""
-    pool = network.pool4
-    if pool is None:
-        return {}
-    whole = replace(pool, ip_range="", gateway="", aux_addresses={})
-    parts = {
-        peer: own_part(network, whole, position) for position, peer in enumerate(tunnel_of(network).peers)
-    }
-    own = (pool.ip_range, pool.gateway)
-    return parts if own in {(part.ip_range, part.gateway) for part in parts.values()} else {}
+def peer_parts(network: Network) -> dict[str, tuple[Pool, ...]]:
+    """The parts of the subnets of all hosts by the hosts' addresses, gateways filled in. A family whose parts were given
+    by hand, so that only each host knows its own, is left out; {} where that leaves none."""
+    found: dict[str, tuple[Pool, ...]] = {}
+    for pool in network.pools:
+        whole = replace(pool, ip_range="", gateway="", aux_addresses={})
+        parts = {
+            peer: own_part(network, whole, position)
+            for position, peer in enumerate(tunnel_of(network).peers)
+        }
+        if (pool.ip_range, pool.gateway) in {(part.ip_range, part.gateway) for part in parts.values()}:
+            found = {peer: (*found.get(peer, ()), part) for peer, part in parts.items()}
+    return found
 
 
 def tunnel_link(bridge: str) -> str:

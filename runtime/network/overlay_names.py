@@ -1,6 +1,6 @@
 """Names on an overlay network: each host tells the others what its containers there are called.
 
-A host listens at its own address on the network's bridge and sends another host that connects all names of its
+A host listens at its own address (IPv4, where there is one) on the network's bridge and sends another host that connects all names of its
 containers on the network, again whenever they change; it connects to the other hosts' addresses for theirs. So the
 names go through the tunnel, where nobody is but hosts and containers of the network, who may ask for them anyway. What
 a host says is believed for addresses in its own part of the subnet only: no host, and nobody who passes for one, can
@@ -17,7 +17,7 @@ import logging
 import re
 import socket
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 import trio
@@ -48,43 +48,64 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
 
     id: str
     name: str
-    ipv4: str
+    ipv4: str = ""
     names: tuple[str, ...] = ()
     ports: tuple[tuple[int, str], ...] = ()
+    ipv6: str = ""
 
 
 def told(table: NameTable, network_id: str) -> bytes:
     """What this host has to say on a network."""
     containers = [
-        Told(container_id, names.name, endpoint.ipv4.partition("/")[0], endpoint.names, names.ports)
+        Told(container_id, names.name, _bare(endpoint.ipv4), endpoint.names, names.ports, _bare(endpoint.ipv6))
         for container_id, names, endpoint in table.on_network(network_id)
-        if not names.is_remote and endpoint.ipv4
+        if not names.is_remote and (endpoint.ipv4 or endpoint.ipv6)
     ]
     return msgspec.json.encode(containers[:MOST])
 
 
-def heard(message: bytes, network: Network, part: Pool, known: NameTable) -> dict[str, ContainerNames]:
-    """The containers that the host with ``part`` of the subnet speaks of, without what it has no say in. Raises
+def heard(
+    message: bytes, network: Network, parts: Sequence[Pool], known: NameTable
+) -> dict[str, ContainerNames]:
+    """The containers that the host with ``parts`` of the subnets speaks of, without what it has no say in. Raises
     ValueError for what is no such message."""
-    whole = ipaddress.ip_network(part.subnet)
-    own = ipaddress.ip_network(part.ip_range)
     found = {}
     for container in msgspec.json.decode(message, type=list[Told])[:MOST]:
-        address = ipaddress.ip_address(container.ipv4)
         before = known.get(container.id)
-        if address not in own or not _ID.match(container.id) or (before and not before.is_remote):
+        if not _ID.match(container.id) or (before and not before.is_remote):
             continue
-        names = tuple(name for name in container.names if _NAME.match(name))
         if not _NAME.match(container.name):
             continue
+        given = [ipaddress.ip_address(text) for text in (container.ipv4, container.ipv6) if text]
+        prefixes = {address.version: _within(address, parts) for address in given}
+        if not any(prefixes.values()) or None in prefixes.values():
+            continue
         endpoint = EndpointNames(
-            network_id=network.id, network=network.name, ipv4=f"{address}/{whole.prefixlen}", names=names
+            network_id=network.id,
+            network=network.name,
+            ipv4=prefixes.get(4) or "",
+            ipv6=prefixes.get(6) or "",
+            names=tuple(name for name in container.names if _NAME.match(name)),
         )
         ports = tuple((number, protocol) for number, protocol in container.ports if 0 < number < 65536)
         found[container.id] = ContainerNames(
             name=container.name, endpoints=(endpoint,), ports=ports, is_remote=True
         )
     return found
+
+
+def _within(address: ipaddress.IPv4Address | ipaddress.IPv6Address, parts: Sequence[Pool]) -> str | None:
+    """``address`` as a prefix; None where it is not in the host's part, "" where nobody knows the parts of its family."""
+    part = next((part for part in parts if (":" in part.subnet) == (address.version == 6)), None)
+    if part is None:
+        return ""
+    if address not in ipaddress.ip_network(part.ip_range):
+        return None
+    return f"{address}/{part.subnet.partition('/')[2]}"
+
+
+def _bare(prefix: str) -> str:
+    return prefix.partition("/")[0]
 
 
 class OverlayNames:
@@ -101,20 +122,21 @@ class OverlayNames:
 
     async def run(self, network: Network, own: str) -> None:
         """Exchange names on ``network``, where this host is the peer ``own``, until cancelled."""
-        parts = overlay.peer_gateways(network)
+        parts = overlay.peer_parts(network)
         if own not in parts:
             return
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._serve, network, {part.gateway for part in parts.values()})
-                for peer, part in parts.items():
+                meeting = parts[own][0].gateway
+                nursery.start_soon(self._serve, network, meeting, {p[0].gateway for p in parts.values()})
+                for peer, theirs in parts.items():
                     if peer != own:
-                        nursery.start_soon(self._listen_to, network, peer, part)
+                        nursery.start_soon(self._listen_to, network, peer, theirs)
         finally:
             self._forget(network, parts)
 
-    async def _serve(self, network: Network, hosts: Collection[str]) -> None:
-        with trio.socket.from_stdlib_socket(_listening(network)) as listener:
+    async def _serve(self, network: Network, own: str, hosts: Collection[str]) -> None:
+        with trio.socket.from_stdlib_socket(_listening(network, own)) as listener:
             limit = trio.CapacityLimiter(LISTENERS)
             async with trio.open_nursery() as nursery:
                 while True:
@@ -153,55 +175,61 @@ class OverlayNames:
                         await changed.wait()
                 nursery.cancel_scope.cancel()
 
-    async def _listen_to(self, network: Network, peer: str, part: Pool) -> None:
+    async def _listen_to(self, network: Network, peer: str, parts: Sequence[Pool]) -> None:
         pause, is_known = SHORTEST_PAUSE, False
         silent_since = trio.current_time()
         while True:
             try:
                 with trio.fail_after(_CONNECT):
-                    stream = await _connect(network, part.gateway)
+                    stream = await _connect(network, parts[0].gateway)
                 async with stream:
                     while True:
                         message = await _receive(stream)
                         pause, is_known = SHORTEST_PAUSE, True
-                        self._take(network, part, heard(message, network, part, self._table))
+                        self._take(network, parts, heard(message, network, parts, self._table))
                         silent_since = trio.current_time()
             except (OSError, EOFError, ValueError, trio.BrokenResourceError, trio.TooSlowError) as error:
                 if is_known:
                     log.info("network %s: host %s is silent: %s", network.name, peer, error)
                     silent_since, is_known = trio.current_time(), False
             if trio.current_time() - silent_since > KEPT:
-                self._take(network, part, {})
+                self._take(network, parts, {})
             await trio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    def _take(self, network: Network, part: Pool, containers: Mapping[str, ContainerNames]) -> None:
+    def _take(
+        self, network: Network, parts: Sequence[Pool], containers: Mapping[str, ContainerNames]
+    ) -> None:
         """These are the containers of one host, and no others."""
-        own = ipaddress.ip_network(part.ip_range)
         for container_id, names, endpoint in list(self._table.on_network(network.id)):
-            address = ipaddress.ip_address(endpoint.ipv4.partition("/")[0] or "0.0.0.0")
-            if names.is_remote and container_id not in containers and address in own:
+            held = [ipaddress.ip_address(_bare(p)) for p in (endpoint.ipv4, endpoint.ipv6) if p]
+            is_theirs = any(_within(address, parts) for address in held)
+            if names.is_remote and container_id not in containers and is_theirs:
                 self._table.remove(container_id)
         for container_id, names in containers.items():
             if self._table.get(container_id) != names:
                 self._table.set(container_id, names)
 
-    def _forget(self, network: Network, parts: Mapping[str, Pool]) -> None:
-        for part in parts.values():
-            self._take(network, part, {})
+    def _forget(self, network: Network, parts: Mapping[str, Sequence[Pool]]) -> None:
+        for theirs in parts.values():
+            self._take(network, theirs, {})
 
 
-def _listening(network: Network) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _listening(network: Network, address: str) -> socket.socket:
+    made = socket.socket(_family(address), socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, network.bridge.encode())
-    made.bind((network.gateway4, PORT))
+    made.bind((address, PORT))
     made.listen(LISTENERS)
     return made
 
 
 async def _connect(network: Network, gateway: str) -> trio.SocketStream:
-    made = trio.socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    made = trio.socket.socket(_family(gateway), socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, network.bridge.encode())
         _watch(made)

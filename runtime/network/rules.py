@@ -7,8 +7,8 @@ By concern:
   therefore whatever comes from a network for, or as, 127.0.0.0/8 is dropped before anything else sees it
   (CVE-2020-8558). Others may have switched it on for other links: a port that is published on 127.0.0.0/8 is for
   what comes from ``lo`` alone.
-* *Tunnels.* Frames for an overlay network are taken from its hosts only, and never from a container, which may forge
-  addresses; nor does a container send any to another host, where they would arrive under this host's name.
+* *Tunnels.* Frames for an overlay network are taken from its hosts only, by the link that leads to them (so that nobody
+  forges the address of one behind WireGuard from the street), and never from a container; nor does a container send any to another host, where they would arrive under this host's name.
 * *Published ports.* Connections for an address of this host and a published port are sent to the container: those that
   arrive (never for 127.0.0.0/8) and those of this host itself. ``::1`` is left to the listener in user space, since
   IPv6 has no route_localnet.
@@ -58,6 +58,7 @@ from runtime.kernel.netlink.nftables import (
     lookup,
     masquerade,
     meta,
+    other_way_back,
     payload,
     snat,
     verdict,
@@ -184,6 +185,7 @@ CHAINS: dict[str, ChainSpec] = {
             (*_NOT_FROM_LO, *_TO_LOOPBACK, *_to_port(NFPROTO_IPV4, "publish4", result=REGISTER), _DROP),
             (*_FOR_TUNNEL, *_incoming("bridges"), _DROP),
             *((*_FOR_TUNNEL, *_tunnelled(family, source=True, inverted=True), _DROP) for family in _FAMILIES),
+            (*_FOR_TUNNEL, *other_way_back(), _DROP),
         ),
     ),
     "publish": ChainSpec(

@@ -114,9 +114,11 @@ NFT_PAYLOAD_NETWORK_HEADER = 1
 NFT_PAYLOAD_TRANSPORT_HEADER = 2
 NFT_CMP_EQ = 0
 NFT_CMP_NEQ = 1
+NFT_FIB_RESULT_OIF = 1
 NFT_FIB_RESULT_ADDRTYPE = 3
 NFTA_FIB_F_SADDR = 1
 NFTA_FIB_F_DADDR = 2
+NFTA_FIB_F_IIF = 8
 NFT_NAT_SNAT = 0
 NFT_NAT_DNAT = 1
 
@@ -365,6 +367,15 @@ def address_type(flag: int, value: int = RTN_LOCAL) -> tuple[bytes, ...]:
     return (
         _expression("fib", be32(1, REGISTER), be32(2, NFT_FIB_RESULT_ADDRTYPE), be32(3, flag)),
         compare(struct.pack("=I", value)),
+    )
+
+
+def other_way_back() -> tuple[bytes, ...]:
+    """Go on only if the host would not answer the source address through the link by which the packet came."""
+    flags = NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF
+    return (
+        _expression("fib", be32(1, REGISTER), be32(2, NFT_FIB_RESULT_OIF), be32(3, flags)),
+        compare(bytes(4)),
     )
 
 

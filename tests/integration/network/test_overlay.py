@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from runtime.errors import InvalidArgument
 from runtime.kernel.netlink import rtnetlink
@@ -24,19 +26,24 @@ from tests.integration.network.conftest import Container, Lab, Place, new_namesp
 ID = "ef" * 32
 
 
-def network_on(place: Place, peers: tuple[str, ...], position: int) -> Network:
-    """The network as an engine on ``place`` makes it."""
+def network_on(place: Place, peers: tuple[str, ...], position: int, families: str = "4") -> Network:
+    """The network as an engine on ``place`` makes it, with addresses of ``families``."""
     network_id = f"{position:02}{ID[2:]}"
-    made = Network(id=network_id, name="wide", driver="overlay", options={"peers": ",".join(peers)})
-    validate_network(made)
-    part = overlay.own_part(made, Pool(subnet="10.90.0.0/16"), position)
     made = Network(
         id=network_id,
         name="wide",
         driver="overlay",
-        options=made.options,
-        pools=ipam.plan_pools(network_id, "wide", [part]),
+        options={"peers": ",".join(peers)},
+        enable_ipv4="4" in families,
+        enable_ipv6="6" in families,
     )
+    validate_network(made)
+    asked = [Pool(subnet="10.90.0.0/16")] if made.enable_ipv4 else []
+    parts = overlay.own_parts(made, asked, position)
+    pools = ipam.plan_pools(
+        network_id, "wide", parts, enable_ipv4=made.enable_ipv4, enable_ipv6=made.enable_ipv6
+    )
+    made = replace(made, pools=pools)
     place.run(lambda: bridge.ensure_bridge(made, "lab"))
     return made
 
@@ -48,7 +55,9 @@ def container_on(lab: Lab, place: Place, network: Network, number: int) -> Conta
     netns = new_namespace()
     place.run(lambda: sandbox.attach(plan, netns))
     descriptors = connect.in_network_namespace(netns, lambda: sandbox.configure(plan))
-    made = Container(netns, endpoint.address4, "", [], container_id, dict(plan), descriptors)
+    made = Container(
+        netns, endpoint.address4, endpoint.address6, [], container_id, dict(plan), descriptors
+    )
     lab.containers.append(made)
     return made
 
@@ -77,6 +86,83 @@ def test_containers_of_two_hosts_talk(lab: Lab, is_six: bool) -> None:
         assert two.reaches((one.address, 80), one.listen(80)) == two.address
         lab.host.run(lambda: bridge.remove_bridge(here.bridge, "lab"))
         assert lab.host.run(lambda: bridge.list_bridges("lab")) == frozenset()
+    finally:
+        lab.host.run(firewall.remove)
+        firewall.close()
+
+
+@pytest.mark.parametrize("families", ["46", "6"])
+def test_ipv6_over_the_tunnel(lab: Lab, families: str) -> None:
+    """Neighbours find each other by multicast, which the tunnel carries to each host; what leaves does so here."""
+    raise_uplink(lab)
+    peers = (lab.host.address, lab.machine.address)
+    here, there = network_on(lab.host, peers, 0, families), network_on(lab.machine, peers, 1, families)
+    firewall = lab.host.run(lambda: Firewall("lab"))
+    try:
+        lab.host.run(lambda: firewall.add_network(here))
+        one, two = container_on(lab, lab.host, here, 1), container_on(lab, lab.machine, there, 2)
+        assert bool(one.address) == ("4" in families)
+        assert one.reaches((two.address6, 80), two.listen(80, "::")) == one.address6
+        assert two.reaches((one.address6, 80), one.listen(80, "::")) == two.address6
+        assert one.reaches((there.gateway6, 81), lab.machine.listen(81, "::")) == one.address6
+        assert one.reaches((lab.machine.address6, 82), lab.machine.listen(82, "::")) == lab.host.address6
+    finally:
+        lab.host.run(firewall.remove)
+        firewall.close()
+
+
+def test_a_peer_s_address_forged_elsewhere(lab: Lab) -> None:
+    """The hosts talk over a link of their own (WireGuard, say). Somebody on another one sends frames under a host's
+    address, which the kernel alone would take."""
+    raise_uplink(lab)
+    own, other = "203.0.113.1", "203.0.113.2"
+    far = Place(new_namespace())
+
+    def private_link() -> None:
+        with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+            rtnl.execute([rtnetlink.create_veth("private", peer="wire", peer_netns=far.netns)])
+            rtnl.execute([rtnetlink.add_address(socket.if_nametoindex("private"), f"{own}/24")])
+
+    def other_end() -> None:
+        with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+            index = socket.if_nametoindex("wire")
+            rtnl.execute([rtnetlink.set_link_up(index), rtnetlink.add_address(index, f"{other}/24")])
+
+    def pretend() -> None:
+        with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+            rtnl.execute([rtnetlink.add_address(1, f"{other}/32")])
+            rtnl.execute([rtnetlink.add_route(f"{own}/32", gateway=lab.host.address)])
+
+    lab.host.run(private_link)
+    far.run(other_end)
+    lab.machine.run(pretend)
+    lab.containers.append(Container(far.netns))
+    here = network_on(lab.host, (own, other), 0)
+    one = container_on(lab, lab.host, here, 1)
+    two = container_on(lab, far, network_on(far, (own, other), 1), 2)
+    forger = container_on(lab, lab.machine, network_on(lab.machine, (own, other), 1), 3)
+    heard = one.socket(socket.SOCK_DGRAM)
+    heard.bind(("0.0.0.0", 5000))
+
+    def arrives(sender: Container, word: bytes) -> bool:
+        heard.settimeout(0.3)
+        with sender.socket(socket.SOCK_DGRAM) as sending:
+            sending.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            for _ in range(5):
+                sending.sendto(word, ("10.90.255.255", 5000))  # to everybody: nobody has to answer
+                with contextlib.suppress(TimeoutError):
+                    while heard.recv(64) != word:
+                        pass
+                    return True
+        return False
+
+    assert arrives(forger, b"forged"), "without rules it comes in"
+    firewall = lab.host.run(lambda: Firewall("lab"))
+    try:
+        lab.host.run(lambda: firewall.add_network(here))
+        assert not arrives(forger, b"forged again")
+        assert arrives(two, b"true")
+        assert two.reaches((one.address, 80), one.listen(80)) == two.address
     finally:
         lab.host.run(firewall.remove)
         firewall.close()
@@ -142,20 +228,30 @@ def test_containers_cannot_speak_for_hosts(lab: Lab) -> None:
 
 def table_of(network: Network, container_id: str, name: str, address: str) -> NameTable:
     made = NameTable()
-    endpoint = EndpointNames(network_id=network.id, network="wide", ipv4=f"{address}/16", names=("web", name))
+    is_six = ":" in address
+    endpoint = EndpointNames(
+        network_id=network.id,
+        network="wide",
+        ipv4="" if is_six else f"{address}/16",
+        ipv6=f"{address}/64" if is_six else "",
+        names=("web", name),
+    )
     made.set(container_id, ContainerNames(name=f"{name}-1", endpoints=(endpoint,)))
     return made
 
 
-def test_names_of_other_hosts(lab: Lab) -> None:
+@pytest.mark.parametrize("families", ["4", "6"])
+def test_names_of_other_hosts(lab: Lab, families: str) -> None:
     raise_uplink(lab)
     peers = (lab.host.address, lab.machine.address)
-    here, there = network_on(lab.host, peers, 0), network_on(lab.machine, peers, 1)
+    here, there = network_on(lab.host, peers, 0, families), network_on(lab.machine, peers, 1, families)
     one, two = "1" * 64, "2" * 64
+    own, other = (str(ipaddress.ip_network(n.pools[0].ip_range)[7]) for n in (here, there))
     sides = {
-        "here": (lab.host, here, table_of(here, one, "here", "10.90.0.2"), one, lab.host.address),
-        "there": (lab.machine, there, table_of(there, two, "there", "10.90.128.2"), two, lab.machine.address),
+        "here": (lab.host, here, table_of(here, one, "here", own), one, lab.host.address),
+        "there": (lab.machine, there, table_of(there, two, "there", other), two, lab.machine.address),
     }
+    kind = 1 if families == "6" else 0
     seen = {side: threading.Event() for side in sides}
 
     async def exchange(side: str) -> None:
@@ -166,7 +262,7 @@ def test_names_of_other_hosts(lab: Lab) -> None:
                 nursery.start_soon(OverlayNames(table).run, network, address)
                 while not (
                     (found := table.addresses(own, "web"))
-                    and len(found[0]) == 2
+                    and len(found[kind]) == 2
                     and table.addresses(own, other)
                 ):
                     await trio.sleep(0.02)

@@ -63,15 +63,39 @@ def test_refused(options: dict[str, str], message: str) -> None:
 
 def test_parts_of_the_others() -> None:
     pool = overlay.own_part(network(), Pool(subnet="10.90.0.0/16"), 1)
-    parts = overlay.peer_gateways(replace(network(), pools=(pool,)))
-    assert {peer: part.gateway for peer, part in parts.items()} == {
-        "192.0.2.1": "10.90.0.1",
-        "192.0.2.2": "10.90.64.1",
-        "192.0.2.3": "10.90.128.1",
+    parts = overlay.peer_parts(replace(network(), pools=(pool,)))
+    assert {peer: [part.gateway for part in one] for peer, one in parts.items()} == {
+        "192.0.2.1": ["10.90.0.1"],
+        "192.0.2.2": ["10.90.64.1"],
+        "192.0.2.3": ["10.90.128.1"],
     }
     # Where a part was given by hand nobody knows those of the others.
     given = Pool(subnet="10.90.0.0/16", ip_range="10.90.7.0/24", gateway="10.90.7.9")
-    assert overlay.peer_gateways(replace(network(), pools=(given,))) == {}
+    assert overlay.peer_parts(replace(network(), pools=(given,))) == {}
+    six = overlay.own_part(network(), Pool(subnet="fd00:7::/64"), 1)
+    both = overlay.peer_parts(replace(network(), pools=(pool, six)))
+    assert [part.gateway for part in both["192.0.2.3"]] == ["10.90.128.1", "fd00:7::8000:0:0:1"]
+    assert [part.gateway for part in overlay.peer_parts(replace(network(), pools=(given, six)))["192.0.2.1"]] == [
+        "fd00:7::1"
+    ]
+
+
+def test_pools_of_both_families() -> None:
+    made = replace(network(), enable_ipv6=True)
+    asked = [Pool(subnet="10.90.0.0/16")]
+    one, two = (overlay.own_parts(made, asked, position) for position in (0, 1))
+    assert [pool.subnet for pool in one] == [pool.subnet for pool in two], "nobody has to agree on the subnet"
+    assert one[1].subnet.startswith("fd")
+    assert one[1].subnet.endswith("::/64")
+    assert one[1].ip_range != two[1].ip_range
+    (given,) = overlay.own_parts(
+        replace(made, enable_ipv4=False), [Pool(), Pool(subnet="fd00:7::/64", gateway="fd00:7::9")], 0
+    )
+    assert given == Pool(subnet="fd00:7::/64", ip_range="fd00:7::/66", gateway="fd00:7::9")
+    with pytest.raises(InvalidArgument, match="needs a subnet, the same on each host"):
+        overlay.own_parts(made, [Pool(subnet="fd00:7::/64")], 0)
+    with pytest.raises(InvalidArgument, match="IPv6 needs an MTU of at least 1280, not 1200"):
+        validate_network(replace(made, options={**made.options, "com.docker.network.driver.mtu": "1200"}))
 
 
 def test_a_host_speaks_for_its_own_part_only() -> None:
@@ -89,12 +113,34 @@ def test_a_host_speaks_for_its_own_part_only() -> None:
         Told("../x", "evil", "10.90.64.4"),
         Told("d" * 64, "with blank", "10.90.64.5"),
     ]
-    found = heard(msgspec.json.encode(said), replace(made, pools=(here,)), there, known)
+    found = heard(msgspec.json.encode(said), replace(made, pools=(here,)), [there], known)
     assert list(found) == ["b" * 64]
     (endpoint,) = found["b" * 64].endpoints
     assert (endpoint.names, endpoint.ipv4) == (("web",), "10.90.64.2/16")
     with pytest.raises(ValueError, match="Expected"):
-        heard(b'[{"id": 1}]', made, there, known)
+        heard(b'[{"id": 1}]', made, [there], known)
+
+
+def test_a_host_speaks_for_its_own_part_in_both_families() -> None:
+    made = network()
+    parts = [
+        overlay.own_part(made, Pool(subnet=subnet), 1) for subnet in ("10.90.0.0/16", "fd00:7::/64")
+    ]
+    theirs, ours = "fd00:7::4000:0:0:2", "fd00:7::2"
+    said = [
+        Told("b" * 64, "both", "10.90.64.2", ipv6=theirs),
+        Told("c" * 64, "six", ipv6=theirs),
+        Told("d" * 64, "half", "10.90.64.3", ipv6=ours),  # an address of the first host
+        Told("e" * 64, "nowhere"),
+    ]
+    message = msgspec.json.encode(said)
+    found = heard(message, made, parts, NameTable())
+    assert [
+        (names.name, names.endpoints[0].ipv4, names.endpoints[0].ipv6) for names in found.values()
+    ] == [("both", "10.90.64.2/16", f"{theirs}/64"), ("six", "", f"{theirs}/64")]
+    # Of IPv6, whose parts were given by hand, nothing is believed.
+    found = heard(message, made, parts[:1], NameTable())
+    assert [(names.name, names.endpoints[0].ipv6) for names in found.values()] == [("both", ""), ("half", "")]
 
 
 def test_a_subnet_is_needed() -> None:
