@@ -279,6 +279,8 @@ class Networks(Protocol):
         enable_ipv4: bool = True,
         enable_ipv6: bool = False,
         pools: Sequence[Mapping[str, Any]] = (),
+        ipam_driver: str = "",
+        ipam_options: Mapping[str, str] | None = None,
     ) -> Network:
         """``pools``: ``subnet``, ``ip_range``, ``gateway`` and ``aux_addresses`` of each."""
 

@@ -21,14 +21,11 @@ def network_pools(body: NetworkBody) -> list[dict[str, Any]]:
         ("Ingress", body.ingress),
         ("ConfigOnly", body.config_only),
         ("ConfigFrom", bool(body.config_from and body.config_from.get("Network"))),
-        ("IPAM.Options", bool(body.ipam.options)),
     ):
         if is_asked:
             raise unsupported(field)
     if body.scope not in ("", "local"):
         raise unsupported("Scope", body.scope)
-    if body.ipam.driver not in ("", "default"):
-        raise unsupported("IPAM.Driver", body.ipam.driver)
     return [
         {
             "subnet": pool.subnet,
@@ -52,7 +49,7 @@ def network_json(network: Network, attachments: Iterable[NetworkAttachment] = ()
         "EnableIPv6": network.enable_ipv6,
         "IPAM": {
             "Driver": "default",
-            "Options": network.ipam_options or None,
+            "Options": network.ipam_options,
             "Config": [_pool(pool) for pool in network.pools],
         },
         "Internal": network.internal,

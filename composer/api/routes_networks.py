@@ -87,6 +87,8 @@ class NetworkRoutes:
             enable_ipv4=body.enable_ipv4,
             enable_ipv6=body.enable_ipv6,
             pools=network_pools(body),
+            ipam_driver=body.ipam.driver,
+            ipam_options=body.ipam.options,
         )
         return json_response({"Id": network.id, "Warning": ""}, 201)
 

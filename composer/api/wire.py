@@ -289,7 +289,7 @@ class IpamPoolBody(Wire, frozen=True):
 
 class IpamBody(Wire, frozen=True):
     driver: str = ""
-    options: dict[str, str] = {}
+    options: dict[str, str] | None = None
     config: list[IpamPoolBody] = []
 
 

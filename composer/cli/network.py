@@ -254,7 +254,7 @@ COMMANDS = {
             Flag("internal", help="Without a way outside"),
             Flag("ip-range", kind="strings", help="Containers' addresses come from this part of the subnet"),
             Flag("ipam-driver", kind="string", default="default", help="default is the only one"),
-            Flag("ipam-opt", kind="list", help="Option of the IPAM driver; the default one has none"),
+            Flag("ipam-opt", kind="list", help="Option of the IPAM driver; the default one only keeps it"),
             Flag("ipv4", help="With IPv4 addresses", default="true"),
             Flag("ipv6", help="With IPv6 addresses"),
             Flag("label", kind="list", help="Label: KEY=value"),

@@ -15,6 +15,7 @@ import trio
 from msgspec.structs import replace
 
 from composer.engine.containers import Container, Containers
+from composer.engine.endpoints import leased_endpoint, runtime_endpoint, wish_of
 from composer.engine.events import Events
 from composer.engine.model import Endpoint, NetworkAttachment
 from composer.engine.records import Records
@@ -24,8 +25,14 @@ from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound
 from runtime.network import bridge, ipam, overlay
 from runtime.network.firewall import Firewall
 from runtime.network.host import host_addresses, host_routes
-from runtime.network.model import Endpoint as RuntimeEndpoint
-from runtime.network.model import Network, Pool, enabled_families, endpoint_options, validate_network
+from runtime.network.model import (
+    Network,
+    Pool,
+    enabled_families,
+    endpoint_options,
+    validate_ipam_driver,
+    validate_network,
+)
 from runtime.storage.state import StateDatabase
 
 BUILT_IN = {"bridge": "bridge", "host": "host", "none": "none"}
@@ -73,9 +80,12 @@ class Networks:
         enable_ipv4: bool = True,
         enable_ipv6: bool = False,
         pools: Sequence[Mapping[str, Any]] = (),
+        ipam_driver: str = "",
+        ipam_options: Mapping[str, str] | None = None,
     ) -> Network:
         """Make a network; each of ``pools`` may have subnet, ip_range, gateway and aux_addresses."""
         families = enabled_families(options, name)
+        validate_ipam_driver(ipam_driver, name)
         if name in BUILT_IN:
             raise Conflict(f"operation is not permitted on predefined {name} network", status=403)
         if self.find(name) is not None:
@@ -101,6 +111,7 @@ class Networks:
             enable_ipv4=enable_ipv4,
             enable_ipv6=enable_ipv6,
             options=dict(options),
+            ipam_options=None if ipam_options is None else dict(ipam_options),
             labels=dict(labels),
             created=time.time_ns(),
         )
@@ -331,28 +342,8 @@ class Networks:
             priority=asked.priority,
             gw_priority=asked.gw_priority,
         )
-        names = [name, *asked.aliases, container_id[:12]]
-        if config.hostname:
-            names.append(config.hostname)
-        ipv4, _, prefix = planned.ipv4.partition("/")
-        ipv6, _, prefix6 = planned.ipv6.partition("/")
-        return Endpoint(
-            network_id=network.id,
-            ipv4=ipv4,
-            prefix=int(prefix or 0),
-            ipv6=ipv6,
-            prefix6=int(prefix6 or 0),
-            gateway="" if network.internal or not ipv4 else network.gateway_of(ipv4),
-            gateway6="" if network.internal or not ipv6 else network.gateway_of(ipv6),
-            mac=planned.mac,
-            aliases=tuple(dict.fromkeys((*asked.aliases, container_id[:12]))),
-            dns_names=tuple(dict.fromkeys(names)),
-            gw_priority=asked.gw_priority,
-            priority=asked.priority,
-            interface_name=asked.interface_name or interface_name,
-            sysctls=sysctls,
-            link_local=asked.link_local_ips,
-            is_static=bool(asked.ipv4_address or asked.ipv6_address),
+        return leased_endpoint(
+            network, planned, asked, container_id, name, config.hostname, interface_name, sysctls
         )
 
     def refresh_endpoints(self, container: Container) -> None:
@@ -367,7 +358,7 @@ class Networks:
                 raise NotFound(f"network {name} not found", hint="composer up makes it again")
             network = self.ensure(network)
             if not ipam.is_leased(network, runtime_endpoint(endpoint)):
-                wish = replace(asked.get(name) or _wish(endpoint), network=name)
+                wish = replace(asked.get(name) or wish_of(endpoint), network=name)
                 changed[name] = self.plan_endpoint(wish, container.id, container.name, container.config)
         if changed != container.endpoints:
             container.update(endpoints=changed)
@@ -446,30 +437,3 @@ class Networks:
         self._sandboxes = value
 
     _sandboxes: Any = None
-
-
-def runtime_endpoint(endpoint: Endpoint) -> RuntimeEndpoint:
-    """An endpoint as the runtime wants it: addresses as prefixes."""
-    return RuntimeEndpoint(
-        network_id=endpoint.network_id,
-        ipv4=f"{endpoint.ipv4}/{endpoint.prefix}" if endpoint.ipv4 else "",
-        ipv6=f"{endpoint.ipv6}/{endpoint.prefix6}" if endpoint.ipv6 else "",
-        mac=endpoint.mac,
-        link_local=endpoint.link_local,
-        priority=endpoint.priority,
-        gw_priority=endpoint.gw_priority,
-        interface_name=endpoint.interface_name,
-        sysctls=endpoint.sysctls,
-    )
-
-
-def _wish(endpoint: Endpoint) -> EndpointConfig:
-    """What is asked for again for an endpoint that came by ``network connect``."""
-    return EndpointConfig(
-        network="",
-        aliases=endpoint.aliases,
-        priority=endpoint.priority,
-        gw_priority=endpoint.gw_priority,
-        interface_name=endpoint.interface_name,
-        link_local_ips=endpoint.link_local,
-    )

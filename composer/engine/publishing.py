@@ -14,8 +14,9 @@ import trio
 from msgspec import to_builtins
 
 from composer.engine.containers import Container, Containers
+from composer.engine.endpoints import runtime_endpoint
 from composer.engine.model import PublishedPort
-from composer.engine.networks import Networks, runtime_endpoint
+from composer.engine.networks import Networks
 from runtime.container.client import KeeperClient
 from runtime.container.config import PortBinding
 from runtime.crash_points import crash_point

@@ -14,8 +14,9 @@ from typing import Any
 import trio
 
 from composer.engine.containers import Container, Containers
+from composer.engine.endpoints import runtime_endpoint
 from composer.engine.model import Endpoint
-from composer.engine.networks import Networks, runtime_endpoint
+from composer.engine.networks import Networks
 from composer.engine.publishing import Publishing
 from runtime.container.shim_client import Shim
 from runtime.crash_points import crash_point

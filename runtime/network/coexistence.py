@@ -10,7 +10,9 @@ iptables-nft writes and reads, and carry our table's name as a comment.
 
 firewalld ends its chains with a rejection instead, of what comes from links in no zone of its: there the links of our
 networks are let through at the head, towards this host as well, as Docker's are by a zone of their own. Whatever it
-loads anew we hear of.
+loads anew we hear of. From version 2.1 on nobody else may change its table: then published ports still work, since it
+accepts what was translated, and what containers begin themselves is rejected until the administrator has put our links
+into a zone. With StrictForwardPorts it wants to be asked about published ports, too, and we leave that to it.
 
 A chain with a drop policy that is nobody's but the administrator's is left alone and reported.
 """
@@ -20,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from runtime.kernel.netlink.message import Request
+from runtime.kernel.netlink.message import Request, attribute
 from runtime.kernel.netlink.nftables import (
     NF_ACCEPT,
     NF_DROP,
@@ -32,7 +34,9 @@ from runtime.kernel.netlink.nftables import (
     NFT_META_IIFNAME,
     NFT_META_OIFNAME,
     NFT_RETURN,
+    NFTA_DATA_VALUE,
     Chain,
+    Rule,
     add_rule,
     compare,
     counter,
@@ -42,6 +46,8 @@ from runtime.kernel.netlink.nftables import (
 from runtime.network.model import BRIDGE_PREFIX
 
 _FIREWALLD = "firewalld"
+_STRICT = "filter_FORWARD_dnat"
+"""A chain that firewalld has only with StrictForwardPorts."""
 _FAMILIES = {NFPROTO_INET: "inet", NFPROTO_IPV4: "ip", NFPROTO_IPV6: "ip6"}
 
 
@@ -65,6 +71,8 @@ class Place(NamedTuple):
     is_docker: bool = False
     is_input: bool = False
     """It decides on what is for this host, not on what is forwarded."""
+    is_strict: bool = False
+    """What is sent to a published port is its own decision."""
 
 
 class Exceptions(NamedTuple):
@@ -76,11 +84,20 @@ def find_places(chains: Iterable[Chain], own_table: str) -> Exceptions:
     """Where exceptions are needed, judging by all chains of the ruleset."""
     chains = list(chains)
     places, warnings = [], []
+    is_strict = any((c.family, c.table, c.name) == (NFPROTO_INET, _FIREWALLD, _STRICT) for c in chains)
+    if is_strict:
+        warnings.append(
+            "firewalld (StrictForwardPorts=yes) rejects connections from other machines to published ports that it was "
+            "not told of: tell it with firewall-cmd --add-forward-port=port=PORT:proto=tcp:toport=PORT:toaddr=ADDRESS, "
+            "or set StrictForwardPorts=no in /etc/firewalld/firewalld.conf"
+        )
     for chain in chains:
         if (chain.family, chain.table) == (NFPROTO_INET, _FIREWALLD):
             if chain.hook in (NF_INET_FORWARD, NF_INET_LOCAL_IN) and chain.name.startswith("filter_"):
                 is_input = chain.hook == NF_INET_LOCAL_IN
-                places.append(Place(chain.family, chain.table, chain.name, is_input=is_input))
+                places.append(
+                    Place(chain.family, chain.table, chain.name, is_input=is_input, is_strict=is_strict)
+                )
             continue
         if chain.hook != NF_INET_FORWARD or chain.policy != NF_DROP or chain.family not in _FAMILIES:
             continue
@@ -120,7 +137,7 @@ def exception_rules(place: Place, bridges: Iterable[str], own_table: str) -> lis
                 to_docker = (meta(NFT_META_OIFNAME), compare(docker))
                 rules.append((*incoming, *to_docker, counter(), verdict(NFT_RETURN)))
         rules.append((*incoming, counter(), verdict(NF_ACCEPT)))
-        if not place.is_input:
+        if not (place.is_input or place.is_strict):
             rules.append((meta(NFT_META_OIFNAME), compare(pattern), counter(), verdict(NF_ACCEPT)))
     mark = comment(own_table)
     return [
@@ -131,14 +148,23 @@ def exception_rules(place: Place, bridges: Iterable[str], own_table: str) -> lis
 
 def rule_count(place: Place, bridges: Iterable[str]) -> int:
     """How many rules :func:`exception_rules` makes."""
-    return (1 + len(list(bridges))) * (4 if place.is_docker else 1 if place.is_input else 2)
+    return (1 + len(list(bridges))) * (
+        4 if place.is_docker else 1 if place.is_input or place.is_strict else 2
+    )
+
+
+def is_let_through(rules: Iterable[Rule]) -> bool:
+    """Whether one of ``rules``, which are somebody else's, knows the names of our links: the administrator has put them
+    into a zone."""
+    pattern = attribute(NFTA_DATA_VALUE, BRIDGE_PREFIX.encode())
+    return any(pattern in rule.expressions for rule in rules)
 
 
 def owned_warning(place: Place) -> str:
     """What to say of a table that only the process which made it may change (firewalld 2.1 and later)."""
     return (
-        f"{place.table} rejects what it does not know, and so the traffic of containers, and lets nobody else change "
-        f"its rules: allow it with firewall-cmd --zone=trusted --add-interface={BRIDGE_PREFIX}+, "
+        f"{place.table} rejects what it does not know, and so what containers send outwards and to this host, and lets "
+        f"nobody else change its rules: allow it with firewall-cmd --zone=trusted --add-interface={BRIDGE_PREFIX}+, "
         "and the same with --permanent"
     )
 

@@ -259,13 +259,19 @@ class Firewall:
             except NetlinkError as error:
                 if error.errno != errno.EPERM:
                     raise
-                self.warnings = (*self.warnings, coexistence.owned_warning(place))
+                warning = coexistence.owned_warning(place)
+                if warning not in self.warnings and not self._is_let_through(place):
+                    self.warnings = (*self.warnings, warning)
             else:
                 changed = True
         stale = [rule for rules in present.values() for rule in rules]
         if stale:
             self._commit([nftables.delete_rule(r.family, r.table, r.chain, r.handle) for r in stale])
         return changed or bool(stale)
+
+    def _is_let_through(self, place: coexistence.Place) -> bool:
+        replies = self._netfilter.query(nftables.dump_rules(place.family, place.table))
+        return coexistence.is_let_through(map(nftables.decode_rule, replies))
 
     def _own_exceptions(self) -> list[nftables.Rule]:
         mark = coexistence.comment(self.table)

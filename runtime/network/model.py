@@ -50,7 +50,8 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Nobody asked for the IPv4 subnet: another one may take its place while no container is on the network."""
     options: dict[str, str] = {}
     """Driver options as given."""
-    ipam_options: dict[str, str] = {}
+    ipam_options: dict[str, str] | None = None
+    """Kept to be shown, as Docker's own IPAM driver does; None where nobody spoke of any."""
     labels: dict[str, str] = {}
     created: int = 0
     """Nanoseconds since the epoch."""
@@ -220,11 +221,6 @@ def validate_network(network: Network) -> None:
         raise InvalidArgument(
             f"network {network.name}: IPv6 needs an MTU of at least {SMALLEST_MTU6}, not {network.mtu}"
         )
-    if network.ipam_options:
-        raise InvalidArgument(
-            f"network {network.name}: IPAM options are not supported: "
-            + ", ".join(sorted(network.ipam_options))
-        )
 
 
 def validate_driver(driver: str, name: str) -> None:
@@ -234,6 +230,14 @@ def validate_driver(driver: str, name: str) -> None:
     raise InvalidArgument(
         f"network {name}: driver {driver!r} is not supported", hint=f"supported drivers: {', '.join(DRIVERS)}"
     )
+
+
+def validate_ipam_driver(driver: str, name: str) -> None:
+    """Raise InvalidArgument for an IPAM driver that is not ours."""
+    if driver not in ("", "default"):
+        raise InvalidArgument(
+            f"network {name}: IPAM driver {driver!r} is not supported", hint="supported: default"
+        )
 
 
 def _validate_overlay(network: Network) -> None:

@@ -133,14 +133,13 @@ def own_part(network: Network, pool: Pool, position: int) -> Pool:
 
 
 def peer_parts(network: Network) -> dict[str, tuple[Pool, ...]]:
-    """The parts of the subnets of all hosts by the hosts' addresses, gateways filled in. A family whose parts were given
-    by hand, so that only each host knows its own, is left out; {} where that leaves none."""
+    """The parts of the subnets of all hosts by the hosts' addresses, gateways filled in. A family whose parts were
+    given by hand, so that only each host knows its own, is left out; {} where that leaves none."""
     found: dict[str, tuple[Pool, ...]] = {}
     for pool in network.pools:
         whole = replace(pool, ip_range="", gateway="", aux_addresses={})
         parts = {
-            peer: own_part(network, whole, position)
-            for position, peer in enumerate(tunnel_of(network).peers)
+            peer: own_part(network, whole, position) for position, peer in enumerate(tunnel_of(network).peers)
         }
         if (pool.ip_range, pool.gateway) in {(part.ip_range, part.gateway) for part in parts.values()}:
             found = {peer: (*found.get(peer, ()), part) for peer, part in parts.items()}

@@ -1,11 +1,11 @@
 """Names on an overlay network: each host tells the others what its containers there are called.
 
-A host listens at its own address (IPv4, where there is one) on the network's bridge and sends another host that connects all names of its
-containers on the network, again whenever they change; it connects to the other hosts' addresses for theirs. So the
-names go through the tunnel, where nobody is but hosts and containers of the network, who may ask for them anyway. What
-a host says is believed for addresses in its own part of the subnet only: no host, and nobody who passes for one, can
-take over a name with an address elsewhere. The names of a host that is not heard of any more are kept for a while,
-since a core that is killed comes back.
+A host listens at its own address (IPv4, where there is one) on the network's bridge and sends another host that
+connects all names of its containers on the network, again whenever they change; it connects to the other hosts'
+addresses for theirs. So the names go through the tunnel, where nobody is but hosts and containers of the network, who
+may ask for them anyway. What a host says is believed for addresses in its own part of the subnet only: no host, and
+nobody who passes for one, can take over a name with an address elsewhere. The names of a host that is not heard of
+any more are kept for a while, since a core that is killed comes back.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
 def told(table: NameTable, network_id: str) -> bytes:
     """What this host has to say on a network."""
     containers = [
-        Told(container_id, names.name, _bare(endpoint.ipv4), endpoint.names, names.ports, _bare(endpoint.ipv6))
+        Told(
+            container_id, names.name, _bare(endpoint.ipv4), endpoint.names, names.ports, _bare(endpoint.ipv6)
+        )
         for container_id, names, endpoint in table.on_network(network_id)
         if not names.is_remote and (endpoint.ipv4 or endpoint.ipv6)
     ]
@@ -95,7 +97,8 @@ def heard(
 
 
 def _within(address: ipaddress.IPv4Address | ipaddress.IPv6Address, parts: Sequence[Pool]) -> str | None:
-    """``address`` as a prefix; None where it is not in the host's part, "" where nobody knows the parts of its family."""
+    """``address`` as a prefix; None where it is not in the host's part, "" where nobody knows the parts of its
+    family."""
     part = next((part for part in parts if (":" in part.subnet) == (address.version == 6)), None)
     if part is None:
         return ""

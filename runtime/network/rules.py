@@ -8,7 +8,8 @@ By concern:
   (CVE-2020-8558). Others may have switched it on for other links: a port that is published on 127.0.0.0/8 is for
   what comes from ``lo`` alone.
 * *Tunnels.* Frames for an overlay network are taken from its hosts only, by the link that leads to them (so that nobody
-  forges the address of one behind WireGuard from the street), and never from a container; nor does a container send any to another host, where they would arrive under this host's name.
+  forges from the street the address of one behind WireGuard), and never from a container; nor does a container send any
+  to another host, where they would arrive under this host's name.
 * *Published ports.* Connections for an address of this host and a published port are sent to the container: those that
   arrive (never for 127.0.0.0/8) and those of this host itself. ``::1`` is left to the listener in user space, since
   IPv6 has no route_localnet.

@@ -151,6 +151,8 @@ class Up:
             enable_ipv4=network.enable_ipv4,
             enable_ipv6=network.enable_ipv6,
             pools=[to_builtins(pool) for pool in network.pools],
+            ipam_driver=network.ipam_driver,
+            ipam_options=dict(network.ipam_options) or None,
         )
 
     async def _ensure_volume(self, volume: VolumePlan) -> None:

@@ -68,6 +68,9 @@ NFT_GOTO = -4
 NFT_RETURN = -5
 
 NFTA_TABLE_NAME = 1
+NFTA_TABLE_FLAGS = 2
+NFT_TABLE_F_OWNER = 2
+"""Only the socket that made the table may change it."""
 NFTA_CHAIN_TABLE = 1
 NFTA_CHAIN_NAME = 3
 NFTA_CHAIN_HOOK = 4
@@ -183,11 +186,10 @@ def end() -> Request:
     return Request(NFNL_MSG_BATCH_END, 0, _GENERIC.pack(0, 0, NFNL_SUBSYS_NFTABLES), "change the ruleset")
 
 
-def add_table(family: int, name: str) -> Request:
-    """No error when it is there already."""
-    return _request(
-        NFT_MSG_NEWTABLE, NLM_F_CREATE, family, text(NFTA_TABLE_NAME, name), f"add nft table {name}"
-    )
+def add_table(family: int, name: str, *, flags: int = 0) -> Request:
+    """No error when it is there already, unless with other ``flags`` (NFT_TABLE_F_...)."""
+    body = text(NFTA_TABLE_NAME, name) + (be32(NFTA_TABLE_FLAGS, flags) if flags else b"")
+    return _request(NFT_MSG_NEWTABLE, NLM_F_CREATE, family, body, f"add nft table {name}")
 
 
 def delete_table(family: int, name: str) -> Request:
@@ -325,15 +327,11 @@ def compare(value: bytes, *, equal: bool = True, register: int = REGISTER) -> by
 
 def mask(bits: bytes, register: int = REGISTER) -> bytes:
     """Register and ``bits``, in place."""
-    length = len(bits)
-    return _expression(
-        "bitwise",
-        be32(1, register),
-        be32(2, register),
-        be32(3, length),
+    values = (
         nested(4, attribute(NFTA_DATA_VALUE, bits)),
-        nested(5, attribute(NFTA_DATA_VALUE, bytes(length))),
+        nested(5, attribute(NFTA_DATA_VALUE, bytes(len(bits)))),
     )
+    return _expression("bitwise", be32(1, register), be32(2, register), be32(3, len(bits)), *values)
 
 
 def lookup(
@@ -355,28 +353,22 @@ def tracked(key: int, register: int = REGISTER) -> bytes:
 
 def any_bit(key: int, bits: int) -> tuple[bytes, ...]:
     """Go on only if the connection's ``key`` has one of ``bits``."""
-    return (
-        tracked(key),
-        mask(struct.pack("=I", bits)),
-        compare(b"\0\0\0\0", equal=False),
-    )
+    return tracked(key), mask(struct.pack("=I", bits)), compare(bytes(4), equal=False)
+
+
+def _fib(flags: int, result: int) -> bytes:
+    """Look a route up."""
+    return _expression("fib", be32(1, REGISTER), be32(2, result), be32(3, flags))
 
 
 def address_type(flag: int, value: int = RTN_LOCAL) -> tuple[bytes, ...]:
     """Go on only if the source (NFTA_FIB_F_SADDR) or destination address is of that type for this host."""
-    return (
-        _expression("fib", be32(1, REGISTER), be32(2, NFT_FIB_RESULT_ADDRTYPE), be32(3, flag)),
-        compare(struct.pack("=I", value)),
-    )
+    return _fib(flag, NFT_FIB_RESULT_ADDRTYPE), compare(struct.pack("=I", value))
 
 
 def other_way_back() -> tuple[bytes, ...]:
     """Go on only if the host would not answer the source address through the link by which the packet came."""
-    flags = NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF
-    return (
-        _expression("fib", be32(1, REGISTER), be32(2, NFT_FIB_RESULT_OIF), be32(3, flags)),
-        compare(bytes(4)),
-    )
+    return _fib(NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF, NFT_FIB_RESULT_OIF), compare(bytes(4))
 
 
 def counter() -> bytes:

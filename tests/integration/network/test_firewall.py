@@ -353,33 +353,40 @@ def test_beside_docker(lab: Lab, firewall: Firewall) -> None:
     assert len(lab.host.run(lambda: rules_of("FORWARD"))) == 1
 
 
-def firewalld_rules() -> None:
-    """Chains as firewalld makes them: what it does not know ends at their end."""
+def firewalld_rules(netfilter: NetlinkSocket, *, is_owned: bool = False, is_strict: bool = False) -> None:
+    """Chains as firewalld makes them: what it does not know ends at their end. An owned table is there as long as
+    ``netfilter`` is open."""
     family, table = nftables.NFPROTO_INET, "firewalld"
-    requests = [nftables.begin(), nftables.add_table(family, table)]
-    established = (
-        nftables.any_bit(nftables.NFT_CT_STATE, nftables.CT_ESTABLISHED | nftables.CT_RELATED),
-        nftables.any_bit(nftables.NFT_CT_STATUS, nftables.IPS_DST_NAT),
-    )
+    owner = nftables.NFT_TABLE_F_OWNER if is_owned else 0
+    requests = [nftables.begin(), nftables.add_table(family, table, flags=owner)]
+    established = nftables.any_bit(nftables.NFT_CT_STATE, nftables.CT_ESTABLISHED | nftables.CT_RELATED)
+    translated = nftables.any_bit(nftables.NFT_CT_STATUS, nftables.IPS_DST_NAT)
+    accept, drop = nftables.verdict(nftables.NF_ACCEPT), nftables.verdict(nftables.NF_DROP)
+    if is_strict:
+        requests.append(nftables.add_chain(family, table, "filter_FORWARD_dnat"))
+        requests.append(nftables.add_rule(family, table, "filter_FORWARD_dnat", [drop]))
     for name, hook in (
         ("filter_INPUT", nftables.NF_INET_LOCAL_IN),
         ("filter_FORWARD", nftables.NF_INET_FORWARD),
     ):
         requests.append(nftables.add_chain(family, table, name, kind="filter", hook=hook, priority=10))
-        requests += [
-            nftables.add_rule(family, table, name, [*match, nftables.verdict(nftables.NF_ACCEPT)])
-            for match in established
-        ]
-        requests.append(nftables.add_rule(family, table, name, [nftables.verdict(nftables.NF_DROP)]))
+        requests.append(nftables.add_rule(family, table, name, [*established, accept]))
+        decided = nftables.verdict(nftables.NFT_JUMP, "filter_FORWARD_dnat") if is_strict else accept
+        requests.append(nftables.add_rule(family, table, name, [*translated, decided]))
+        requests.append(nftables.add_rule(family, table, name, [drop]))
+    netfilter.transact([*requests, nftables.end()])
+
+
+def begin_firewalld() -> None:
     with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
-        netfilter.transact([*requests, nftables.end()])
+        firewalld_rules(netfilter)
 
 
 def test_beside_firewalld(lab: Lab, firewall: Firewall) -> None:
     network = lab.network("front")
     apply(lab, firewall, network)
     one, web = lab.container("one", network), lab.container("web", network)
-    lab.host.run(firewalld_rules)
+    lab.host.run(begin_firewalld)
     assert one.reaches((lab.machine.address, 80), lab.machine.listen(80), timeout=QUICK) is None
     for _ in range(2):  # it makes its table anew with each reload
         assert lab.host.run(firewall.ensure)
@@ -394,13 +401,68 @@ def test_beside_firewalld(lab: Lab, firewall: Firewall) -> None:
             with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
                 gone = nftables.delete_table(nftables.NFPROTO_INET, "firewalld")
                 netfilter.transact([nftables.begin(), gone, nftables.end()])
-            firewalld_rules()
+            begin_firewalld()
 
         lab.host.run(reload)
         for place in (one, web, lab.host, lab.machine):
             for made in place.sockets:
                 made.close()
             place.sockets.clear()
+
+
+def test_beside_firewalld_that_owns_its_table(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("front")
+    apply(lab, firewall, network)
+    one, web = lab.container("one", network), lab.container("web", network)
+    publish(lab, firewall, Forward("tcp", "0.0.0.0", 8080, web.address, 80))
+    listener, outside = web.listen(80), lab.machine.listen(80)
+    with lab.host.run(lambda: NetlinkSocket(NETLINK_NETFILTER)) as owner:
+        lab.host.run(lambda: firewalld_rules(owner, is_owned=True))
+        lab.host.run(firewall.ensure)
+        (warning,) = firewall.warnings
+        assert "firewall-cmd --zone=trusted --add-interface=cmp-+" in warning
+        assert one.reaches((lab.machine.address, 80), outside, timeout=QUICK) is None
+        # What does not need a word of firewalld's works all the same.
+        assert lab.machine.reaches((lab.host.address, 8080), listener) == lab.machine.address
+        assert one.reaches((lab.host.address, 8080), listener)
+        # What the command in the warning makes of its rules.
+        requests = [
+            nftables.add_rule(
+                nftables.NFPROTO_INET,
+                "firewalld",
+                chain,
+                [
+                    nftables.meta(nftables.NFT_META_IIFNAME),
+                    nftables.compare(b"cmp-"),
+                    nftables.verdict(nftables.NF_ACCEPT),
+                ],
+                first=True,
+            )
+            for chain in ("filter_FORWARD", "filter_INPUT")
+        ]
+        owner.transact([nftables.begin(), *requests, nftables.end()])
+        lab.host.run(firewall.ensure)
+        assert firewall.warnings == ()
+        assert one.reaches((lab.machine.address, 80), outside) == lab.host.address
+        assert one.reaches((network.gateway4, 82), lab.host.listen(82)) == one.address
+        assert lab.machine.reaches((web.address, 80), listener, timeout=QUICK) is None
+
+
+def test_beside_firewalld_that_decides_on_published_ports(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("front")
+    apply(lab, firewall, network)
+    one, web = lab.container("one", network), lab.container("web", network)
+    publish(lab, firewall, Forward("tcp", "0.0.0.0", 8080, web.address, 80))
+    listener = web.listen(80)
+    with lab.host.run(lambda: NetlinkSocket(NETLINK_NETFILTER)) as netfilter:
+        lab.host.run(lambda: firewalld_rules(netfilter, is_strict=True))
+        lab.host.run(firewall.ensure)
+        assert not lab.host.run(firewall.ensure)
+        assert "--add-forward-port" in firewall.warnings[0]
+        assert lab.machine.reaches((lab.host.address, 8080), listener, timeout=QUICK) is None
+        assert lab.host.reaches(("127.0.0.1", 8080), listener) == network.gateway4
+        assert one.reaches((lab.host.address, 8080), listener)
+        assert one.reaches((lab.machine.address, 80), lab.machine.listen(80)) == lab.host.address
 
 
 def test_docker_that_starts_later(lab: Lab, firewall: Firewall) -> None:

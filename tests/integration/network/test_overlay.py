@@ -55,9 +55,7 @@ def container_on(lab: Lab, place: Place, network: Network, number: int) -> Conta
     netns = new_namespace()
     place.run(lambda: sandbox.attach(plan, netns))
     descriptors = connect.in_network_namespace(netns, lambda: sandbox.configure(plan))
-    made = Container(
-        netns, endpoint.address4, endpoint.address6, [], container_id, dict(plan), descriptors
-    )
+    made = Container(netns, endpoint.address4, endpoint.address6, [], container_id, dict(plan), descriptors)
     lab.containers.append(made)
     return made
 

@@ -461,7 +461,7 @@ class FakeNetworks:
         }
 
     async def create(self, name: str, driver: str = "bridge", *, pools: Any = (), **fields: Any) -> Network:
-        fields.pop("enable_ipv4")
+        del fields["enable_ipv4"], fields["ipam_driver"]
         asked = tuple(Pool(**pool) for pool in pools) or (Pool(subnet="172.20.0.0/16", gateway="172.20.0.1"),)
         network = Network(
             id=secrets.token_hex(32), name=name, driver=driver, pools=asked, created=time.time_ns(), **fields

@@ -75,9 +75,9 @@ def test_parts_of_the_others() -> None:
     six = overlay.own_part(network(), Pool(subnet="fd00:7::/64"), 1)
     both = overlay.peer_parts(replace(network(), pools=(pool, six)))
     assert [part.gateway for part in both["192.0.2.3"]] == ["10.90.128.1", "fd00:7::8000:0:0:1"]
-    assert [part.gateway for part in overlay.peer_parts(replace(network(), pools=(given, six)))["192.0.2.1"]] == [
-        "fd00:7::1"
-    ]
+    assert [
+        part.gateway for part in overlay.peer_parts(replace(network(), pools=(given, six)))["192.0.2.1"]
+    ] == ["fd00:7::1"]
 
 
 def test_pools_of_both_families() -> None:
@@ -123,9 +123,7 @@ def test_a_host_speaks_for_its_own_part_only() -> None:
 
 def test_a_host_speaks_for_its_own_part_in_both_families() -> None:
     made = network()
-    parts = [
-        overlay.own_part(made, Pool(subnet=subnet), 1) for subnet in ("10.90.0.0/16", "fd00:7::/64")
-    ]
+    parts = [overlay.own_part(made, Pool(subnet=subnet), 1) for subnet in ("10.90.0.0/16", "fd00:7::/64")]
     theirs, ours = "fd00:7::4000:0:0:2", "fd00:7::2"
     said = [
         Told("b" * 64, "both", "10.90.64.2", ipv6=theirs),
@@ -135,9 +133,10 @@ def test_a_host_speaks_for_its_own_part_in_both_families() -> None:
     ]
     message = msgspec.json.encode(said)
     found = heard(message, made, parts, NameTable())
-    assert [
-        (names.name, names.endpoints[0].ipv4, names.endpoints[0].ipv6) for names in found.values()
-    ] == [("both", "10.90.64.2/16", f"{theirs}/64"), ("six", "", f"{theirs}/64")]
+    assert [(names.name, names.endpoints[0].ipv4, names.endpoints[0].ipv6) for names in found.values()] == [
+        ("both", "10.90.64.2/16", f"{theirs}/64"),
+        ("six", "", f"{theirs}/64"),
+    ]
     # Of IPv6, whose parts were given by hand, nothing is believed.
     found = heard(message, made, parts[:1], NameTable())
     assert [(names.name, names.endpoints[0].ipv6) for names in found.values()] == [("both", ""), ("half", "")]
