@@ -178,7 +178,8 @@ networks: {{inner: {{internal: true}}}}
     composer.run("network", "create", f"{project.name}_outer")
     with socket.create_server(("127.0.0.1", port)):
         done = composer.run("network", "connect", f"{project.name}_outer", container, status=1)
-        assert f"port is already allocated: {port} is held by python" in done.stderr
+        name = Path("/proc/self/comm").read_text().strip()
+        assert f"port is already allocated: {port} is held by {name}, pid {os.getpid()}" in done.stderr
     assert "eth1" not in composer.run("exec", "-T", "web", "cat", "/proc/net/dev", cwd=directory).stdout
     composer.run("network", "connect", f"{project.name}_outer", container)
     listed = composer.run("port", "web", "80", cwd=directory).stdout
