@@ -70,13 +70,11 @@ COMMANDS = {
             _without("memory", "string", "Set memory limit for the build", "m"),
             Flag("no-cache", help="Do not use the cache when building the image"),
             _without("print", "", "Print equivalent bake file"),
-            Flag(
-                "provenance", kind="string", help="Add a provenance attestation (composer makes none: false)"
-            ),
+            Flag("provenance", kind="string", help="Add a provenance attestation"),
             Flag("pull", help="Always attempt to pull a newer version of the image"),
             Flag("push", help="Push service images"),
             Flag("quiet", "q", help="Suppress the build output"),
-            Flag("sbom", kind="string", help="Add a SBOM attestation (composer makes none: false)"),
+            Flag("sbom", kind="string", help="Add a SBOM attestation"),
             Flag("ssh", kind="stringArray", help="Set SSH authentications (default, or ID=SOCKET)"),
             Flag("with-dependencies", help="Also build dependencies (transitively)"),
         ),

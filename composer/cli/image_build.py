@@ -222,14 +222,15 @@ def _agents(words: list[str]) -> list[str]:
 
 
 def _attestations(arguments: Arguments) -> dict[str, str]:
-    found = {"provenance": arguments.text("provenance"), "sbom": arguments.text("sbom")}
+    """Parameters by type; the shorthands win."""
+    found = {"provenance": "", "sbom": ""}
     for word in arguments.list("attest"):
-        options = dict(part.partition("=")[::2] for part in word.split(","))
-        kind = options.get("type", "")
+        parts = [part.strip() for part in word.split(",")]
+        kind = next((part[5:] for part in parts if part.startswith("type=")), "")
         if kind not in found:
             raise UsageError(f'invalid --attest "{word}": the type is provenance or sbom', is_flag=True)
-        found[kind] = "false" if options.get("disabled") == "true" else "true"
-    return found
+        found[kind] = ",".join(part for part in parts if not part.startswith("type=")) or "true"
+    return {kind: arguments.text(kind) or text for kind, text in found.items()}
 
 
 def _show(session: Session, events: Iterator[dict[str, Any]], *, quiet: bool, mode: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from composer.engine.builds.attestation_options import AttestationOptions
 from runtime.build.ignore import Ignore
 from runtime.build.worker.mounting import Secret
 from runtime.container.config import Ulimit
@@ -53,5 +54,10 @@ class BuildOptions:
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     credentials: CredentialSource | None = None
+    attestations: AttestationOptions = field(default_factory=AttestationOptions)
+    origin: str = ""
+    """The URL that the context came from; "": a directory."""
+    commit: str = ""
+    """Of the repository that the context is."""
     named_ignores: Mapping[str, Ignore] = field(default_factory=dict)
     """What is left out of named contexts that are directories."""

@@ -23,6 +23,8 @@ class Traces:
     async def follow(self, solve: Solve, file: str, tell: Tell | None) -> None:
         """Remember what the steps of a build depended on, and say to ``tell`` why each was done or not."""
         for step in solve.steps():
+            if not step.number:  # of no line
+                continue
             key = digest((file, step.stage, step.number))
             body = self.database.get(KIND, key)
             before = msgspec.json.decode(body, type=Trace) if body is not None else None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +22,16 @@ from composer.engine.build_cache_options import parse_cache_from, parse_cache_to
 from composer.engine.build_options import BuildOptions
 from composer.engine.build_traces import Traces
 from composer.engine.build_transfer import CacheTransfer, inline_field
+from composer.engine.builds.attesting import provenance_of
 from composer.engine.builds.foreign import ForeignImages
+from composer.engine.builds.sbom import SCAN_CONTEXT, SCAN_STAGE, Scan, Scanner, is_asked, scan_step
 from composer.engine.projects.parts import Parts
 from composer.engine.solving import Solve, Tell, Workshop
 from runtime.build.frontend.convert import Asked, Base, Result, convert, images_needed
 from runtime.build.frontend.stages import parse_dockerfile, platform_arguments
 from runtime.build.ignore import keep_all
 from runtime.build.solver.keys import fresh_steps
-from runtime.build.steps import DockerfileError, ImageSource
+from runtime.build.steps import ContextSource, DockerfileError, ImageSource
 from runtime.build.worker.labels import KEEP_LABEL, STEP_LABEL
 from runtime.build.worker.records import CacheRecords
 from runtime.build.worker.remote_cache import RemoteCaches
@@ -36,6 +39,7 @@ from runtime.build.worker.snapshot import Snapshot
 from runtime.build.worker.worker import Output, Setting, StepSecrets, Worker
 from runtime.container.config import ContainerConfig
 from runtime.errors import ComposerError
+from runtime.image.attestations import Attestation
 from runtime.image.configuration import RegistryConfiguration
 from runtime.image.model import Image
 from runtime.storage.paths import Paths
@@ -49,6 +53,14 @@ class Session:
     """The builds of one command."""
 
     remembered: dict[str, Snapshot] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What a build has made."""
+
+    image: Image
+    attestations: tuple[Attestation, ...] = ()
 
 
 class Builder:
@@ -68,8 +80,9 @@ class Builder:
         self.traces = Traces(database)
         self.remote = RemoteCaches(worker.step_images, configuration)
 
-    async def build(self, options: BuildOptions, tell: Tell, session: Session | None = None) -> Image:
-        """Build, tag and return the image. Raises ComposerErrors: DockerfileError, NotFound, a failed step."""
+    async def build(self, options: BuildOptions, tell: Tell, session: Session | None = None) -> Product:
+        """Build and tag an image, and return it with what is said of it. Raises ComposerErrors: DockerfileError,
+        NotFound, a failed step."""
         return await _Build(self, options, tell, session or Session()).run()
 
     async def discard_interrupted(self) -> None:
@@ -113,9 +126,10 @@ class _Build:
         self._session = session
         self._images: dict[tuple[str, str], Image] = {}
         self._stages: list[str] = []
+        self._scanner: Scanner | None = None
 
-    async def run(self) -> Image:
-        options = self.options
+    async def run(self) -> Product:
+        options, started = self.options, time.time()
         target, own = self.parts.images.platform_of(options.platform), self.parts.images.platform_of("")
         platform = platform_arguments(str(target), str(own))
         file = parse_dockerfile(options.dockerfile, options.arguments, platform, options.file)
@@ -135,7 +149,8 @@ class _Build:
         for source in images_needed(file, options.target, asked):
             image = await self._image(source)
             bases[source.reference, source.platform] = Base(config=image.config, on_build=image.on_build)
-        result = convert(file, options.target, asked, bases)[-1]
+        results = convert(file, options.target, asked, bases)
+        result = results[-1]
         places = [parse_cache_to(text) for text in options.cache_to]
         transfer = CacheTransfer(self.builder.remote, self._tell, options.credentials)
         async with transfer.imported([parse_cache_from(text) for text in options.cache_from]) as imports:
@@ -149,16 +164,43 @@ class _Build:
                 imports,
             )
             with closing(solve):
-                await solve.run([result.step] if result.step is not None else [])
+                scan = await self._scan(results, file.arguments)
+                targets = [result.step, scan.step if scan is not None else None]
+                await solve.run([step for step in targets if step is not None])
                 is_inline = any(place.type == "inline" for place in places)
                 image = await self._assembled(result, solve, is_inline=is_inline)
                 await transfer.export(places, solve, image.chain_ids)
                 told = self._tell if options.explain else None
                 await self.builder.traces.follow(solve, options.file, told)
+                said: list[Attestation] = []
+                if (wanted := options.attestations.provenance) is not None:
+                    said.append(await provenance_of(options, wanted, solve, self._bases(), str(own), started))
+                if scan is not None:
+                    said += await trio.to_thread.run_sync(scan.read, solve.results[scan.step])
         if solve.has_made:
             self.builder.shop.undurable.add(image.id)
             self.builder.shop.has_grown.set()
-        return image
+        return Product(image, tuple(said))
+
+    async def _scan(self, results: Sequence[Result], arguments: Mapping[str, str]) -> Scan | None:
+        """What lists the packages of the result, when that is asked for."""
+        name, target = self.options.attestations.generator, results[-1].step
+        if name is None or target is None:
+            return None
+        self._scanner = scanner = Scanner(name)
+        image = await self._image(source := scanner.source)
+        given = {**arguments, **self.options.arguments}
+        extras = {one.name: one.step for one in results[:-1] if one.step is not None and one.name}
+        if not is_asked(SCAN_STAGE, given):
+            extras = {}
+        if is_asked(SCAN_CONTEXT, given):
+            extras["context"] = ContextSource(text="context", place=scanner)
+        return scan_step(scanner, source, image.config, target, extras, self.options.network)
+
+    def _bases(self) -> Mapping[tuple[str, str], Image]:
+        """The images that the Dockerfile names."""
+        own = self._scanner.reference if self._scanner is not None else ""
+        return {key: image for key, image in self._images.items() if key[0] != own}
 
     async def _assembled(self, result: Result, solve: Solve, *, is_inline: bool) -> Image:
         options = self.options

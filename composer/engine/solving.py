@@ -195,6 +195,11 @@ class Solve:
         """What was read, as far as it had to be."""
         return self._contents
 
+    @property
+    def ordered(self) -> tuple[Step, ...]:
+        """All that belong to the build, each after those that it reads."""
+        return tuple(self._keys)
+
     def steps(self) -> list[LayerStep]:
         """All that are needed, in order."""
         return [step for step in self._keys if isinstance(step, LayerStep)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from runtime.image import archive, packing
+from runtime.image.attestations import Attached, Attestation, attach
 from runtime.image.authentication import CredentialSource
 from runtime.image.content import Content
 from runtime.image.manifest import Descriptor, InvalidImage
@@ -16,7 +18,7 @@ from runtime.image.outgoing import describe
 from runtime.image.packing import Packing
 from runtime.image.platform import Platform
 from runtime.image.push import Pushed, Pusher
-from runtime.image.reference import parse_reference
+from runtime.image.reference import Reference, parse_reference
 
 
 class BuiltImages:
@@ -36,10 +38,19 @@ class BuiltImages:
         """An image of an OCI layout, under no name. Raises InvalidImage."""
         return await archive.load_layout(self._content, directory, self._platform, tag, digest)
 
-    def describe(self, images: Sequence[Image], wanted: Packing) -> Descriptor:
-        """What ``images`` are in a registry: one's manifest, the index of several."""
+    def describe(
+        self,
+        images: Sequence[Image],
+        wanted: Packing,
+        names: Sequence[str] = (),
+        said: Sequence[Sequence[Attestation]] = (),
+    ) -> Descriptor:
+        """What ``images`` are in a registry: one's manifest, the index of several, or of one with what is ``said`` of
+        each, as they leave under ``names``."""
         records = [self._record(image) for image in images]
-        return describe(records[0])[0] if len(records) == 1 else packing.index_of(records, wanted)[0]
+        if len(records) == 1 and not any(said):
+            return describe(records[0])[0]
+        return packing.index_of(records, wanted, self._attached(records, _references(names), said))[0]
 
     async def push(
         self,
@@ -48,28 +59,37 @@ class BuiltImages:
         wanted: Packing,
         progress: Progress,
         credentials: CredentialSource | None = None,
+        said: Sequence[Sequence[Attestation]] = (),
     ) -> Pushed:
         """Make ``name`` mean ``images`` in its registry. Raises as :meth:`ImageStore.push` does."""
         reference = parse_reference(name).with_default_tag()
-        is_one = len(images) == 1
+        is_one = len(images) == 1 and not any(said)
         for image in images:
             pushed = await self._pusher.push(image, reference, progress, credentials, is_named=is_one)
         if is_one:
             return pushed
-        descriptor, data = packing.index_of([self._record(image) for image in images], wanted)
-        return await self._pusher.push_index(descriptor, data, reference, credentials)
+        records = [self._record(image) for image in images]
+        attached = self._attached(records, [reference], said)
+        descriptor, data = packing.index_of(records, wanted, attached)
+        return await self._pusher.push_index(descriptor, data, reference, credentials, attached)
 
     async def save(
-        self, images: Sequence[Image], names: Sequence[str], wanted: Packing
+        self,
+        images: Sequence[Image],
+        names: Sequence[str],
+        wanted: Packing,
+        said: Sequence[Sequence[Attestation]] = (),
     ) -> AsyncIterator[bytes]:
-        """The pieces of a tar: an OCI layout, and of one image a docker-archive as well. Raises InvalidImage."""
+        """The pieces of a tar: an OCI layout, and of one image of which nothing is said a docker-archive as well.
+        Raises InvalidImage."""
         tags = [str(parse_reference(name).with_default_tag()) for name in names]
         for image in images:
             await self._content.compress(image.id)
-        if len(images) == 1:
+        if len(images) == 1 and not any(said):
             pieces = archive.save(self._content, [(images[0], tags)])
         else:
-            pieces = archive.in_thread(self._layout([self._record(image) for image in images], tags, wanted))
+            records = [self._record(image) for image in images]
+            pieces = archive.in_thread(self._layout(records, tags, wanted, said))
         async for piece in pieces:
             yield piece
 
@@ -78,12 +98,22 @@ class BuiltImages:
         return tempfile.TemporaryFile(dir=self._root)
 
     def _layout(
-        self, records: Sequence[ImageRecord], tags: Sequence[str], wanted: Packing
+        self,
+        records: Sequence[ImageRecord],
+        tags: Sequence[str],
+        wanted: Packing,
+        said: Sequence[Sequence[Attestation]],
     ) -> Iterator[bytes]:
         written: set[str] = set()
         for record in records:
             yield from archive.blobs_of(self._content, record, written)
-        descriptor, data = packing.index_of(records, wanted)
+        attached = self._attached(records, _references(tags), said, is_layout=True)
+        for one in attached:
+            for blob, content in (*one.blobs, (one.manifest, one.data)):
+                if blob.digest not in written:
+                    written.add(blob.digest)
+                    yield archive.member(f"blobs/sha256/{blob.digest.hex}", content)
+        descriptor, data = packing.index_of(records, wanted, attached, is_layout=True)
         yield archive.member(f"blobs/sha256/{descriptor.digest.hex}", data)
         entry: dict[str, object] = {
             "mediaType": descriptor.media_type,
@@ -92,8 +122,31 @@ class BuiltImages:
         }
         yield from archive.layout_files(archive.named_entries(entry, [parse_reference(tag) for tag in tags]))
 
+    def _attached(
+        self,
+        records: Sequence[ImageRecord],
+        names: Sequence[Reference],
+        said: Sequence[Sequence[Attestation]],
+        *,
+        is_layout: bool = False,
+    ) -> list[Attached]:
+        found = []
+        for record, attestations in zip(records, said, strict=False):
+            if attestations:
+                facts = json.loads(record.config)
+                platform = Platform.of(
+                    facts.get("os", ""), facts.get("architecture", ""), facts.get("variant", "")
+                )
+                described = describe(record, is_layout=is_layout)[0]
+                found.append(attach(described, str(platform), names, attestations))
+        return found
+
     def _record(self, image: Image) -> ImageRecord:
         record = self._content.catalogue.record(image.id)
         if record is None:
             raise InvalidImage(f"the image {image.short_id} is gone")
         return record
+
+
+def _references(names: Sequence[str]) -> list[Reference]:
+    return [parse_reference(name).with_default_tag() for name in names]

@@ -12,6 +12,7 @@ import msgspec
 import trio
 import zstandard
 
+from runtime.image.attestations import Attached
 from runtime.image.compression import Compressing, Readable, decompressed, detect
 from runtime.image.content import MEDIA_SUFFIX, Content
 from runtime.image.digest import Digest
@@ -127,11 +128,17 @@ def _docker_type(layer: LayerRecord) -> str:
     return _DOCKER_LAYER + suffix.replace("+gzip", ".gzip")
 
 
-def index_of(records: Sequence[ImageRecord], packing: Packing) -> tuple[Descriptor, bytes]:
-    """The index of one image for each platform, and its descriptor."""
+def index_of(
+    records: Sequence[ImageRecord],
+    packing: Packing,
+    attached: Sequence[Attached] = (),
+    *,
+    is_layout: bool = False,
+) -> tuple[Descriptor, bytes]:
+    """The index of one image for each platform and of what is said of them, and its descriptor."""
     entries: list[dict[str, object]] = []
     for record in records:
-        descriptor, _ = describe(record)
+        descriptor, _ = describe(record, is_layout=is_layout)
         facts = json.loads(record.config)
         platform = {key: facts[key] for key in ("architecture", "os", "variant") if facts.get(key)}
         entry: dict[str, object] = {
@@ -143,6 +150,7 @@ def index_of(records: Sequence[ImageRecord], packing: Packing) -> tuple[Descript
         if packing.descriptor_annotations:
             entry["annotations"] = dict(packing.descriptor_annotations)
         entries.append(entry)
+    entries += [one.entry for one in attached]
     document: dict[str, object] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     if packing.index_annotations:
         document["annotations"] = dict(packing.index_annotations)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import trio
 
 from runtime.errors import ComposerError, InvalidArgument
+from runtime.image.attestations import Attached
 from runtime.image.authentication import CredentialSource
 from runtime.image.configuration import RegistryConfiguration
 from runtime.image.connection import Connection
@@ -87,14 +88,22 @@ class Pusher:
         data: bytes,
         reference: Reference,
         credentials: CredentialSource | None = None,
+        attached: Sequence[Attached] = (),
     ) -> Pushed:
-        """Make ``reference`` mean an index whose images are there. Raises as :meth:`push` does."""
+        """Make ``reference`` mean an index whose images are there; what is ``attached`` to them is sent. Raises as
+        :meth:`push` does."""
         find = credentials or partial(load_credentials, self._env)
         connection = Connection(
             reference.domain, self._configuration, credentials=partial(find, reference.domain)
         )
         try:
-            await Uploader(connection, reference).put_manifest(descriptor, data, reference.tag)
+            uploader = Uploader(connection, reference)
+            for one in attached:
+                for blob, content in one.blobs:
+                    if not await uploader.has(blob.digest):
+                        await uploader.upload(blob, partial(io.BytesIO, content), lambda _: None)
+                await uploader.put_manifest(one.manifest, one.data, str(one.manifest.digest))
+            await uploader.put_manifest(descriptor, data, reference.tag)
         finally:
             with trio.CancelScope(shield=True):
                 await connection.aclose()

@@ -114,8 +114,6 @@ def test_results(composer: Composer, context: Path, tmp_path: Path) -> None:
         "image", "build", "-o", "type=locl,dest=x", str(context), cwd=tmp_path, status=None
     )
     assert refused.returncode and "did you mean local?" in refused.stderr
-    refused = composer.run("image", "build", "--sbom=true", str(context), cwd=tmp_path, status=None)
-    assert refused.returncode and "attestations" in refused.stderr
 
 
 def test_contexts_from_the_standard_input(composer: Composer, context: Path, tmp_path: Path) -> None:

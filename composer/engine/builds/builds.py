@@ -10,6 +10,7 @@ from typing import Any
 
 from composer.engine.build_options import BuildOptions
 from composer.engine.building import Builder, Session
+from composer.engine.builds.attestation_options import parse_attestations
 from composer.engine.builds.contexts import Contexts
 from composer.engine.builds.exporting import Exporter
 from composer.engine.builds.outputs import Output, parse_output
@@ -98,23 +99,25 @@ class Builds:
                 await tell_syntax(file, tell)
             if request.check:
                 return Built(findings=self._check(file, options, arguments))
-            images = []
+            products = []
             for target in targets:
                 name = str(target) if len(targets) > 1 else ""
                 one = replace(options, tags=(), platform=str(target) if target != own else "", epoch=epoch)
-                images.append(await self._builder.build(one, _named(tell, name), session))
+                products.append(await self._builder.build(one, _named(tell, name), session))
             findings = self._check(file, options, arguments)
             if not request.quiet:
                 await self._report(file, options, arguments, findings, warn)
             if findings and checking_of(file, options.arguments).is_error:
                 rules = ", ".join(sorted({finding.rule.name for finding in findings}))
                 raise DockerfileError(f"lint violation found for rules: {rules}")
-            exporter = Exporter(self.images, images, options.tags, options.credentials, epoch)
+            exporter = Exporter(self.images, products, options.tags, options.credentials, epoch)
             for output in outputs:
                 await exporter.export(output)
             if prepared.commit:
                 exporter.metadata["composer.context.commit"] = prepared.commit
-            return Built(tuple(images), exporter.metadata, findings)
+            for warning in exporter.warnings:
+                await warn(warning)
+            return Built(tuple(product.image for product in products), exporter.metadata, findings)
 
     def _check(
         self, file: Dockerfile, options: BuildOptions, platform: Mapping[str, str]
@@ -173,13 +176,13 @@ async def tell_syntax(file: Dockerfile, tell: Tell) -> None:
 
 def _outputs(request: ImageBuild) -> list[Output]:
     """What is asked for, else an image in the store. Raises InvalidArgument for what there is not."""
-    for name, value in (("provenance", request.provenance), ("sbom", request.sbom)):
-        if value.lower() not in ("", "false", "0"):
-            raise InvalidArgument(
-                f"{name}={value}: composer makes no attestations", hint=f"leave it out, or say {name}=false"
-            )
+    attestations = parse_attestations(request.provenance, request.sbom)
     found = [parse_output(text, request.annotations) for text in request.outputs]
     found = found or [parse_output("type=image", request.annotations)]
+    if attestations.is_any and any(output.type == "docker" and output.dest for output in found):
+        raise InvalidArgument(
+            "an archive of type=docker has no place for attestations", hint="write it with type=oci"
+        )
     if sum(output.dest == "-" for output in found) > 1:
         raise InvalidArgument("only one output can go to the standard output")
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 import tarfile
 import time
 from collections.abc import Sequence
@@ -12,11 +14,13 @@ from typing import IO, Any
 
 import trio
 
+from composer.engine.building import Product
 from composer.engine.builds.outputs import Output
 from runtime.build.worker.layer_tar import Placed, write_placed
 from runtime.errors import ComposerError, InvalidArgument
 from runtime.files.archive import extract
 from runtime.files.tree import Tree
+from runtime.image.attestations import PROVENANCE_FILE, Attestation, statement
 from runtime.image.authentication import CredentialSource
 from runtime.image.model import Image
 from runtime.image.packing import Packing
@@ -24,23 +28,30 @@ from runtime.image.store import ImageStore
 
 
 class Exporter:
-    """Makes the outputs of one build. ``results`` are its images, one for each platform."""
+    """Makes the outputs of one build. ``products`` are its images with what is said of them, one for each platform."""
 
     def __init__(
         self,
         images: ImageStore,
-        results: Sequence[Image],
+        products: Sequence[Product],
         tags: Sequence[str],
         credentials: CredentialSource | None,
         epoch: int | None,
     ) -> None:
         self._images = images
-        self._results = list(results)
+        self._results = [product.image for product in products]
+        self._said = [product.attestations for product in products]
         self._tags = tuple(tags)
         self._credentials = credentials
         self._epoch = epoch
         self.metadata: dict[str, Any] = {}
         """What there is to know about the result, as buildx's metadata file has it."""
+        self.warnings: list[str] = []
+        for product in products:
+            for attestation in product.attestations:
+                if attestation.file == PROVENANCE_FILE:
+                    suffix = f"/{product.image.platform}" if len(products) > 1 else ""
+                    self.metadata[f"buildx.build.provenance{suffix}"] = attestation.predicate
 
     async def export(self, output: Output) -> None:
         """Make one of them. Raises ComposerErrors."""
@@ -58,6 +69,10 @@ class Exporter:
             for image in self._own(results):
                 for name in names:
                     self._images.tag(image.id, name)
+            if any(self._said) and not output.pushes:
+                self.warnings.append(
+                    "attestations are not kept with an image here: they go with --push and --output type=oci"
+                )
         if output.pushes:
             await self._push(output, results, names)
         if output.type in ("oci", "docker") and output.dest:
@@ -76,13 +91,15 @@ class Exporter:
             )
         for name in names:
             pushed = await self._images.built.push(
-                results, name, output.packing, lambda _: None, self._credentials
+                results, name, output.packing, lambda _: None, self._credentials, self._said
             )
             self.metadata["containerimage.digest"] = str(pushed.digest)
 
     def _describe(self, output: Output, results: Sequence[Image], names: Sequence[str]) -> None:
         (first, *_) = self._own(results)
-        descriptor = self._images.built.describe(results, output.packing)
+        descriptor = self._images.built.describe(
+            results, output.packing, names if output.pushes or output.dest else (), self._said
+        )
         self.metadata.setdefault("containerimage.digest", str(descriptor.digest))
         self.metadata["containerimage.config.digest"] = first.id
         self.metadata["containerimage.descriptor"] = {
@@ -94,7 +111,7 @@ class Exporter:
             self.metadata["image.name"] = ",".join(names)
 
     async def _archive(self, output: Output, results: Sequence[Image], names: Sequence[str]) -> None:
-        pieces = self._images.built.save(results, names, output.packing)
+        pieces = self._images.built.save(results, names, output.packing, self._said)
         if output.is_tar:
             async with await trio.open_file(_new_file(output.dest), "wb") as file:
                 async for piece in pieces:
@@ -122,9 +139,11 @@ class Exporter:
 
         def write_all(target: IO[bytes]) -> None:
             items: dict[str, Placed] = {}
-            for image in self._results:
-                found = _everything(image, _prefix(image) if splits else "")
+            for image, attestations in zip(self._results, self._said, strict=True):
+                prefix = _prefix(image) if splits else ""
+                found = _everything(image, prefix)
                 items |= {item.path: item for item in found}
+                items |= {item.path: item for item in _statements(found, prefix, attestations)}
             write_placed(items.values(), target, now)
 
         if output.type == "tar":
@@ -162,6 +181,21 @@ def _everything(image: Image, prefix: str) -> list[Placed]:
     return placed + [
         Placed(prefix + node.path, node.status.st_mode & 0o7777, node.status.st_uid, node.status.st_gid, node)
         for node in tree.walk(tree.root)
+    ]
+
+
+def _statements(files: Sequence[Placed], prefix: str, attestations: Sequence[Attestation]) -> list[Placed]:
+    """What is said of files, as files beside them."""
+    subjects = []
+    for item in files if attestations else ():
+        if item.node is not None and stat.S_ISREG(item.node.status.st_mode):
+            with open(item.node.hosts[0], "rb") as source:
+                digest = hashlib.file_digest(source, "sha256").hexdigest()
+            subjects.append((item.path.removeprefix(prefix), digest))
+    return [
+        Placed(prefix + one.file, 0o644, content=statement(one, subjects))
+        for one in attestations
+        if not one.is_inline_only
     ]
 
 

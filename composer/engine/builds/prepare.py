@@ -13,6 +13,7 @@ import trio
 
 from composer.engine.build_options import BuildOptions
 from composer.engine.builds.agents import agent_sockets
+from composer.engine.builds.attestation_options import parse_attestations
 from composer.engine.builds.contexts import KEEP_GIT, Context, Contexts, read_text
 from composer.engine.builds.requests import ImageBuild
 from runtime.build.git_urls import parse_git_url
@@ -95,6 +96,9 @@ async def prepare(
         cache_from=request.cache_from,
         cache_to=request.cache_to,
         credentials=partial(load_credentials, request.env),
+        attestations=parse_attestations(request.provenance, request.sbom),
+        origin=request.context if "://" in request.context or context.commit else "",
+        commit=context.commit,
     )
     return Prepared(options, context.commit)
 

@@ -63,6 +63,8 @@ class Base:
 class Result:
     """What becomes an image. ``history`` is what comes after that of ``base`` (None: there is none)."""
 
+    name: str
+    """Of the stage, or its number."""
     step: Step | None
     base: ImageSource | None
     config: ImageConfig
@@ -132,6 +134,7 @@ class _Conversion:
     def result(self, number: int) -> Result:
         state = self.done[number]
         return Result(
+            name=state.stage.name or str(number),
             step=state.step,
             base=state.base,
             config=state.config,

@@ -25,8 +25,8 @@ class Checkouts:
         self.root = root
         self._locks = KeyedLocks()
 
-    async def directory(self, step: GitCheckout, env: Mapping[str, str]) -> Path:
-        """What ``step`` names, checked out. Raises DockerfileError for what git says."""
+    async def directory(self, step: GitCheckout, env: Mapping[str, str]) -> tuple[Path, str]:
+        """What ``step`` names, checked out, and its commit ("": unknown). Raises DockerfileError for what git says."""
         source = step.source
         try:
             commit = await resolve(source, env)
@@ -35,7 +35,7 @@ class Checkouts:
             facts = (source.url, commit, source.subdirectory, source.keeps_git, source.has_submodules)
             name = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
             async with self._locks.hold(name):
-                return await self._made(step, name if commit else "", env)
+                return await self._made(step, name if commit else "", env), commit
         except ComposerError as error:
             raise step.place.error(error.message.partition("\n")[0], step.text.partition(" ")[2]) from None
 

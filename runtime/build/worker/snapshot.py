@@ -22,6 +22,8 @@ class Snapshot:
     made: tuple[bool, ...] = ()
     created: int = 0
     """Seconds since the epoch; 0 for what has no time."""
+    commit: str = ""
+    """Of the repository that it is from."""
     ignore: Ignore = keep_all
     scan: ContextScan | None = None
     """Of a context, as it was when the build began."""

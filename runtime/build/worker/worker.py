@@ -139,7 +139,8 @@ class Worker:
     async def fetch(self, step: FetchSource | GitCheckout, setting: Setting) -> Snapshot:
         """Raises DockerfileError, ComposerErrors."""
         if isinstance(step, GitCheckout):
-            return Snapshot(layers=(await self._checkouts.directory(step, setting.env),))
+            directory, commit = await self._checkouts.directory(step, setting.env)
+            return Snapshot(layers=(directory,), commit=commit)
         return Snapshot(layers=(await self.fetched.fetch(step),))
 
     def forget(self) -> None:
