@@ -102,6 +102,10 @@ class ContainerRecord(Frozen, frozen=True):
     image_id: str
     image_ref: str
     endpoints: dict[str, Endpoint] = {}
+    joining: tuple[str, ...] = ()
+    """Networks among ``endpoints`` for which a running container may not have its interface yet."""
+    leaving: dict[str, Endpoint] = {}
+    """Places in networks that it has left, but may still have the interface (and so the addresses) of."""
     ports: tuple[PublishedPort, ...] = ()
     """As last bound; ephemeral ports are asked for again at each start."""
     volumes: dict[str, str] = {}

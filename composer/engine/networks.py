@@ -292,12 +292,14 @@ class Networks:
         """Addresses of a network that are taken -> name of the container."""
         used: dict[str, str] = {}
         for container in self._containers.all():
-            endpoint = container.endpoints.get(network.name)
-            if endpoint is None or endpoint.network_id != network.id or container.id == besides:
+            if container.id == besides:
                 continue
-            for address in (endpoint.ipv4, endpoint.ipv6):
-                if address:
-                    used[address] = container.name
+            for endpoint in (
+                container.endpoints.get(network.name),
+                container.record.leaving.get(network.name),
+            ):
+                if endpoint is not None and endpoint.network_id == network.id:
+                    used |= {address: container.name for address in (endpoint.ipv4, endpoint.ipv6) if address}
         return used
 
     def plan_endpoints(self, config: ContainerConfig, container_id: str, name: str) -> dict[str, Endpoint]:
@@ -367,10 +369,7 @@ class Networks:
         """Connect a container; a running one gets the interface at once."""
         network = self.get(ref)
         container = self._containers.get(container_ref)
-        if network.name in container.endpoints:
-            raise Conflict(
-                f"endpoint with name {container.name} already exists in network {network.name}", status=403
-            )
+        self._check_is_free(network, container)
         if network.driver == "host":
             raise Conflict(
                 "container cannot be disconnected from host network or connected to host network", status=403
@@ -386,24 +385,38 @@ class Networks:
                 f"other network ({container.config.network_mode})"
             )
         async with container.busy:
+            self._check_is_free(network, container)
             network = self.ensure(network)
             endpoint = self.plan_endpoint(
                 replace(asked, network=network.name), container.id, container.name, container.config
             )
             before = container.endpoints
-            container.update(endpoints={**before, network.name: endpoint})
-            try:
-                if container.shim is not None and container.state.is_alive:
-                    await self.sandboxes.connect(container, network, endpoint)
-            except BaseException:
-                container.update(endpoints=before)
-                raise
+            is_running = container.shim is not None and container.state.is_alive
+            container.update(
+                endpoints={**before, network.name: endpoint}, joining=(network.name,) if is_running else ()
+            )
+            if is_running:
+                crash_point("core.connect.leased")
+                try:
+                    # As a whole: whoever asked may be gone meanwhile.
+                    with trio.CancelScope(shield=True):
+                        await self.sandboxes.connect(container, network, endpoint)
+                except BaseException:
+                    container.update(endpoints=before, joining=())
+                    raise
+                container.update(joining=())
         self._events.publish(
             "network",
             "connect",
             network.id,
             {"container": container.id, "name": network.name, "type": network.driver},
         )
+
+    def _check_is_free(self, network: Network, container: Container) -> None:
+        if network.name in container.endpoints:
+            raise Conflict(
+                f"endpoint with name {container.name} already exists in network {network.name}", status=403
+            )
 
     async def disconnect(self, ref: str, container: Container | str, force: bool = False) -> None:
         """Take a container off a network."""
@@ -416,9 +429,17 @@ class Networks:
                 return
             raise NotFound(f"container {container.id} is not connected to network {network.name}")
         async with container.busy:
-            container.update(endpoints={n: e for n, e in container.endpoints.items() if n != network.name})
-            if container.shim is not None and container.state.is_alive:
-                await self.sandboxes.disconnect(container, network)
+            endpoint = container.endpoints.get(network.name, endpoint)
+            is_running = container.shim is not None and container.state.is_alive
+            container.update(
+                endpoints={n: e for n, e in container.endpoints.items() if n != network.name},
+                leaving={**container.record.leaving, network.name: endpoint} if is_running else {},
+            )
+            if is_running:
+                crash_point("core.disconnect.recorded")
+                with trio.CancelScope(shield=True):
+                    await self.sandboxes.disconnect(container, endpoint)
+                container.update(leaving={})
         self._events.publish(
             "network",
             "disconnect",

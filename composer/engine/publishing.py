@@ -195,6 +195,8 @@ class Publishing:
         target = self._port_target(container)
         if target is None or not (container.ports or self._bindings(container)):
             return ()
+        if container.record.joining and not container.ports:
+            return ()  # they are published when it has joined
         fds: list[int] = []
         for number in range(-(-len(container.ports) // PORTS_IN_A_MESSAGE)):
             fds += await self.keeper.fetch(f"ports/{container.id}/{number}")

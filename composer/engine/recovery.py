@@ -60,17 +60,28 @@ class Recovery:
         """Adopt, settle and sweep; returns the containers that policies want started (:meth:`start_wanted`)."""
         wanted: list[Container] = []
         forwards: list[Forward] = []
+        unsettled: list[Container] = []
         for container in self.containers.all():
-            if await self._take_up(container, forwards):
+            if await self._take_up(container, forwards, unsettled):
                 wanted.append(container)
         await self.sandboxes.publishing.drop_stale()
         self._restore_firewall(forwards)
+        for container in unsettled:
+            await self._settle_networks(container)
         crash_point("core.engine.adopted")
         self._sweep()
         crash_point("core.engine.swept")
         return wanted
 
-    async def _take_up(self, container: Container, forwards: list[Forward]) -> bool:
+    async def _settle_networks(self, container: Container) -> None:
+        try:
+            await self.sandboxes.settle(container)
+        except ComposerError as error:  # it has ended meanwhile
+            log.warning("container %s: its networks: %s", container.name, error)
+
+    async def _take_up(
+        self, container: Container, forwards: list[Forward], unsettled: list[Container]
+    ) -> bool:
         """Find out what became of one container. True when its policy wants it started."""
         record = container.record
         if record.status.status == "removing":
@@ -82,7 +93,12 @@ class Recovery:
             self.sandboxes.register(container)
             forwards += await self.sandboxes.publishing.adopt(container)
             self.lifecycle.adopt(container, found)
+            if record.joining or record.leaving:
+                unsettled.append(container)
             return False
+        if record.joining or record.leaving:
+            container.update(joining=(), leaving={})
+            record = container.record
         if not was_running and not record.status.is_alive and record.status.status != "restarting":
             return False
         if found is None and record.status.status == "created":

@@ -170,6 +170,8 @@ class Sandboxes:
     async def release(self, container: Container) -> None:
         """Undo what a start made. Repeating it is harmless."""
         self.names.remove(container.id)
+        if container.record.joining or container.record.leaving:
+            container.update(joining=(), leaving={})  # interfaces have ended with the namespace
         await self.publishing.release(container)
 
     async def clean(self, container: Container) -> None:
@@ -193,24 +195,45 @@ class Sandboxes:
             connect_endpoint(netns, plan, gateways)
 
         await self._in_namespace(container, act)
+        crash_point("core.connect.attached")
         try:
             await self.publishing.publish(container)
+            await self._refresh(container)
         except BaseException:
             with trio.CancelScope(shield=True):
-                await self._detach(container, network)
+                await self._detach(container, endpoint)
             raise
+        crash_point("core.connect.followed")
+
+    async def disconnect(self, container: Container, endpoint: Endpoint) -> None:
+        """Take a running container, whose record has the endpoint no more, off its network."""
+        await self._detach(container, endpoint)
+        crash_point("core.disconnect.detached")
         await self._refresh(container)
 
-    async def disconnect(self, container: Container, network: Network) -> None:
-        """Take a running container, whose record has the network no more, off it."""
-        await self._detach(container, network)
+    async def settle(self, container: Container) -> None:
+        """Finish what a killed engine has begun: a running container gets the interfaces that its record speaks of, and
+        no others."""
+        for endpoint in container.record.leaving.values():
+            await self._detach(container, endpoint)
+        for name in container.record.joining:
+            endpoint, network = container.endpoints[name], self.networks.find(name)
+            await self._detach(container, endpoint)
+            try:
+                if network is None:
+                    raise ComposerError(f"network {name} is gone")
+                await self.connect(container, network, endpoint)
+            except ComposerError as error:
+                log.warning("container %s is not connected to network %s: %s", container.name, name, error)
+                container.update(endpoints={n: e for n, e in container.endpoints.items() if n != name})
         await self._refresh(container)
+        container.update(joining=(), leaving={})
 
-    async def _detach(self, container: Container, network: Network) -> None:
+    async def _detach(self, container: Container, endpoint: Endpoint) -> None:
         gateways = self._gateways(
-            [pair for pair in self.networks.pairs(container) if pair[0].id != network.id]
+            [pair for pair in self.networks.pairs(container) if pair[0].id != endpoint.network_id]
         )
-        link = sandbox.host_interface(container.id, network.id)
+        link = sandbox.host_interface(container.id, endpoint.network_id)
         await self._in_namespace(container, partial(_disconnect, link=link, gateways=gateways))
 
     async def _refresh(self, container: Container) -> None:
