@@ -29,7 +29,10 @@ async def copy(lines: AsyncIterator[LogLine], sink: Sink, *, tty: bool, timestam
     async def read() -> None:
         async with send:
             async for line in lines:
-                await send.send(line)
+                try:
+                    send.send_nowait(line)
+                except trio.WouldBlock:
+                    await send.send(line)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)

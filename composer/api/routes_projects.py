@@ -101,7 +101,11 @@ class ProjectRoutes:
                 queue, lines = trio.open_memory_channel[bytes](QUEUED_EVENTS)
 
                 async def emit(event: Event) -> None:
-                    await queue.send(_encoder.encode(event) + b"\n")
+                    line = _encoder.encode(event) + b"\n"
+                    try:  # whoever has many does not wait for each to be sent alone
+                        queue.send_nowait(line)
+                    except trio.WouldBlock:
+                        await queue.send(line)
 
                 broken: list[Exception] = []
                 async with trio.open_nursery() as nursery:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from runtime.errors import Conflict, NotFound
 TIMED_OUT = -1
 """Exit code of a command that took too long."""
 SIGKILL = 9
+PIPE_SIZE = 1 << 20
+"""Bytes: no pipe of ours holds more (pipe(7))."""
 
 
 @dataclass
@@ -131,10 +134,8 @@ class Execs:
         if detach:
             return None
         if config.tty and session.terminal is not None:
-            return Streams(
-                stdout=session.terminal, stdin=session.terminal, is_terminal=True, before_end=done.wait
-            )
-        return Streams(stdout=pipes.stdout, stderr=pipes.stderr, stdin=pipes.stdin, before_end=done.wait)
+            return Streams(stdout=session.terminal, stdin=session.terminal, is_terminal=True, ended=done)
+        return Streams(stdout=pipes.stdout, stderr=pipes.stderr, stdin=pipes.stdin, ended=done)
 
     async def _await_end(self, running: _Running, container: Container, done: trio.Event) -> None:
         assert running.session is not None
@@ -185,12 +186,14 @@ class Execs:
                         code = await session.wait()
                     except ShimGone:
                         code = 137
-                if scope.cancelled_caught:
-                    _kill(session)
-                    output[:] = f"Health check exceeded timeout ({timeout:g}s)".encode()
-                _drain(reader, output, limit)
                 nursery.cancel_scope.cancel()
-            return code, bytes(output)
+            if scope.cancelled_caught:
+                _kill(session)
+            _drain(reader, output, limit)
+            if scope.cancelled_caught:
+                late = f"Health check exceeded timeout ({timeout:g}s)"
+                output[:0] = (f"{late}: " if output else late).encode()
+            return code, bytes(output[:limit])
         finally:
             os.close(reader)
 
@@ -223,11 +226,10 @@ def _running_shim(container: Container) -> Shim:
 
 
 def _kill(session: ExecSession) -> None:
-    """Kill a probe with all that it started in its session."""
-    try:
-        os.kill(session.pid, SIGKILL)
-    except ProcessLookupError:
-        pass
+    """Kill a probe with all that it has started and that is still of its process group, which has its number: the shim
+    has not told of its end, so it has not been waited for, and the number is nobody else's."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(session.pid, SIGKILL)
     session.close()
 
 
@@ -239,8 +241,9 @@ async def _collect(reader: int, output: bytearray, limit: int) -> None:
 
 
 def _drain(reader: int, output: bytearray, limit: int) -> bool:
-    """Read what is there, keeping the first ``limit`` bytes; False at end of file."""
-    while True:
+    """Read what is there, but not for ever what somebody writes meanwhile, keeping the first ``limit`` bytes; False at
+    end of file."""
+    for _ in range(PIPE_SIZE // CHUNK):
         try:
             data = os.read(reader, CHUNK)
         except BlockingIOError:
@@ -248,6 +251,7 @@ def _drain(reader: int, output: bytearray, limit: int) -> bool:
         if not data:
             return False
         output += data[: max(0, limit - len(output))]
+    return True
 
 
 class _Pipes:

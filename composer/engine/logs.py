@@ -151,7 +151,7 @@ class _Head(Generic[T]):
     is_over: bool = False
 
 
-QUEUE = 2000
+QUEUE = 500
 """Lines read ahead of one source while the others are behind."""
 
 

@@ -11,6 +11,9 @@ import trio
 
 Stream = Literal["stdout", "stderr"]
 CHUNK = 64 * 1024
+STRAGGLERS = 2.0
+"""Seconds, as in Docker, for which output may follow the end of the process: what it has started may still have it
+open, for ever perhaps."""
 
 
 class Streams:
@@ -24,8 +27,9 @@ class Streams:
         stdin: int | None = None,
         is_terminal: bool = False,
         on_close: Callable[[], None] | None = None,
-        before_end: Callable[[], Awaitable[object]] | None = None,
+        ended: trio.Event | None = None,
     ) -> None:
+        """``ended`` is set when the process has ended whose streams these are; without it they end by themselves."""
         self._readers: dict[Stream, int] = {}
         if stdout is not None:
             self._readers["stdout"] = stdout
@@ -34,13 +38,14 @@ class Streams:
         self._stdin = stdin
         self._is_terminal = is_terminal
         self._on_close = on_close
-        self._before_end = before_end
+        self._ended = ended
+        self._deadline = float("inf")
         for fd in {fd for fd in (stdout, stderr, stdin) if fd is not None}:
             os.set_blocking(fd, False)
 
     async def receive(self) -> tuple[Stream, bytes] | None:
-        """The next piece of output; None when every stream has ended."""
-        while self._readers:
+        """The next piece of output; None when every stream, and the process, has ended."""
+        while self._readers and not self._is_late():
             for stream, fd in list(self._readers.items()):
                 data = self._read(fd)
                 if data is None:
@@ -52,9 +57,16 @@ class Streams:
                 self._close_reader(fd)
             if self._readers:
                 await self._wait_any()
-        if self._before_end is not None:
-            await self._before_end()
+        if self._ended is not None:
+            await self._ended.wait()
         return None
+
+    def _is_late(self) -> bool:
+        """Whether whatever comes now comes too long after the end of the process."""
+        if self._ended is None or not self._ended.is_set():
+            return False
+        self._deadline = min(self._deadline, trio.current_time() + STRAGGLERS)
+        return trio.current_time() >= self._deadline
 
     def _read(self, fd: int) -> bytes | None:
         try:
@@ -72,18 +84,22 @@ class Streams:
             os.close(fd)
 
     async def _wait_any(self) -> None:
+        """Until there is something to read, the process has ended, or too long ago."""
         fds = list(self._readers.values())
-        if len(fds) == 1:
+        if self._ended is None and len(fds) == 1:
             await trio.lowlevel.wait_readable(fds[0])
             return
-        async with trio.open_nursery() as nursery:
+        with trio.move_on_at(self._deadline):
+            async with trio.open_nursery() as nursery:
 
-            async def one(fd: int) -> None:
-                await trio.lowlevel.wait_readable(fd)
-                nursery.cancel_scope.cancel()
+                async def until(wait: Awaitable[object]) -> None:
+                    await wait
+                    nursery.cancel_scope.cancel()
 
-            for fd in fds:
-                nursery.start_soon(one, fd)
+                for fd in fds:
+                    nursery.start_soon(until, trio.lowlevel.wait_readable(fd))
+                if self._ended is not None and not self._ended.is_set():
+                    nursery.start_soon(until, self._ended.wait())
 
     async def send(self, data: bytes) -> None:
         """Write all of ``data`` to standard input. Raises trio.BrokenResourceError when nobody reads any more."""
