@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from composer.api.container_json import healthcheck_json
+from composer.api.interface import Container
 from composer.api.times import SECOND, rfc3339
 from runtime.container.config import ImageConfig
+from runtime.image.manifest import Descriptor
 from runtime.image.model import Image
 
 
@@ -101,9 +103,31 @@ def history(image: Image) -> list[dict[str, Any]]:
     return steps
 
 
-def count_users(image_ids: Iterable[str]) -> Mapping[str, int]:
-    """How many containers there are of each image."""
-    counts: dict[str, int] = {}
-    for image_id in image_ids:
-        counts[image_id] = counts.get(image_id, 0) + 1
-    return counts
+def users_of(containers: Iterable[Container]) -> Mapping[str, Sequence[str]]:
+    """Image id -> ids of the containers that were made from it."""
+    users: dict[str, list[str]] = {}
+    for container in containers:
+        users.setdefault(container.image_id, []).append(container.id)
+    return users
+
+
+def manifests(image: Image, described: Descriptor | None, users: Sequence[str]) -> list[dict[str, Any]]:
+    """``Manifests`` of a summary: the image's only one, of the platform that it is for."""
+    if described is None:
+        return []
+    platform = {"architecture": image.architecture, "os": image.os}
+    platform |= {"variant": image.variant} if image.variant else {}
+    return [
+        {
+            "ID": str(described.digest),
+            "Descriptor": {
+                "mediaType": described.media_type,
+                "digest": str(described.digest),
+                "size": described.size,
+            },
+            "Available": True,
+            "Size": {"Content": image.content_size, "Total": image.content_size + image.size},
+            "Kind": "image",
+            "ImageData": {"Platform": platform, "Containers": list(users), "Size": {"Unpacked": image.size}},
+        }
+    ]

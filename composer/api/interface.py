@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
 from composer.engine.builds.requests import ImageBuild
 from composer.engine.model import (
@@ -52,6 +52,7 @@ from runtime.container.config import (
     RestartPolicy,
 )
 from runtime.image.authentication import Credentials, CredentialSource
+from runtime.image.manifest import Descriptor
 from runtime.image.model import Image
 from runtime.image.search import Found
 from runtime.network.model import Network
@@ -241,6 +242,9 @@ class Images(Protocol):
 
     def list(self) -> Iterable[Image]: ...
     def get(self, ref: str) -> Image: ...
+    def describe(self, image: Image) -> Descriptor | None:
+        """Its manifest's; None for the embedded image."""
+
     async def remove(
         self, ref: str, force: bool = False, prune: bool = True
     ) -> builtins.list[dict[str, str]]:
@@ -249,9 +253,19 @@ class Images(Protocol):
     async def tag(self, ref: str, target: str) -> None: ...
     async def load(self, archive: Path, emit: Progress) -> object: ...
     async def import_(
-        self, archive: Path, reference: str, changes: Sequence[str], message: str = "", platform: str = ""
+        self,
+        archive: Path,
+        reference: str,
+        changes: Sequence[str],
+        message: str = "",
+        platform: str = "",
+        *,
+        origin: str = "-",
     ) -> str:
         """The new image's id."""
+
+    async def download(self, url: str, file: BinaryIO, emit: Progress) -> None:
+        """Put what is at ``url`` into ``file``."""
 
     def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
         """A docker-archive (tar) of the images."""

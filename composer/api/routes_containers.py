@@ -75,10 +75,21 @@ class ContainerRoutes:
         if limit > 0:
             containers = containers[:limit]
         now = time.time_ns()
-        found = [container_json.summary(container, now) for container in containers]
+        found = [
+            container_json.summary(container, now) | {"Image": self._image_name(container)}
+            for container in containers
+        ]
         if query.flag("size"):
             await self._add_sizes(found)
         return json_response(found)
+
+    def _image_name(self, container: Container) -> str:
+        """What a container was made from, or its id when the name has come to mean another image, or none."""
+        return (
+            container.image_ref
+            if self._image_id(container.image_ref) == container.image_id
+            else container.image_id
+        )
 
     def _image_id(self, ref: str) -> str | None:
         try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -21,9 +21,10 @@ from composer.api.messages import (
     json_response,
 )
 from composer.api.progress_messages import progress_messages
+from composer.api.reference_patterns import with_names
 from composer.api.routes_containers import is_pruned, until_bound
 from composer.api.routing import Route
-from composer.api.spool import spooled
+from composer.api.spool import spooled, unnamed_file
 from runtime.errors import InvalidArgument
 from runtime.image.authentication import Credentials, CredentialSource
 from runtime.image.credentials import decode_header
@@ -69,8 +70,13 @@ class ImageRoutes:
         images = (
             [with_names(image, filters["reference"]) for image in found] if "reference" in filters else found
         )
-        counts = image_json.count_users(c.image_id for c in self.engine.containers.list(True))
-        return json_response([image_json.summary(image, counts.get(image.id, 0)) for image in images])
+        users = image_json.users_of(self.engine.containers.list(True))
+        summaries = [image_json.summary(image, len(users.get(image.id, ()))) for image in images]
+        if request.query.flag("manifests"):
+            for image, fields in zip(images, summaries, strict=True):
+                described = self.engine.images.describe(image)
+                fields["Manifests"] = image_json.manifests(image, described, users.get(image.id, ()))
+        return json_response(summaries)
 
     def _is_listed(self, image: Image, filters: dict[str, list[str]]) -> bool:
         if "dangling" in filters and (not image.tags) != (
@@ -123,19 +129,23 @@ class ImageRoutes:
 
     async def _import(self, request: Request) -> Answer:
         query = request.query
-        if query.text("fromSrc") != "-":
-            raise InvalidArgument(
-                "importing from a URL is not supported", hint="Download it and use `import -`."
-            )
-        repo, tag = query.text("repo"), query.text("tag")
+        origin, repo, tag = query.text("fromSrc"), query.text("repo"), query.text("tag")
         reference = f"{repo}:{tag}" if repo and tag else repo
-        async with spooled(request.body, self.engine.spool) as archive:
-            image_id = await self.engine.images.import_(
-                archive, reference, query.all("changes"), query.text("message"), query.text("platform")
-            )
+        described = (reference, query.all("changes"), query.text("message"), query.text("platform"))
+        if origin == "-":
+            async with spooled(request.body, self.engine.spool) as archive:
+                image_id = await self.engine.images.import_(archive, *described)
+        else:
+            origin = origin if "://" in origin else f"http://{origin}"
 
         async def work(emit: Progress) -> None:
-            await emit({"status": image_id})
+            if origin == "-":
+                await emit({"status": image_id})
+                return
+            with open(unnamed_file(self.engine.spool), "w+b") as file:
+                await self.engine.images.download(origin, file, emit)
+                path = Path(f"/proc/self/fd/{file.fileno()}")
+                await emit({"status": await self.engine.images.import_(path, *described, origin=origin)})
 
         return progress_messages(work)
 
@@ -230,28 +240,6 @@ def _credentials(request: Request) -> CredentialSource | None:
     """Those that the client gives with the request."""
     given = decode_header(request.headers.get("x-registry-auth", ""))
     return (lambda _: given) if given is not None else None
-
-
-def with_names(image: Image, patterns: Sequence[str]) -> Image:
-    """An image with those of its names only that match one of Docker's ``reference`` filters."""
-
-    def chosen(names: Iterable[str]) -> tuple[str, ...]:
-        return tuple(name for name in names if any(matches_reference(name, text) for text in patterns))
-
-    return replace(image, tags=chosen(image.tags), digests=chosen(image.digests))
-
-
-def matches_reference(name: str, pattern: str) -> bool:
-    """Docker's ``reference`` filter: a glob for a whole tag or digest, or for the repository alone. As in Go's
-    ``path.Match``, no wildcard stands for a slash."""
-    bare = name.partition("@")[0] if "@" in name else name.rpartition(":")[0]
-    parts = pattern.replace("[^", "[!").split("/")
-
-    def matches(text: str) -> bool:
-        pieces = text.split("/")
-        return len(pieces) == len(parts) and all(map(fnmatch.fnmatchcase, pieces, parts))
-
-    return matches(name) or matches(bare)
 
 
 def _archive(pieces: AsyncIterator[bytes]) -> Streaming:

@@ -98,9 +98,9 @@ class SystemRoutes:
         return json_response(fields)
 
     def _images(self, shared: dict[str, int]) -> list[dict[str, Any]]:
-        counts = image_json.count_users(c.image_id for c in self.engine.containers.list(True))
+        users = image_json.users_of(self.engine.containers.list(True))
         return [
-            image_json.summary(image, counts.get(image.id, 0)) | {"SharedSize": shared.get(image.id, 0)}
+            image_json.summary(image, len(users.get(image.id, ()))) | {"SharedSize": shared.get(image.id, 0)}
             for image in self.engine.images.list()
         ]
 

@@ -39,7 +39,7 @@ def run_ls(session: Session, arguments: Arguments) -> int:
     default = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"]
     if arguments.is_on("size"):
         default.append("Size")
-    rows = [_row(container, session, full=full) for container in found]
+    rows = [container_row(container, session.started, full=full) for container in found]
     try:
         session.write(formatted(rows, TITLES, arguments.text("format"), default=default))
     except ValueError as error:
@@ -54,8 +54,10 @@ TITLES = {
 }  # fmt: skip
 
 
-def _row(container: dict[str, Any], session: Session, *, full: bool) -> dict[str, Any]:
+def container_row(container: dict[str, Any], now: float, *, full: bool) -> dict[str, Any]:
+    """A container as ``--format`` has it; ``now`` in seconds. Pure."""
     from composer.cli.containers import ports_words, shortened
+    from composer.cli.image_list import short_id
     from composer.cli.template_values import quoted
     from composer.cli.units import human_duration, human_size, rfc3339
 
@@ -72,9 +74,11 @@ def _row(container: dict[str, Any], session: Session, *, full: bool) -> dict[str
     mounts = [mount.get("Name") or mount.get("Source", "") for mount in container.get("Mounts") or ()]
     return {
         "ID": container["Id"] if full else container["Id"][:12],
-        "Image": container["Image"],
+        "Image": short_id(image)
+        if (image := container["Image"]) == container["ImageID"] and not full
+        else image,
         "Command": quoted(container["Command"] if full else shortened(container["Command"], 20)),
-        "RunningFor": f"{human_duration(session.started - container['Created'])} ago",
+        "RunningFor": f"{human_duration(now - container['Created'])} ago",
         "CreatedAt": rfc3339(container["Created"] * 10**9, 0),
         "Status": container["Status"],
         "State": container["State"],

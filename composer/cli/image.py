@@ -8,6 +8,7 @@ from composer.api.client import API, quote
 from composer.cli.arguments import Command, Flag, UsageError
 from composer.cli.image_archive import run_import, run_load, run_save
 from composer.cli.image_build import build_command
+from composer.cli.image_list import run_ls, short_id
 from composer.cli.image_transfer import run_pull, run_push
 from composer.cli.search import FLAGS as SEARCH_FLAGS
 from composer.cli.search import run_search
@@ -20,34 +21,6 @@ if TYPE_CHECKING:
     from composer.cli.arguments import Arguments
     from composer.cli.session import Session
 
-TITLES = {
-    "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "ID": "IMAGE ID", "CreatedSince": "CREATED",
-    "CreatedAt": "CREATED AT", "Size": "SIZE", "Containers": "CONTAINERS",
-    "SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE", "VirtualSize": "SIZE",
-}  # fmt: skip
-
-
-def run_ls(session: Session, arguments: Arguments) -> int:
-    from composer.cli.tables import formatted
-
-    filters = parse_filters(arguments.list("filter"))
-    if arguments.words:
-        filters.setdefault("reference", []).append(arguments.words[0])
-    images = session.client.request("GET", f"{API}/images/json", {"filters": filters or None}).json()
-    if arguments.is_on("quiet"):
-        ids = dict.fromkeys(_short(image["Id"], full=arguments.is_on("no-trunc")) for image in images)
-        session.write("".join(f"{image}\n" for image in ids))
-        return 0
-    rows = [row for image in images for row in _rows(image, session, full=arguments.is_on("no-trunc"))]
-    default = ["Repository", "Tag", "ID", "CreatedSince", "Size"]
-    if arguments.is_on("digests"):
-        default.insert(2, "Digest")
-    try:
-        session.write(formatted(rows, TITLES, arguments.text("format"), default=default))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    return 0
-
 
 def parse_filters(conditions: Iterable[str]) -> dict[str, list[str]]:
     """``key=value`` conditions as the API takes them. Raises UsageError."""
@@ -58,37 +31,6 @@ def parse_filters(conditions: Iterable[str]) -> dict[str, list[str]]:
             raise UsageError(f"invalid filter {condition!r}", hint="--filter KEY=VALUE")
         found.setdefault(key, []).append(value)
     return found
-
-
-def _rows(image: dict[str, Any], session: Session, *, full: bool) -> list[dict[str, Any]]:
-    from composer.cli.images import split_reference
-    from composer.cli.units import human_duration, human_size, rfc3339
-
-    created = image["Created"]
-    digests = {d.partition("@")[0]: d.partition("@")[2] for d in image.get("RepoDigests") or ()}
-    found = []
-    for tag in image.get("RepoTags") or ["<none>:<none>"]:
-        repository, name = split_reference(tag)
-        found.append(
-            {
-                "Containers": str(image.get("Containers", 0)),
-                "CreatedAt": rfc3339(created * 10**9, 0),
-                "CreatedSince": f"{human_duration(session.started - created)} ago" if created > 0 else "N/A",
-                "Digest": digests.get(repository, "<none>"),
-                "ID": _short(image["Id"], full=full),
-                "Repository": repository,
-                "SharedSize": "N/A",
-                "Size": human_size(image["Size"]),
-                "Tag": name,
-                "UniqueSize": "N/A",
-                "VirtualSize": human_size(image["Size"]),
-            }
-        )
-    return found
-
-
-def _short(image: str, *, full: bool = False) -> str:
-    return image if full else image.removeprefix("sha256:")[:12]
 
 
 def run_rm(session: Session, arguments: Arguments) -> int:
@@ -176,7 +118,7 @@ def run_history(session: Session, arguments: Arguments) -> int:
         command = step["CreatedBy"].replace("\t", " ")
         rows.append(
             {
-                "ID": step["Id"] if full or step["Id"] == "<missing>" else _short(step["Id"]),
+                "ID": step["Id"] if full or step["Id"] == "<missing>" else short_id(step["Id"]),
                 "CreatedSince": f"{human_duration(session.started - created)} ago" if created else "N/A",
                 "CreatedAt": rfc3339(created * 10**9, 0),
                 "CreatedBy": command if full else shortened(command, 45),
@@ -191,7 +133,13 @@ def run_history(session: Session, arguments: Arguments) -> int:
         "ID": "IMAGE", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT", "CreatedBy": "CREATED BY", "Size": "SIZE",
         "Comment": "COMMENT",
     }  # fmt: skip
-    default = ("ID", "CreatedSince", "CreatedBy", "Size", "Comment")
+    default = (
+        "ID",
+        "CreatedSince" if arguments.is_on("human") else "CreatedAt",
+        "CreatedBy",
+        "Size",
+        "Comment",
+    )
     try:
         session.write(formatted(rows, titles, arguments.text("format"), default=default))
     except ValueError as error:
@@ -275,7 +223,7 @@ _LS = Command(
         FORMAT,
         NO_TRUNC,
         QUIET,
-        Flag("tree", help="Platforms of each", refusal="an image here is of one platform", is_hidden=True),
+        Flag("tree", help="What each has for which platform, as a tree"),
     ),
     at_most=1,
 )
@@ -309,7 +257,7 @@ COMMANDS = {
         at_most=1,
     ),
     "import": Command(
-        "image import [OPTIONS] file|- [REPOSITORY[:TAG]]",
+        "image import [OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
         "Make an image of the tar of a root file system",
         run_import,
         (

@@ -13,7 +13,7 @@ from composer.cli.image_transfer import show_progress
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
 
     from composer.cli.arguments import Arguments
     from composer.cli.session import Session
@@ -66,25 +66,38 @@ def _packed(directory: str) -> Iterator[BinaryIO]:
 
 def run_import(session: Session, arguments: Arguments) -> int:
     source, *names = arguments.words
-    if source.startswith(("http://", "https://")):
-        raise UsageError("importing from a URL is not available in composer", hint="download it first")
-    repository, tag = (names[0], "") if names else ("", "")
+    is_url = source.startswith(("http://", "https://"))
     query = {
-        "fromSrc": "-",
-        "repo": repository,
-        "tag": tag,
+        "fromSrc": source if is_url else "-",
+        "repo": names[0] if names else "",
         "changes": arguments.list("change"),
         "message": arguments.text("message") or None,
         "platform": arguments.text("platform") or None,
     }
+    if is_url:
+        _show_import(session, session.client.stream("POST", f"{API}/images/create", query), source)
+        return 0
     with sys.stdin.buffer if source == "-" else open(source, "rb") as archive:
-        for message in session.client.stream("POST", f"{API}/images/create", query, archive):
-            if "error" in message:
-                from runtime.errors import ComposerError
-
-                raise ComposerError(message["error"])
-            session.write(f"{message['status']}\n")
+        _show_import(session, session.client.stream("POST", f"{API}/images/create", query, archive), source)
     return 0
+
+
+def _show_import(session: Session, messages: Iterable[dict[str, Any]], source: str) -> None:
+    """Progress to stderr, the new image's id to stdout. Raises ComposerError."""
+
+    def steps() -> Iterator[dict[str, Any]]:
+        is_download = False
+        for message in messages:
+            status = message.get("status", "")
+            is_download = is_download or "progressDetail" in message
+            if status.startswith("sha256:"):
+                if is_download:
+                    yield {"id": source, "status": "Imported"}
+                yield {"stream": f"{status}\n"}
+            else:
+                yield message if "progressDetail" not in message else message | {"id": source}
+
+    show_progress(session, steps(), quiet=False, title="Importing", to_stdout=True)
 
 
 def run_save(session: Session, arguments: Arguments) -> int:

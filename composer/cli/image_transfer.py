@@ -15,42 +15,58 @@ if TYPE_CHECKING:
 
 
 def run_pull(session: Session, arguments: Arguments) -> int:
-    """Progress of each layer goes to stderr, the reference to stdout."""
+    """Progress of each layer goes to stderr; what is said of the whole, and at last the reference, to stdout."""
+    from runtime.image.reference import parse_reference
+
     name = arguments.words[0]
-    every = arguments.is_on("all-tags")
-    if every and _has_tag(name):
+    every, is_quiet = arguments.is_on("all-tags"), arguments.is_on("quiet")
+    reference = parse_reference(name)
+    if every and not reference.is_name_only:
         raise UsageError("tag can't be used with --all-tags/-a")
+    if reference.is_name_only and not every:
+        reference = reference.with_default_tag()
+        _tell_default(session, reference.tag, quiet=is_quiet)
     query = {
         "fromImage": name,
-        "tag": "" if _has_tag(name) or every else "latest",
+        "tag": "" if _has_tag(name) or every else reference.tag,
         "platform": arguments.text("platform") or None,
     }
     show_progress(
         session,
         session.client.stream("POST", f"{API}/images/create", query, headers=identity(session, name)),
-        quiet=arguments.is_on("quiet"),
+        quiet=is_quiet,
         title="Pulling",
         parent=name,
+        to_stdout=True,
     )
-    session.write(f"{name}\n")
+    session.write(f"{reference}\n")
     return 0
 
 
 def run_push(session: Session, arguments: Arguments) -> int:
-    """Progress of each layer goes to stderr, the reference to stdout when it is all that is wanted."""
-    name = arguments.words[0]
-    repository, tag = name, "latest"
-    if "@" in name:
+    """Progress of each layer goes to stderr; what is said of the whole to stdout, with --quiet just the reference."""
+    from runtime.image.reference import parse_reference
+
+    reference = parse_reference(arguments.words[0])
+    every, is_quiet = arguments.is_on("all-tags"), arguments.is_on("quiet")
+    if reference.digest is not None:
         raise UsageError("cannot push a digest reference")
-    if _has_tag(name):
-        repository, _, tag = name.rpartition(":")
-        if arguments.is_on("all-tags"):
-            raise UsageError("tag can't be used with --all-tags/-a")
-    is_quiet = arguments.is_on("quiet")
-    _push(session, repository, "" if arguments.is_on("all-tags") else tag, quiet=is_quiet)
+    if every and reference.tag:
+        raise UsageError("tag can't be used with --all-tags/-a")
+    if not reference.tag and not every:
+        reference = reference.with_default_tag()
+        _tell_default(session, reference.tag, quiet=is_quiet)
+    _push(session, reference.familiar_name, reference.tag, quiet=is_quiet)
     if is_quiet:
-        session.write(f"{name}\n")
+        session.write(f"{reference}\n")
     return 0
+
+
+def _tell_default(session: Session, tag: str, *, quiet: bool) -> None:
+    if session.shows_sentences(quiet=quiet):
+        session.write_line(f"Using default tag: {tag}")
+    else:
+        session.renderer(quiet=quiet).line(f"Using default tag: {tag}")
 
 
 def push_image(session: Session, name: str, *, quiet: bool) -> None:
@@ -66,7 +82,7 @@ def _push(session: Session, repository: str, tag: str, *, quiet: bool) -> None:
         {"tag": tag},
         headers=identity(session, repository),
     )
-    show_progress(session, messages, quiet=quiet, title="Pushing", parent=repository)
+    show_progress(session, messages, quiet=quiet, title="Pushing", parent=repository, to_stdout=True)
 
 
 def identity(session: Session, name: str) -> dict[str, str]:
@@ -96,18 +112,28 @@ def _has_tag(name: str) -> bool:
 
 
 def show_progress(
-    session: Session, messages: Iterable[dict[str, Any]], *, quiet: bool, title: str, parent: str = ""
+    session: Session,
+    messages: Iterable[dict[str, Any]],
+    *,
+    quiet: bool,
+    title: str,
+    parent: str = "",
+    to_stdout: bool = False,
 ) -> None:
-    """Docker's progress messages as steps. Raises ComposerError for one that is an error."""
+    """Docker's progress messages as steps, and sentences about the whole: to stderr with the steps, or ``to_stdout``.
+    Raises ComposerError for one that is an error."""
     from runtime.errors import ComposerError
 
     renderer = session.renderer(title, quiet=quiet)
+    tell = renderer.line
+    if to_stdout and session.shows_sentences(quiet=quiet):
+        tell = session.write_line
     try:
         for message in messages:
             if "error" in message:
                 raise ComposerError(message["error"], hint=message.get("hint", ""))
             if message.get("status", "").startswith("Pulling from "):
-                renderer.line(f"{message['id']}: {message['status']}")
+                tell(f"{message['id']}: {message['status']}")
             elif layer := message.get("id"):
                 detail = message.get("progressDetail") or {}
                 renderer.step(
@@ -125,6 +151,6 @@ def show_progress(
                 renderer.close()
                 session.write(text)
             elif status := message.get("status"):
-                renderer.line(status)
+                tell(status)
     finally:
         renderer.close()

@@ -39,6 +39,12 @@ class Session:
         sys.stdout.write(text)
         sys.stdout.flush()
 
+    def write_line(self, text: str) -> None:
+        """A line to stdout, at once; what a stranger wrote cannot steer a terminal."""
+        from composer.cli.terminal import for_stdout
+
+        self.write(for_stdout(f"{text}\n"))
+
     def write_status(self, text: str) -> None:
         """Progress: to stderr, or to stdout with COMPOSE_STATUS_STDOUT."""
         stream = sys.stdout if self._status_fd == 1 else sys.stderr
@@ -60,21 +66,37 @@ class Session:
 
         self.write_status(warning_line(message, colour=self.colours(self._status_fd), started=self.started))
 
+    def progress_mode(self, *, quiet: bool = False, mode: str = "") -> str:
+        """How steps are shown: ``mode``, ``--progress`` or COMPOSE_PROGRESS, else what fits the other end."""
+        from composer.cli.terminal import is_terminal
+
+        mode = mode or self.options.text("progress") or self.env.get("COMPOSE_PROGRESS") or "auto"
+        if quiet or mode == "quiet":
+            return "quiet"
+        if mode != "auto":
+            return mode
+        can_redraw = self.ansi != "never" and self.env.get("TERM") != "dumb"
+        is_live = can_redraw and (self.ansi == "always" or is_terminal(self._status_fd))
+        return "tty" if is_live else "plain"
+
+    def shows_sentences(self, *, quiet: bool) -> bool:
+        """Whether what is said of a whole can go to stdout while steps go elsewhere: not between the lines of a list
+        that is redrawn on the same terminal."""
+        from composer.cli.terminal import is_terminal
+
+        mode = self.progress_mode(quiet=quiet)
+        return mode == "plain" or (mode == "tty" and not is_terminal(1))
+
     def renderer(
         self, title: str = "Running", *, quiet: bool = False, live: bool = True, mode: str = ""
     ) -> Renderer:
         """What shows the steps of a request, as ``mode``, ``--progress`` or COMPOSE_PROGRESS says. ``live`` false:
         lines that can stand between other output."""
         from composer.cli import progress
-        from composer.cli.terminal import is_terminal, size
+        from composer.cli.terminal import size
 
         fd = self._status_fd
-        mode = mode or self.options.text("progress") or self.env.get("COMPOSE_PROGRESS") or "auto"
-        if quiet or mode == "quiet":
-            mode = "quiet"
-        elif mode == "auto":
-            can_redraw = self.ansi != "never" and self.env.get("TERM") != "dumb"
-            mode = "tty" if can_redraw and (self.ansi == "always" or is_terminal(fd)) else "plain"
+        mode = self.progress_mode(quiet=quiet, mode=mode)
         colour = self.colours(fd)
         if mode == "json":
             return progress.JsonRenderer(self.write_status)

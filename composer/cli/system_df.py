@@ -23,11 +23,9 @@ def run_df(session: Session, arguments: Arguments) -> int:
     layout = arguments.text("format")
     usage = session.client.request("GET", f"{API}/system/df").json()
     if arguments.is_on("verbose"):
-        if layout not in ("", "table"):
-            raise UsageError(
-                "--format cannot be used with --verbose: `docker` clients can ask the API for JSON"
-            )
-        session.write(_verbose(usage, session))
+        from composer.cli.system_df_verbose import show_verbose
+
+        show_verbose(usage, session, layout)
         return 0
     from composer.cli.tables import formatted
 
@@ -39,7 +37,7 @@ def run_df(session: Session, arguments: Arguments) -> int:
 
 
 def summary(usage: dict[str, Any]) -> list[dict[str, str]]:
-    """A row for each kind of thing. Pure."""
+    """A row for each kind of thing. What images and the build cache share counts as the images'. Pure."""
     images, containers, volumes = (usage[kind] or [] for kind in ("Images", "Containers", "Volumes"))
     return [
         _row(
@@ -56,8 +54,13 @@ def summary(usage: dict[str, Any]) -> list[dict[str, str]]:
             lambda volume: bool(volume["UsageData"]["RefCount"]),
             lambda volume: max(0, volume["UsageData"]["Size"]),
         ),
-        _row_of("Build Cache", usage.get("BuildCache") or [], lambda b: b["InUse"], lambda b: b["Size"]),
+        _row_of("Build Cache", usage.get("BuildCache") or [], lambda b: b["InUse"], own_size),
     ]
+
+
+def own_size(entry: dict[str, Any]) -> int:
+    """Bytes of an entry of the build cache that no image has."""
+    return 0 if entry["Shared"] else int(entry["Size"])
 
 
 def _row_of(
@@ -81,54 +84,3 @@ def _row(
         "Size": human_size(whole, 4),
         "Reclaimable": human_size(free, 4) + share,
     }
-
-
-def _verbose(usage: dict[str, Any], session: Session) -> str:
-    from composer.cli.images import split_reference
-    from composer.cli.tables import table
-    from composer.cli.units import human_duration, human_size
-
-    def age(item: dict[str, Any]) -> str:
-        return f"{human_duration(session.started - item['Created'])} ago" if item["Created"] > 0 else "N/A"
-
-    images = []
-    for image in usage["Images"] or []:
-        repository, tag = split_reference((image.get("RepoTags") or ["<none>:<none>"])[0])
-        shared = max(0, image.get("SharedSize", 0))
-        unique = human_size(image["Size"] - shared, 4)
-        size = human_size(image["Size"])
-        users = str(image.get("Containers", 0))
-        images.append(
-            (repository, tag, image["Id"][7:19], age(image), size, human_size(shared, 4), unique, users)
-        )
-    containers = [
-        (
-            c["Id"][:12],
-            c["Image"],
-            f'"{c["Command"]}"',
-            str(sum(mount.get("Type") == "volume" for mount in c.get("Mounts") or ())),
-            human_size(c.get("SizeRw", 0)),
-            age(c),
-            c["Status"],
-            c["Names"][0].removeprefix("/"),
-        )
-        for c in usage["Containers"] or []
-    ]
-    volumes = [
-        (v["Name"], str(v["UsageData"]["RefCount"]), human_size(max(0, v["UsageData"]["Size"])))
-        for v in usage["Volumes"] or []
-    ]
-    parts = (
-        (
-            "Images",
-            ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS"),
-            images,
-        ),
-        (
-            "Containers",
-            ("CONTAINER ID", "IMAGE", "COMMAND", "LOCAL VOLUMES", "SIZE", "CREATED", "STATUS", "NAMES"),
-            containers,
-        ),
-        ("Local Volumes", ("VOLUME NAME", "LINKS", "SIZE"), sorted(volumes)),
-    )
-    return "\n".join(f"{title} space usage:\n\n{table(titles, rows)}" for title, titles, rows in parts)

@@ -160,6 +160,13 @@ def rfc3339(nanoseconds: int, digits: int = 9) -> str:
     return f"{text}{fraction}Z"
 
 
+def local_time(seconds: int) -> str:
+    """A moment as Go's ``Time.String`` has it, in local time: ``2026-01-02 03:04:05 +0000 UTC``."""
+    from time import localtime, strftime
+
+    return strftime("%Y-%m-%d %H:%M:%S %z %Z", localtime(seconds))
+
+
 def from_rfc3339(text: str) -> int:
     """Nanoseconds since the epoch of a date that the engine sent; 0 for Docker's "never" and for ""."""
     if not text or text.startswith("0001-"):

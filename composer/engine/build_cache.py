@@ -50,10 +50,14 @@ class BuildCache:
             for layer in record.layers
         }
         found = []
+        counted: set[str] = set()
         for record in self.shop.cache.all():
             stored = catalogue.record(record.image_id)
             layers = stored.layers if stored is not None else ()
+            # Steps that came out the same have one layer, whose bytes are there once.
             made = bool(record.made) and record.made[-1] and bool(layers)
+            made = made and layers[-1].chain_id not in counted
+            counted.update(layer.chain_id for layer in layers[-1:])
             found.append(
                 CacheEntry(
                     id=record.short_id,

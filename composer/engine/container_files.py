@@ -25,7 +25,7 @@ from runtime.errors import Conflict, InvalidArgument
 from runtime.files.archive import extract, stat_path, write_path, write_root
 from runtime.files.difference import differences
 from runtime.files.view import Layers, look_at_layers, look_at_process
-from runtime.image.changes import apply_changes
+from runtime.image.changes import apply_changes, triggers
 from runtime.image.compression import decompressed
 from runtime.image.store import ImageStore
 from runtime.storage.paths import Paths
@@ -133,6 +133,7 @@ class ContainerFiles:
                 tags=[name] if name else (),
                 author=author,
                 comment=comment,
+                on_build=triggers(changes),
             )
         return made.id
 

@@ -6,12 +6,13 @@ import builtins
 import contextlib
 import logging
 import math
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import trio
 
@@ -20,7 +21,10 @@ from composer.engine.events import Events
 from runtime.errors import InvalidArgument, NotFound
 from runtime.image.authentication import Credentials, CredentialSource
 from runtime.image.check import Checked
+from runtime.image.content import Throttle
 from runtime.image.credentials import registry_domain
+from runtime.image.downloads import download
+from runtime.image.manifest import Descriptor
 from runtime.image.model import HistoryEntry, Image, ImageUse, PullProgress, Removal, Status
 from runtime.image.push import Pushed
 from runtime.image.reference import Reference, parse_reference
@@ -51,6 +55,10 @@ class Images:
 
     def list(self) -> Iterable[Image]:
         return self.store.list()
+
+    def describe(self, image: Image) -> Descriptor | None:
+        """What describes the manifest with which the image would leave; None for the embedded image."""
+        return self.store.describe(image)
 
     def used(self) -> dict[str, builtins.list[str]]:
         """Image id -> names of the containers made from it."""
@@ -212,13 +220,37 @@ class Images:
         return images
 
     async def import_(
-        self, archive: Path, reference: str, changes: Sequence[str], message: str = "", platform: str = ""
+        self,
+        archive: Path,
+        reference: str,
+        changes: Sequence[str],
+        message: str = "",
+        platform: str = "",
+        *,
+        origin: str = "-",
     ) -> str:
-        """An image from the tar of a root file system; its id."""
+        """An image from the tar of a root file system, which came from ``origin``; its id."""
         with open(archive, "rb") as source:
-            image = await self.store.import_(source, reference, changes, message, platform)
+            image = await self.store.import_(source, reference, changes, message, platform, origin=origin)
         self.events.publish("image", "import", image.id, {"name": reference or image.id})
         return image.id
+
+    async def download(self, url: str, file: BinaryIO, emit: Progress) -> None:
+        """Put what is at ``url`` into ``file``, with Docker's progress messages."""
+
+        async def work(tell: Callable[[PullProgress], None]) -> None:
+            throttle = Throttle(tell)
+
+            def on_progress(done: int, total: int) -> None:
+                if done:
+                    throttle(PullProgress("", "Importing", done, total))
+                else:
+                    tell(PullProgress("", "Downloading from", text=url))
+
+            await download(url, file.write, os.environ, on_progress)
+
+        await _told(work, emit)
+        file.flush()
 
     def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
         """An archive of the images, in pieces."""
@@ -268,16 +300,20 @@ def pulled_digest(image: Image, name: Reference) -> str:
 
 
 async def _told(
-    work: Callable[[Callable[[PullProgress], None]], Awaitable[T]], emit: Progress, name: Reference
+    work: Callable[[Callable[[PullProgress], None]], Awaitable[T]],
+    emit: Progress,
+    name: Reference | None = None,
 ) -> T:
     """Do ``work``, its progress going to ``emit`` as Docker's messages; a slow reader misses some of them."""
     send, receive = trio.open_memory_channel[dict[str, Any]](512)
 
     def tell(event: PullProgress) -> None:
-        message: dict[str, Any] = {"status": event.status, "id": event.layer}
+        message: dict[str, Any] = {"status": event.status}
+        if event.layer:
+            message["id"] = event.layer
         if event.text:
             message["status"] = f"{event.status} {event.text}"
-        if not event.layer:
+        if not event.layer and name is not None:
             message = {"status": f"{event.status} {name.path}", "id": name.tag or str(name.digest)}
         if event.total:
             message["progressDetail"] = {"current": event.current, "total": event.total}
@@ -298,7 +334,7 @@ async def _told(
 def image_users(containers: Containers, image_id: str) -> list[ImageUse]:
     """Who was made from an image, for :class:`ImageStore`."""
     return [
-        ImageUse(container.name, container.state.is_alive)
+        ImageUse(container.id[:12], container.state.is_alive)
         for container in containers.all()
         if container.image_id == image_id
     ]

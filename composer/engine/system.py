@@ -128,9 +128,9 @@ class System:
 
         used = set(self.images.used())
         store = self.images.store
-        total = store.disk_usage()
+        total = store.disk_usage({image.id for image in self.images.list()} | used)
         images = {
-            "shared": {image.id: store.shared_size(image) for image in self.images.list()},
+            "shared": store.shared_sizes(),
             "layers": total,
             "reclaimable": total - store.disk_usage(used),
         }

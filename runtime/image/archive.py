@@ -271,11 +271,12 @@ async def import_(
     source: Readable,
     reference: Reference | None,
     config: ImageConfig,
+    on_build: Sequence[str],
     message: str,
     platform: Platform,
     progress: Progress,
 ) -> Image:
-    """An image with one layer, from the tar of a root file system."""
+    """An image with one layer, from the tar of a root file system; ``message`` is its comment."""
     with content.collecting_stopped():
         layer = await content.add_layer(source, (), progress)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -284,10 +285,10 @@ async def import_(
             "os": platform.os,
             **({"variant": platform.variant} if platform.variant else {}),
             "created": now,
-            "comment": message or "Imported from -",
-            "config": encode_config(config),
+            "comment": message,
+            "config": encode_config(config) | ({"OnBuild": list(on_build)} if on_build else {}),
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
-            "history": [{"created": now, "comment": message or "Imported from -"}],
+            "history": [{"created": now, "comment": message}],
         }
         tags = [str(reference)] if reference is not None else []
         new = NewImage(config=json.dumps(document).encode(), layers=[layer], tags=tags)

@@ -255,6 +255,7 @@ def _image(record: ImageRecord, lowers: Lowers) -> Image:
         digests=tuple(sorted(parse_reference(name).familiar for name in record.digests)),
         created=parse_time(document.created),
         size=sum(layer.size for layer in record.layers),
+        content_size=sum({layer.blob: layer.blob_size for layer in record.layers}.values()),
         os=document.os,
         architecture=document.architecture,
         variant=document.variant,

@@ -15,24 +15,36 @@ from runtime.errors import InvalidArgument
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)")
 _UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_NAMES = "CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL STOPSIGNAL USER VOLUME WORKDIR"
+_NAMES = "CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR"
+
+
+def triggers(changes: Iterable[str]) -> tuple[str, ...]:
+    """The instructions that ONBUILD keeps for builds upon the image."""
+    return tuple(change.split(maxsplit=1)[1] for change in changes if _name(change) == "ONBUILD")
 
 
 def apply_changes(changes: Iterable[str], config: ImageConfig | None = None) -> ImageConfig:
     """The configuration after the instructions. Raises InvalidArgument naming the one that is wrong."""
     config = config or ImageConfig()
     for change in changes:
-        name, _, rest = change.strip().partition(" ")
+        name, rest = _name(change), "".join(change.split(maxsplit=1)[1:]).strip()
+        if name not in _NAMES.split():
+            told = f"{name.lower() or repr(change)} is not a valid change command"
+            raise InvalidArgument(told, hint=f"Known: {_NAMES}.")
         try:
-            config = _apply(config, name.upper(), rest.strip())
+            config = _apply(config, name, rest)
         except ValueError as error:
             raise InvalidArgument(f"invalid change {change!r}: {error}") from None
     return config
 
 
+def _name(change: str) -> str:
+    return "".join(change.split(maxsplit=1)[:1]).upper()
+
+
 def _apply(config: ImageConfig, name: str, rest: str) -> ImageConfig:
     if not rest:
-        raise ValueError(f"{name or 'it'} requires at least one argument")
+        raise ValueError(f"{name} requires at least one argument")
     replace = msgspec.structs.replace
     match name:
         case "CMD":
@@ -60,7 +72,11 @@ def _apply(config: ImageConfig, name: str, rest: str) -> ImageConfig:
             return replace(config, stop_signal=rest)
         case "HEALTHCHECK":
             return replace(config, healthcheck=_healthcheck(rest))
-    raise ValueError(f"unknown instruction {name!r}, known are {_NAMES}")
+        case "ONBUILD":
+            if _name(rest) in ("ONBUILD", "FROM", "MAINTAINER"):
+                raise ValueError(f"{_name(rest)} isn't allowed as an ONBUILD trigger")
+            return config
+    raise AssertionError(name)
 
 
 def _list(text: str) -> tuple[str, ...] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -377,16 +377,14 @@ class Content:
                 layers[layer.chain_id] = layer.size
         return sum(blobs.values()) + sum(layers.values())
 
-    def shared_size(self, image: Image) -> int:
-        """Bytes of the layers that other images have, too."""
-        others = {
-            layer.chain_id
-            for record in self.catalogue.records()
-            if record.id != image.id
-            for layer in record.layers
+    def shared_sizes(self, images: Iterable[str]) -> dict[str, int]:
+        """Of each of the images with some ids: bytes of the layers that others of them have, too."""
+        records = [record for image_id in images if (record := self.catalogue.record(image_id)) is not None]
+        owners = Counter(layer.chain_id for record in records for layer in record.layers)
+        return {
+            str(record.id): sum(layer.size for layer in record.layers if owners[layer.chain_id] > 1)
+            for record in records
         }
-        record = self.catalogue.record(image.id)
-        return sum(layer.size for layer in (record.layers if record else ()) if layer.chain_id in others)
 
     async def sweep(self) -> list[str]:
         """Delete what was put aside, in a thread. Returns what could not be deleted."""

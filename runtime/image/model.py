@@ -19,10 +19,12 @@ Status = Literal[
     "Pulling fs layer",
     "Waiting",
     "Downloading",
+    "Downloading from",
     "Download complete",
     "Extracting",
     "Pull complete",
     "Already exists",
+    "Importing",
     "Loading layer",
     "Preparing",
     "Pushing",
@@ -78,6 +80,8 @@ class Image:
     """Nanoseconds since the epoch, 0 when unknown."""
     size: int = 0
     """Bytes of the files in the layers."""
+    content_size: int = 0
+    """Bytes of the layers as they were brought in."""
     os: str = "linux"
     architecture: str = ""
     variant: str = ""

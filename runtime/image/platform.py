@@ -4,6 +4,7 @@ order)."""
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 from runtime.errors import InvalidArgument
@@ -20,7 +21,17 @@ _ARCHITECTURES = {
     "armv7l": ("arm", "v7"),
     "armv6l": ("arm", "v6"),
 }
-_OPERATING_SYSTEMS = {"linux", "windows", "darwin", "freebsd"}
+_OPERATING_SYSTEMS = {
+    "aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux", "netbsd", "openbsd",
+    "plan9", "solaris", "windows",
+}  # fmt: skip
+_KNOWN = {
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
+    "s390x", "wasm",
+}  # fmt: skip
+"""Architectures that Go has (https://go.dev/doc/install/source#environment)."""
+_PART = re.compile("[A-Za-z0-9_-]+")
+_HINT = "Write os/architecture, such as linux/arm64."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +67,22 @@ class Platform:
 def parse_platform(text: str, default: Platform) -> Platform:
     """``linux``, ``arm64``, ``linux/arm/v7``. Raises InvalidArgument."""
     parts = text.split("/")
-    if not 1 <= len(parts) <= 3 or not all(
-        part and part.replace("_", "").replace("-", "").isalnum() for part in parts
-    ):
-        raise InvalidArgument(f'"{text}" is an invalid platform specifier', hint="Write os/architecture.")
+    for part in parts:
+        if not _PART.fullmatch(part):
+            raise InvalidArgument(
+                f'"{part}" is an invalid component of "{text}": platform specifier component must match '
+                f'"^{_PART.pattern}$"',
+                hint=_HINT,
+            )
+    if len(parts) > 3:
+        raise InvalidArgument(f'"{text}": cannot parse platform specifier', hint=_HINT)
     if len(parts) == 1:
         if parts[0].lower() in _OPERATING_SYSTEMS:
             return Platform(parts[0].lower(), default.architecture, default.variant)
-        return Platform.of("linux", parts[0])
+        platform = Platform.of("linux", parts[0])
+        if platform.architecture not in _KNOWN:
+            raise InvalidArgument(f'"{text}": unknown operating system or architecture', hint=_HINT)
+        return platform
     return Platform.of(*parts)
 
 

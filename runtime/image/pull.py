@@ -67,7 +67,6 @@ class Puller:
         ``exact``: the user named the platform, so that nothing else will do. Raises ComposerErrors, the
         registry's own when the mirrors fail as well.
         """
-        progress(PullProgress("", "Pulling from", text=f"{reference.familiar_name}"))
         failures: list[ComposerError] = []
         for place in self._places(reference, credentials):
             async with _closing(place) as registry:
@@ -96,9 +95,12 @@ class Puller:
     async def _pull_from(
         self, registry: Registry, reference: Reference, platform: Platform, progress: Progress, exact: bool
     ) -> Image:
-        if (present := await self._unchanged(registry, reference, platform)) is not None:
+        present = await self._unchanged(registry, reference, platform)
+        found = await self._find(registry, reference, platform, exact) if present is None else None
+        progress(PullProgress("", "Pulling from", text=reference.familiar_name))
+        if found is None:
+            assert present is not None
             return present
-        found = await self._find(registry, reference, platform, exact)
         config = await registry.blob(reference, found.manifest.config.digest, CONFIG_LIMIT)
         document = parse_config(config)
         if exact and document.platform.architecture != platform.architecture:

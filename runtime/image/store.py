@@ -20,10 +20,10 @@ import trio
 
 from runtime.container.config import ImageConfig
 from runtime.errors import Conflict, InvalidArgument, NotFound
-from runtime.image import archive
+from runtime.image import archive, outgoing
 from runtime.image.authentication import Credentials, CredentialSource
 from runtime.image.built import BuiltImages
-from runtime.image.changes import apply_changes
+from runtime.image.changes import apply_changes, triggers
 from runtime.image.check import Checked, Checker, Problem
 from runtime.image.configuration import RegistryConfiguration
 from runtime.image.connection import Connection
@@ -31,7 +31,7 @@ from runtime.image.content import Content
 from runtime.image.credentials import load_credentials
 from runtime.image.digest import Digest
 from runtime.image.host import host_image
-from runtime.image.manifest import encode_config
+from runtime.image.manifest import Descriptor, encode_config
 from runtime.image.model import (
     HistoryEntry,
     Image,
@@ -127,6 +127,11 @@ class ImageStore:
         record = self._catalogue.record(self.get(text).id)
         return record.config.encode() if record is not None else b""
 
+    def describe(self, image: Image) -> Descriptor | None:
+        """What describes the manifest with which an image would leave; None for the embedded image."""
+        record = self._catalogue.record(image.id)
+        return outgoing.describe(record)[0] if record is not None else None
+
     def platform_of(self, text: str) -> Platform:
         """What ``--platform`` says, or this machine's. Raises InvalidArgument."""
         return parse_platform(text, self._platform) if text else self._platform
@@ -217,15 +222,23 @@ class ImageStore:
         message: str = "",
         platform: str = "",
         progress: Progress | None = None,
+        *,
+        origin: str = "-",
     ) -> Image:
         """Make an image of a root file system's tar (plain, gzip, zstd, xz or bzip2), ``changes`` being
-        Dockerfile instructions (CMD, ENV ...). ``source`` is read in a thread."""
+        Dockerfile instructions (CMD, ENV ...). ``source`` is read in a thread; ``origin`` is where it comes from."""
         name = parse_reference(reference).with_default_tag() if reference else None
         if name is not None and name.digest is not None:
             raise InvalidArgument("cannot import digest reference")
-        config = apply_changes(changes)
         return await archive.import_(
-            self._content, source, name, config, message, self.platform_of(platform), progress or _ignore
+            self._content,
+            source,
+            name,
+            apply_changes(changes),
+            triggers(changes),
+            message or f"Imported from {origin}",
+            self.platform_of(platform),
+            progress or _ignore,
         )
 
     # Building
@@ -346,11 +359,16 @@ class ImageStore:
                 )
             gone = [name] if others else [name, *(n for n in names if n != name)]
         changes: list[dict[str, str]] = []
+        left = record
         for name in gone:
+            if name not in (*left.tags, *left.digests):
+                continue  # a digest that went with its repository's last tag
+            known = left
             self._catalogue.remove_name(image.id, name)
-            changes.append({"Untagged": parse_reference(name).familiar})
-        left = self._catalogue.record(image.id)
-        if left is None or left.tags or users:
+            left = self._catalogue.record(image.id) or record
+            lost = [digest for digest in known.digests if digest not in left.digests and digest != name]
+            changes += ({"Untagged": parse_reference(each).familiar} for each in (name, *lost))
+        if left.tags or users:
             return Removal(tuple(changes))
         changes += self._delete(record)
         return Removal(tuple(changes), self._content.collect())
@@ -412,9 +430,9 @@ class ImageStore:
         """Bytes of all blobs and layers (or those that the images with some ids need), shared ones once."""
         return self._content.disk_usage(images)
 
-    def shared_size(self, image: Image) -> int:
-        """Bytes of an image's layers that other images have, too."""
-        return self._content.shared_size(image)
+    def shared_sizes(self) -> Mapping[str, int]:
+        """Of each image in :meth:`list`: bytes of the layers that others of them have, too."""
+        return self._content.shared_sizes([image.id for image in self.list()])
 
     async def sweep(self) -> Sequence[str]:
         """Delete, in a thread, what was removed and what interrupted work left. Returns what could not be

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -112,25 +114,29 @@ def is_wrong_scheme(error: httpx.TransportError) -> bool:
 
 
 def _is_refused(error: BaseException) -> bool:
+    return any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """What an error comes from, innermost last. When all addresses of a host failed, the last one's counts."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, ConnectionRefusedError):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+        yield cause
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[-1]
+        else:
+            cause = cause.__cause__ or cause.__context__
 
 
 def unreachable(name: str, error: httpx.TransportError) -> Unreachable:
     """The error for people: what the innermost cause says."""
-    cause: BaseException = error
-    while (inner := cause.__cause__ or cause.__context__) is not None:
-        cause = inner
+    *_, cause = _causes(error)
     if isinstance(error, httpx.TimeoutException):
         reason = "no answer in time"
     elif isinstance(cause, ssl.SSLCertVerificationError):
         reason = f"its certificate is not trusted: {cause.verify_message}"
     elif isinstance(cause, OSError) and cause.strerror:
-        reason = cause.strerror
+        reason = os.strerror(cause.errno or 0) if cause.errno in errno.errorcode else cause.strerror
     else:
         reason = str(error) or type(error).__name__
     return Unreachable(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -181,3 +182,43 @@ def test_push_sends_what_services_are_built_to(
     composer.run("build", cwd=project.directory)
     composer.run("push", "--quiet", cwd=project.directory)
     assert list(dict.fromkeys(name for name, _ in faulty.manifests)) == ["app"]
+
+
+def test_what_is_said_of_the_whole_goes_to_stdout(composer: Composer, faulty: FaultyRegistry) -> None:
+    """As scripts expect of Docker's command; the steps go to stderr."""
+    digest = faulty.add_image("app", "latest", [layer(1)])
+    faulty.add_image("app", "2", [layer(2)])
+    name = f"{faulty.address}/app"
+    done = composer.run("image", "pull", name)
+    assert done.stdout.splitlines() == [
+        "Using default tag: latest",
+        "latest: Pulling from app",
+        f"Digest: {digest}",
+        f"Status: Downloaded newer image for {name}:latest",
+        f"{name}:latest",
+    ]
+    assert "Pull complete" in done.stderr
+    assert f"Status: Image is up to date for {name}:latest\n" in composer.run("image", "pull", name).stdout
+    assert composer.run("image", "pull", "-q", name).stdout == f"{name}:latest\n"
+    done = composer.run("image", "pull", "--all-tags", name)
+    assert done.stdout.endswith(f"\n{name}\n") and f"newer image for {name}:2\n" in done.stdout
+    composer.run("image", "tag", name, f"{name}:3")
+    done = composer.run("image", "push", f"{name}:3")
+    assert done.stdout.splitlines()[0] == f"The push refers to repository [{name}]"
+    assert done.stdout.splitlines()[-1].startswith(f"3: digest: {digest} size: ")
+    assert composer.run("image", "push", "-q", name).stdout == f"{name}:latest\n"
+    done = composer.run("image", "pull", f"{name}:none", status=1)
+    assert done.stdout == "" and done.stderr.startswith(f"manifest for {name}:none not found")
+
+
+def test_an_import_of_an_url(composer: Composer, faulty: FaultyRegistry) -> None:
+    digest = faulty.add_blob("files", gzip.compress(layer(1)))
+    url = f"http://{faulty.address}/v2/files/blobs/{digest}"
+    done = composer.run("image", "import", "-c", "CMD x", "-c", "ONBUILD RUN y", url, "app:1")
+    assert done.stdout.splitlines()[0] == f"Downloading from {url}"
+    (found,) = json.loads(composer.run("image", "inspect", "app:1").stdout)
+    assert done.stdout.splitlines()[-1] == found["Id"]
+    assert found["Comment"] == f"Imported from {url}"
+    assert found["Config"]["Cmd"] == ["/bin/sh", "-c", "x"] and found["Config"]["OnBuild"] == ["RUN y"]
+    failed = composer.run("image", "import", f"{url}0", status=1)
+    assert failed.stderr == f"invalid response status 404 for {url}0\n" and not failed.stdout

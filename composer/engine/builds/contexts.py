@@ -13,10 +13,10 @@ from pathlib import Path
 import trio
 
 from runtime.build.git_urls import GitSource, parse_git_url
-from runtime.build.worker.downloads import fetch_file
 from runtime.build.worker.git import check_out
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.image.compression import decompressed
+from runtime.image.downloads import fetch_file
 from runtime.image.manifest import InvalidImage
 from runtime.image.tar import TarReader
 from runtime.image.unpack import unpack

@@ -18,10 +18,10 @@ from composer.engine.builds.contexts import KEEP_GIT, Context, Contexts, read_te
 from composer.engine.builds.requests import ImageBuild
 from runtime.build.git_urls import parse_git_url
 from runtime.build.ignore import Ignore, keep_all, parse_ignore
-from runtime.build.worker.downloads import fetch_file
 from runtime.container.config import Ulimit
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.image.credentials import load_credentials
+from runtime.image.downloads import fetch_file
 from runtime.image.reference import parse_reference
 from runtime.image.store import ImageStore
 from runtime.storage.files import read_regular

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from runtime.errors import ComposerError, NotFound
 from runtime.image.manifest import InvalidImage
@@ -47,7 +50,7 @@ async def load(store: ImageStore, data: bytes, path: Path) -> list[str]:
     return [tag for image in await store.load(path) for tag in image.tags or (image.id,)]
 
 
-@pytest.mark.parametrize("compress", [lambda data: data, gzip.compress])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress, lzma.compress, bz2.compress])
 async def test_docker_archives(store: ImageStore, tmp_path: Path, compress: Any) -> None:
     data = compress(docker_archive(layer(1), gzip.compress(layer(2)), tags=["a:1", "r.io/b:2"]))
     with pytest.raises(InvalidImage):  # the layer's digest is of what it unpacks to

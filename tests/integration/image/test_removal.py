@@ -45,6 +45,34 @@ async def test_an_image_with_two_names_loses_one(store: ImageStore) -> None:
     assert {"Deleted": image} in store.remove("b:2").changes
 
 
+async def test_a_repository_loses_its_digests_with_its_last_tag(
+    store: ImageStore, faulty: FaultyRegistry
+) -> None:
+    digest = faulty.add_image("app", "1", [layer(1)])
+    faulty.add_image("app", "2", [layer(1)])
+    name = f"{faulty.address}/app"
+    image = await store.pull(f"{name}:1")
+    await store.pull(f"{name}:2")
+    store.tag(image.id, "other:1")
+    assert store.remove(f"{name}:1").changes == ({"Untagged": f"{name}:1"},)
+    assert store.remove(f"{name}:2").changes == (
+        {"Untagged": f"{name}:2"},
+        {"Untagged": f"{name}@{digest}"},
+    )
+    assert store.get(image.id).digests == ()
+
+
+async def test_shares_are_counted_among_images(store: ImageStore, faulty: FaultyRegistry) -> None:
+    """Not with what only the build cache keeps."""
+    faulty.add_image("app", "1", [layer(1), layer(2)])
+    faulty.add_image("app", "2", [layer(1), layer(3)])
+    one = await store.pull(f"{faulty.address}/app:1")
+    await store.derive(one, one.config, None, [{"created_by": "RUN x"}], is_step=True)
+    assert store.shared_sizes() == {one.id: 0}
+    two = await store.pull(f"{faulty.address}/app:2")
+    assert store.shared_sizes() == {one.id: 1000, two.id: 1000}
+
+
 async def test_used_images_stay(store: ImageStore) -> None:
     image = await imported(store, "a:1", 1)
     store.users = lambda found: (ImageUse("web", False),) if found == image else ()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from composer.api.routes_images import matches_reference, with_names
+from composer.api.reference_patterns import matches_reference, with_names
 from composer.engine.images import pulled_digest
 from runtime.container.config import ImageConfig
+from runtime.errors import InvalidArgument
 from runtime.image.model import Image
 from runtime.image.reference import parse_reference
 
@@ -26,10 +27,19 @@ ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
         (f"app@{ONE}", "app", True),
         ("app1:x", "app[^2]:x", True),
         ("app2:x", "app[^2]:x", False),
+        ("app2:x", "app[0-3]:[x]", True),
+        ("app2:x", "app[3-0]:x", False),
+        ("app2:x", "app?:\\x", True),
     ],
 )
 def test_reference_filters(name: str, pattern: str, is_match: bool) -> None:
     assert matches_reference(name, pattern) is is_match
+
+
+@pytest.mark.parametrize("pattern", ["[", "a[", "a[]", "a[^]", "a[b", "a[b-", "a[b-]", "a[-b]", "a\\", "[\\"])
+def test_patterns_that_are_none(pattern: str) -> None:
+    with pytest.raises(InvalidArgument, match="syntax error in pattern"):
+        matches_reference("app:1", pattern)
 
 
 def test_names_that_do_not_match_are_not_shown() -> None:
