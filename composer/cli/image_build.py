@@ -238,7 +238,7 @@ def _show(session: Session, events: Iterator[dict[str, Any]], *, quiet: bool, mo
     from composer.cli.session import error_of
     from runtime.errors import ComposerError
 
-    renderer = session.renderer("Building", quiet=quiet, mode={"rawjson": "json"}.get(mode, mode))
+    renderer = session.renderer("Building", quiet=quiet, mode=mode)
     try:
         for event in events:
             kind = event["type"]

@@ -100,6 +100,10 @@ class Session:
         colour = self.colours(fd)
         if mode == "json":
             return progress.JsonRenderer(self.write_status)
+        if mode == "rawjson":
+            from composer.cli.raw_progress import RawJsonRenderer
+
+            return RawJsonRenderer(self.write_status)
         if mode == "quiet":
             return progress.Renderer(self.write_status, colour=colour, started=self.started)
         if mode == "plain" or not live:
@@ -109,7 +113,9 @@ class Session:
             from composer.cli.arguments import UsageError
 
             raise UsageError(f'unsupported --progress value "{mode}"', hint="auto, tty, plain, json or quiet")
-        return progress.LiveRenderer(
+        from composer.cli.live import LiveRenderer
+
+        return LiveRenderer(
             self.write_status, lambda: size(fd), title=title, colour=colour, started=self.started
         )
 

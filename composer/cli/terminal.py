@@ -34,6 +34,34 @@ def harmless(text: str) -> str:
     )
 
 
+def shown_of(text: str) -> str:
+    """What a terminal would show of a line that a program prints: what is behind its last carriage return, without
+    colours and the like."""
+    if text.isprintable():
+        return text
+    from re import sub
+
+    line = text.rstrip("\r\n").rpartition("\r")[2]
+    line = sub(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])", "", line)
+    return harmless(line.expandtabs())
+
+
+def cut(text: str, room: int) -> str:
+    """As much of ``text`` as ``room`` columns have, with a … when it is not all."""
+    if text.isascii():
+        return text if len(text) <= room else text[: max(room - 1, 0)] + "…"
+    from unicodedata import combining, east_asian_width
+
+    widths = [0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text]
+    if sum(widths) <= room:
+        return text
+    used = kept = 0
+    while kept < len(text) and used + widths[kept] <= room - 1:
+        used += widths[kept]
+        kept += 1
+    return text[:kept] + "…"
+
+
 def for_stdout(text: str) -> str:
     """What a stranger may have written (labels, templates over them): byte for byte, but on a terminal
     :func:`harmless`."""

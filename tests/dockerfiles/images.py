@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import hashlib
 import json
@@ -127,5 +128,6 @@ def _digest(name: str, content: bytes) -> str:
     """Of what is in an archive: how it is compressed depends on the machine."""
     for suffix, decompress in ((".gz", gzip.decompress), (".bz2", bz2.decompress), (".xz", lzma.decompress)):
         if name.endswith(suffix):
-            content = decompress(content)
+            with contextlib.suppress(OSError, EOFError, lzma.LZMAError):  # only called so
+                content = decompress(content)
     return hashlib.sha256(content).hexdigest()[:12]

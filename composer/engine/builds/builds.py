@@ -124,6 +124,8 @@ class Builds:
     ) -> tuple[Finding, ...]:
         """What is suspicious, as far as base images are here."""
         known: dict[str, ImageConfig] = {}
+        platforms: dict[str, str] = {}
+        own = str(self.images.platform_of(""))
         for stage in file.stages:
             if stage.base != "scratch" and file.before(stage, stage.base) is None:
                 name = options.contexts.get(stage.base, stage.base).removeprefix("docker-image://")
@@ -133,7 +135,9 @@ class Builds:
                     continue
                 if image is not None:
                     known[stage.base] = image.config
-        return check_dockerfile(file, options.arguments, platform, known, options.ignore)
+                    if (stage.platform or platform["TARGETPLATFORM"]) == own:
+                        platforms[stage.base] = str(image.platform)  # of others a name has none here
+        return check_dockerfile(file, options.arguments, platform, known, options.ignore, platforms)
 
     async def _report(
         self,

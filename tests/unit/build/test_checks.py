@@ -17,11 +17,19 @@ _ALL = "# check=experimental=all\n"
 
 def _found(text: str, **arguments: str) -> list[tuple[str, int, str]]:
     file = parse_dockerfile(text, arguments, _PLATFORM)
-    findings = check_dockerfile(file, arguments, _PLATFORM, _IMAGES, lambda path: path.endswith(".log"))
+    findings = check_dockerfile(
+        file, arguments, _PLATFORM, _IMAGES, lambda path: path.endswith(".log"), {"foreign": "linux/arm64"}
+    )
     return [(finding.rule.name, finding.number, finding.message) for finding in findings]
 
 
 _CASES = [
+    (
+        "FROM foreign",
+        "InvalidBaseImagePlatform",
+        1,
+        'Base image foreign was pulled with platform "linux/arm64", expected "linux/amd64" for current build',
+    ),
     ("FROM scratch AS Base", "StageNameCasing", 1, "Stage name 'Base' should be lowercase"),
     ("FROM scratch as base", "FromAsCasing", 1, "'as' and 'FROM' keywords' casing do not match"),
     ("from scratch AS base", "FromAsCasing", 1, "'AS' and 'from' keywords' casing do not match"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
 
-from composer.cli.progress import Item, JsonRenderer, PlainRenderer, Renderer, frame, state_of
+from composer.cli.live import Item, frame
+from composer.cli.progress import JsonRenderer, PlainRenderer, Renderer, state_of
+from composer.cli.raw_progress import RawJsonRenderer
 
 
 @pytest.mark.parametrize(
@@ -46,3 +49,39 @@ def test_sentences_between_steps() -> None:
     assert written.pop() == "Digest: x\n"
     JsonRenderer(written.append).line("Digest: x")
     assert json.loads(written.pop()) == {"status": "Digest: x"}
+
+
+def test_a_picture_of_a_build() -> None:
+    long, short = (Item(label, "Image", 0.0, 2) for label in ("[2/3] RUN " + "x" * 80, "[1/3] COPY a /"))
+    for number in range(9):
+        text = f"\x1b[1mline\x1b[0m 1%\rline {number} \x1b[2J\t漢字漢字漢字漢字漢字漢字漢字漢字漢字"
+        long.update({"status": "Building", "text": text}, 0.0)
+    short.update({"status": "Cached"}, 0.0)
+    picture = frame([short, long], title="Building", now=1.0, width=40, rows=7, colour=False)
+    assert picture == [
+        "[+] Building 1/2",
+        " ✔   [1/3] COPY a /      Cached    0.0s ",
+        " ⠋   [2/3] RUN xxxxxxx…  Building  1.0s ",
+        "     │ line 6  漢字漢字漢字漢字漢字漢…",
+        "     │ line 7  漢字漢字漢字漢字漢字漢…",
+        "     │ line 8  漢字漢字漢字漢字漢字漢…",
+    ]
+    low = frame([short, long], title="Building", now=1.0, width=40, rows=4, colour=False)
+    assert len(low) == 3
+    long.update({"status": "Built"}, 1.0)
+    assert len(frame([short, long], title="Building", now=1.0, width=40, rows=9, colour=False)) == 3
+
+
+def test_a_build_for_machines() -> None:
+    written: list[str] = []
+    renderer = RawJsonRenderer(written.append)
+    step = {"kind": "Image", "name": "[1/1] RUN x", "parent": "i", "time": 1_500_000_000}
+    renderer.step({"kind": "Image", "name": "i", "status": "Building"})
+    for status, text in (("Building", ""), ("Building", "hi"), ("Built", "")):
+        renderer.step({**step, "status": status, "text": text})
+    begun, said, done = (json.loads(line) for line in written)
+    (vertex,) = done["vertexes"]
+    assert begun["vertexes"][0]["digest"] == vertex["digest"] == said["logs"][0]["vertex"]
+    assert "completed" not in begun["vertexes"][0] and vertex["cached"] is False
+    assert vertex["completed"] == "1970-01-01T00:00:01.500000Z"
+    assert base64.b64decode(said["logs"][0]["data"]) == b"hi\n"

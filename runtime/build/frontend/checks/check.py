@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from runtime.build.frontend.checks.meaning import PROXIES, check_meaning
 from runtime.build.frontend.checks.rules import RULES, Finding, is_wanted
@@ -22,10 +23,12 @@ def check_dockerfile(
     platform: Mapping[str, str],
     images: Mapping[str, ImageConfig],
     is_ignored: Callable[[str], bool],
+    platforms: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Finding, ...]:
-    """What is suspicious, in the order of the file. Raises DockerfileError for a directive that says nothing."""
+    """What is suspicious, in the order of the file. ``platforms``: of base images that are known. Raises
+    DockerfileError for a directive that says nothing."""
     checking = checking_of(file, arguments)
-    everything = [*check_style(file, is_ignored), *check_meaning(file, platform, images)]
+    everything = [*check_style(file, is_ignored), *check_meaning(file, platform, images, platforms)]
     wanted = [finding for finding in everything if is_wanted(finding.rule, checking)]
     return tuple(sorted(wanted, key=lambda finding: (finding.number, finding.column)))
 

@@ -37,10 +37,23 @@ class _Known:
 
 
 def check_meaning(
-    file: Dockerfile, platform: Mapping[str, str], images: Mapping[str, ImageConfig]
+    file: Dockerfile,
+    platform: Mapping[str, str],
+    images: Mapping[str, ImageConfig],
+    platforms: Mapping[str, str],
 ) -> Iterator[Finding]:
-    """All of them. ``platform`` has the predefined arguments, ``images`` the base images that are known."""
+    """All of them. ``platform`` has the predefined arguments, ``images`` the base images that are known, ``platforms``
+    what those are for."""
     yield from _bases(file, platform)
+    for stage in file.stages:
+        expected = stage.platform or platform["TARGETPLATFORM"]
+        has = platforms.get(stage.base, expected)
+        if has.split("/")[:2] != expected.split("/")[:2] and file.before(stage, stage.base) is None:
+            message = (
+                f'Base image {stage.base} was pulled with platform "{has}", '
+                f'expected "{expected}" for current build'
+            )
+            yield found(rules.BASE_PLATFORM, stage.origin, message, stage.base)
     known: dict[int, _Known] = {}
     for stage in file.stages:
         known[stage.number] = state = _beginning(file, stage, known, images)

@@ -85,6 +85,7 @@ SECRETS = Rule("SecretsUsedInArgOrEnv", "What ARG and ENV say can be read by eve
 INVALID_DEFAULT = Rule(
     "InvalidDefaultArgInFrom", "Without build arguments the name of the base image should be one, too"
 )
+BASE_PLATFORM = Rule("InvalidBaseImagePlatform", "The base image is of another platform than what is built")
 CONST_PLATFORM = Rule("FromPlatformFlagConstDisallowed", "A constant platform ties the build to it")
 COPY_IGNORED = Rule("CopyIgnoredFile", "What .dockerignore leaves out cannot be copied", is_experimental=True)
 DESCRIPTION = Rule(
