@@ -118,7 +118,7 @@ class ContainerRoutes:
         self._create_volumes(body)
         name = request.query.text("name").removeprefix("/")
         record = await self.engine.containers.create(config, name)
-        return json_response({"Id": record.id, "Warnings": []}, 201)
+        return json_response({"Id": record.id, "Warnings": config.warnings}, 201)
 
     def _named(self, endpoint: EndpointConfig) -> EndpointConfig:
         """Clients may name networks by id."""

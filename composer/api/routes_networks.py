@@ -22,6 +22,18 @@ _PRUNE_FILTERS = frozenset({"label", "label!", "until"})
 BUILT_IN = ("bridge", "host", "none")
 
 
+def _check_filters(filters: dict[str, list[str]]) -> None:
+    """Raises InvalidArgument for values that a filter cannot have, in Docker's words."""
+    for value in filters.get("type", ()):
+        if value not in ("builtin", "custom"):
+            raise InvalidArgument(f"invalid filter: 'type'='{value}'")
+    for value in filters.get("dangling", ()):
+        if value.lower() not in ("0", "1", "true", "false"):
+            raise InvalidArgument(
+                'invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")'
+            )
+
+
 def routes(engine: Engine) -> list[Route]:
     own = NetworkRoutes(engine)
     return [
@@ -41,6 +53,7 @@ class NetworkRoutes:
 
     async def list_networks(self, request: Request) -> Answer:
         filters = request.query.filters(_LIST_FILTERS)
+        _check_filters(filters)
         found = [network for network in self.engine.networks.list() if self._is_listed(network, filters)]
         return json_response([network_json(network) for network in found])
 
@@ -79,7 +92,7 @@ class NetworkRoutes:
         body = decode_body(await request.json(dict), NetworkBody)
         network = await self.engine.networks.create(
             body.name,
-            body.driver or "bridge",
+            {"": "bridge", "null": "none"}.get(body.driver, body.driver),
             options=body.options,
             labels=body.labels,
             internal=body.internal,

@@ -58,6 +58,17 @@ def _label_of(network: dict[str, Any]) -> Callable[[str], str]:
     return lambda key: (network.get("Labels") or {}).get(key, "")
 
 
+def labels(entries: list[str]) -> dict[str, str]:
+    """``key=value`` entries, each with a key. Raises UsageError."""
+    for entry in entries:
+        if not entry.partition("=")[0]:
+            raise UsageError(
+                f'invalid argument "{entry}" for "--label" flag: invalid label \'{entry}\': empty name',
+                is_flag=True,
+            )
+    return pairs(entries)
+
+
 def pairs(entries: list[str]) -> dict[str, str]:
     """``key=value`` entries."""
     return {key: value for key, _, value in (entry.partition("=") for entry in entries)}
@@ -125,7 +136,7 @@ def run_create(session: Session, arguments: Arguments) -> int:
             "Config": configuration,
         },
         "Options": pairs(arguments.list("opt")),
-        "Labels": pairs(arguments.list("label")),
+        "Labels": labels(arguments.list("label")),
     }
     session.write(session.client.request("POST", f"{API}/networks/create", body=body).json()["Id"] + "\n")
     return 0

@@ -69,13 +69,13 @@ def run_ls(session: Session, arguments: Arguments) -> int:
 
 
 def run_create(session: Session, arguments: Arguments) -> int:
-    from composer.cli.network import pairs
+    from composer.cli.network import labels, pairs
 
     body = {
         "Name": arguments.words[0] if arguments.words else "",
         "Driver": arguments.text("driver"),
         "DriverOpts": pairs(arguments.list("opt")),
-        "Labels": pairs(arguments.list("label")),
+        "Labels": labels(arguments.list("label")),
     }
     session.write(session.client.request("POST", f"{API}/volumes/create", body=body).json()["Name"] + "\n")
     return 0

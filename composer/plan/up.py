@@ -259,6 +259,7 @@ def _port_warnings(desired: Desired) -> list[str]:
     found: list[str] = []
     users: dict[tuple[str, int, str], str] = {}
     for service in desired.services.values():
+        found += [f"{service.name}: {text}" for text in service.config.warnings]
         fixed = [p for p in service.config.ports if p.host_port and not p.host_port_end]
         if fixed and service.replicas > 1:
             found.append(

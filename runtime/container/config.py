@@ -260,6 +260,13 @@ class ContainerConfig(Frozen, frozen=True):
     debugs: str = ""
     """Id of the container whose files this one shows, with this machine's programs beside them."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is asked for and will not happen, in Docker's words."""
+        if self.network_mode == "host" and (self.ports or self.publish_all):
+            return ("Published ports are discarded when using host network mode",)
+        return ()
+
 
 class ImageConfig(Frozen, frozen=True):
     """The part of an OCI image configuration that containers inherit (image-spec config.md, plus Docker's

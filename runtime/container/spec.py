@@ -18,6 +18,7 @@ import msgspec
 from runtime.container.config import ContainerConfig, ImageConfig, LogConfig
 from runtime.container.config_rules import check_values
 from runtime.container.mounting import MASKED, MountSources, check_target, plan_mounts, tmpfs
+from runtime.container.network_options import check_network_options
 from runtime.container.operations import Namespace
 from runtime.container.wire import (
     Confinement,
@@ -156,6 +157,7 @@ def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
 def check_config(config: ContainerConfig, host: HostFacts) -> None:
     """What can be told of a container before it is started, so that it is not even made. Raises InvalidArgument."""
     check_values(config)
+    check_network_options(config)
     if config.storage_opt:
         raise InvalidArgument(
             f"storage_opt {next(iter(config.storage_opt))}: the size of a container's file system cannot be limited: "
@@ -226,8 +228,7 @@ def hostname_of(inputs: LaunchInputs) -> str:
     config = inputs.config
     if config.hostname and config.uts_mode:
         raise InvalidArgument("conflicting options: hostname and the UTS mode")
-    if config.hostname and config.network_mode.startswith("container:"):
-        raise InvalidArgument("conflicting options: hostname and the network mode")
+    check_network_options(config)
     name = inputs.hostname or config.hostname or inputs.id[:12]
     if not _HOSTNAME.fullmatch(name) or len(name.encode()) > 64:
         raise InvalidArgument(f"invalid hostname {name!r}: at most 64 bytes, no spaces or control characters")
