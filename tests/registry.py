@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+SHOP = ROOT / "examples/shop"
 IMAGES = ROOT / ".cache/shop/images"
 """The shop's images, where ``examples/shop/run.sh`` has them too: made once, some minutes."""
 START = 30.0
@@ -45,7 +46,7 @@ def registry(directory: Path, port: int) -> Iterator[str]:
 
 def fill(address: str) -> None:
     """Push the shop's images, which are made first if need be."""
-    program = ROOT / "examples/shop/images.py"
+    program = SHOP / "images.py"
     subprocess.run([sys.executable, str(program), str(IMAGES), address], check=True, stdin=subprocess.DEVNULL)
 
 

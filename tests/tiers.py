@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -19,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests import leaks  # noqa: E402
+from tests.registry import IMAGES, SHOP  # noqa: E402
 
 TIERS = ("lint", "unit", "conformance", "integration", "e2e", "chaos", "machine")
 SMOKE = "smoke"
@@ -50,13 +54,38 @@ def main(words: list[str]) -> int:
     if any(not word.startswith("-") and os.path.exists(word.split("::")[0]) for word in rest):
         return subprocess.call(_pytest(*rest), cwd=ROOT)  # a developer's own choice of tests
     work = Path(tempfile.mkdtemp(prefix="composer-tests-"))
-    outcomes = [_run(tier, rest, work) for tier in tiers or TIERS]
+    with _made_meanwhile(work / "images.log", "e2e" in (tiers or TIERS)) as wait:
+        outcomes = []
+        for tier in tiers or TIERS:
+            if tier == "e2e":
+                wait()
+            outcomes.append(_run(tier, rest, work))
     is_passed = _report(outcomes)
     if is_passed:
         shutil.rmtree(work)
     else:
         print(f"The files of the tests are in {work}")
     return 0 if is_passed else 1
+
+
+@contextlib.contextmanager
+def _made_meanwhile(log: Path, is_wanted: bool) -> Iterator[Callable[[], object]]:
+    """Make the images of the end-to-end tests beside the tiers before them: yields what waits for it. What fails
+    here is tried, and told, by the tests again."""
+    if not is_wanted or os.geteuid() != 0:
+        yield lambda: None
+        return
+    command = ["nice", sys.executable, str(SHOP / "images.py"), str(IMAGES)]
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        yield process.wait
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
 
 
 def _run(tier: str, arguments: list[str], work: Path) -> Outcome:

@@ -147,7 +147,7 @@ def _root_file_system(target: Path, packages: tuple[str, ...]) -> Path:
     settings = '"$1/etc/postgresql-common"'
     hook = f"mkdir -p {settings}; echo create_main_cluster=false > {settings}/createcluster.conf"
     command = ["mmdebstrap", "--quiet", "--variant=minbase", "--format=tar", f"--essential-hook={hook}"]
-    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in WITHOUT]
+    command += ["--dpkgopt=force-unsafe-io", *(f"--dpkgopt=path-exclude={pattern}" for pattern in WITHOUT)]
     command += [f"--include={','.join(packages)}"] if packages else []
     environment = {
         **os.environ,
