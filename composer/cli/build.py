@@ -24,6 +24,17 @@ def build_arguments(words: list[str], env: dict[str, str]) -> dict[str, str]:
     return found
 
 
+def absolute_agents(words: list[str]) -> list[str]:
+    """``--ssh`` with paths made absolute."""
+    import os
+
+    found = []
+    for word in words:
+        name, equals, text = word.partition("=")
+        found.append(name + equals + ",".join(os.path.abspath(path) for path in text.split(",") if path))
+    return found
+
+
 def run_build(session: Session, arguments: Arguments) -> int:
     import os
 
@@ -37,7 +48,7 @@ def run_build(session: Session, arguments: Arguments) -> int:
         "explain": arguments.is_on("explain"),
         "check": arguments.is_on("check"),
         "push": arguments.is_on("push"),
-        "ssh": arguments.list("ssh"),
+        "ssh": absolute_agents(arguments.list("ssh")),
         "provenance": arguments.text("provenance"),
         "sbom": arguments.text("sbom"),
     }
@@ -75,7 +86,7 @@ COMMANDS = {
             Flag("push", help="Push service images"),
             Flag("quiet", "q", help="Suppress the build output"),
             Flag("sbom", kind="string", help="Add a SBOM attestation"),
-            Flag("ssh", kind="stringArray", help="Set SSH authentications (default, or ID=SOCKET)"),
+            Flag("ssh", kind="stringArray", help="Set SSH authentications (default, ID=SOCKET or ID=KEY)"),
             Flag("with-dependencies", help="Also build dependencies (transitively)"),
         ),
     )

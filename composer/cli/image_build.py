@@ -57,7 +57,7 @@ def run_image_build(session: Session, arguments: Arguments) -> int:
 def build_request(arguments: Arguments, env: Mapping[str, str]) -> dict[str, Any]:
     """``ImageBuild`` of ``composer.engine.builds.requests`` but for what comes from the standard input. Raises
     UsageError."""
-    from composer.cli.build import build_arguments
+    from composer.cli.build import absolute_agents, build_arguments
 
     args = {name: env[name] for word in _PROXIES for name in (word, word.upper()) if name in env}
     args |= build_arguments(arguments.list("build-arg"), dict(env))
@@ -84,7 +84,7 @@ def build_request(arguments: Arguments, env: Mapping[str, str]) -> dict[str, Any
         },
         "secret_files": files,
         "secret_values": values,
-        "agents": _agents(arguments.list("ssh")),
+        "agents": absolute_agents(arguments.list("ssh")),
         "allow": [word for one in arguments.list("allow") for word in one.split(",")],
         "no_cache": arguments.is_on("no-cache"),
         "no_cache_filter": [word for one in arguments.list("no-cache-filter") for word in one.split(",")],
@@ -210,17 +210,6 @@ def _secrets(words: list[str], env: Mapping[str, str]) -> tuple[dict[str, str], 
     return files, values
 
 
-def _agents(words: list[str]) -> list[str]:
-    """``--ssh`` with paths made absolute."""
-    import os
-
-    found = []
-    for word in words:
-        name, _, path = word.partition("=")
-        found.append(f"{name}={os.path.abspath(path)}" if path and "," not in path else word)
-    return found
-
-
 def _attestations(arguments: Arguments) -> dict[str, str]:
     """Parameters by type; the shorthands win."""
     found = {"provenance": "", "sbom": ""}
@@ -329,7 +318,9 @@ _FLAGS = (
     _refused("security-opt", "strings", "steps are confined as containers are"),
     Flag("shm-size", kind="bytes", help="Size of /dev/shm"),
     _refused("squash", "", "layers are what the cache is made of"),
-    Flag("ssh", kind="stringArray", help="SSH agent socket to expose to the build (default|<id>[=<socket>])"),
+    Flag(
+        "ssh", kind="stringArray", help="SSH agent or keys to expose (default|<id>[=<socket>|<key>[,<key>]])"
+    ),
     Flag("tag", "t", "list", "Name and optionally a tag (name:tag)"),
     Flag("target", kind="string", help="Set the target build stage to build"),
     Flag("ulimit", kind="ulimit", help="Ulimit options"),

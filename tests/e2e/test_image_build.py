@@ -145,6 +145,19 @@ def test_contexts_from_repositories_and_the_web(
     (tmp_path / "Two").write_text("FROM scratch\nCOPY --from=other version /o\nCOPY --from=here a.txt /h\n")
     named = ("--build-context", f"other={url}#main:sub", "--build-context", f"here={context}")
     assert _tree(_build(composer, "-f", "Two", *named, str(context), cwd=tmp_path)) == {"o": "v2", "h": "a"}
+    composer.run("image", "build", "-q", "-o", "type=oci,dest=layout,tar=false", str(context), cwd=tmp_path)
+    (tmp_path / "Three").write_text(
+        "FROM here AS a\nFROM layout\nCOPY --from=a / /a/\nCOPY --from=layout /src /l\n"
+    )
+    named = ("--build-context", "layout=oci-layout://layout", "--build-context", f"here={context}/sub")
+    found = _tree(_build(composer, "-f", "Three", *named, str(context), cwd=tmp_path))
+    assert found == {
+        "src/a.txt": "a",
+        "src/sub/b.txt": "b",
+        "a/b.txt": "b",
+        "l/a.txt": "a",
+        "l/sub/b.txt": "b",
+    }
     for fragment, told in (("nope", "no branch, tag or commit nope"), ("v1:none", "no directory none")):
         done = composer.run("image", "build", f"{url}#{fragment}", cwd=tmp_path, status=1)
         assert told in done.stderr

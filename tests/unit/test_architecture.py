@@ -156,6 +156,7 @@ PROGRAMS = frozenset(
 )
 """What other runtimes execute, and this one does not."""
 EXECUTING = {
+    "runtime.build.worker.ssh_agents": "keys are used by OpenSSH's agent: composer has no cryptography of its own",
     "runtime.build.worker.git": "git's protocols and their credentials are git's own",
     "runtime.image.credential_helper": "keychains can be asked only through the programs that config.json names",
     "runtime.container.bootstrap": "the next keeper is this interpreter again, spawned from a process with threads",

@@ -5,34 +5,46 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 
+from composer.engine.builds.contexts import Contexts
+from runtime.build.worker.ssh_agents import agent_with
 from runtime.errors import InvalidArgument, NotFound
 
 
-def agent_sockets(words: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
-    """``default`` or ``ID[=SOCKET]`` each; without a socket, the agent of whoever gave the command (``env``).
+async def agent_sockets(
+    words: Sequence[str], env: Mapping[str, str], contexts: Contexts, held: AsyncExitStack
+) -> dict[str, str]:
+    """``default`` or ``ID[=SOCKET|KEY[,KEY]]`` each; without a path, the agent of whoever gave the command (``env``).
+    For keys an agent is started, for the length of ``held``.
 
-    Raises InvalidArgument and NotFound for what is no agent's socket.
+    Raises ComposerErrors for what is neither an agent's socket nor a key.
     """
     found: dict[str, str] = {}
     for word in words:
-        name, _, path = word.partition("=")
-        if "," in path:
-            raise InvalidArgument(f"ssh {word}: several keys for one id are for an agent: ssh-add them")
-        path = path or env.get("SSH_AUTH_SOCK", "")
-        if not path:
+        name, _, text = word.partition("=")
+        name = name or "default"
+        if name in found:
+            raise InvalidArgument(f"ssh {word}: there is one for the id {name} already")
+        paths = [path for path in text.split(",") if path] or [env.get("SSH_AUTH_SOCK", "")]
+        if not paths[0]:
             raise InvalidArgument(
-                f"ssh {name or 'default'}: there is no agent: SSH_AUTH_SOCK is not set",
-                hint="eval $(ssh-agent), then ssh-add",
+                f"ssh {name}: there is no agent: SSH_AUTH_SOCK is not set",
+                hint="eval $(ssh-agent), then ssh-add; or name a key: --ssh ID=FILE",
             )
-        try:
-            mode = os.stat(path).st_mode
-        except OSError as error:
-            raise NotFound(f"ssh {word}: {path}: {os.strerror(error.errno or 0)}") from None
-        if not stat.S_ISSOCK(mode):
-            raise InvalidArgument(
-                f"ssh {word}: {path} is no agent's socket: composer reads no keys",
-                hint=f"give the key to an agent: ssh-add {path}",
-            )
-        found[name or "default"] = os.path.abspath(path)
+        kinds = {_is_socket(word, path) for path in paths}
+        if kinds == {True} and len(paths) == 1:
+            found[name] = os.path.abspath(paths[0])
+        elif kinds == {False}:
+            directory = contexts.directory(held)
+            found[name] = await held.enter_async_context(agent_with(paths, directory, env))
+        else:
+            raise InvalidArgument(f"ssh {word}: one socket, or keys, not both")
     return found
+
+
+def _is_socket(word: str, path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError as error:
+        raise NotFound(f"ssh {word}: {path}: {os.strerror(error.errno or 0)}") from None

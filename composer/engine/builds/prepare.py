@@ -88,7 +88,7 @@ async def prepare(
         ulimits=tuple(
             Ulimit(name=name, soft=soft, hard=hard) for name, (soft, hard) in request.ulimits.items()
         ),
-        ssh=agent_sockets(request.agents, request.env),
+        ssh=await agent_sockets(request.agents, request.env, contexts, held),
         allow=request.allow,
         env=request.env,
         keeps_failed=request.debug,

@@ -16,6 +16,7 @@ from runtime.build.frontend.stages import Dockerfile, Stage, arguments_of, expan
 from runtime.build.frontend.step_mounts import convert_mount
 from runtime.build.steps import (
     ContextSource,
+    Copy,
     HistoryItem,
     ImageSource,
     MakeDirectory,
@@ -207,9 +208,17 @@ class _Conversion:
             state = _State(stage, source, source, config)
             lines = [*_triggers(base.on_build, stage), *lines]
         elif source is not None:
-            raise stage.origin.error(
-                f"{stage.base} is a directory: FROM takes an image or a stage", stage.base
+            text = f"FROM {stage.base}"
+            step = Copy(
+                text=text,
+                place=stage.origin,
+                below=None,
+                latest=self.asked.epoch,
+                origin=Selection(source=source, patterns=(".",)),
+                destination="/",
             )
+            state = _State(stage, step, None, ImageConfig(env=(PATH,)))
+            state.history.append(HistoryItem(created_by=text, step=step))
         else:
             state = _State(stage, None, None, ImageConfig(env=(PATH,)))
         inherited = self.done[source.number].platform if isinstance(source, Stage) else self.asked.target

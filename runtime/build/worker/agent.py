@@ -52,12 +52,21 @@ async def _serve(listener: trio.socket.SocketType, agent: str, nursery: trio.Nur
 async def _forward(stream: trio.SocketStream, agent: str) -> None:
     async with stream:
         try:
-            other = await trio.open_unix_socket(agent)
+            other = await _connected(agent)
         except OSError:
             return
         async with other, trio.open_nursery() as nursery:
             nursery.start_soon(_copy, stream, other, nursery.cancel_scope.cancel)
             nursery.start_soon(_copy, other, stream, nursery.cancel_scope.cancel)
+
+
+async def _connected(path: str) -> trio.SocketStream:
+    """By descriptor, since a path may be longer than an address has room for."""
+    held = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return await trio.open_unix_socket(f"/proc/self/fd/{held}/{os.path.basename(path)}")
+    finally:
+        os.close(held)
 
 
 async def _copy(source: trio.SocketStream, target: trio.SocketStream, end: Callable[[], None]) -> None:

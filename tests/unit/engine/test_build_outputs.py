@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from composer.engine.builds.agents import agent_sockets
+from composer.engine.builds.contexts import Contexts
 from composer.engine.builds.outputs import parse_annotations, parse_output
 from runtime.errors import ComposerError
 
@@ -51,15 +53,16 @@ def test_annotations() -> None:
             parse_annotations([wrong])
 
 
-def test_agents(tmp_path: Path) -> None:
-    path, key = tmp_path / "agent", tmp_path / "key"
-    key.write_text("a key")
+async def test_agents(tmp_path: Path) -> None:
+    path, contexts = tmp_path / "agent", Contexts(tmp_path / "contexts")
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(str(path))
         env = {"SSH_AUTH_SOCK": str(path)}
-        assert agent_sockets(["default", f"x={path}"], env) == {"default": str(path), "x": str(path)}
-        for wrong in (f"x={key}", "x=/not/there", f"x={path},{key}"):
-            with pytest.raises(ComposerError):
-                agent_sockets([wrong], env)
-        with pytest.raises(ComposerError, match="SSH_AUTH_SOCK is not set"):
-            agent_sockets(["default"], {})
+        async with AsyncExitStack() as held:
+            found = await agent_sockets(["default", f"x={path}"], env, contexts, held)
+            assert found == {"default": str(path), "x": str(path)}
+            for wrong in ("x=/not/there", f"x={path},{__file__}", f"x={path},{path}"):
+                with pytest.raises(ComposerError):
+                    await agent_sockets([wrong], env, contexts, held)
+            with pytest.raises(ComposerError, match="SSH_AUTH_SOCK is not set"):
+                await agent_sockets(["default"], {}, contexts, held)
