@@ -64,6 +64,7 @@ class Recovery:
         for container in self.containers.all():
             if await self._take_up(container, forwards, unsettled):
                 wanted.append(container)
+        self.sandboxes.resolver.forget_left([c.id for c in self.containers.all() if c.shim is not None])
         await self.sandboxes.publishing.drop_stale()
         self._restore_firewall(forwards)
         for container in unsettled:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import struct
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,21 +37,27 @@ class PendingQuestions:
             with contextlib.suppress(OSError):
                 self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
                 self._read(os.pread(self._file, SLOTS * _SIZE, 0))
-                os.ftruncate(self._file, 0)
 
     def _read(self, content: bytes) -> None:
+        """What is left keeps its place: this core may be killed before it has asked."""
         for begin in range(0, len(content) - _HEAD.size + 1, _SIZE):
             is_used, length, port, address, container = _HEAD.unpack_from(content, begin)
             message = content[begin + _HEAD.size : begin + _HEAD.size + length]
             if is_used and len(message) == length <= _SIZE - _HEAD.size:
-                left = Question((socket.inet_ntoa(address), port), message)
+                slot = begin // _SIZE
+                self._free.remove(slot)
+                left = Question((socket.inet_ntoa(address), port), message, slot)
                 self._left.setdefault(container.rstrip(b"\0").decode("ascii", "replace"), []).append(left)
 
     def take_left(self, container_id: str) -> list[Question]:
         """What the last core has not answered to this container."""
-        return [
-            self.put(container_id, left.client, left.message) for left in self._left.pop(container_id, ())
-        ]
+        return self._left.pop(container_id, [])
+
+    def forget_left(self, living: Collection[str]) -> None:
+        """Nobody takes what is left by containers other than these: they have ended."""
+        for container_id in self._left.keys() - set(living):
+            for question in self._left.pop(container_id):
+                self.forget(question)
 
     def put(self, container_id: str, client: Any, message: bytes) -> Question:
         """Have a question on record until :meth:`forget`."""

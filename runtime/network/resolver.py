@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Collection
 from typing import Any
 
 import trio
@@ -53,6 +54,10 @@ class Resolver:
         self._known: dict[tuple[str, bytes], tuple[Query, Answer | None]] = {}
         """What the table says, by asker and question without its number, until the table changes."""
         self._generation = -1
+
+    def forget_left(self, living: Collection[str]) -> None:
+        """Only these containers run on: what others were asking when the last core ended is of no use any more."""
+        self._pending.forget_left(living)
 
     async def serve(self, container_id: str, udp_fd: int, tcp_fd: int) -> None:
         """Serve one container's two sockets until cancelled. Owns and closes the descriptors.

@@ -241,6 +241,8 @@ async def test_what_a_killed_core_was_asking_the_next_one_answers(tmp_path: Path
     killed.put(ASKER, client.getsockname(), message("example.org", 2))
     killed.put("b" * 64, client.getsockname(), message("other.example", 3))
     killed.forget(answered)
+    # The next core is killed as well, before it has asked anybody.
+    assert len(PendingQuestions(path).take_left(ASKER)) == 1
     async with forwarding("127.0.0.1") as (_, udp, asked):
         resolver = Resolver(
             table, lambda: ("127.0.0.1",), port=udp.getsockname()[1], pending=PendingQuestions(path)
@@ -252,4 +254,7 @@ async def test_what_a_killed_core_was_asking_the_next_one_answers(tmp_path: Path
                 assert (await waiting.recv(512))[:2] == b"\0\2"
             nursery.cancel_scope.cancel()
         assert asked == ["example.org"]
-    assert PendingQuestions(path).take_left(ASKER) == []
+    left = PendingQuestions(path)
+    assert left.take_left(ASKER) == []
+    left.forget_left({ASKER})
+    assert PendingQuestions(path).take_left("b" * 64) == []
