@@ -10,15 +10,19 @@ import os
 import signal
 import sys
 import time
+from typing import NoReturn
 
 import trio
 
+from composer import __version__
 from composer.api import interface
+from composer.api.routes_succession import Successor
 from composer.api.server import Connections, serve
 from composer.engine.engine import REST_AFTER, Engine, build
 from composer.engine.task_tree import task_stacks
+from composer.program import core_argv
 from runtime.container.bootstrap import replace_keeper
-from runtime.container.client import Inheritance, KeeperGone, inherit
+from runtime.container.client import Inheritance, KeeperGone, hand_on, inherit
 from runtime.crash_points import crash_point
 from runtime.errors import ComposerError
 from runtime.kernel import syscalls
@@ -28,7 +32,7 @@ log = logging.getLogger("composer.core")
 
 ENDING_WITHIN = 10.0
 """Seconds that an end on purpose may take: what is not done by then is finished by the next core."""
-ARGV = [sys.executable, "-m", "composer.core"]
+ARGV = core_argv()
 """How a keeper starts a core."""
 
 
@@ -41,6 +45,8 @@ class Core:
         self.listener = inherited.listener
         self.lock = inherited.lock
         self.engine: Engine = build(paths, self.keeper)
+        self.successor: Successor | None = None
+        """The core that takes the place of this one when it has ended."""
 
     async def run(self) -> None:
         """Until the engine is stopped, told to end, or has had nothing to do for a while."""
@@ -50,9 +56,11 @@ class Core:
             nursery.start_soon(self._limit_ending)
             await nursery.start(self._run_engine, nursery.cancel_scope)
             served: interface.Engine = self.engine
-            connections: Connections = await nursery.start(serve, served, self.listener)
+            self._tell_version()
+            connections: Connections = await nursery.start(serve, served, self.listener, self._give_way)
             crash_point("core.engine.served")
             await self.keeper.ready()
+            await self._renew_keeper()
             nursery.start_soon(self._rest, connections)
             log.info("ready (pid %d, keeper %d)", os.getpid(), self.keeper.pid)
             gc.collect()
@@ -64,12 +72,43 @@ class Core:
         """The engine ends on purpose only: tell the keeper, so that it ends too and starts no other core."""
         await self.engine.run(task_status=task_status)
         crash_point("core.engine.ending")
-        with trio.CancelScope(shield=True):
-            try:
-                await self.keeper.end()
-            except ComposerError as error:
-                log.warning("%s", error)
+        if self.successor is None:
+            self.paths.version.unlink(missing_ok=True)
+            with trio.CancelScope(shield=True):
+                try:
+                    await self.keeper.end()
+                except ComposerError as error:
+                    log.warning("%s", error)
         whole.cancel()
+
+    def _tell_version(self) -> None:
+        """Where commands look before they ask for anything; without it they are told with the first answer."""
+        with contextlib.suppress(OSError):
+            new = self.paths.version.with_suffix(".new")
+            new.write_text(__version__)
+            new.chmod(0o644)
+            new.replace(self.paths.version)
+
+    def _give_way(self, successor: Successor) -> None:
+        """End, so that another version goes on, in this very process: nothing is new for the keeper."""
+        log.info("making room for composer %s; containers go on", successor.version)
+        self.successor = successor
+        self.engine.scope.cancel()
+
+    async def _renew_keeper(self) -> None:
+        """A keeper of another version than this core's gives way to one of the same; what it has forked lives on."""
+        try:
+            if await self.keeper.starts(ARGV):
+                return
+        except KeeperGone:
+            return
+        log.info("replacing the keeper (pid %d), which is of another version", self.keeper.pid)
+        self.keeper.kill()
+
+    def become_successor(self, successor: Successor) -> None:
+        """Execute it with what this core has inherited. Raises OSError."""
+        inheritance = hand_on(self.keeper, self.listener, self.lock)
+        os.execve(successor.argv[0], successor.argv, {**os.environ, **inheritance})
 
     async def _limit_ending(self) -> None:
         """A core that does not come to its end is cut short, as a killed one would be, and says what held it up."""
@@ -138,7 +177,10 @@ def main() -> int:
     os.umask(0o022)
     gc.set_threshold(20_000, 20, 20)
     try:
-        trio.run(Core(Paths.from_environment(os.environ, os.geteuid()), inherit()).run)
+        core = Core(Paths.from_environment(os.environ, os.geteuid()), inherit())
+        trio.run(core.run)
+        if core.successor is not None:
+            core.become_successor(core.successor)
     except ComposerError as error:
         log.error("%s", error)
         return 1
@@ -149,6 +191,7 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """What the core's command line calls."""
     sys.stdout.flush()
     os._exit(main())

@@ -103,6 +103,10 @@ class concerning:
             error.pointing_at(self._about)
 
 
+class ConnectionLost(ComposerError):
+    """The engine has closed the connection in the middle of something."""
+
+
 class NotFound(ComposerError):
     """What was named does not exist."""
 

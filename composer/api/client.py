@@ -139,6 +139,12 @@ class EngineClient:
         connection.settimeout(None)
         return connection, leftover
 
+    def take(self) -> socket | None:
+        """The connection between two requests, which is the caller's from now on; None when there is none."""
+        connection = self._socket
+        self._socket, self._buffer, self._is_idle = None, b"", True
+        return connection
+
     def close(self) -> None:
         """Drop the connection; a next request would open another one."""
         if self._socket is not None:
@@ -374,9 +380,9 @@ def quote(text: str) -> str:
 
 
 def _lost() -> ComposerError:
-    from runtime.errors import ComposerError
+    from runtime.errors import ConnectionLost
 
-    return ComposerError(
+    return ConnectionLost(
         "the engine closed the connection before it answered",
         hint="run the command again; `composer engine logs` tells what happened",
     )

@@ -66,6 +66,13 @@ class Connection:
             ("Server", server_name),
         )
         self._wants_close = False
+        self.task: trio.lowlevel.Task | None = None
+        """That answers; None before the first request."""
+        self.request = ""
+        """The present one, or the last: ``METHOD /path`` without the version and what is asked."""
+        self.is_at_work = False
+        self.last_at = float("-inf")
+        """When the last answer was complete, by trio's clock."""
 
     async def run(self) -> None:
         """Return when the connection is over. Closes it. Only cancellation gets out as an exception."""
@@ -91,9 +98,11 @@ class Connection:
         target = head.target.decode("latin-1")
         method = head.method.decode("latin-1")
         status = 0
+        self.task, self.is_at_work = trio.lowlevel.current_task(), True
         try:
             status = await self._answer(method, target, head)
         finally:
+            self.is_at_work, self.last_at = False, trio.current_time()
             if log.isEnabledFor(logging.DEBUG):
                 took = (time.perf_counter() - began) * 1000
                 log.debug("%s %s -> %s in %.1f ms", method, target, status or "disconnected", took)
@@ -146,6 +155,7 @@ class Connection:
     async def _handle(self, method: str, target: str, headers: dict[str, str]) -> Answer:
         raw_path, _, query = target.partition("?")
         version, path = split_version(decode_path(raw_path))
+        self.request = f"{method} {path}"
         handler, params = self._router.find(method, path)
         return await handler(Request(method, path, Query(query), headers, _Body(self), version, params))
 

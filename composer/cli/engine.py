@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def run_status(session: Session, arguments: Arguments) -> int:
     """What runs and where; 3 when nothing does."""
+    session.takes_any_engine = True
     from composer.cli.units import human_duration, human_size
 
     if not is_running(session):
@@ -69,6 +70,7 @@ def run_start(session: Session, arguments: Arguments) -> int:
 
 def run_stop(session: Session, arguments: Arguments) -> int:
     """Containers go on unless ``--all``."""
+    session.takes_any_engine = True
     if not is_running(session):
         return 0
     if arguments.is_on("all"):
@@ -116,6 +118,7 @@ def run_logs(session: Session, arguments: Arguments) -> int:
 
 def run_dump(session: Session, arguments: Arguments) -> int:
     """Everything the engine knows, as JSON, for a bug report."""
+    session.takes_any_engine = True
     import json
 
     session.write(

@@ -6,10 +6,15 @@ from composer.cli.arguments import Command, Flag, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from composer.cli.arguments import Arguments
     from composer.cli.session import Session
+
+
+SHORT = 0.2
+"""Seconds: an engine that is gone again so soon is not asked another time."""
 
 
 def run_logs(session: Session, arguments: Arguments) -> int:
@@ -49,7 +54,7 @@ def run_logs(session: Session, arguments: Arguments) -> int:
                 }
             )
         )
-    for event in session.events("logs", body):
+    for event in _events(session, body):
         match event["type"]:
             case "log":
                 printer.log(event)
@@ -64,6 +69,33 @@ def run_logs(session: Session, arguments: Arguments) -> int:
             case "result":
                 break
     return 0
+
+
+def _events(session: Session, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the engine says; followed beyond its end when it was not ended on purpose: the next one is asked for the
+    rest."""
+    from time import monotonic, time_ns
+
+    from composer.cli.resuming import Shown
+    from runtime.errors import ConnectionLost
+
+    shown = Shown(body.get("since"), time_ns(), has_tail="tail" in body)
+    while True:
+        begun = monotonic()
+        try:
+            for event in session.events("logs", body):
+                if event["type"] != "log" or shown.is_new(event):
+                    yield event
+            return
+        except ConnectionLost:
+            if not body["follow"] or monotonic() - begun < SHORT or not session.is_engine_wanted():
+                raise
+        session.trace("the engine is gone; asking the next one")
+        session.forget_connection()
+        body.pop("tail", None)
+        body.pop("since", None)
+        if (since := shown.begin_again()) is not None:
+            body["since"] = since
 
 
 def parse_tail(text: str) -> int | None:

@@ -28,6 +28,8 @@ class Session:
         self.started = started
         self.is_debug = options.is_on("debug")
         self.is_dry_run = False
+        self.takes_any_engine = False
+        """An engine of an older version is not replaced: the command is about the engine as it is."""
         self.ansi = options.text("ansi") or env.get("COMPOSE_ANSI") or "auto"
         self._client: EngineClient | None = None
         self._warnings: set[str] = set()
@@ -151,35 +153,65 @@ class Session:
             self.trace("starting the engine")
             connection = self._start_engine()
         self.trace(f"connected to {path}")
+        if not self.takes_any_engine and (version := self._older_version(path)):
+            connection = self._replace_engine(path, connection, version)
         if self.is_debug:
             from composer.cli.tracing import TracedClient
 
             return TracedClient(path, connection, self.trace)
         return EngineClient(path, connection=connection)
 
+    def _older_version(self, path: str) -> str:
+        """The version of the engine that listens at ``path`` when it is older than this command, else ""."""
+        from composer import __version__
+
+        try:
+            fd = os.open(_version_path(path), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return ""
+        try:
+            version = os.read(fd, 64).decode("ascii", "replace")
+        finally:
+            os.close(fd)
+        if not version or version == __version__:
+            return ""
+        from composer.program import is_older
+
+        return version if is_older(version, __version__) else ""
+
+    def _replace_engine(self, path: str, connection: Any, version: str) -> Any:
+        """Have one of this command's version take the place of an older engine; a connection to what is there then."""
+        from composer.cli.succession import replace_engine
+
+        self.takes_any_engine = True
+        return replace_engine(self, path, connection, version)
+
     def compare_versions(self) -> None:
-        """Say when the engine that answered is of another version than this command. It looks after containers as
-        it is: whoever upgrades chooses the moment at which it is replaced."""
+        """Say when the engine that answered is of another version than this command, and what to do."""
         from composer import __version__
 
         name, _, rest = (self._client.server if self._client is not None else "").partition("/")
         version = rest.partition(" ")[0]
         if name == "composer" and version != __version__:
-            self.warn(
-                f"the engine is composer {version}, this command {__version__}: after `composer engine stop` the next "
-                "command starts the engine of its own version, and containers go on meanwhile"
-            )
+            from composer.cli.succession import other_version
+
+            self.warn(other_version(version, __version__))
+
+    def is_engine_wanted(self) -> bool:
+        """Whether an engine that is gone has died: one that ends on purpose takes its version away."""
+        return os.path.exists(_version_path(socket_path(self.env, os.geteuid())))
 
     def forget_connection(self) -> None:
         """After a fork: the connection belongs to the other process."""
         self._client = None
 
     def _start_engine(self) -> Any:
+        from composer.program import core_argv
         from runtime.container.bootstrap import ensure_engine
         from runtime.storage.paths import Paths
 
         paths = Paths.from_environment(self.env, os.geteuid())
-        return ensure_engine(paths, [sys.executable, "-m", "composer.core"])
+        return ensure_engine(paths, core_argv())
 
     # The project
 
@@ -301,6 +333,10 @@ def socket_path(env: Mapping[str, str], uid: int) -> str:
     if uid == 0:
         return "/run/composer/engine.sock"
     return os.path.join(env.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}", "composer", "engine.sock")
+
+
+def _version_path(socket: str) -> str:
+    return f"{socket.removesuffix('.sock')}.version"
 
 
 def error_of(event: dict[str, Any]) -> ComposerError:

@@ -60,7 +60,7 @@ class _Watch:
         self.shim = shim
         self.schedule = schedule
         self.command = command
-        self.started = trio.current_time() - max(0.0, (time.time_ns() - shim.started_at) / 1e9)
+        self.started = trio.current_time() - shim.age
         self.last_scheduled = trio.current_time()
         self.last_probe = trio.current_time()
         self.early_failures = 0

@@ -145,6 +145,20 @@ class KeeperClient:
         with contextlib.suppress(KeeperGone):
             await self._request_once({"op": "ready"})
 
+    async def starts(self, core_argv: Sequence[str]) -> bool:
+        """Whether it would start just this core in the place of one that died. Raises KeeperGone."""
+        try:
+            answer, _ = await self._request_once({"op": "hello"})
+        except KeeperGone:
+            raise
+        except ComposerError:
+            return False  # it is older than the question
+        return answer.get("core") == list(core_argv)
+
+    def descriptor(self) -> int:
+        """Of the connection."""
+        return self._connection.descriptor()
+
     async def end(self) -> None:
         """Say that the core is about to end on purpose: the keeper will end too and not start another one."""
         await self._request_once({"op": "end"}, within=ENDED_WITHIN)
@@ -248,6 +262,14 @@ def inherit(environment: Mapping[str, str] = os.environ) -> Inheritance:
     for fd in (keeper, listener, lock):
         os.set_inheritable(fd, False)
     return Inheritance(KeeperClient(socket.socket(fileno=keeper), pid), socket.socket(fileno=listener), lock)
+
+
+def hand_on(keeper: KeeperClient, listener: socket.socket, lock: int) -> dict[str, str]:
+    """The environment in which a core that this process executes can :func:`inherit` what this one has inherited."""
+    descriptors = (keeper.descriptor(), listener.fileno(), lock)
+    for fd in descriptors:
+        os.set_inheritable(fd, True)
+    return {ENVIRONMENT: ",".join(map(str, (*descriptors, keeper.pid)))}
 
 
 def launch_document(spec: LaunchSpec) -> bytes:

@@ -280,6 +280,8 @@ class Keeper:
             case "drop":
                 sockets.close_all(self._store.pop(message["name"], []))
                 return {"dropped": True}, []
+            case "hello":
+                return {"core": self._core_argv}, []
             case "names":
                 return {"names": list(self._store)}, []
             case "ready":

@@ -31,6 +31,9 @@ from runtime.kernel.page_sharing import Snapshot
 from runtime.kernel.sockets import Message
 from runtime.network import sandbox
 
+PROTOCOL = 1
+"""Of the messages on its connections. Cores of other versions ask shims that run since before an upgrade: fields are
+added, never taken away, and who reads them does without; a message that means something else has another number."""
 SETTLED = 1.0
 """Seconds without an event after which the pages that the last ones have copied are looked at."""
 FLUSH_SECONDS = 10.0
@@ -425,9 +428,11 @@ class Shim:
         self._subscribers.append(connection)
         names = {"pidfd": self.pidfd, **self.devices}
         message = {
+            "protocol": PROTOCOL,
             "pid": self.pid,
             "shim_pid": os.getpid(),
             "started_at": self.started_at,
+            "began": self._began,
             "output": self._has_output,
             "descriptors": list(names),
         }

@@ -9,7 +9,9 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
+import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,12 @@ from runtime.container.status import ExitStatus as ExitStatus
 from runtime.container.wire import ExecSpec
 from runtime.errors import ComposerError
 from runtime.kernel import sockets, syscalls
+from runtime.kernel.exit_status import wait_status_of
+
+DEATH = 5.0
+"""Seconds for a process to end that has got SIGKILL."""
+SPOKEN = (0, 1)
+"""Versions of the shims' protocol that this core speaks; 0 is of shims that did not say."""
 
 
 class ShimGone(ComposerError):
@@ -92,6 +100,9 @@ class PacketSocket:
                 return None
         data, ancillary, flags, _ = received
         return sockets.decode_packet(data, sockets.descriptors_in(ancillary), flags)
+
+    def descriptor(self) -> int:
+        return self._socket.fileno()
 
     def close(self) -> None:
         self._socket.close()
@@ -186,6 +197,8 @@ class Shim:
         self.shim_pid = int(message["shim_pid"])
         self.started_at = int(message["started_at"])
         """Nanoseconds since the epoch."""
+        self.protocol = int(message.get("protocol", 0))
+        self._began = message.get("began")
         self.descriptors: dict[str, int] = dict(zip(message["descriptors"], fds, strict=True))
         self.first_output = trio.Event()
         """Set when the container has written something (while :meth:`wait` runs somewhere)."""
@@ -200,6 +213,13 @@ class Shim:
     def pidfd(self) -> int:
         return self.descriptors["pidfd"]
 
+    @property
+    def age(self) -> float:
+        """Seconds since the container's start, whatever has been done to the clock meanwhile."""
+        if self._began is None:
+            return max(0.0, (time.time_ns() - self.started_at) / 1e9)
+        return time.monotonic() - float(self._began)
+
     def take(self, name: str) -> int | None:
         """Hand the descriptor ``name`` over to the caller; None when there is none (left)."""
         return self.descriptors.pop(name, None)
@@ -213,7 +233,7 @@ class Shim:
             while self._exit is None:
                 packet = await self._connection.receive()
                 if packet is None:
-                    self._exit = status_file.read(self._state_dir) or self._told or self._without_shim()
+                    self._exit = status_file.read(self._state_dir) or self._told or await self._without_shim()
                     break
                 message, descriptors = packet
                 sockets.close_all(descriptors)
@@ -223,11 +243,19 @@ class Shim:
                     self._told = status_file.from_fields(message["status"])
             return self._exit
 
-    def _without_shim(self) -> ExitStatus:
-        """The shim was killed. Init has lost its parent-death signal when it executed a set-user-id program."""
-        with contextlib.suppress(ProcessLookupError, KeyError):
+    async def _without_shim(self) -> ExitStatus:
+        """The shim was killed. Init has lost its parent-death signal when it executed a set-user-id program; or it had
+        ended by itself before, and the kernel may still tell how."""
+        with contextlib.suppress(ProcessLookupError):
             self.signal(SIGKILL)
-        return status_file.killed(self.started_at)
+        ended = None
+        if (pidfd := self.descriptors.get("pidfd")) is not None:
+            with trio.move_on_after(DEATH):
+                await trio.lowlevel.wait_readable(pidfd)
+            ended = wait_status_of(pidfd)
+        if ended is None or os.waitstatus_to_exitcode(ended) == -SIGKILL:
+            return status_file.killed(self.started_at)
+        return status_file.seen_by_another(self.started_at, os.waitstatus_to_exitcode(ended))
 
     def signal(self, number: int) -> None:
         """Signal init. Raises ProcessLookupError when it is gone."""
@@ -238,6 +266,14 @@ class Shim:
 
     async def exec(self, spec: ExecSpec, streams: ExecStreams | None = None) -> ExecSession:
         """Start a process in the container. Raises LaunchError (126, 127 with Docker's texts) and ShimGone."""
+        if self.protocol not in SPOKEN:
+            raise LaunchError(
+                "shim",
+                0,
+                f"the container was started by another version of composer (shim protocol {self.protocol}): "
+                "restart the container to run commands in it",
+                125,
+            )
         streams = streams or ExecStreams()
         present = [
             (number, fd)

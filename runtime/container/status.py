@@ -98,6 +98,16 @@ def killed(started_at: int) -> ExitStatus:
     )
 
 
+def seen_by_another(started_at: int, exit_code: int) -> ExitStatus:
+    """The status of a container that had ended with ``exit_code`` (-n after signal n) when its shim was killed."""
+    return ExitStatus(
+        exit_code=128 - exit_code if exit_code < 0 else exit_code,
+        signal=-exit_code if exit_code < 0 else 0,
+        started_at=started_at,
+        finished_at=time.time_ns(),
+    )
+
+
 def interrupted(run_dir: str | Path) -> ExitStatus | None:
     """:func:`killed` when the container was started since the last reboot: ``launch.json`` is there (and neither a
     status nor a shim)."""

@@ -33,6 +33,11 @@ class Paths:
         return self.run / "engine.sock"
 
     @property
+    def version(self) -> Path:
+        """Of the engine that serves."""
+        return self.run / "engine.version"
+
+    @property
     def lock(self) -> Path:
         """Held by the keeper as long as it lives."""
         return self.run / "engine.lock"

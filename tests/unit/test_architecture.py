@@ -61,7 +61,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runtime.container.config",
     ),
     "composer.engine": ("composer.plan", "composer.compose", "runtime"),
-    "composer.api": ("composer.engine", "runtime"),
+    "composer.program": (),
+    "composer.api": ("composer.engine", "composer.program", "runtime"),
     "composer.api.client": (
         "composer.api.http",
         "composer.api.plain_json",
@@ -74,6 +75,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "composer.api.client",
         "composer.compose",
         "composer.engine.requests",
+        "composer.program",
         "runtime",
     ),
     "composer.core": ("composer", "runtime"),

@@ -9,6 +9,7 @@ from composer.api.client import EngineClient
 from composer.cli.arguments import parse
 from composer.cli.commands import GLOBAL_FLAGS
 from composer.cli.session import Session
+from composer.program import core_argv, is_older
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,29 @@ def test_an_engine_of_another_version(server: str, is_told: bool, capsys: pytest
 def test_a_command_that_asks_no_engine(capsys: pytest.CaptureFixture[str]) -> None:
     Session(parse([], GLOBAL_FLAGS, is_interspersed=False), {}, 0.0).compare_versions()
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "other"),
+    [
+        ("0.1.0", "0.2.0"),
+        ("0.9", "0.10"),
+        ("1.0rc1", "1.0"),
+        ("1.0.dev3", "1.0rc1"),
+        ("1.0", "1.0.post1"),
+        ("0.1.9+local", "0.2"),
+        ("", "0.1"),
+    ],
+)
+def test_order_of_versions(version: str, other: str) -> None:
+    assert is_older(version, other)
+    assert not is_older(other, version)
+
+
+def test_versions_that_are_the_same() -> None:
+    assert not is_older("1.0", "1.0.0")
+    assert not is_older("1.0.0", "1.0")
+
+
+def test_a_core_says_what_it_is() -> None:
+    assert core_argv()[-2:] == ["composer.core", __version__]

@@ -66,7 +66,7 @@ class World:
     async def run_until(self, status: str, *, within: float = 1000) -> float:
         """Watch until healthy or the like; when that was."""
         prober = Prober(Events(), self.probe, lambda _: 0)  # type: ignore[arg-type]
-        shim = SimpleNamespace(started_at=0, descriptors={"sock_diag": 3})
+        shim = SimpleNamespace(age=0.0, descriptors={"sock_diag": 3})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(prober.watch, self.container, shim)
             with trio.fail_after(within):

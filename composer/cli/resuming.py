@@ -1,0 +1,49 @@
+"""Following logs beyond the life of one engine: what is asked for again when it is gone, and what is shown already."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Shown:
+    """What has been shown of a request for logs. Pure.
+
+    ``since`` is the request's own (ns); ``began``, when it was made, counts for what has only been asked for from its
+    end (``has_tail``)."""
+
+    def __init__(self, since: int | None, began: int, *, has_tail: bool) -> None:
+        self._floor = max(since or 0, began) if has_tail else since
+        self._last: dict[str, tuple[int, int]] = {}
+        """By container: the time of the last line, and how many lines of that time were shown."""
+        self._is_again = False
+        self._repeated: dict[str, int] = {}
+        """By container: how many lines of its last time are yet to come again."""
+
+    def begin_again(self) -> int | None:
+        """From when on to ask this time (ns; None: from the beginning)."""
+        self._is_again = True
+        self._repeated = {container: count for container, (_, count) in self._last.items()}
+        times = [time for time, _ in self._last.values()]
+        if self._floor is None:
+            return None
+        return min([self._floor, *times])
+
+    def is_new(self, event: dict[str, Any]) -> bool:
+        """Whether a LogEvent is to be shown; it counts as shown from then on."""
+        container, time = event["container"], event["time"]
+        if container in self._repeated:
+            last, _ = self._last[container]
+            if time < last:
+                return False
+            if time == last and self._repeated[container]:
+                self._repeated[container] -= 1
+                return False
+            if time > last:
+                del self._repeated[container]
+        elif self._is_again and container not in self._last and time < (self._floor or 0):
+            return False
+        last, count = self._last.get(container, (time, 0))
+        self._last[container] = (time, count + 1 if time == last else 1)
+        return True

@@ -1,0 +1,142 @@
+"""Another version of composer under running containers: the engine gives way, and nothing else changes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from composer import __version__
+from tests.e2e.conftest import Project
+from tests.e2e.engine import Composer, is_gone, wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+NEWER = "999.0.0"
+STACK = """
+services:
+  web:
+    image: composer.local/host
+    command: python3 -m http.server 8000
+    ports: ["127.0.0.1::8000"]
+    healthcheck: {test: "true", interval: 1s}
+  count:
+    image: composer.local/host
+    init: true
+    command: sh -c 'i=0; while :; do echo line $$i; i=$$((i+1)); sleep 0.02; done'
+"""
+
+
+@pytest.fixture
+def newer(tmp_path: Path) -> dict[str, str]:
+    """The environment of a command whose package is a newer one."""
+    place = tmp_path / "newer"
+    for name in ("composer", "runtime", "schemas"):
+        shutil.copytree(ROOT / name, place / name)
+    init = place / "composer/__init__.py"
+    init.write_text(init.read_text().replace(f'"{__version__}"', f'"{NEWER}"'))
+    return {"PYTHONPATH": str(place)}
+
+
+def version(composer: Composer) -> str:
+    found: str = composer.api("GET", "/composer/v1/engine")["Version"]
+    return found
+
+
+def lines(composer: Composer, directory: Path) -> list[int]:
+    out = composer.run("logs", "--no-log-prefix", "count", cwd=directory).stdout
+    return [int(line.split()[1]) for line in out.splitlines()]
+
+
+def test_a_newer_command_brings_its_engine(
+    composer: Composer, project: Project, newer: dict[str, str]
+) -> None:
+    directory = project.write(STACK)
+    composer.run("up", "-d", "--wait", cwd=directory)
+    names = [f"{project.name}-{service}-1" for service in ("web", "count")]
+    before = {name: composer.inspect(name)["State"] for name in names}
+    (core,), (keeper,) = composer.processes("composer-core"), composer.processes("composer-keeper")
+    shims = composer.processes("composer-shim")
+    follower = composer.start("logs", "-f", "--no-log-prefix", "count", cwd=directory)
+
+    # A look at the engine is no reason to replace it.
+    assert f"Version:     {__version__}" in composer.run("engine", "status", env=newer).stdout
+    assert version(composer) == __version__
+
+    shown = composer.run("ps", "-q", cwd=directory, env=newer)
+    assert f"The engine is replaced: composer {__version__} by {NEWER}" in shown.stderr
+    assert len(shown.stdout.split()) == 2
+    assert version(composer) == NEWER
+    assert composer.processes("composer-core") == [core]
+    wait_for(lambda: is_gone(keeper), "the keeper of the older version to end")
+    assert composer.processes("composer-shim") == shims
+    for name in names:
+        now = composer.inspect(name)["State"]
+        assert (now["Pid"], now["StartedAt"]) == (before[name]["Pid"], before[name]["StartedAt"])
+    assert composer.inspect(names[0])["State"]["Health"]["Status"] == "healthy"
+
+    # What shims of the older version do for the newer engine: exec, logs, exit statuses; ports are open as before.
+    assert composer.run("exec", "-T", "count", "echo", "in", cwd=directory, env=newer).stdout == "in\n"
+    address = composer.run("port", "web", "8000", cwd=directory, env=newer).stdout.strip()
+    with urllib.request.urlopen(f"http://{address}/", timeout=5) as answer:
+        assert answer.status == 200
+    seen = lines(composer, directory)
+    assert seen == list(range(len(seen)))
+    composer.run("stop", "-t", "0", "web", cwd=directory, env=newer)
+    assert composer.inspect(names[0])["State"]["ExitCode"] == 137
+    composer.run("up", "-d", cwd=directory, env=newer)
+
+    # A core that dies comes back as what it was.
+    composer.kill("composer-core")
+    assert composer.run("ps", "-q", cwd=directory, env=newer).stderr == ""
+    assert version(composer) == NEWER
+
+    # An older command is told, once, and does its work.
+    shown = composer.run("ps", "-q", cwd=directory)
+    assert len(shown.stdout.split()) == 2
+    assert len(re.findall("newer than this command", shown.stderr)) == 1
+    assert shown.stderr.count("\n") == 1
+
+    # Who followed a log did not notice.
+    assert follower.poll() is None
+    composer.run("down", "-t", "0", cwd=directory, env=newer)
+    out, err = follower.communicate(timeout=30)
+    followed = [int(line.split()[1]) for line in out.splitlines() if line.startswith("line ")]
+    assert followed == list(range(len(followed))), err
+    assert len(followed) > len(seen)
+    assert "Traceback" not in composer.paths.engine_log.read_text()
+
+
+def test_an_engine_at_work_is_left_alone(composer: Composer, project: Project, newer: dict[str, str]) -> None:
+    directory = project.write(STACK)
+    attached = composer.start(
+        "run", "--rm", "-T", "count", "sh", "-c", "echo begun; sleep 600", cwd=directory
+    )
+    assert attached.stdout is not None
+    assert attached.stdout.readline() == "begun\n"
+    shown = composer.run("ps", "-a", "-q", cwd=directory, env=newer)
+    assert "at work for others" in shown.stderr
+    assert version(composer) == __version__
+    assert attached.poll() is None
+    attached.terminate()
+    attached.communicate(timeout=30)
+    shown = composer.run("ps", "-a", "-q", cwd=directory, env=newer)
+    assert "The engine is replaced" in shown.stderr
+    assert version(composer) == NEWER
+    composer.run("down", "-t", "0", "--remove-orphans", cwd=directory, env=newer)
+
+
+def test_an_engine_that_cannot_run(composer: Composer, project: Project, newer: dict[str, str]) -> None:
+    """The older one goes on."""
+    directory = project.write(STACK)
+    composer.run("up", "-d", "--wait", "count", cwd=directory)
+    pid = composer.inspect(f"{project.name}-count-1")["State"]["Pid"]
+    core = Path(newer["PYTHONPATH"]) / "composer/core.py"
+    core.write_text("raise SystemExit('no engine')\n")
+    shown = composer.run("ps", "-q", cwd=directory, env=newer)
+    assert len(shown.stdout.split()) == 1
+    assert f"the engine is composer {__version__}" in shown.stderr
+    assert composer.inspect(f"{project.name}-count-1")["State"]["Pid"] == pid
+    composer.run("down", "-t", "0", cwd=directory)

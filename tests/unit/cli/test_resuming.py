@@ -1,0 +1,50 @@
+"""Following logs beyond the life of an engine: every line once."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from composer.cli.resuming import Shown
+
+LINES = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3)), max_size=30)
+
+
+def _log(steps: list[tuple[str, int]]) -> list[dict[str, object]]:
+    """Lines in the order of time, some at the same one."""
+    now, lines = 100, []
+    for number, (container, later) in enumerate(steps):
+        now += later
+        lines.append({"container": container, "time": now, "line": str(number)})
+    return lines
+
+
+@given(steps=LINES, cuts=st.lists(st.integers(0, 30), max_size=3))
+def test_every_line_once(steps: list[tuple[str, int]], cuts: list[int]) -> None:
+    log = _log(steps)
+    shown, seen, since = Shown(None, 0, has_tail=False), [], None
+    for cut in [*sorted(cuts), len(log)]:
+        for line in log[:cut]:
+            if (since is None or line["time"] >= since) and shown.is_new(line):  # type: ignore[operator]
+                seen.append(line["line"])
+        since = shown.begin_again()
+    assert sorted(seen, key=lambda text: int(str(text))) == [
+        line["line"] for line in log[: max([*cuts, len(log)])]
+    ]
+
+
+def test_from_the_end_only() -> None:
+    shown = Shown(None, 200, has_tail=True)
+    assert shown.is_new({"container": "a", "time": 150})  # of the tail
+    since = shown.begin_again()
+    assert since == 150
+    assert not shown.is_new({"container": "a", "time": 150})
+    assert not shown.is_new({"container": "b", "time": 160})  # was before the tail
+    assert shown.is_new({"container": "b", "time": 201})
+    assert shown.is_new({"container": "a", "time": 201})
+
+
+def test_nothing_was_shown() -> None:
+    assert Shown(None, 200, has_tail=True).begin_again() == 200
+    assert Shown(7, 200, has_tail=False).begin_again() == 7
+    assert Shown(None, 200, has_tail=False).begin_again() is None
