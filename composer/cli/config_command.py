@@ -66,7 +66,9 @@ def _run(session: Session, arguments: Arguments, asked: str, form: str) -> int:
         text = loading.listed(asked, form) if asked else loading.document(form)
     except Problem as problem:
         raise loading.located(problem) from None
-    _print(session, arguments, text)
+    is_list = asked not in ("", "environment")
+    if is_list or not arguments.is_on("quiet"):
+        _print(session, arguments, text)
     return 0
 
 
@@ -188,8 +190,6 @@ class _Loading:
 
 
 def _print(session: Session, arguments: Arguments, text: str) -> None:
-    if arguments.is_on("quiet"):
-        return
     path = arguments.text("output")
     if not path:
         session.write(text)
@@ -224,7 +224,7 @@ _CONFIG = Command(
         Flag("no-path-resolution", help="Do not make paths absolute"),
         Flag("output", "o", "string", "Write to a file"),
         Flag("profiles", help="Print the names of profiles"),
-        Flag("quiet", "q", help="Only check, print nothing"),
+        Flag("quiet", "q", help="Only check, print no document"),
         Flag("resolve-image-digests", help="Pin images to digests"),
         Flag("services", help="Print the names of services"),
         Flag("variables", help="Print variables and their defaults"),

@@ -34,7 +34,9 @@ def lock_images(values: dict[str, Any], env: Mapping[str, str], *, only: bool) -
             service["image"] = found[service["image"]]
     if not only:
         return values
-    return {"services": {n: {"image": s["image"]} for n, s in values["services"].items() if "image" in s}}
+    return {
+        "services": {n: {"image": s["image"]} if "image" in s else {} for n, s in values["services"].items()}
+    }
 
 
 async def _resolve_all(

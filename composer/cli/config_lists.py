@@ -60,13 +60,18 @@ def images(tree: dict[str, Any], names: Sequence[str], project: str) -> str:
 
 
 def hashes(tree: Tree, names: Sequence[str], wanted: str) -> str:
-    """``service hash`` for each of the services in ``wanted``, separated by commas ("*": all)."""
-    from composer.compose.hash import service_config_hash
-    from composer.compose.typed import typed_project
+    """``service hash`` for each of the services in ``wanted``, separated by commas ("*": all).
 
-    project = typed_project(tree)
-    chosen = names if wanted == "*" else [name.strip() for name in wanted.split(",")]
-    return _lines(f"{name} {service_config_hash(project.service(name))}" for name in sorted(chosen))
+    Raises ComposeError for one that is none, or that no profile enables.
+    """
+    from composer.compose.choice import check_enabled
+    from composer.compose.hash import service_config_hash
+    from composer.compose.rendering import document
+
+    chosen = sorted(names if wanted == "*" else [name.strip() for name in wanted.split(",")])
+    check_enabled(tree.tree, chosen, tree.profiles)
+    shown = document(tree.tree, chosen, is_json=True)["services"]
+    return _lines(f"{name} {service_config_hash(shown[name])}" for name in chosen)
 
 
 def variables(tree: dict[str, Any], form: str) -> str:

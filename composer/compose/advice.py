@@ -216,7 +216,10 @@ def _refused(name: str, service: dict[str, Any]) -> list[Advice]:
         say(f"{restart} is no restart policy{meant}", "restart")
     container = service.get("container_name")
     if isinstance(container, str) and not _CONTAINER.fullmatch(container):
-        say(f"{container!r} is no name of a container: letters, digits, _, . and - only", "container_name")
+        say(
+            f"{container!r} is no name of a container: letters, digits, _, . and -, a letter or digit first",
+            "container_name",
+        )
     image = service.get("image")
     if isinstance(image, str) and "build" not in service and _has_capitals(image):
         say(f"{image} has capital letters, which names of images have not", "image")

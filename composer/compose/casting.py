@@ -61,6 +61,7 @@ _CASTS: dict[str, Any] = {
                 "rollback_config": _ROLLING,
                 "update_config": _ROLLING,
             },
+            "env_file": {"[]": {"required": _boolean}},
             "healthcheck": {"retries": _whole, "disable": _boolean},
             "init": _boolean,
             "oom_kill_disable": _boolean,
@@ -91,13 +92,17 @@ _CASTS: dict[str, Any] = {
 }
 
 
-def cast(tree: dict[str, Any]) -> dict[str, Any]:
-    """In place. Raises :class:`Problem` for text that is not of the type."""
-    _walk(tree, _CASTS, ())
-    return tree
+def cast(tree: dict[str, Any]) -> list[tuple[Path, str]]:
+    """In place. Returns booleans in the words of older YAML, which may be taken for text elsewhere.
+
+    Raises :class:`Problem` for text that is not of the type.
+    """
+    outdated: list[tuple[Path, str]] = []
+    _walk(tree, _CASTS, (), outdated)
+    return outdated
 
 
-def _walk(value: Any, rules: Any, path: Path) -> Any:
+def _walk(value: Any, rules: Any, path: Path, outdated: list[tuple[Path, str]]) -> Any:
     if isinstance(value, str):
         casting = rules.get("") if isinstance(rules, dict) else rules
         if casting is None:
@@ -106,6 +111,8 @@ def _walk(value: Any, rules: Any, path: Path) -> Any:
             made = casting(value)
         except ValueError as error:
             raise Problem(f'invalid value "{value}": {error}', path) from None
+        if isinstance(made, bool) and value.lower() not in ("true", "false"):
+            outdated.append((path, value))
         return like(value, made)
     if not isinstance(rules, dict):
         return value
@@ -113,14 +120,14 @@ def _walk(value: Any, rules: Any, path: Path) -> Any:
         below = rules.get("[]")
         if below is not None:
             for index, item in enumerate(value):
-                value[index] = _walk(item, below, (*path, index))
+                value[index] = _walk(item, below, (*path, index), outdated)
     elif isinstance(value, dict):
         every = rules.get("*")
         if every is not None:
             for key, item in value.items():
-                value[key] = _walk(item, every, (*path, key))
+                value[key] = _walk(item, every, (*path, key), outdated)
         else:
             for key, below in rules.items():
                 if key in value:
-                    value[key] = _walk(value[key], below, (*path, key))
+                    value[key] = _walk(value[key], below, (*path, key), outdated)
     return value

@@ -21,11 +21,7 @@ def chosen_services(
     services: dict[str, Any] = tree.get("services") or {}
     active = tuple(profiles)
     for name in names:
-        service = services.get(name)
-        if service is None:
-            close = nearest(name, services)
-            hint = f"did you mean {close}?" if close else f"services: {', '.join(sorted(services)) or 'none'}"
-            raise ComposeError(f"no such service: {name}", hint=hint, status=404)
+        service = _find(services, name)
         if name in unready:
             raise ComposeError(unready[name])
         if not is_enabled(service.get("profiles") or (), active):
@@ -50,6 +46,25 @@ def chosen_services(
                 )
                 raise ComposeError(f"no such service: {needed}", hint=hint, status=404)
     return sorted(found)
+
+
+def check_enabled(tree: dict[str, Any], names: Sequence[str], profiles: Sequence[str]) -> None:
+    """Raises :class:`ComposeError` for a name that is not there, or that no profile enables."""
+    services: dict[str, Any] = tree.get("services") or {}
+    for name in names:
+        wanted = _find(services, name).get("profiles") or ()
+        if not is_enabled(wanted, tuple(profiles)):
+            hint = f"--profile {' or '.join(map(str, wanted))} enables it"
+            raise ComposeError(f"no such service: {name}: disabled", hint=hint, status=404)
+
+
+def _find(services: dict[str, Any], name: str) -> dict[str, Any]:
+    service: dict[str, Any] | None = services.get(name)
+    if service is None:
+        close = nearest(name, services)
+        hint = f"did you mean {close}?" if close else f"services: {', '.join(sorted(services)) or 'none'}"
+        raise ComposeError(f"no such service: {name}", hint=hint, status=404)
+    return service
 
 
 def without_disabled(tree: dict[str, Any], chosen: Sequence[str]) -> dict[str, Any]:

@@ -24,10 +24,15 @@ _ESCAPES = {
 
 
 def parse_dotenv(
-    data: bytes, file: str, lookup: Lookup, earlier: Mapping[str, str] | None = None
+    data: bytes,
+    file: str,
+    lookup: Lookup,
+    earlier: Mapping[str, str] | None = None,
+    unset: dict[str, str] | None = None,
 ) -> dict[str, str]:
     """Names and values in order. ``lookup`` is the environment, ``earlier`` what files before this one have said.
 
+    Variables that are not set are added to ``unset``, with the ``FILE:LINE:COLUMN`` of their first use.
     Raises :class:`Problem` with the place.
     """
     try:
@@ -35,7 +40,12 @@ def parse_dotenv(
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise Problem("the file is not UTF-8", at=Origin(file, line, 1), hint="save it as UTF-8") from None
-    return _Parser(text.replace("\r\n", "\n"), file, lookup, earlier or {}).parse()
+    parser = _Parser(text.replace("\r\n", "\n"), file, lookup, earlier or {})
+    found = parser.parse()
+    if unset is not None:
+        for name, place in parser.unset.items():
+            unset.setdefault(name, place)
+    return found
 
 
 def parse_raw(data: bytes, file: str, lookup: Lookup) -> dict[str, str]:
@@ -89,6 +99,7 @@ class _Parser:
         self.lookup = lookup
         self.position = 0
         self.found: dict[str, str] = {}
+        self.unset: dict[str, str] = {}
         self.variables = Variables(_Layered(lookup, self.found, earlier))
 
     def parse(self) -> dict[str, str]:
@@ -102,9 +113,11 @@ class _Parser:
         return self.found
 
     def _problem(self, message: str, position: int) -> Problem:
-        line = self.text.count("\n", 0, position) + 1
-        column = position - self.text.rfind("\n", 0, position)
-        return Problem(message, at=Origin(self.file, line, column))
+        return Problem(message, at=Origin(self.file, *self._place(position)))
+
+    def _place(self, position: int) -> tuple[int, int]:
+        """Line and column, from 1."""
+        return self.text.count("\n", 0, position) + 1, position - self.text.rfind("\n", 0, position)
 
     def _find_statement(self) -> bool:
         """Go to the next line that says something."""
@@ -181,11 +194,17 @@ class _Parser:
         if "$" not in value:
             return value
         try:
-            return substitute(value, self.variables)
+            made = substitute(value, self.variables)
         except Required as error:
             raise self._problem(f"required variable {error}", position) from None
         except Malformed:
             raise self._problem(f'invalid template: "{value}"', position) from None
+        for name in self.variables.unset:
+            if name not in self.unset:
+                use = re.compile(rf"\$\{{?{re.escape(name)}(?![A-Za-z0-9_])").search(self.text, position)
+                line, column = self._place(use.start() if use else position)
+                self.unset[name] = f"{self.file}:{line}:{column}"
+        return made
 
 
 def _unescaped(value: str) -> str:

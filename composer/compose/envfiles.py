@@ -16,12 +16,18 @@ from composer.compose.trace import Path, key_like, like
 
 
 def resolve_environment(
-    tree: dict[str, Any], env: Mapping[str, str], reader: Reader, base: str, profiles: Iterable[str] = ()
+    tree: dict[str, Any],
+    env: Mapping[str, str],
+    reader: Reader,
+    base: str,
+    profiles: Iterable[str] = (),
+    unset: dict[str, str] | None = None,
 ) -> dict[str, str]:
     """Give every service its whole environment and all its labels, in place.
 
     Files are read in order, later ones win, and what the service itself says wins over all. Returns what is wrong with
-    services that ``profiles`` do not enable, by name. Raises :class:`Problem` for the others.
+    services that ``profiles`` do not enable, by name; variables that files of the others name and nobody sets are added
+    to ``unset``, with the place of their first use. Raises :class:`Problem` for the others.
     """
     unready: dict[str, str] = {}
     active = tuple(profiles)
@@ -29,10 +35,13 @@ def resolve_environment(
     for name, service in (services if isinstance(services, dict) else {}).items():
         if not isinstance(service, dict):
             continue
+        is_active = is_enabled(service.get("profiles") or (), active)
         try:
-            _resolve_service(service, ("services", str(name)), env, reader, base)
+            _resolve_service(
+                service, ("services", str(name)), env, reader, base, unset if is_active else None
+            )
         except Problem as problem:
-            if is_enabled(service.get("profiles") or (), active):
+            if is_active:
                 if problem.tree is None:
                     problem.tree = tree
                 raise
@@ -41,7 +50,12 @@ def resolve_environment(
 
 
 def _resolve_service(
-    service: dict[str, Any], path: Path, env: Mapping[str, str], reader: Reader, base: str
+    service: dict[str, Any],
+    path: Path,
+    env: Mapping[str, str],
+    reader: Reader,
+    base: str,
+    unset: dict[str, str] | None,
 ) -> None:
     own: Any = service.get("environment")
     if own is not None:
@@ -63,7 +77,10 @@ def _resolve_service(
         if form not in ("", "raw"):
             raise Problem(f'unsupported env_file format "{form}"', where, hint="raw, or none at all")
         file = str(entry["path"])
-        values = parse_raw(data, file, lookup) if form == "raw" else parse_dotenv(data, file, lookup, found)
+        if form == "raw":
+            values = parse_raw(data, file, lookup)
+        else:
+            values = parse_dotenv(data, file, lookup, found, unset)
         for key, value in values.items():
             found[key_like(entry["path"], key)] = like(entry["path"], value)
     if found:
@@ -73,15 +90,17 @@ def _resolve_service(
         service["environment"] = like(own, found) if own is not None else found
     elif own is not None:
         service["environment"] = own
-    _resolve_labels(service, path, reader, base)
+    _resolve_labels(service, path, reader, base, unset)
 
 
-def _resolve_labels(service: dict[str, Any], path: Path, reader: Reader, base: str) -> None:
+def _resolve_labels(
+    service: dict[str, Any], path: Path, reader: Reader, base: str, unset: dict[str, str] | None
+) -> None:
     found: dict[str, Any] = {}
     for i, item in enumerate(service.get("label_file") or ()):
         data = _read({"path": item}, (*path, "label_file", i), reader, base, "label")
         assert data is not None
-        for key, value in parse_dotenv(data, str(item), lambda _: None, found).items():
+        for key, value in parse_dotenv(data, str(item), lambda _: None, found, unset).items():
             found[key_like(item, key)] = like(item, value)
     if found:
         for key, value in _pairs(service.get("labels")):

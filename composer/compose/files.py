@@ -23,6 +23,8 @@ OVERRIDES = (
 _NOT_IN_NAME = re.compile(r"[^-_a-z0-9]+")
 _NAME = re.compile(r"[a-z0-9][-_a-z0-9]*")
 
+DISABLE = "COMPOSE_DISABLE_ENV_FILE"
+
 
 @dataclass
 class Found:
@@ -40,6 +42,8 @@ class Found:
     """As given by flag or variable; "" leaves it to the files and the directory."""
     texts: dict[str, bytes] = field(default_factory=dict)
     """Env files that were read."""
+    unset: dict[str, str] = field(default_factory=dict)
+    """Variables that they name and nobody sets, and where first."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -74,6 +78,7 @@ def find(request: LoadRequest, reader: Reader) -> Found:
         profiles=_profiles(request, environment),
         name=_given_name(request, environment),
         texts=loader.texts,
+        unset=loader.unset,
         warnings=tuple(warnings),
     )
 
@@ -86,6 +91,7 @@ class _EnvFiles:
         self.environment = dict(request.env)
         self.environment.setdefault("PWD", request.cwd)  # services and timers run commands without it
         self.texts: dict[str, bytes] = {}
+        self.unset: dict[str, str] = {}
         named = request.env_files or tuple(filter(None, request.env.get("COMPOSE_ENV_FILES", "").split(",")))
         self.named = tuple(_absolute(request.cwd, path) for path in named)
         self.is_disabled = not self.named and _is_disabled(request.env)
@@ -105,7 +111,15 @@ class _EnvFiles:
                     raise ComposeError(f"{path} is a directory", hint="--env-file names a file")
                 raise ComposeError(f"couldn't find env file: {path}")
             self.texts[path] = data
-            added.update(parse_dotenv(data, path, self.environment.get, added))
+            added.update(parse_dotenv(data, path, self.environment.get, added, self.unset))
+        if (
+            not self.named
+            and DISABLE not in self.environment
+            and _is_disabled(added, paths[0] if paths else "")
+        ):
+            # A .env that turns itself off still says which files, name and profiles there are.
+            self.is_disabled = True
+            added = {name: value for name, value in added.items() if name.startswith("COMPOSE_")}
         for name, value in added.items():
             self.environment.setdefault(name, value)
         return paths
@@ -181,13 +195,14 @@ def _directory_of(files: tuple[str, ...]) -> str:
     return next((dirname(path) for path in files if path != STANDARD_INPUT), "")
 
 
-def _is_disabled(environment: Mapping[str, str]) -> bool:
-    value = environment.get("COMPOSE_DISABLE_ENV_FILE", "")
+def _is_disabled(environment: Mapping[str, str], file: str = "") -> bool:
+    """``file``: the env file that says it, when one does."""
+    value = environment.get(DISABLE, "")
     if value.lower() in ("", "0", "f", "false"):
         return False
     if value.lower() in ("1", "t", "true"):
         return True
-    raise ComposeError(f'COMPOSE_DISABLE_ENV_FILE is "{value}"', hint="true or false")
+    raise ComposeError(f'{file}{": " if file else ""}{DISABLE} is "{value}"', hint="true or false")
 
 
 def _absolute(base: str, path: str) -> str:

@@ -58,7 +58,7 @@ def apply_include(
             data = sources.reader.read(path) or b""
             if sources.traced:
                 sources.note(path, data)
-            gaps.update(parse_dotenv(data, path, environment.get, gaps))
+            gaps.update(parse_dotenv(data, path, environment.get, gaps, sources.unset))
         imported = load(paths, base, shown, {**gaps, **environment}, (*including, paths[0]))
         if sources.traced and (via := origin_of(holder, here)) is not None:
             imported = brought(imported, via)

@@ -13,6 +13,7 @@ from typing import Any
 from composer.compose.canonical import canonical
 from composer.compose.consistency import check, check_rules
 from composer.compose.defaults import set_defaults
+from composer.compose.deprecation import deprecated
 from composer.compose.envfiles import resolve_environment
 from composer.compose.errors import ComposeError
 from composer.compose.extends import apply_extends
@@ -199,6 +200,7 @@ def _load(
 ) -> tuple[Tree, Sources]:
     sources = sources or _sources(request, reader, traced=traced)
     found = find(request, reader)
+    sources.unset.update(found.unset)
     if traced:
         sources.env_texts = found.texts
         for path, data in found.texts.items():
@@ -239,7 +241,12 @@ class _Loader:
                 check(tree, found.profiles)
             if options.resolve_env:
                 unready = resolve_environment(
-                    tree, self.environment, self.sources.reader, found.directory, found.profiles
+                    tree,
+                    self.environment,
+                    self.sources.reader,
+                    found.directory,
+                    found.profiles,
+                    self.sources.unset,
                 )
         except Problem as problem:
             if problem.tree is None:
@@ -341,15 +348,12 @@ class _Loader:
         try:
             enforce_unicity(merged)
             validate(merged)
+            for sentence in deprecated(merged):
+                self.sources.warnings[f"{path}: {sentence}"] = None
             canonical(merged, lenient=not self.options.interpolate)
             enforce_unicity(merged)
         except Problem as problem:
             problem.tree = merged
             raise
-        if "version" in merged:
-            del merged["version"]
-            self.sources.warnings[
-                f"{path}: the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential"
-                " confusion"
-            ] = None
+        merged.pop("version", None)
         return merged

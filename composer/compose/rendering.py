@@ -76,13 +76,20 @@ def render(values: dict[str, Any], *, is_json: bool, escape_dollars: bool = True
     if is_json:
         import json
 
-        text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-        text = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+        text = escaped_as_in_go(json.dumps(values, indent=2, ensure_ascii=False)) + "\n"
     else:
         from composer.compose.yaml_writer import to_yaml
 
         text = to_yaml(values)
     return text.replace("$", "$$") if escape_dollars else text
+
+
+def escaped_as_in_go(text: str) -> str:
+    """JSON with the characters escaped that Go's encoder escapes."""
+    return text.translate(_GO_ESCAPES)
+
+
+_GO_ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "&<>\u2028\u2029"}
 
 
 def arrange(values: dict[str, Any], services: Iterable[str], *, is_json: bool) -> dict[str, Any]:
@@ -327,4 +334,4 @@ _SECTIONS = {
     "models": Form("name model context_size runtime_flags"),
 }
 
-__all__ = ["arrange", "document", "render", "undecoded", "used_resources"]
+__all__ = ["arrange", "document", "escaped_as_in_go", "render", "undecoded", "used_resources"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 _SPACES = " \t\r\n"
 _ENDS = ";&|<>"
-_ESCAPES = {"t": "\t", "n": "\n"}
+_LITERAL_IN = {"'": '"(', '"': "'(", "`": "'\"(", "(": "'\"`", ")": "'\"`"}
+"""What opens or closes something, and in what else it is an ordinary character."""
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-./=:,@%+*?[]{}~^!#$")
 
 
@@ -23,53 +24,48 @@ def shell_words(line: str) -> list[str]:
     words: list[str] = []
     word = ""
     has_word = False
-    quote = ""
-    """What is open: a quote, a backquote or "(" for ``$(``."""
+    inside: set[str] = set()
+    """What is open: quotes, a backquote, and "(" for what stands in ``$()``. Two at once are quotes in a backquote."""
     position, count = 0, len(line)
     while position < count:
         char = line[position]
         position += 1
-        if char == "\\" and quote != "'":
+        if char == "\\" and "'" not in inside:
             if position == count:
                 raise ValueError("the command ends with a backslash")
-            char = line[position]
+            word += line[position]
             position += 1
-            word += "\\" + char if quote in ("`", "(") and quote else _ESCAPES.get(char, char)
             has_word = True
         elif char in _SPACES:
-            if quote:
+            if inside:
                 word += char
             elif has_word:
                 words.append(word)
                 word, has_word = "", False
-        elif char in "\"'" and quote in ("", char):
-            has_word = has_word or bool(quote)
-            quote = "" if quote else char
-        elif char == "`" and quote in ("", "`"):
-            word += char
-            has_word = True
-            quote = "" if quote else char
-        elif char == "(" and quote in ("", "("):
-            if quote or not word.endswith("$"):
-                raise ValueError("a parenthesis that is not quoted")
-            word += char
-            quote = "("
-        elif char == ")" and quote in ("", "("):
-            if not quote:
-                raise ValueError("a parenthesis that is not quoted")
-            word += char
-            quote = ""
-        elif char in _ENDS and not quote:
+        elif char in _LITERAL_IN and inside.isdisjoint(_LITERAL_IN[char]):
+            if char == "(":
+                if "(" in inside or not word.endswith("$"):
+                    raise ValueError("a parenthesis that is not quoted")
+                inside.add("(")
+            elif char == ")":  # one that closes nothing opens: the next closes it
+                inside ^= {"("}
+            else:
+                has_word = has_word or char in inside
+                inside ^= {char}
+            if char not in "\"'":
+                word += char
+                has_word = True
+        elif char in _ENDS and not inside:
             if char == ">" and word[:1].isdigit():
                 has_word = False
             break
         else:
             word += char
             has_word = True
-    if quote:
-        raise ValueError(
-            f"the quote {quote} is not closed" if quote != "(" else "the parenthesis is not closed"
-        )
+    if inside:
+        if inside == {"("}:
+            raise ValueError("a parenthesis that is not quoted, or not closed")
+        raise ValueError(f"the quote {' and '.join(sorted(inside))} is not closed")
     if has_word:
         words.append(word)
     return words

@@ -15,7 +15,7 @@ from composer.compose.further import Place, leave_out
 from composer.compose.interpolation import Variables, interpolate
 from composer.compose.problem import Problem
 from composer.compose.request import Options, Reader
-from composer.compose.trace import Path
+from composer.compose.trace import Path, dotted
 from composer.compose.yaml_text import Document, parse_documents
 
 
@@ -92,10 +92,14 @@ class Sources:
         variables = Variables(environment)
         try:
             interpolate(tree, variables)
-            cast(tree)
+            outdated = cast(tree)
         except Problem as problem:
             problem.tree = tree
             raise
+        for where, value in outdated:
+            meant = "true" if value.lower() in ("y", "yes", "on") else "false"
+            sentence = f'"{value}" for boolean is not supported by YAML 1.2, please use `{meant}`'
+            self.warnings[f"{path}: {dotted(where)}: {sentence}"] = None
         for name in variables.unset:
             if name not in self.unset:
                 self.unset[name] = self._first_use(name, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from composer.compose import model
 from composer.compose.model import Service
+from composer.plan.invalid import invalid
 from runtime.container.config import (
     Device,
     DeviceRequest,
@@ -16,7 +17,6 @@ from runtime.container.config import (
     Ulimit,
     WeightDevice,
 )
-from runtime.errors import InvalidArgument
 
 LOG_DRIVERS = ("json-file", "local", "none")
 
@@ -37,7 +37,9 @@ def restart_policy(service: Service) -> RestartPolicy:
         )
     name, _, retries = service.restart.partition(":")
     if retries and not retries.isdecimal():
-        raise InvalidArgument(f'{path}.restart: "{retries}" is not a number of retries')
+        raise invalid(
+            f"{path}.restart", f'"{retries}" is not a number of retries', hint="for instance on-failure:3"
+        )
     return _policy(f"{path}.restart", name, int(retries or 0))
 
 
@@ -52,8 +54,9 @@ def _policy(path: str, name: str, retries: int) -> RestartPolicy:
         case "unless-stopped":
             return RestartPolicy(name="unless-stopped", maximum_retry_count=retries)
         case _:
-            raise InvalidArgument(
-                f'{path}: invalid restart policy "{name}"',
+            raise invalid(
+                path,
+                f'invalid restart policy "{name}"',
                 hint="use no, always, on-failure[:n] or unless-stopped",
             )
 
@@ -121,8 +124,9 @@ def log_config(service: Service) -> LogConfig:
     if given is None:
         return LogConfig()
     if given.driver not in ("", *LOG_DRIVERS):
-        raise InvalidArgument(
-            f"services.{service.name}.logging.driver: there is no log driver {given.driver}",
+        raise invalid(
+            f"services.{service.name}.logging.driver",
+            f"there is no log driver {given.driver}",
             hint=f"use {', '.join(LOG_DRIVERS[:-1])} or {LOG_DRIVERS[-1]}",
         )
     options = {key: value for key, value in given.options.items() if value is not None}

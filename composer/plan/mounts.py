@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, cast
 
 from composer.compose.model import FileObject, Project, Service, ServiceFile, ServiceVolume
+from composer.plan.invalid import invalid
 from composer.plan.references import PREFIX
 from runtime.container.config import FileContent, Mount
-from runtime.errors import InvalidArgument, NotFound
+from runtime.errors import NotFound
 
 SECRETS = "/run/secrets"
 _DEFAULT_MODE = 0o444
@@ -65,9 +66,9 @@ def service_mount(project: Project, path: str, volume: ServiceVolume) -> Mount:
                 subpath=volume.image.subpath if volume.image else "",
             )
         case other:
-            raise InvalidArgument(
-                f"{path}.type: {other} mounts exist on "
-                + ("Windows only" if other == "npipe" else "Swarm clusters only"),
+            raise invalid(
+                f"{path}.type",
+                f"{other} mounts exist on " + ("Windows only" if other == "npipe" else "Swarm clusters only"),
                 hint="use bind, volume, tmpfs or image",
             )
 
@@ -153,15 +154,16 @@ def _files(
 def _content(path: str, kind: str, source: FileObject) -> bytes | None:
     """The bytes of an inline or environment one; None when a file has them."""
     if source.external:
-        raise InvalidArgument(
-            f"{path}: unsupported external {kind} {source.name}",
+        raise invalid(
+            path,
+            f"unsupported external {kind} {source.name}",
             hint=f"there is no Swarm to keep it: give the {kind} a `file`, `environment` or `content`",
         )
     if source.environment:
         if source.value is None:
-            raise InvalidArgument(
-                f'{path}: environment variable "{source.environment}" required by {kind} "{source.name}" '
-                "is not set",
+            raise invalid(
+                path,
+                f'environment variable "{source.environment}" required by {kind} "{source.name}" is not set',
                 hint=f"set it, or add it to .env: {source.environment}=…",
             )
         return source.value.encode()
@@ -178,5 +180,5 @@ def _number(path: str, text: str) -> int | None:
     if not text:
         return None
     if not text.isdecimal():
-        raise InvalidArgument(f'{path}: "{text}" is not a number', hint="give the numeric id")
+        raise invalid(path, f'"{text}" is not a number', hint="give the numeric id")
     return int(text)

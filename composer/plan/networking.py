@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Literal, cast
 
 from composer.compose.model import Network, Port, Project, Service, ServiceNetwork
+from composer.plan.invalid import invalid
 from composer.plan.references import PREFIX
 from composer.plan.steps import NetworkPool, NetworkSpec
 from runtime.container.config import EndpointConfig, PortBinding
-from runtime.errors import InvalidArgument, NotFound
+from runtime.errors import NotFound
 
 DEFAULT = "default"
 Protocol = Literal["tcp", "udp", "sctp"]
@@ -135,11 +136,11 @@ def port_bindings(path: str, ports: tuple[Port, ...]) -> tuple[PortBinding, ...]
 def port_binding(path: str, port: Port) -> PortBinding:
     """One published port; ``path`` says where it stands, for errors."""
     if port.protocol not in ("tcp", "udp", "sctp"):
-        raise InvalidArgument(f"{path}.protocol: {port.protocol} is not tcp, udp or sctp")
+        raise invalid(f"{path}.protocol", f"{port.protocol} is not tcp, udp or sctp")
     first, _, last = port.published.partition("-")
     begin, end = _port(path, first), _port(path, last)
     if last and end < begin:
-        raise InvalidArgument(f"{path}.published: the range {port.published} ends before it begins")
+        raise invalid(f"{path}.published", f"the range {port.published} ends before it begins")
     return PortBinding(
         container_port=port.target,
         protocol=cast("Protocol", port.protocol),
@@ -151,7 +152,7 @@ def port_binding(path: str, port: Port) -> PortBinding:
 
 def _port(path: str, text: str) -> int:
     if text and not (text.isdecimal() and int(text) <= 65535):
-        raise InvalidArgument(f'{path}.published: "{text}" is not a port', hint="ports are 0 to 65535")
+        raise invalid(f"{path}.published", f'"{text}" is not a port', hint="ports are 0 to 65535")
     return int(text or 0)
 
 

@@ -198,3 +198,54 @@ def test_what_is_wrong_further_on_in_a_list_has_its_own_index() -> None:
         load_tree(LoadRequest(cwd="/p"), files)
     paths = [one.locations[0].path for one in caught.value.errors]
     assert paths == ["services.a.ports[0]", "services.a.ports[1]"]
+
+
+class Directory(Files):
+    """Files by their own names."""
+
+    def __init__(self, texts: dict[str, str]) -> None:
+        self.texts = {f"/p/{name}": text for name, text in texts.items()}
+
+
+def test_variables_of_env_files_that_are_not_set_are_told_with_their_place() -> None:
+    files = Directory(
+        {
+            ".env": "A=1\nB='$NONE' # ${NONE}\nC=x${A}${GONE}\n",
+            "e.env": 'X="a\n${LOST}"\n',
+            "l.env": "L=$MISSING\n",
+            "off.env": "Z=$UNSEEN\n",
+            "compose.yaml": "services:\n"
+            "  a: {image: x, env_file: e.env, label_file: l.env}\n"
+            "  b: {image: x, env_file: off.env, profiles: [never]}\n",
+        }
+    )
+    found = load_tree(LoadRequest(cwd="/p"), files).warnings
+    assert [(line.split(" ")[0], line.split('"')[1]) for line in found] == [
+        ("/p/.env:3:8:", "GONE"),
+        ("/p/e.env:2:1:", "LOST"),
+        ("/p/l.env:1:3:", "MISSING"),
+    ]
+
+
+def test_an_env_file_that_turns_itself_off_counts_for_compose_only() -> None:
+    text = "COMPOSE_DISABLE_ENV_FILE=1\nCOMPOSE_PROJECT_NAME=named\nTAG=2\n"
+    files = Directory({".env": text, "compose.yaml": "services: {a: {image: 'x:${TAG:-1}'}}\n"})
+    tree = load_tree(LoadRequest(cwd="/p"), files)
+    assert (tree.name, tree.tree["services"]["a"]["image"]) == ("named", "x:1")
+    shell = {"COMPOSE_DISABLE_ENV_FILE": "0"}
+    assert load_tree(LoadRequest(cwd="/p", env=shell), files).tree["services"]["a"]["image"] == "x:2"
+    files.texts["/p/.env"] = "COMPOSE_DISABLE_ENV_FILE=sometimes\n"
+    with pytest.raises(ComposeError, match=r"/p/.env: COMPOSE_DISABLE_ENV_FILE is"):
+        load_tree(LoadRequest(cwd="/p"), files)
+
+
+def test_what_should_be_written_otherwise_is_told() -> None:
+    files = Files(
+        compose="version: '3'\nservices: {a: {image: x, init: yes, networks: [n]}}\n"
+        "networks: {n: {external: {name: other}}}\n"
+    )
+    assert [line.partition(": ")[2] for line in load_tree(LoadRequest(cwd="/p"), files).warnings] == [
+        'services.a.init: "yes" for boolean is not supported by YAML 1.2, please use `true`',
+        "the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion",
+        "networks.n: external.name is deprecated. Please set name and external: true (name: other)",
+    ]

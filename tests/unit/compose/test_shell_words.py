@@ -18,7 +18,12 @@ from composer.compose.shell_words import shell_words
         ("  ", []),
         ("run --fast", ["run", "--fast"]),
         ("echo 'a b' \"c d\"", ["echo", "a b", "c d"]),
-        (r"a\ b c\nd", ["a b", "c\nd"]),
+        (r"a\ b c\nd", ["a b", "cnd"]),
+        (r'"a\tb" \"', ["atb", '"']),
+        ("a )b c) d", ["a", ")b c)", "d"]),
+        (r"`a\`b` c", ["`a`b`", "c"]),
+        ('`a "b c"` d', ["`a b c`", "d"]),
+        ("$(a 'b) c", ["$(a 'b)", "c"]),
         ('a "" b', ["a", "", "b"]),
         ("one && two", ["one"]),
         ("one; two", ["one"]),
@@ -34,7 +39,9 @@ def test_words(line: str, words: list[str]) -> None:
     assert shell_words(line) == words
 
 
-@pytest.mark.parametrize("line", ['a "b', "a 'b", "a (b)", "a )", "a `b", "a $(b", "a\\"])
+@pytest.mark.parametrize(
+    "line", ['a "b', "a 'b", "a (b)", "a )", "a `b", "a $(b", "a\\", '`a "` b', "$(a (b))"]
+)
 def test_open_ends(line: str) -> None:
     with pytest.raises(ValueError, match=r"quote|parenthesis|backslash"):
         shell_words(line)

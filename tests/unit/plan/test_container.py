@@ -25,7 +25,7 @@ from runtime.container.config import (
     Ulimit,
     WeightDevice,
 )
-from runtime.errors import ComposerError
+from runtime.errors import ComposerError, NotFound
 
 SECOND = 1_000_000_000
 DEFAULT_ENDPOINT = EndpointConfig(network="shop_default", aliases=("web",))
@@ -440,3 +440,5 @@ def test_impossible_values_are_refused_where_they_stand(given: dict[str, Any], m
     with pytest.raises(ComposerError) as caught:
         config(top=FILES, **given)
     assert caught.value.message == message
+    if not isinstance(caught.value, NotFound):
+        assert message.startswith(f"{caught.value.about}: ")
