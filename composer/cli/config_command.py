@@ -61,6 +61,7 @@ def _run(session: Session, arguments: Arguments, asked: str, form: str) -> int:
         arguments,
         interpolate=asked != "variables",
         needs_environment=asked not in WITHOUT_ENVIRONMENT,
+        is_list=bool(asked),
     )
     try:
         text = loading.listed(asked, form) if asked else loading.document(form)
@@ -76,7 +77,13 @@ class _Loading:
     """One project, and what is printed of it."""
 
     def __init__(
-        self, session: Session, arguments: Arguments, *, interpolate: bool, needs_environment: bool
+        self,
+        session: Session,
+        arguments: Arguments,
+        *,
+        interpolate: bool,
+        needs_environment: bool,
+        is_list: bool,
     ) -> None:
         from composer.cli.disk import Disk
         from composer.compose.pipeline import load_tree
@@ -108,7 +115,9 @@ class _Loading:
         for warning in self.tree.warnings:
             session.warn(warning)
         if self.interpolate and (
-            arguments.is_on("advice") if arguments.has("advice") else not arguments.is_on("quiet")
+            arguments.is_on("advice")
+            if arguments.has("advice")
+            else not is_list and not arguments.is_on("quiet")
         ):
             self.advise()
 
@@ -170,7 +179,8 @@ class _Loading:
             from composer.compose.explanation import explain
             from composer.compose.pipeline import load_traced
 
-            return explain(load_traced(self.request, self.reader), self.arguments.text("explain"))
+            traced = load_traced(self.request, self.reader)
+            return explain(traced, self.arguments.text("explain"), self.request.env)
         if asked == "variables":
             return config_lists.variables(self.tree.tree, form)
         if asked == "environment":
@@ -208,7 +218,7 @@ _CONFIG = Command(
     "Check, resolve and print the Compose file in canonical form",
     run_config,
     (
-        Flag("advice", help="Say what is valid and will bite (default: without --quiet)"),
+        Flag("advice", help="Say what is valid and will bite (default: with the document)"),
         Flag("environment", help="Print the environment that variables are taken from"),
         Flag("explain", kind="string", help="Tell where a value comes from (services.web.environment.URL)"),
         Flag("format", kind="string", help="Form of the output (yaml | json); with json errors are JSON too"),

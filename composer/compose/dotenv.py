@@ -223,11 +223,22 @@ def _escape(match: re.Match[str]) -> str:
     return _ESCAPES.get(body, match.group())
 
 
-def line_of(name: str, text: str) -> int:
-    """The last line of an env file that sets ``name``; 0 when none does.
+_SETTING = re.compile(r"\s*(?:export\s+)?([^\s=:#]+)\s*(?:[=:]|$)")
 
-    >>> line_of("B", "A=1\\nexport B = 2\\n")
-    2
+
+def lines_of(text: str) -> dict[str, int]:
+    """By name the last line of an env file that sets it.
+
+    >>> lines_of("A=1\\nexport B = 2\\nA: 3\\nC\\n")
+    {'A': 3, 'B': 2, 'C': 4}
     """
-    setting = re.compile(rf"\s*(?:export\s+)?{re.escape(name)}\s*[=:]")
-    return max((n for n, line in enumerate(text.splitlines(), 1) if setting.match(line)), default=0)
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := _SETTING.match(line):
+            found[match[1]] = number
+    return found
+
+
+def line_of(name: str, text: str) -> int:
+    """The last line of an env file that sets ``name``; 0 when none does."""
+    return lines_of(text).get(name, 0)

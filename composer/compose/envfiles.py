@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from composer.compose.decoders import text
-from composer.compose.dotenv import parse_dotenv, parse_raw
+from composer.compose.dotenv import lines_of, parse_dotenv, parse_raw
 from composer.compose.normalise import resolve_values
 from composer.compose.paths import absolute
 from composer.compose.problem import Problem
 from composer.compose.profiles import is_enabled
 from composer.compose.request import Reader
-from composer.compose.trace import Path, key_like, like
+from composer.compose.sources import Sources
+from composer.compose.trace import Key, Origin, Path, key_at, key_like, like, placed, put
 
 
 def resolve_environment(
     tree: dict[str, Any],
     env: Mapping[str, str],
-    reader: Reader,
+    sources: Sources,
     base: str,
     profiles: Iterable[str] = (),
-    unset: dict[str, str] | None = None,
 ) -> dict[str, str]:
     """Give every service its whole environment and all its labels, in place.
 
     Files are read in order, later ones win, and what the service itself says wins over all. Returns what is wrong with
-    services that ``profiles`` do not enable, by name; variables that files of the others name and nobody sets are added
-    to ``unset``, with the place of their first use. Raises :class:`Problem` for the others.
+    services that ``profiles`` do not enable, by name; variables that files of the others name and nobody sets are noted
+    by ``sources``, with the place of their first use. Raises :class:`Problem` for the others.
     """
     unready: dict[str, str] = {}
     active = tuple(profiles)
@@ -37,9 +37,8 @@ def resolve_environment(
             continue
         is_active = is_enabled(service.get("profiles") or (), active)
         try:
-            _resolve_service(
-                service, ("services", str(name)), env, reader, base, unset if is_active else None
-            )
+            unset = sources.unset if is_active else {}
+            _resolve_service(service, ("services", str(name)), env, sources, base, unset)
         except Problem as problem:
             if is_active:
                 if problem.tree is None:
@@ -53,9 +52,9 @@ def _resolve_service(
     service: dict[str, Any],
     path: Path,
     env: Mapping[str, str],
-    reader: Reader,
+    sources: Sources,
     base: str,
-    unset: dict[str, str] | None,
+    unset: dict[str, str],
 ) -> None:
     own: Any = service.get("environment")
     if own is not None:
@@ -70,7 +69,7 @@ def _resolve_service(
     for i, item in enumerate(service.get("env_file") or ()):
         entry = item if isinstance(item, dict) else {"path": item}
         where = (*path, "env_file", i)
-        data = _read(entry, where, reader, base, "env")
+        data = _read(entry, where, sources.reader, base, "env")
         if data is None:
             continue
         form = entry.get("format") or ""
@@ -81,32 +80,51 @@ def _resolve_service(
             values = parse_raw(data, file, lookup)
         else:
             values = parse_dotenv(data, file, lookup, found, unset)
-        for key, value in values.items():
-            found[key_like(entry["path"], key)] = like(entry["path"], value)
+        for key, value in _placed(values, entry["path"], data, sources, base):
+            put(found, key, value)
     if found:
         for key, value in _pairs(own):
-            found.pop(key, None)
-            found[key] = value
+            if not isinstance(key, Key):
+                found.pop(key, None)
+            put(found, key, value)
         service["environment"] = like(own, found) if own is not None else found
     elif own is not None:
         service["environment"] = own
-    _resolve_labels(service, path, reader, base, unset)
+    _resolve_labels(service, path, sources, base, unset)
 
 
 def _resolve_labels(
-    service: dict[str, Any], path: Path, reader: Reader, base: str, unset: dict[str, str] | None
+    service: dict[str, Any], path: Path, sources: Sources, base: str, unset: dict[str, str]
 ) -> None:
     found: dict[str, Any] = {}
     for i, item in enumerate(service.get("label_file") or ()):
-        data = _read({"path": item}, (*path, "label_file", i), reader, base, "label")
+        data = _read({"path": item}, (*path, "label_file", i), sources.reader, base, "label")
         assert data is not None
-        for key, value in parse_dotenv(data, str(item), lambda _: None, found, unset).items():
-            found[key_like(item, key)] = like(item, value)
+        values = parse_dotenv(data, str(item), lambda _: None, found, unset)
+        for key, value in _placed(values, item, data, sources, base):
+            put(found, key, value)
     if found:
         for key, value in _pairs(service.get("labels")):
-            found.pop(key, None)
-            found[key] = "" if value is None else value
+            if not isinstance(key, Key):
+                found.pop(key, None)
+            put(found, key, "" if value is None else value)
         service["labels"] = found
+
+
+def _placed(
+    values: dict[str, str], named: Any, data: bytes, sources: Sources, base: str
+) -> Iterator[tuple[str, str]]:
+    """What a file says, with its places in there when places are kept. ``named``: what names the file."""
+    via = getattr(named, "at", None)
+    if via is None:
+        yield from values.items()
+        return
+    file = absolute(str(named), base, "~")
+    sources.note(file, data)
+    lines = lines_of(data.decode("utf-8", "replace"))
+    for name, value in values.items():
+        at = Origin(file, lines.get(name, 1), 1, via=via)
+        yield key_at(name, at), placed(value, at)
 
 
 def _read(entry: dict[str, Any], where: Path, reader: Reader, base: str, what: str) -> bytes | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
+from composer.compose.dotenv import line_of
 from composer.compose.errors import ComposeError
 from composer.compose.nearest import nearest
 from composer.compose.trace import Key, Origin, Path, dotted, key_origin_of, locations, own_key
@@ -26,26 +28,88 @@ def parse_path(text: str) -> Path:
     return tuple(steps)
 
 
-def explain(tree: Tree, text: str) -> str:
-    """Sentences about the value at ``text`` in a tree that was loaded with places.
+REPLACED = frozenset({"command", "entrypoint", "test"})
+"""Lists that do not append to what they override."""
+LONGEST = 80
+"""Characters of an entry that are shown."""
+
+
+def explain(tree: Tree, text: str, shell: Mapping[str, str] | None = None) -> str:
+    """Sentences about the value at ``text`` in a tree that was loaded with places: of a mapping or a list, where each
+    entry comes from. ``shell``: the environment that the command was given.
 
     Raises :class:`ComposeError` for a path that leads nowhere, with the nearest name.
     """
-    path, value, origin = find(tree.tree, parse_path(text))
-    lines = [f"{dotted(path)}: {_shown(value)}"]
+    steps = parse_path(text)
+    if not steps:
+        raise ComposeError(f'"{text}" is no path', hint="for instance services.web.image")
+    try:
+        path, value, origin = find(tree.tree, steps)
+    except ComposeError as error:
+        raise _without(error, steps, tree) from None
+    is_whole = isinstance(value, dict | list) and len(value) > 0
+    if is_whole:
+        entries, is_written = _entries(tree, path, value)
+        lines = [f"{dotted(path)}:", *entries]
+    else:
+        is_written = False
+        lines = [f"{dotted(path)}: {_shown(value)}"]
     if origin is None:
-        lines.append("  nobody wrote it: Compose fills it in")
+        why = "Compose puts it together" if is_written else "nobody wrote it: Compose fills it in"
+        lines.append(f"  {why}")
         return "\n".join(lines) + "\n"
     lines += _place("from", origin, tree)
-    names = _variables(origin, tree)
-    for name in names:
-        known = tree.environment.get(name)
-        lines.append(f"  with ${{{name}}}" + (f" = {known}" if known is not None else ", which is not set"))
+    if not is_whole:
+        lines += [f"  with {_variable(name, tree, shell or {})}" for name in _variables(origin, tree)]
+    how = "merged with" if is_whole and path[-1] not in REPLACED else "instead of"
     shadowed = origin.shadowed
     while shadowed is not None:
-        lines += _place("instead of", shadowed, tree)
+        lines += _place(how, shadowed, tree)
         shadowed = shadowed.shadowed
     return "\n".join(lines) + "\n"
+
+
+def _without(error: ComposeError, steps: Path, tree: Tree) -> ComposeError:
+    """``error``, that there is no value at ``steps``, with what a person may have meant."""
+    taken = next((file for path, file in tree.dropped.items() if path == steps[: len(path)]), None)
+    services = tree.tree.get("services") or {}
+    if taken is not None:
+        return ComposeError(
+            f"{dotted(steps)} is not set", hint=f"{taken} takes it away (!reset or !override)"
+        )
+    if str(steps[0]) in services:
+        return ComposeError(error.message, hint=f"did you mean services.{dotted(steps)}?")
+    return error
+
+
+def _entries(tree: Tree, path: Path, value: Any) -> tuple[list[str], bool]:
+    """A line for each entry with its place; whether anybody wrote one of them."""
+    steps = list(value) if isinstance(value, dict) else list(range(len(value)))
+    lines, is_written = [], False
+    for step in steps:
+        _, inner, origin = find(tree.tree, (*path, step))
+        is_written = is_written or origin is not None
+        shown = _shown(inner)
+        shown = shown if len(shown) <= LONGEST else shown[:LONGEST] + "…"
+        name = f"[{step}]" if isinstance(step, int) else f"{step}:"
+        lines.append(f"  {name} {shown}  ({'filled in' if origin is None else _where(origin)})")
+    return lines, is_written
+
+
+def _variable(name: str, tree: Tree, shell: Mapping[str, str]) -> str:
+    """A variable that took part: its value, and who set it."""
+    known = tree.environment.get(name)
+    if known is None:
+        return f"${{{name}}}, which is not set"
+    where = ""
+    if name in shell:
+        where = " (from the environment)"
+    else:
+        for file in reversed(tree.env_files):
+            if line := line_of(name, "\n".join(tree.lines.get(file, ()))):
+                where = f" ({file}:{line})"
+                break
+    return f"${{{name}}} = {known}{where}"
 
 
 def find(tree: Any, path: Path) -> tuple[Path, Any, Origin | None]:
@@ -56,10 +120,15 @@ def find(tree: Any, path: Path) -> tuple[Path, Any, Origin | None]:
     rest = list(path)
     while rest:
         step = rest.pop(0)
+        if isinstance(node, list) and isinstance(step, str) and step.isdecimal():
+            step = int(step)
         if isinstance(node, list) and isinstance(step, str):
             found = next((i for i, item in enumerate(node) if str(item).partition("=")[0] == step), None)
             if found is None:
-                raise _missing(done, step, [str(item).partition("=")[0] for item in node])
+                known = [
+                    f"[{i}]" if isinstance(v, dict) else str(v).partition("=")[0] for i, v in enumerate(node)
+                ]
+                raise _missing(done, step, known)
             item = node[found]
             origin = getattr(item, "at", origin)
             node = str(item).partition("=")[2]
@@ -80,6 +149,9 @@ def find(tree: Any, path: Path) -> tuple[Path, Any, Origin | None]:
             else:  # a short form wrote it where it stands, or nobody did
                 origin = getattr(node, "at", origin if is_made else None)
             step = name
+        elif isinstance(node, list):
+            last = f"[0] to [{len(node) - 1}]" if len(node) > 1 else f"{len(node)} items"
+            raise ComposeError(f"{dotted(tuple(done))} has no [{step}]", hint=f"it has {last}")
         else:
             raise _missing(done, step, [])
         done.append(step)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from composer.compose.problem import Problem
-from composer.compose.trace import Path, key_like, like, put
+from composer.compose.trace import Path, key_like, like, put, shadowing
 from composer.compose.volumes import parse_volume
 
 Merger = Callable[[Any, Any, Path], Any]
@@ -264,7 +264,7 @@ def _unique(value: Any, rules: Any) -> Any:
     for item in value:
         identity = rules(item)
         if identity in places:
-            kept[places[identity]] = item
+            kept[places[identity]] = shadowing(item, kept[places[identity]])
         else:
             places[identity] = len(kept)
             kept.append(item)

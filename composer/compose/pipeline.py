@@ -243,10 +243,9 @@ class _Loader:
                 unready = resolve_environment(
                     tree,
                     self.environment,
-                    self.sources.reader,
+                    self.sources,
                     found.directory,
                     found.profiles,
-                    self.sources.unset,
                 )
         except Problem as problem:
             if problem.tree is None:
@@ -266,6 +265,7 @@ class _Loader:
             warnings=(*found.warnings, *warnings, *self.sources.warnings),
             unready=unready,
             lines=self.sources.lines,
+            dropped=self.sources.dropped,
         )
 
     def _name_in_files(self) -> str | None:
@@ -335,6 +335,7 @@ class _Loader:
         """One document over what came before it."""
         apply_extends(own, path, directory, dropped, self.sources, environment)
         drop_paths(tree, dropped)
+        self.sources.dropped.update(dict.fromkeys(dropped, path))
         apply_include(
             own,
             directory,

@@ -37,6 +37,8 @@ class Sources:
     left_out: frozenset[Place] = frozenset()
     """What is known to be wrong, and not looked at again (``composer.compose.further``)."""
     warnings: dict[str, None] = field(default_factory=dict)
+    dropped: dict[Path, str] = field(default_factory=dict)
+    """What ``!reset`` and ``!override`` took away, and the file that has them."""
     parsed: dict[str, list[Document]] = field(default_factory=dict)
     """Documents that were parsed ahead and not used yet, by file."""
 

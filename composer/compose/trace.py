@@ -105,10 +105,33 @@ def put(mapping: dict[str, Any], key: str, value: Any) -> None:
             if isinstance(old, Key) and old.value_at != key.value_at:
                 fresh = Key(key)
                 fresh.at = key.at
-                fresh.value_at = replace(key.value_at, shadowed=old.value_at)
+                fresh.value_at = behind(key.value_at, old.value_at)
                 key = fresh
             del mapping[old]
     mapping[key] = value
+
+
+def behind(origin: Origin, old: Origin) -> Origin:
+    """``origin`` with what it shadowed, and ``old`` as the last of that."""
+    if origin.shadowed is None:
+        return origin if origin == old else replace(origin, shadowed=old)
+    return replace(origin, shadowed=behind(origin.shadowed, old))
+
+
+def shadowing(new: T, old: Any) -> T:
+    """``new``, which takes the place of ``old``."""
+    at, before = getattr(new, "at", None), getattr(old, "at", None)
+    if at is None or before is None:
+        return new
+    made: T = placed(new, behind(at, before))
+    return made
+
+
+def key_at(name: str, at: Origin) -> Key:
+    """A key that stands with its value at one place."""
+    made = Key(name)
+    made.at = made.value_at = at
+    return made
 
 
 def origin_of(tree: Any, path: Path) -> Origin | None:

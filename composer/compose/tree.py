@@ -22,5 +22,7 @@ class Tree:
     warnings: tuple[str, ...] = ()
     unready: dict[str, str] = field(default_factory=dict)
     """What is wrong with services that no profile enables."""
+    dropped: dict[tuple[str | int, ...], str] = field(default_factory=dict)
+    """What ``!reset`` and ``!override`` took away, and the file that has them."""
     lines: dict[str, list[str]] = field(default_factory=dict)
     """The files that were read, by name, in lines: what places in errors show."""

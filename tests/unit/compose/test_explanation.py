@@ -103,3 +103,96 @@ def test_a_path_that_leads_nowhere(tree: Tree) -> None:
 def test_paths() -> None:
     assert parse_path("a.b-c[10].d") == ("a", "b-c", 10, "d")
     assert parse_path("") == ()
+
+
+MERGED = {
+    "/p/compose.yaml": (
+        "services:\n"
+        "  web:\n"
+        "    image: x:${TAG}\n"
+        "    user: me\n"
+        "    env_file: web.env\n"
+        "    environment: {LEVEL: info, OWN: 1}\n"
+        '    ports: ["80:80"]\n'
+        "    command: [a]\n"
+    ),
+    "/p/compose.override.yaml": (
+        "services:\n"
+        "  web:\n"
+        "    user: !reset null\n"
+        "    environment: [LEVEL=debug]\n"
+        '    ports: ["81:81"]\n'
+        "    command: [b]\n"
+    ),
+    "/p/web.env": "LEVEL=file\nSECRET=${TAG}\n",
+    "/p/.env": "OTHER=1\nTAG=7\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (
+            "services.web.environment.LEVEL",
+            "services.web.environment.LEVEL: debug\n"
+            "  from /p/compose.override.yaml:4:19\n"
+            "    4 |     environment: [LEVEL=debug]\n"
+            "  instead of /p/compose.yaml:6:26\n"
+            "    6 |     environment: {LEVEL: info, OWN: 1}\n"
+            "  instead of /p/web.env:1:1\n"
+            "    1 | LEVEL=file\n"
+            "  by way of /p/compose.yaml:5:15\n",
+        ),
+        (
+            "services.web.environment.SECRET",
+            "services.web.environment.SECRET: 7\n"
+            "  from /p/web.env:2:1\n"
+            "    2 | SECRET=${TAG}\n"
+            "  by way of /p/compose.yaml:5:15\n"
+            "  with ${TAG} = 7 (/p/.env:2)\n",
+        ),
+        (
+            "services.web.ports",
+            "services.web.ports:\n"
+            '  [0] {"mode": "ingress", "target": 80, "published": "80", "protocol": "tcp"}  (/p/compose.yaml:7:13)\n'
+            '  [1] {"mode": "ingress", "target": 81, "published": "81", "protocol": "tcp"}  '
+            "(/p/compose.override.yaml:5:13)\n"
+            "  from /p/compose.override.yaml:5:12\n"
+            '    5 |     ports: ["81:81"]\n'
+            "  merged with /p/compose.yaml:7:12\n"
+            '    7 |     ports: ["80:80"]\n',
+        ),
+        (
+            "services.web.command",
+            "services.web.command:\n"
+            "  [0] b  (/p/compose.override.yaml:6:15)\n"
+            "  from /p/compose.override.yaml:6:14\n"
+            "    6 |     command: [b]\n"
+            "  instead of /p/compose.yaml:8:14\n"
+            "    8 |     command: [a]\n",
+        ),
+        (
+            "services.web.networks",
+            "services.web.networks:\n  default: null  (filled in)\n  nobody wrote it: Compose fills it in\n",
+        ),
+    ],
+)
+def test_what_was_merged(path: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "FILES", MERGED)
+    assert explain(load_traced(LoadRequest(cwd="/p"), Memory()), path) == text
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("services.web.user", "/p/compose.override.yaml takes it away (!reset or !override)"),
+        ("web.image", "did you mean services.web.image?"),
+        ("services.web.ports.7", "it has [0] to [1]"),
+        (".", "for instance services.web.image"),
+    ],
+)
+def test_what_is_not_there(path: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "FILES", MERGED)
+    with pytest.raises(ComposeError) as caught:
+        explain(load_traced(LoadRequest(cwd="/p"), Memory()), path)
+    assert caught.value.hint == hint
