@@ -176,6 +176,7 @@ def main() -> int:
     syscalls.prctl(syscalls.PR_SET_NAME, b"composer-core")
     os.umask(0o022)
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()  # see composer.program
     try:
         core = Core(Paths.from_environment(os.environ, os.geteuid()), inherit())
         trio.run(core.run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from composer.engine import process_table
 from composer.engine.containers import Container, Containers, PendingAttach
 from composer.engine.logs import ContainerLogs
 from composer.engine.model import LogLine
-from composer.engine.streams import Stream, Streams
+from composer.engine.streams import Stream, Streams, open_pipes
 from runtime.container import stats as container_stats
 from runtime.container.shim_client import AttachStreams
 from runtime.errors import Conflict
@@ -84,9 +83,9 @@ def _pipes(
 ) -> tuple[AttachStreams, dict[str, Any]]:
     has_stdin = stdin and container.config.stdin_open
     is_terminal = container.config.tty
-    in_reader, in_writer = os.pipe2(os.O_CLOEXEC) if has_stdin else (None, None)
-    out_reader, out_writer = os.pipe2(os.O_CLOEXEC) if stdout or is_terminal else (None, None)
-    err_reader, err_writer = os.pipe2(os.O_CLOEXEC) if stderr and not is_terminal else (None, None)
+    (in_reader, in_writer), (out_reader, out_writer), (err_reader, err_writer) = open_pipes(
+        has_stdin, stdout or is_terminal, stderr and not is_terminal
+    )
     theirs = AttachStreams(stdin=in_reader, stdout=out_writer, stderr=err_writer, lossless=True)
     return theirs, {"stdin": in_writer, "stdout": out_reader, "stderr": err_reader}
 

@@ -15,7 +15,7 @@ from composer.engine.events import Events
 from composer.engine.health import OUTPUT_LIMIT
 from composer.engine.launching import Launching
 from composer.engine.model import ExecConfig, ExecState
-from composer.engine.streams import CHUNK, Streams
+from composer.engine.streams import CHUNK, Streams, open_pipes
 from runtime.container.config import Hook
 from runtime.container.shim_client import ExecSession, ExecStreams, LaunchError, Shim, ShimGone
 from runtime.container.wire import ExecSpec
@@ -264,13 +264,9 @@ class _Pipes:
         self.theirs = ExecStreams()
         if config.tty or detach:
             return
-        stdin = stdout = stderr = None
-        if config.attach_stdin:
-            stdin, self.stdin = os.pipe2(os.O_CLOEXEC)
-        if config.attach_stdout:
-            self.stdout, stdout = os.pipe2(os.O_CLOEXEC)
-        if config.attach_stderr:
-            self.stderr, stderr = os.pipe2(os.O_CLOEXEC)
+        (stdin, self.stdin), (self.stdout, stdout), (self.stderr, stderr) = open_pipes(
+            config.attach_stdin, config.attach_stdout, config.attach_stderr
+        )
         self.theirs = ExecStreams(stdin=stdin, stdout=stdout, stderr=stderr)
 
     def close_theirs(self) -> None:

@@ -16,6 +16,19 @@ STRAGGLERS = 2.0
 open, for ever perhaps."""
 
 
+def open_pipes(*wanted: bool) -> list[tuple[int, int] | tuple[None, None]]:
+    """Reading and writing end of a pipe for each that is wanted: all of them, or none. Raises OSError."""
+    made: list[tuple[int, int] | tuple[None, None]] = []
+    try:
+        for is_wanted in wanted:
+            made.append(os.pipe2(os.O_CLOEXEC) if is_wanted else (None, None))
+    except OSError:
+        for fd in (end for pipe in made for end in pipe if end is not None):
+            os.close(fd)
+        raise
+    return made
+
+
 class Streams:
     """Output descriptors to read, and perhaps one to write. Owns them all. Everything is non-blocking."""
 

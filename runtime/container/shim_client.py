@@ -28,8 +28,6 @@ from runtime.errors import ComposerError
 from runtime.kernel import sockets, syscalls
 from runtime.kernel.exit_status import wait_status_of
 
-DEATH = 5.0
-"""Seconds for a process to end that has got SIGKILL."""
 SPOKEN = (0, 1)
 """Versions of the shims' protocol that this core speaks; 0 is of shims that did not say."""
 
@@ -233,7 +231,7 @@ class Shim:
             while self._exit is None:
                 packet = await self._connection.receive()
                 if packet is None:
-                    self._exit = status_file.read(self._state_dir) or self._told or await self._without_shim()
+                    self._exit = status_file.read(self._state_dir) or self._told or self._without_shim()
                     break
                 message, descriptors = packet
                 sockets.close_all(descriptors)
@@ -243,16 +241,13 @@ class Shim:
                     self._told = status_file.from_fields(message["status"])
             return self._exit
 
-    async def _without_shim(self) -> ExitStatus:
-        """The shim was killed. Init has lost its parent-death signal when it executed a set-user-id program; or it had
-        ended by itself before, and the kernel may still tell how."""
+    def _without_shim(self) -> ExitStatus:
+        """The shim was killed. Init had ended by itself before, and the kernel may still tell how; or it is killed now,
+        also where it has lost its parent-death signal when it executed a set-user-id program."""
+        pidfd = self.descriptors.get("pidfd")
+        ended = wait_status_of(pidfd) if pidfd is not None else None
         with contextlib.suppress(ProcessLookupError):
             self.signal(SIGKILL)
-        ended = None
-        if (pidfd := self.descriptors.get("pidfd")) is not None:
-            with trio.move_on_after(DEATH):
-                await trio.lowlevel.wait_readable(pidfd)
-            ended = wait_status_of(pidfd)
         if ended is None or os.waitstatus_to_exitcode(ended) == -SIGKILL:
             return status_file.killed(self.started_at)
         return status_file.seen_by_another(self.started_at, os.waitstatus_to_exitcode(ended))

@@ -217,12 +217,13 @@ COMMAND = (sys.executable, "-m", "composer")
 
 def wait_for(look: Callable[[], T], what: str, timeout: float = PATIENCE) -> T:
     """Until ``look`` returns something true: that. For what no event tells from outside."""
-    deadline = time.monotonic() + timeout
+    begun = time.monotonic()
     while True:
         if found := look():
             return found
-        assert time.monotonic() < deadline, f"waited {timeout:g} s for {what}"
-        time.sleep(0.01)
+        waited = time.monotonic() - begun
+        assert waited < timeout, f"waited {timeout:g} s for {what}"
+        time.sleep(min(0.01 + waited / 10, 0.1))  # what looks takes time from what is looked at
 
 
 def is_gone(pid: int) -> bool:
