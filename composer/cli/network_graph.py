@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -37,6 +37,10 @@ class Graph:
     networks: tuple[Network, ...] = ()
     published: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Container -> its ports that are reached from outside, ``8080->80/tcp``."""
+    shared: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Container -> others that are in its network namespace."""
+    on_host: tuple[str, ...] = ()
+    """Containers in the host's."""
 
     @property
     def containers(self) -> list[str]:
@@ -56,7 +60,7 @@ class Graph:
         return found
 
 
-def read_graph(networks: Iterable[Mapping[str, Any]], containers: Iterable[Mapping[str, Any]]) -> Graph:
+def read_graph(networks: Iterable[Mapping[str, Any]], containers: Sequence[Mapping[str, Any]]) -> Graph:
     """From inspected networks and listed containers, in Docker's form."""
     found = []
     for network in networks:
@@ -84,8 +88,23 @@ def read_graph(networks: Iterable[Mapping[str, Any]], containers: Iterable[Mappi
             _port(port) for port in container.get("Ports") or () if port.get("PublicPort") is not None
         )
         if ports:
-            published[container["Names"][0].removeprefix("/")] = tuple(ports)
-    return Graph(tuple(sorted(found, key=lambda network: network.name)), published)
+            published[_name(container)] = tuple(ports)
+    by_id = {container.get("Id", ""): _name(container) for container in containers}
+    shared: dict[str, tuple[str, ...]] = {}
+    for container in containers:
+        owner = by_id.get(_mode(container).removeprefix("container:"))
+        if owner is not None:
+            shared[owner] = tuple(sorted((*shared.get(owner, ()), _name(container))))
+    on_host = tuple(sorted(_name(container) for container in containers if _mode(container) == "host"))
+    return Graph(tuple(sorted(found, key=lambda network: network.name)), published, shared, on_host)
+
+
+def _name(container: Mapping[str, Any]) -> str:
+    return str(container["Names"][0].removeprefix("/"))
+
+
+def _mode(container: Mapping[str, Any]) -> str:
+    return str((container.get("HostConfig") or {}).get("NetworkMode") or "default")
 
 
 def _port(port: Mapping[str, Any]) -> str:
@@ -108,11 +127,15 @@ def draw_text(graph: Graph) -> str:
     for container in graph.containers:
         lines.append("")
         lines.append(container)
+        lines += [f"  shared by {name}" for name in graph.shared.get(container, ())]
         lines += [f"  <- {_from_where(port)} {port}" for port in graph.published.get(container, ())]
         reached = graph.reached_from(container)
         lines += [f"  -> {name} ({', '.join(through)})" for name, through in reached.items()]
         if not reached:
             lines.append("  -> nobody")
+    for container in graph.on_host:
+        lines += ["", f"{container} (on this host's own network)"]
+        lines += [f"  shared by {name}" for name in graph.shared.get(container, ())]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -120,8 +143,13 @@ def draw_mermaid(graph: Graph) -> str:
     """A flowchart of https://mermaid.js.org: networks as boxes, containers round, the outside a circle."""
     names = {name: f"c{number}" for number, name in enumerate(graph.containers)}
     lines = ["flowchart LR"]
-    lines += [f'  {key}(["{_label(name)}"])' for name, key in names.items()]
-    has_host = has_outside = False
+    for name, key in names.items():
+        inside = "<br/>".join(map(_label, (name, *graph.shared.get(name, ()))))
+        lines.append(f'  {key}(["{inside}"])')
+    for number, name in enumerate(graph.on_host):
+        inside = "<br/>".join(map(_label, (name, *graph.shared.get(name, ()))))
+        lines.append(f'  h{number}(["{inside}"]) --- host')
+    has_host, has_outside = bool(graph.on_host), False
     for number, network in enumerate(graph.networks):
         lines.append(f'  n{number}["{_label(network.name)}<br/>{_label(network.description)}"]')
         edge = "---" if network.has_icc else "-.-"
@@ -155,7 +183,8 @@ def draw_svg(graph: Graph) -> str:
     each endpoint, dashed where the containers of a network are kept apart."""
     containers = _in_picture(graph)
     rows = max(len(containers), len(graph.networks), 1)
-    height = 20 + rows * _ROW
+    height = 20 + (rows + len(graph.on_host)) * _ROW
+    alone = {name: 28 + (rows + number) * _ROW for number, name in enumerate(graph.on_host)}
     places = dict(zip(containers, _spread(len(containers), rows), strict=True))
     levels = _spread(len(graph.networks), rows)
     lines, boxes = [], []
@@ -169,8 +198,12 @@ def draw_svg(graph: Graph) -> str:
         if not network.is_internal:
             lines.append(_line(_MIDDLE + _BOX, y, _RIGHT, (height - 60) // 2, ">"))
     for name, y in places.items():
-        below = ", ".join(graph.published.get(name, ()))
-        boxes.append(_box(_LEFT, y, _BOX, 20, "#eaf6ec", name, below and f"published: {below}"))
+        below = [f"with {other}" for other in graph.shared.get(name, ())]
+        below += graph.published.get(name, ())
+        boxes.append(_box(_LEFT, y, _BOX, 20, "#eaf6ec", name, ", ".join(below)))
+    for name in graph.on_host:
+        below = ["on this host's own network", *(f"with {other}" for other in graph.shared.get(name, ()))]
+        boxes.append(_box(_LEFT, alone[name], _BOX, 20, "#f4f4f4", name, ", ".join(below)))
     if any(not network.is_internal for network in graph.networks):
         boxes.append(_box(_RIGHT, (height - 60) // 2, _WIDTH - _RIGHT - 20, 20, "#f4f4f4", OUTSIDE, ""))
     shapes = [
@@ -201,11 +234,18 @@ def _line(x: int, y: int, to_x: int, to_y: int, rest: str) -> str:
 
 def _box(x: int, y: int, width: int, radius: int, colour: str, title: str, below: str) -> str:
     middle = x + width // 2
+    title, below, whole = _fitting(title, width // 8), _fitting(below, width // 6), f"{title}: {below}"
     return (
-        f'<g><rect x="{x}" y="{y}" width="{width}" height="40" rx="{radius}" fill="{colour}" stroke="#667"/>'
+        f"<g><title>{escape(whole.removesuffix(': '))}</title>"
+        f'<rect x="{x}" y="{y}" width="{width}" height="40" rx="{radius}" fill="{colour}" stroke="#667"/>'
         f'<text x="{middle}" y="{y + (17 if below else 24)}" text-anchor="middle">{escape(title)}</text>'
         f'<text x="{middle}" y="{y + 33}" text-anchor="middle" font-size="10" fill="#556">{escape(below)}</text></g>'
     )
+
+
+def _fitting(text: str, length: int) -> str:
+    """What has room in a box; the whole is shown by who points at it."""
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 DRAWINGS = {"text": draw_text, "mermaid": draw_mermaid, "svg": draw_svg}

@@ -44,6 +44,11 @@ CONTAINERS: list[dict[str, Any]] = [
         ],
     },
 ]
+SHARING: list[dict[str, Any]] = [
+    {"Id": "a" * 64, "Names": ["/shop-db-1"]},
+    {"Names": ["/shop-side-1"], "HostConfig": {"NetworkMode": f"container:{'a' * 64}"}},
+    {"Names": ["/agent"], "HostConfig": {"NetworkMode": "host"}},
+]
 GRAPH = read_graph(NETWORKS, CONTAINERS)
 
 
@@ -88,3 +93,19 @@ def test_nothing() -> None:
     assert draw_text(empty) == ""
     assert draw_mermaid(empty) == "flowchart LR\n"
     ElementTree.fromstring(draw_svg(empty))
+
+
+def test_who_shares_a_network() -> None:
+    graph = read_graph(NETWORKS, [*CONTAINERS, *SHARING])
+    assert (graph.shared, graph.on_host) == ({"shop-db-1": ("shop-side-1",)}, ("agent",))
+    text = draw_text(graph)
+    assert "\nshop-db-1\n  shared by shop-side-1\n  -> shop-api-1 (shop_back)\n" in text
+    assert text.endswith("\nagent (on this host's own network)\n")
+    lines = draw_mermaid(graph).splitlines()
+    assert '  c2(["shop-db-1<br/>shop-side-1"])' in lines
+    assert '  h0(["agent"]) --- host' in lines and "  host((this host))" in lines
+    root = ElementTree.fromstring(draw_svg(graph))
+    shown = ["".join(one.itertext()) for one in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "with shop-side-1" in shown and "on this host's own network" in shown
+    height = int(root.attrib["height"])
+    assert all(int(one.attrib["y"]) < height for one in root.iter("{http://www.w3.org/2000/svg}text"))
