@@ -358,6 +358,7 @@ def endpoint_config(network: str, body: EndpointBody) -> EndpointConfig:
         mac_address=body.mac_address,
         gw_priority=body.gw_priority,
         driver_opts=body.driver_opts,
+        links=tuple(body.links),
     )
 
 

@@ -160,10 +160,11 @@ def endpoint_json(
     container_id: str, endpoint: Endpoint, asked: EndpointConfig | None, is_alive: bool
 ) -> dict[str, Any]:
     """An element of ``NetworkSettings.Networks``; addresses are shown while the container runs."""
+    asked = asked or endpoint.asked
     return {
         "IPAMConfig": _ipam_config(asked),
-        "Links": None,
-        "Aliases": list(endpoint.aliases) or None,
+        "Links": (list(asked.links) or None) if asked else None,
+        "Aliases": [alias for alias in endpoint.aliases if alias != container_id[:12]] or None,
         "MacAddress": endpoint.mac if is_alive else "",
         "DriverOpts": (asked.driver_opts or None) if asked else None,
         "GwPriority": endpoint.gw_priority,

@@ -43,7 +43,7 @@ def leased_endpoint(
         interface_name=asked.interface_name or interface_name,
         sysctls=dict(sysctls),
         link_local=asked.link_local_ips,
-        is_static=bool(asked.ipv4_address or asked.ipv6_address),
+        asked=asked,
     )
 
 
@@ -64,6 +64,8 @@ def runtime_endpoint(endpoint: Endpoint) -> RuntimeEndpoint:
 
 def wish_of(endpoint: Endpoint) -> EndpointConfig:
     """What is asked for again for an endpoint that came by ``network connect``."""
+    if endpoint.asked is not None:
+        return endpoint.asked
     return EndpointConfig(
         network="",
         aliases=endpoint.aliases,

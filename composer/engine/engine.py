@@ -63,7 +63,7 @@ REST_AFTER = 60.0
 FIREWALL_CHECK = 30.0
 """Seconds between two looks at whether our rules are whole, should the kernel not have told of a change."""
 FIREWALL_SETTLES = 0.1
-"""Seconds from the first change of rules to our look."""
+"""Seconds from the first change of rules to our second look."""
 
 
 def tag_of(lib: Path) -> str:
@@ -145,11 +145,15 @@ class Engine:
                     continue
                 with trio.move_on_after(FIREWALL_CHECK):
                     await trio.lowlevel.wait_readable(changes)
-                    # After a flush its maker loads rules of its own: one look at the end of it.
+                    self._restore_firewall()  # at once: without rules networks are open to each other
+                    # After a flush its maker loads rules of its own: another look at the end of it.
                     await trio.sleep(FIREWALL_SETTLES)
                 changes.drain()
-                if self.firewall.ensure():
-                    log.warning("the firewall rules had been changed by somebody else and were restored")
+                self._restore_firewall()
+
+    def _restore_firewall(self) -> None:
+        if self.firewall.ensure():
+            log.warning("the firewall rules had been changed by somebody else and were restored")
 
     async def _next_container_event(self) -> None:
         async for _ in self.events.subscribe(filters={"type": ["container"], "event": ["start"]}):

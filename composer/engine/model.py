@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from runtime.container.config import ContainerConfig, Frozen
+from runtime.container.config import ContainerConfig, EndpointConfig, Frozen
 
 Phase = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
 HealthStatus = Literal["starting", "healthy", "unhealthy"]
@@ -71,7 +71,8 @@ class Endpoint(Frozen, frozen=True):
     sysctls: dict[str, str] = {}
     """Of the interface, which is IFNAME in them."""
     link_local: tuple[str, ...] = ()
-    is_static: bool = False
+    asked: EndpointConfig | None = None
+    """What it was made for; None in records of older versions."""
 
 
 class PublishedPort(Frozen, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import socket
@@ -105,7 +106,8 @@ class Sandboxes:
         """``links`` and ``external_links``: the name inside -> id of the container that it means, else the name of
         the service."""
         found: dict[str, str] = {}
-        for link in container.config.links:
+        asked = [endpoint.asked.links for endpoint in container.endpoints.values() if endpoint.asked]
+        for link in (*container.config.links, *itertools.chain(*asked)):
             ref, _, alias = link.partition(":")
             other = self.containers.find_name(ref.removeprefix("/"))
             found[(alias or ref).lower()] = ref.lower() if other is None else other.id

@@ -158,6 +158,8 @@ class EndpointConfig(Frozen, frozen=True):
     gw_priority: int = 0
     interface_name: str = ""
     driver_opts: dict[str, str] = {}
+    links: tuple[str, ...] = ()
+    """``name[:alias]`` of other containers there, under names that only this one knows."""
 
 
 class PortBinding(Frozen, frozen=True):

@@ -12,7 +12,10 @@ import time
 import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+
+import pytest
 
 from composer.engine.engine import tag_of
 from runtime.kernel.netlink import nftables
@@ -20,7 +23,7 @@ from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NetlinkSocket
 from runtime.network.connect import in_network_namespace
 from runtime.network.ruleset import table_name
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer, running, write_project
+from tests.e2e.engine import Composer, running, wait_for, write_project
 
 SERVER = "python3 -m http.server -b 0.0.0.0 80"
 
@@ -59,8 +62,12 @@ networks: {{first: {{}}, second: {{enable_ipv6: true, ipam: {{config: [{{subnet:
     other = f"{project.name}_other"
     composer.run("network", "create", "--subnet", f"10.83.{own}.0/24", other)
     composer.run(
-        "network", "connect", "--ip", f"10.83.{own}.9", "--gw-priority", "5", "--alias", "w", other, container
+        *("network", "connect", "--ip", f"10.83.{own}.9", "--gw-priority", "5", "--alias", "w"),
+        *("--link", f"{container}:me", other, container),
     )
+    place = composer.inspect(container)["NetworkSettings"]["Networks"][other]
+    assert (place["Aliases"], place["Links"]) == (["w"], [f"{container}:me"])
+    assert place["IPAMConfig"] == {"IPv4Address": f"10.83.{own}.9"}
 
     def inside(*words: str, directory: Path = directory) -> str:
         return composer.run("exec", "-T", "web", *words, cwd=directory).stdout
@@ -69,6 +76,7 @@ networks: {{first: {{}}, second: {{enable_ipv6: true, ipam: {{config: [{{subnet:
     assert f"10.83.{own}.9\t" in inside("cat", "/etc/hosts")
     assert "eth1" in inside("cat", "/proc/net/dev")
     assert f"10.83.{own}.9" in inside("getent", "ahostsv4", "w")
+    assert inside("getent", "hosts", "me")
     # The default route goes to the network with the higher gw_priority, in the kernel's byte order.
     assert f"eth1\t00000000\t01{own:02X}530A" in inside("cat", "/proc/net/route")
     composer.run("network", "disconnect", network, container)
@@ -86,6 +94,67 @@ networks: {{first: {{}}, second: {{enable_ipv6: true, ipam: {{config: [{{subnet:
     assert list(shown["NetworkSettings"]["Networks"]) == [network]
     composer.run("network", "rm", other)
     composer.run("down", cwd=directory)
+
+
+def test_what_the_kernel_does_not_carry_the_engine_does(composer: Composer, project: Project) -> None:
+    """``::1`` has no way through the kernel, nor has IPv6 to a container without: the port's own socket answers,
+    before and after the core is killed."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            pass
+    except OSError:
+        pytest.skip("needs a kernel with IPv6")
+    directory = project.write("""
+services:
+  web:
+    image: composer.local/host
+    working_dir: /
+    init: true
+    ports: ["18777", "18778/udp"]
+    command:
+      - python3
+      - -c
+      - |
+        import socket, threading
+        tcp = socket.create_server(("0.0.0.0", 18777))
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("0.0.0.0", 18778))
+        def echo():
+            while True:
+                data, address = udp.recvfrom(64)
+                udp.sendto(data, address)
+        threading.Thread(target=echo).start()
+        while True:
+            client, _ = tcp.accept()
+            client.sendall(client.recv(64))
+            client.close()
+    healthcheck:
+      test: ["CMD", "python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 18777))"]
+      interval: 0.2s
+""")
+    composer.run("up", "-d", "--wait", cwd=directory)
+    tcp, udp = (
+        int(composer.run("port", "web", port, cwd=directory).stdout.split()[0].rpartition(":")[2])
+        for port in ("18777", "18778/udp")
+    )
+
+    def is_answered(kind: int, address: str, port: int) -> bool:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, kind) as client, contextlib.suppress(OSError):
+            client.settimeout(2)
+            client.connect((address, port))
+            client.send(b"ping")
+            return client.recv(16) == b"ping"
+        return False
+
+    for _ in range(2):
+        for address in ("127.0.0.1", "::1"):
+            for kind, port in ((socket.SOCK_STREAM, tcp), (socket.SOCK_DGRAM, udp)):
+                wait_for(
+                    partial(is_answered, kind, address, port), f"{address} port {port} to answer", timeout=60
+                )
+        composer.kill("composer-core")
+    composer.run("down", "-t", "0", cwd=directory)
 
 
 def test_two_checkouts_publish_the_same_port(composer: Composer, tmp_path: Path) -> None:
@@ -159,7 +228,7 @@ services:
             nftables.decode_chain(reply).table for reply in netfilter.query(nftables.dump_chains())
         }:
             assert time.monotonic() < deadline, "the table has not come back"
-            time.sleep(0.02)
+            time.sleep(0.002)
     composer.run("down", cwd=directory)
 
 
