@@ -22,7 +22,7 @@ TITLES = {
 
 def run_ls(session: Session, arguments: Arguments) -> int:
     from composer.cli.image import parse_filters
-    from composer.cli.tables import formatted
+    from composer.cli.tables import formatted, natural
 
     filters = parse_filters(arguments.list("filter"))
     found = session.client.request("GET", f"{API}/networks", {"filters": filters or None}).json()
@@ -40,7 +40,7 @@ def run_ls(session: Session, arguments: Arguments) -> int:
             "Label": _label_of(network),
             "CreatedAt": network.get("Created", "").replace("T", " ").replace("Z", " +0000 UTC"),
         }
-        for network in sorted(found, key=lambda network: network["Name"])
+        for network in sorted(found, key=lambda network: natural(network["Name"]))
     ]
     if arguments.is_on("quiet"):
         session.write("".join(f"{row['ID']}\n" for row in rows))

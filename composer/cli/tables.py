@@ -26,6 +26,20 @@ def _printable(cell: str) -> str:
 _BLANKED = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 
+def natural(name: str) -> list[tuple[int, int, int]]:
+    """What sorts names as Docker's lists do: numbers in them by their value, the shorter first."""
+    found, digits = [], ""
+    for character in f"{name}\0":
+        if character in "0123456789":
+            digits += character
+            continue
+        if digits:
+            found.append((ord("0"), int(digits), len(digits)))
+            digits = ""
+        found.append((ord(character), 0, 0))
+    return found
+
+
 def formatted(
     rows: Sequence[Mapping[str, Any]],
     columns: Mapping[str, str],

@@ -50,13 +50,13 @@ def volume_row(volume: dict[str, Any]) -> dict[str, str]:
 
 def run_ls(session: Session, arguments: Arguments) -> int:
     from composer.cli.image import parse_filters
-    from composer.cli.tables import formatted
+    from composer.cli.tables import formatted, natural
 
     filters = parse_filters(arguments.list("filter"))
     found = (
         session.client.request("GET", f"{API}/volumes", {"filters": filters or None}).json()["Volumes"] or []
     )
-    found.sort(key=lambda volume: volume["Name"])
+    found.sort(key=lambda volume: natural(volume["Name"]))
     found = list(map(volume_row, found))
     if arguments.is_on("quiet"):
         session.write("".join(f"{volume['Name']}\n" for volume in found))

@@ -52,7 +52,9 @@ async def _serve_tcp(listener: trio.socket.SocketType, find_target: FindTarget) 
                 # The client has gone again, or descriptors are short: the next one may do better.
                 await trio.sleep(0.05)
                 continue
-            nursery.start_soon(_pass_on, client, find_target())
+            # SCTP is for the kernel alone, and what is published for it no way to a TCP port.
+            target = None if listener.proto == socket.IPPROTO_SCTP else find_target()
+            nursery.start_soon(_pass_on, client, target)
 
 
 async def _pass_on(client: trio.socket.SocketType, target: Target | None) -> None:
