@@ -295,6 +295,8 @@ class Networks(Protocol):
         pools: Sequence[Mapping[str, Any]] = (),
         ipam_driver: str = "",
         ipam_options: Mapping[str, str] | None = None,
+        config_only: bool = False,
+        config_from: str = "",
     ) -> Network:
         """``pools``: ``subnet``, ``ip_range``, ``gateway`` and ``aux_addresses`` of each."""
 

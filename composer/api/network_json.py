@@ -17,13 +17,8 @@ def network_pools(body: NetworkBody) -> list[dict[str, Any]]:
     """The pools asked for; raises InvalidArgument for what a network here cannot be."""
     if not body.name:
         raise InvalidArgument("a network needs a name", hint='Give "Name".')
-    for field, is_asked in (
-        ("Ingress", body.ingress),
-        ("ConfigOnly", body.config_only),
-        ("ConfigFrom", bool(body.config_from and body.config_from.get("Network"))),
-    ):
-        if is_asked:
-            raise unsupported(field)
+    if body.ingress:
+        raise unsupported("Ingress")
     if body.scope not in ("", "local"):
         raise unsupported("Scope", body.scope)
     return [
@@ -55,8 +50,8 @@ def network_json(network: Network, attachments: Iterable[NetworkAttachment] = ()
         "Internal": network.internal,
         "Attachable": network.attachable,
         "Ingress": False,
-        "ConfigFrom": {"Network": ""},
-        "ConfigOnly": False,
+        "ConfigFrom": {"Network": network.config_from},
+        "ConfigOnly": network.config_only,
         "Containers": {
             attachment.container_id: _attachment(network, attachment) for attachment in attachments
         },

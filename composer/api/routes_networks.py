@@ -102,6 +102,8 @@ class NetworkRoutes:
             pools=network_pools(body),
             ipam_driver=body.ipam.driver,
             ipam_options=body.ipam.options,
+            config_only=body.config_only,
+            config_from=(body.config_from or {}).get("Network") or "",
         )
         return json_response({"Id": network.id, "Warning": ""}, 201)
 
@@ -132,7 +134,12 @@ class NetworkRoutes:
         bound = until_bound(filters.get("until", []), time.time_ns())
         removed = []
         for network in list(self.engine.networks.list()):
-            if self._is_used(network) or network.created > bound or not is_pruned(network.labels, filters):
+            if (
+                network.config_only
+                or self._is_used(network)
+                or network.created > bound
+                or not is_pruned(network.labels, filters)
+            ):
                 continue
             try:
                 await self.engine.networks.remove(network.id)

@@ -257,8 +257,8 @@ COMMANDS = {
         (
             Flag("attachable", help="Accepted; every network is"),
             Flag("aux-address", kind="list", help="Address that is in use: NAME=ADDRESS"),
-            Flag("config-from", kind="string", help="Not supported: networks are not copied from others"),
-            Flag("config-only", help="Not supported: a network is always more than its settings"),
+            Flag("config-from", kind="string", help="Take the settings of this network"),
+            Flag("config-only", help="Nothing but settings, for others to take"),
             Flag("driver", "d", "string", "bridge, macvlan, ipvlan or overlay", "bridge"),
             Flag("gateway", kind="strings", help="Address of the bridge"),
             Flag("ingress", help="Not supported: there is no Swarm"),

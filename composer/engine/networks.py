@@ -14,6 +14,7 @@ from typing import Any
 import trio
 from msgspec.structs import replace
 
+from composer.engine import network_settings
 from composer.engine.containers import Container, Containers
 from composer.engine.endpoints import leased_endpoint, runtime_endpoint, wish_of
 from composer.engine.events import Events
@@ -82,6 +83,8 @@ class Networks:
         pools: Sequence[Mapping[str, Any]] = (),
         ipam_driver: str = "",
         ipam_options: Mapping[str, str] | None = None,
+        config_only: bool = False,
+        config_from: str = "",
     ) -> Network:
         """Make a network; each of ``pools`` may have subnet, ip_range, gateway and aux_addresses."""
         families = enabled_families(options, name)
@@ -102,10 +105,24 @@ class Networks:
             )
             for pool in pools
         ]
+        if config_from and not config_only:
+            source = network_settings.settings_of(
+                self.find(config_from),
+                config_from,
+                options=options,
+                labels=labels,
+                enable_ipv6=enable_ipv6,
+                pools=asked,
+                ipam_options=ipam_options,
+            )
+            options, labels, asked = source.options, source.labels, list(source.pools)
+            enable_ipv6, ipam_options = source.enable_ipv6, source.ipam_options
         network = Network(
             id=network_id,
             name=name,
-            driver=driver,
+            driver="none" if config_only else driver,
+            config_only=config_only,
+            config_from=config_from,
             internal=internal,
             attachable=attachable,
             enable_ipv4=enable_ipv4,
@@ -116,7 +133,10 @@ class Networks:
             created=time.time_ns(),
         )
         validate_network(network)
-        if driver in ("host", "none"):
+        if config_only:
+            network_settings.check_settings_only(network, asked)
+            network = replace(network, pools=tuple(asked))
+        elif driver in ("host", "none"):
             raise Conflict(
                 f'only one instance of "{"null" if driver == "none" else driver}" network is allowed',
                 status=403,
@@ -139,7 +159,11 @@ class Networks:
     def _plan_pools(
         self, network: Network, asked: Sequence[Pool], chance: random.Random | None = None
     ) -> tuple[Pool, ...]:
-        others = {n.name: [p.subnet for p in n.pools] for n in self._records.values() if n.id != network.id}
+        others = {
+            n.name: [p.subnet for p in n.pools]
+            for n in self._records.values()
+            if n.id != network.id and not n.config_only
+        }
         return ipam.plan_pools(
             network.id,
             network.name,
@@ -194,6 +218,7 @@ class Networks:
                 f"error while removing network: network {network.name} has active endpoints ({names})",
                 status=403,
             )
+        network_settings.check_is_not_taken(network, self.list())
         await self._remove_bridge(network)
         self._records.delete(network.id)
         self._events.publish("network", "destroy", network.id, {"name": network.name, "type": network.driver})
@@ -223,16 +248,6 @@ class Networks:
             crash_point("core.network-rm.unruled")
             await trio.to_thread.run_sync(bridge.remove_bridge, network.bridge, self._tag)
             crash_point("core.network-rm.unbridged")
-
-    async def prune(self) -> builtins.list[str]:
-        """Remove the networks that no container uses; their names."""
-        removed = []
-        for network in self.list():
-            in_use = any(network.name in c.endpoints for c in self._containers.all())
-            if network.name not in BUILT_IN and not in_use:
-                await self.remove(network.id)
-                removed.append(network.name)
-        return removed
 
     # What containers need
 
@@ -326,6 +341,7 @@ class Networks:
     ) -> Endpoint:
         """One endpoint: a lease of addresses, and the names it answers to."""
         network = self.get(asked.network)
+        network_settings.check_is_more_than_settings(network)
         if not (network.has_bridge or network.is_direct):
             raise InvalidArgument(
                 f"network {network.name} has driver {network.driver}: use network_mode: {network.driver} alone"
@@ -369,6 +385,7 @@ class Networks:
         """Connect a container; a running one gets the interface at once."""
         network = self.get(ref)
         container = self._containers.get(container_ref)
+        network_settings.check_is_more_than_settings(network)
         self._check_is_free(network, container)
         if network.driver == "host":
             raise Conflict(

@@ -53,6 +53,10 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ipam_options: dict[str, str] | None = None
     """Kept to be shown, as Docker's own IPAM driver does; None where nobody spoke of any."""
     labels: dict[str, str] = {}
+    config_only: bool = False
+    """Nothing but settings for other networks; pools are as they were given."""
+    config_from: str = ""
+    """Name of the network that these settings were taken from."""
     created: int = 0
     """Nanoseconds since the epoch."""
 
@@ -200,6 +204,8 @@ def validate_network(network: Network) -> None:
             f"invalid network name {network.name!r}",
             hint="a name starts with a letter or digit and goes on with letters, digits, '_', '.' and '-'",
         )
+    if network.config_only:
+        return
     validate_driver(network.driver, network.name)
     if network.is_direct:
         _validate_direct(network)
