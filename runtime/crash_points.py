@@ -73,7 +73,7 @@ POINTS = {
     "core.network.recorded": "a network is in the database",
     "core.network.bridged": "its bridge is there, without rules",
     "core.network.ruled": "its bridge has rules",
-    "core.network-rm.unruled": "its rules are gone",
+    "core.network-rm.unruled": "a network is not in the database any more, and its rules are gone",
     "core.network-rm.unbridged": "its bridge is gone",
     "core.connect.leased": "a running container has addresses on one more network, and no interface",
     "core.connect.attached": "it has the interface; ports, names and files do not know",

@@ -219,8 +219,13 @@ class Networks:
                 status=403,
             )
         network_settings.check_is_not_taken(network, self.list())
-        await self._remove_bridge(network)
+        # Before anything is waited for, so that nobody gets onto a network that goes; the sweep knows what it leaves.
         self._records.delete(network.id)
+        try:
+            await self._remove_bridge(network)
+        except BaseException:
+            self._records.put(network.id, network)
+            raise
         self._events.publish("network", "destroy", network.id, {"name": network.name, "type": network.driver})
 
     async def retire(self, ref: str) -> None:
@@ -324,17 +329,13 @@ class Networks:
             return {}
         if not asked:
             asked = (EndpointConfig(network="bridge", mac_address=config.mac_address),)
-        return {
-            e.network: self.plan_endpoint(e, container_id, name, config) for e in map(self._canonical, asked)
-        }
+        named = [replace(e, network=self.get(e.network).name) for e in asked]
+        return {e.network: self.plan_endpoint(e, container_id, name, config) for e in named}
 
     def _name(self, ref: str) -> str:
         """The network's name, or ``ref`` where it is gone."""
         network = self._records.get(ref) or self.find(ref)
         return network.name if network else ref
-
-    def _canonical(self, endpoint: EndpointConfig) -> EndpointConfig:
-        return replace(endpoint, network=self.get(endpoint.network).name)
 
     def plan_endpoint(
         self, asked: EndpointConfig, container_id: str, name: str, config: ContainerConfig
