@@ -133,10 +133,12 @@ def tree(images: Sequence[dict[str, Any]], *, everything: bool) -> list[str]:
     from composer.cli.units import human_size
 
     rows: list[tuple[str, ...]] = []
-    for image in images:
-        names = sorted(image.get("RepoTags") or ()) or (["<untagged>"] if everything else [])
-        if not names:
-            continue
+    shown = [image for image in images if everything or image.get("RepoTags")]
+    has_children = any(image.get("Manifests") for image in shown)
+    for number, image in enumerate(shown):
+        if number and has_children:
+            rows.append(("", "", "", "", ""))
+        names = sorted(image.get("RepoTags") or ()) or ["<untagged>"]
         manifests = image.get("Manifests") or ()
         content = human_size(sum(one["Size"]["Content"] for one in manifests))
         used = _IN_USE if image.get("Containers", 0) > 0 else ""

@@ -109,7 +109,7 @@ def _tables(rows: dict[str, list[dict[str, Any]]], usage: dict[str, Any]) -> str
 
     parts = []
     for kind, fields in _TABLES.items():
-        cache = human_size(sum(map(own_size, usage.get("BuildCache") or ())))
+        cache = human_size(sum(map(own_size, usage.get("BuildCache") or ())), 4)
         heading = _HEADINGS.get(kind, f"Build cache usage: {cache}")
         titles = _TITLES | {"ID": _IDS.get(kind, _TITLES["ID"])}
         parts.append(f"{heading}\n\n{formatted(rows[kind], titles, '', default=fields)}")

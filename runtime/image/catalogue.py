@@ -3,7 +3,6 @@ person typed."""
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -97,20 +96,10 @@ class Catalogue:
     def resolve(self, text: str) -> Image | None:
         """A reference, an id (``sha256:...``), or the beginning of an id. Raises InvalidArgument (ambiguous,
         bad)."""
-        if text.startswith("sha256:"):
-            return self.image(text) or self._by_prefix(text[7:])
-        if _PREFIX.fullmatch(text) and len(text) == 64:
-            return self.image(f"sha256:{text}")
-        try:
-            reference = parse_reference(text)
-        except InvalidArgument:
-            if _PREFIX.fullmatch(text):
-                return self._by_prefix(text)
-            raise
-        found = self.by_name(reference)
-        if found is None and _PREFIX.fullmatch(text):
-            found = self._by_prefix(text)
-        return found
+        digits = text.removeprefix("sha256:")
+        if len(digits) == 64 and _PREFIX.fullmatch(digits):
+            return self.image(f"sha256:{digits}")
+        return self.by_name(parse_reference(text)) or self._by_prefix(digits)
 
     def _by_prefix(self, prefix: str) -> Image | None:
         if not _PREFIX.fullmatch(prefix):
@@ -126,11 +115,8 @@ class Catalogue:
         """As :meth:`resolve`; raises NotFound with Docker's sentence."""
         image = self.resolve(text)
         if image is None:
-            shown = text
-            with contextlib.suppress(ComposerError):
-                if not text.startswith("sha256:"):
-                    shown = parse_reference(text).with_default_tag().familiar
-            raise NotFound(f"No such image: {shown}")
+            name = f"sha256:{text}" if len(text) == 64 and _PREFIX.fullmatch(text) else text
+            raise NotFound(f"No such image: {parse_reference(name).with_default_tag().familiar}")
         return image
 
     # Writing

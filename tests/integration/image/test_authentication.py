@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -10,7 +11,7 @@ from runtime.errors import ComposerError
 from runtime.image.authentication import Credentials, CredentialSource
 from runtime.image.responses import AccessDenied, Unauthorized
 from runtime.image.store import ImageStore
-from tests.faulty_registry import Fault, FaultyRegistry
+from tests.faulty_registry import Fault, FaultyRegistry, digest_of
 from tests.integration.image.conftest import layer
 
 ANN = Credentials("ann", "secret")
@@ -74,6 +75,26 @@ async def test_a_token_that_expires_is_renewed(store: ImageStore, guarded: Fault
     else:
         with pytest.raises(AccessDenied):  # the same password would be refused again
             await store.pull(f"{guarded.address}/app:1", credentials=being(ANN))
+
+
+async def test_what_a_token_has_to_allow_changes_in_the_middle_of_a_layer(
+    store: ImageStore, faulty: FaultyRegistry
+) -> None:
+    """A long download breaks off, and the token is no good any more: it goes on where it was. The registry may name
+    another scope with that; what is asked for stays what is needed, as with Docker."""
+    faulty.accounts, faulty.uses_tokens = {"ann": "secret"}, True
+    big = layer(1, 4 << 20)
+    faulty.add_image("app", "1", [big])
+    wants = f'Bearer realm="http://{faulty.address}/token",scope="repository:app:pull repository:base:pull"'
+    faulty.faults += [
+        Fault(digest_of(big), "GET", drop_after=3 << 20),
+        Fault(digest_of(big), "GET", status=401, headers={"WWW-Authenticate": wants}),
+    ]
+    await store.pull(f"{faulty.address}/app:1", credentials=being(ANN))
+    first, second = (parse_qs(urlsplit(r.path).query)["scope"] for r in faulty.seen if "/token" in r.path)
+    assert first == second == ["repository:app:pull"]
+    ranges = [r.headers.get("Range", "") for r in faulty.seen if digest_of(big) in r.path]
+    assert ranges[0] == "" and all(text.startswith("bytes=") for text in ranges[1:])
 
 
 @pytest.mark.parametrize(

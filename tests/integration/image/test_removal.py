@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from runtime.errors import Conflict
+from runtime.errors import ComposerError, Conflict
 from runtime.image.model import ImageUse
 from runtime.image.store import ImageStore
 from tests.faulty_registry import FaultyRegistry, digest_of
@@ -110,3 +110,22 @@ async def test_the_beginning_of_an_id(store: ImageStore, faulty: FaultyRegistry)
             assert found is not None and found.id == image
         if digits > 1:
             assert store.resolve(image[7 : 6 + digits]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("app", "No such image: app:latest"),
+        ("12ab", "No such image: 12ab:latest"),
+        ("1" * 64, f"No such image: sha256:{'1' * 64}"),
+        (f"sha256:{'1' * 64}", f"No such image: sha256:{'1' * 64}"),
+        ("sha256:12", "No such image: sha256:12"),
+        ("docker.io/library/app:1", "No such image: app:1"),
+        ("sha256:+", "invalid reference format"),
+        ("sha256:", "invalid reference format"),
+        ("", "invalid reference format"),
+    ],
+)
+def test_what_is_no_image(store: ImageStore, text: str, told: str) -> None:
+    with pytest.raises(ComposerError, match=f"^{told}"):
+        store.get(text)
