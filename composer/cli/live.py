@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 FRAME_SECONDS = 0.1
+_WAITING = frozenset({"Pulling fs layer", "Waiting"})
 _MARKS = {"done": "✔", "warning": "!", "error": "✘"}
 _LOG_LINES = 6
 """Of what a step prints, at most."""
@@ -99,9 +100,11 @@ def _fitting(items: Sequence[Item], room: int) -> list[Item]:
     return [item for item in items if id(item) in chosen]
 
 
-def _weight(item: Item) -> tuple[int, float]:
-    order = {"error": 0, "working": 1, "warning": 2, "done": 3}[item.state]
-    return order + (2 if item.indent and order == 1 else 0), -(item.ended or 0)
+def _weight(item: Item) -> tuple[float, float]:
+    order = {"error": 0.0, "working": 1.0, "warning": 2.0, "done": 3.0}[item.state]
+    if item.indent and order == 1:
+        order = 2.9 if item.status in _WAITING else 2.8
+    return order, -(item.ended or 0)
 
 
 def _line(item: Item, label_width: int, now: float, width: int, tick: int, colour: bool) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Write = Callable[[str], None]
 
-_WORKING = frozenset({"Recreate"})
+_WORKING = frozenset({"Download complete", "Pulling fs layer", "Recreate"})
 _FINISHED = frozenset({"Running"})
 COLOURS = {"done": GREEN, "warning": YELLOW, "error": RED, "working": ""}
 """By state."""

@@ -155,6 +155,9 @@ class Content:
         async with trio.open_nursery() as nursery:
             for number in range(len(layers)):
                 nursery.start_soon(one, number, nursery.cancel_scope)
+                # Tasks that start together run in any order; each a step later than the one before, they queue for
+                # downloads from the lowest on, and what is complete when the pull is interrupted stays.
+                await trio.lowlevel.checkpoint()
         if failures:
             raise failures[0]
         return [record for record in records if record is not None]
@@ -344,7 +347,9 @@ class Content:
                     limits=self.limits.of_blob(total),
                 )
 
-        return await trio.to_thread.run_sync(work, limiter=self._unpackers)
+        staged = await trio.to_thread.run_sync(work, limiter=self._unpackers)
+        progress(PullProgress(short, "Extracting", total, total))  # it may wait for the layers below
+        return staged
 
     # Collection
 

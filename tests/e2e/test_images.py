@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
 import signal
 import subprocess
 import time
@@ -222,3 +223,28 @@ def test_an_import_of_an_url(composer: Composer, faulty: FaultyRegistry) -> None
     assert found["Config"]["Cmd"] == ["/bin/sh", "-c", "x"] and found["Config"]["OnBuild"] == ["RUN y"]
     failed = composer.run("image", "import", f"{url}0", status=1)
     assert failed.stderr == f"invalid response status 404 for {url}0\n" and not failed.stdout
+
+
+def test_df_counts_each_byte_once(composer: Composer, project: Project) -> None:
+    """What images and the build cache share, what only one of them has, and what only the cache has: together all
+    that is on the disk."""
+    lines = ["FROM scratch", "COPY one /", "COPY two /", "COPY one /again"]
+    project.directory.mkdir(exist_ok=True)
+    for name, seed in (("one", 1), ("two", 2), ("three", 3)):
+        (project.directory / name).write_bytes(random.Random(seed).randbytes(50_000 * seed))
+    project.write("services: {}", Dockerfile="\n".join(lines))
+    composer.run("image", "build", "-q", "-t", "first", ".", cwd=project.directory)
+    project.write("services: {}", Dockerfile="\n".join([*lines[:2], "COPY three /"]))
+    composer.run("image", "build", "-q", "-t", "second", ".", cwd=project.directory)
+    composer.run("image", "rm", "first")
+    (project.directory / "root.tar").write_bytes(layer(4, 30_000))
+    composer.run("image", "import", "root.tar", "third", cwd=project.directory)
+    usage = composer.api("GET", "/system/df")
+    cached = sum(entry["Size"] for entry in usage["BuildCache"] if not entry["Shared"])
+    sizes = {image["RepoTags"][0]: image["SharedSize"] for image in usage["Images"]}
+    assert sizes == {"second:latest": 0, "third:latest": 0, "composer.local/host:latest": 0}
+    root = composer.paths.images
+    files = [*root.glob("layers/*/diff/**/*"), *root.glob("blobs/*/*")]
+    on_disk = sum(path.lstat().st_size for path in files if path.is_file())
+    assert cached > 100_000 and usage["LayersSize"] > 200_000
+    assert usage["LayersSize"] + cached == on_disk

@@ -17,6 +17,10 @@ from composer.cli.raw_progress import RawJsonRenderer
     [
         ("Creating", "working"),
         ("Recreate", "working"),
+        ("Pulling fs layer", "working"),
+        ("Download complete", "working"),
+        ("Pull complete", "done"),
+        ("Already exists", "done"),
         ("Running", "done"),
         ("Removed", "done"),
         ("Resource is still in use", "warning"),
@@ -39,6 +43,16 @@ def test_a_picture_without_colours() -> None:
         " ⠋ Container shop-web-1  Stopping                      1.0s ",
         " ! Network shop_default  Resource is still in use      0.2s ",
     ]
+
+
+def test_layers_at_work_are_shown_when_there_is_no_room_for_all() -> None:
+    statuses = ("Pull complete", "Pulling fs layer", "Extracting", "Pull complete", "Downloading", "Waiting")
+    layers = [Item(f"layer{number}", "Image", 0.0, 2) for number in range(len(statuses))]
+    for layer, status in zip(layers, statuses, strict=True):
+        layer.update({"status": status}, 1.0)
+    picture = frame(layers, title="Pulling", now=1.0, width=40, rows=5, colour=False)
+    assert [line.split()[1] for line in picture[1:]] == ["layer1", "layer2", "layer4"]
+    assert picture[0] == "[+] Pulling 2/6"
 
 
 def test_sentences_between_steps() -> None:
