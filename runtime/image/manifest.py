@@ -146,8 +146,8 @@ def parse_manifest(data: bytes, media_type: str = "") -> Manifest | Index:
 
 
 def _descriptor(raw: _Descriptor) -> Descriptor:
-    if raw.size < 0:
-        raise InvalidImage(f"the size of {raw.digest[:80]} is negative")
+    if not 0 <= raw.size < 1 << 63:
+        raise InvalidImage(f"the size of {raw.digest[:80]} is impossible: {raw.size}")
     platform = None
     if raw.platform is not None and raw.platform.os:
         platform = Platform.of(raw.platform.os, raw.platform.architecture, raw.platform.variant or "")

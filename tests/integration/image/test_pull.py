@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from typing import Any
 from unittest.mock import Mock
 
@@ -265,6 +266,33 @@ async def test_another_platform_replaces_the_name(store: ImageStore, faulty: Fau
     second = await store.pull(f"{faulty.address}/app:1")
     assert store.get(f"{faulty.address}/app:1").id == second.id != first.id
     assert store.get(first.id).tags == ()
+
+
+async def test_addresses_in_a_manifest_are_not_followed(store: ImageStore, faulty: FaultyRegistry) -> None:
+    """CVE-2020-15157: ``urls`` of a layer would send whoever asks anywhere."""
+    with FaultyRegistry().serving() as elsewhere:
+        digest = elsewhere.add_blob("app", layer(1))
+        faulty.add_image("app", "1", [layer(1)])
+        document = json.loads(faulty.manifests["app", "1"][1])
+        document["layers"][0]["urls"] = [f"http://{elsewhere.address}/v2/app/blobs/{digest}"]
+        faulty.add_manifest("app", "1", document)
+        faulty.owned.remove(("app", digest))
+        with pytest.raises(InvalidImage, match="blob unknown"):
+            await store.pull(f"{faulty.address}/app:1")
+        assert not elsewhere.seen
+
+
+async def test_more_bytes_than_promised_are_not_kept(store: ImageStore, faulty: FaultyRegistry) -> None:
+    digest = faulty.add_image("app", "1", [layer(1)])
+    document = json.loads(faulty.manifests["app", digest][1])
+    blob = document["layers"][0]
+    faulty.blobs[blob["digest"]] += b"x" * (1 << 20)
+    with pytest.raises(InvalidImage):
+        await store.pull(f"{faulty.address}/app:1")
+    faulty.manifests["app", "2"] = (faulty.manifests["app", "1"][0], b" " * (5 << 20))
+    with pytest.raises(InvalidImage, match="larger than"):
+        await store.pull(f"{faulty.address}/app:2")
+    assert not store.content.blobs.has(Digest(blob["digest"]))
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd", "several gzip members"])
