@@ -202,12 +202,13 @@ class Images:
             log.warning("layer %s of %s %s: %s", problem.id, ", ".join(problem.images), problem.what, state)
 
     async def sweep(self) -> None:
-        """Give back the space of what was removed, whenever something was, until cancelled."""
+        """Give back the space of what was removed, whenever something was, until cancelled; at first of what an
+        earlier engine had no time for."""
         while True:
-            await self.wants_sweep.wait()
-            self.wants_sweep = trio.Event()
             for problem in await self.store.sweep():
                 log.warning("removing images: %s", problem)
+            await self.wants_sweep.wait()
+            self.wants_sweep = trio.Event()
 
     async def load(self, archive: Path, emit: Progress) -> Sequence[Image]:
         """Bring in a docker-archive or OCI archive (tar, compressed or not)."""

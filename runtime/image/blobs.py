@@ -18,6 +18,7 @@ from runtime.image.compression import Readable
 from runtime.image.digest import Digest
 from runtime.image.manifest import Descriptor, InvalidImage
 from runtime.storage.files import storage_error, sync_directory, write_atomically
+from runtime.storage.removal import TRASH, discard, empty_trash
 
 _CHUNK = 1 << 20
 
@@ -29,6 +30,7 @@ class BlobStore:
     def __init__(self, root: Path) -> None:
         self.blobs = root / "blobs"
         self.ingest = root / "ingest"
+        self._trash = self.blobs / TRASH
         self._writing: set[str] = set()
         self._unsynced: set[Digest] = set()
 
@@ -115,16 +117,21 @@ class BlobStore:
         self._unsynced.discard(digest)
 
     def remove(self, digest: Digest) -> int:
-        """Bytes given back; 0 when it was not there."""
+        """Make it disappear at once (unlinking a large file takes a file system long); :meth:`sweep` gives the space
+        back. Returns its bytes, 0 when it was not there."""
         path = self.path(digest)
         try:
             size = path.stat().st_size
-            path.unlink()
         except FileNotFoundError:
             return 0
         except OSError as error:
             raise storage_error(error, "remove", path) from error
+        discard(path, self._trash)
         return size
+
+    def sweep(self) -> list[str]:
+        """Delete what was removed. Blocking. Returns what failed."""
+        return empty_trash(self._trash)
 
     def all(self) -> list[Digest]:
         """The digests of everything that is there; files of other names are passed over."""

@@ -310,6 +310,7 @@ class Content:
                     made = await trio.to_thread.run_sync(self._compressed, Digest(layer.blob))
                     self.catalogue.replace_blob(layer.blob, made)
         self.collect()
+        await self.sweep()
         record = self.catalogue.record(image_id)
         if record is None:
             raise InvalidImage(f"the image {image_id} is gone")
@@ -356,7 +357,7 @@ class Content:
     def collect(self) -> int:
         """Remove the blobs and layers that no image has and nobody is bringing in; bytes of blobs given back.
 
-        Unpacked layers are only renamed away: :meth:`sweep` deletes them.
+        All of it is only renamed away: :meth:`sweep` deletes it.
         """
         if self._busy:
             return 0
@@ -393,7 +394,7 @@ class Content:
 
     async def sweep(self) -> list[str]:
         """Delete what was put aside, in a thread. Returns what could not be deleted."""
-        return await trio.to_thread.run_sync(self.layers.sweep)
+        return await trio.to_thread.run_sync(lambda: [*self.layers.sweep(), *self.blobs.sweep()])
 
 
 class _Counted:

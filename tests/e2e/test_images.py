@@ -244,7 +244,7 @@ def test_df_counts_each_byte_once(composer: Composer, project: Project) -> None:
     sizes = {image["RepoTags"][0]: image["SharedSize"] for image in usage["Images"]}
     assert sizes == {"second:latest": 0, "third:latest": 0, "composer.local/host:latest": 0}
     root = composer.paths.images
-    files = [*root.glob("layers/*/diff/**/*"), *root.glob("blobs/*/*")]
+    files = [*root.glob("layers/*/diff/**/*"), *root.glob("blobs/sha256/*")]
     on_disk = sum(path.lstat().st_size for path in files if path.is_file())
     assert cached > 100_000 and usage["LayersSize"] > 200_000
     assert usage["LayersSize"] + cached == on_disk

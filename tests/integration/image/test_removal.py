@@ -35,6 +35,20 @@ async def test_shared_layers_stay(store: ImageStore, faulty: FaultyRegistry) -> 
     assert store.disk_usage() == 0
 
 
+async def test_what_is_removed_is_only_put_aside(store: ImageStore) -> None:
+    """Deleting large files takes time, which nobody has to wait for."""
+    image = store.get(await imported(store, "a:1", 1))
+    root = store.content.layers.root.parent
+    blob = root / "blobs/sha256" / image.diff_ids[0].removeprefix("sha256:")
+    assert blob.is_file()
+    store.remove("a:1")
+    assert not blob.exists() and not image.layers[0].exists()
+    aside = [*root.glob("blobs/.trash/*"), *root.glob("layers/.trash/*")]
+    assert len(aside) == 2
+    assert await store.sweep() == []
+    assert not any(path.exists() for path in aside)
+
+
 async def test_an_image_with_two_names_loses_one(store: ImageStore) -> None:
     image = await imported(store, "a:1", 1)
     store.tag("a:1", "b:2")
