@@ -13,6 +13,7 @@ import hashlib
 import ipaddress
 import os
 import socket
+from collections.abc import Collection
 
 from runtime.errors import ComposerError, Conflict
 from runtime.kernel.netlink import rtnetlink
@@ -20,7 +21,7 @@ from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkError, Netlin
 from runtime.network import ipam, overlay
 from runtime.network.host import host_addresses
 from runtime.network.model import BRIDGE_PREFIX, Network
-from runtime.network.sandbox import write_sysctls
+from runtime.network.sandbox import is_bridge_filtered, write_sysctls
 
 
 def link_group(tag: str) -> int:
@@ -86,6 +87,23 @@ def ensure_bridge(network: Network, tag: str = "") -> bool:
     except OSError as error:
         raise ComposerError(f"network {network.name}: {error.strerror or error}") from error
     return created
+
+
+def rejoin(network: Network, ports: Collection[str]) -> None:
+    """Put host's ends of running containers' pairs back into the network's bridge, which was made anew."""
+    is_filtered = is_bridge_filtered()
+    with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+        links = list(map(rtnetlink.decode_link, rtnl.query(rtnetlink.dump_links())))
+        index = next((link.ifindex for link in links if link.name == network.bridge), 0)
+        for link in links:
+            if index and link.name in ports and link.master != index:
+                requests = [rtnetlink.set_link_master(link.ifindex, index, label=link.name)]
+                if is_filtered or not network.has_icc:
+                    isolated = not network.has_icc and not is_filtered
+                    requests.append(
+                        rtnetlink.set_bridge_port(link.name, hairpin=is_filtered, isolated=isolated)
+                    )
+                rtnl.execute(requests)
 
 
 def _claim(rtnl: NetlinkSocket, network: Network, index: int, tag: str) -> None:

@@ -234,7 +234,7 @@ def _ports(endpoints: Sequence[SandboxEndpoint], netns: int) -> list[Request]:
     same network instead of routing it: then a container that calls itself needs its port to be a hairpin, and
     isolated ports would lose calls of a neighbour (there the rules keep containers apart).
     """
-    is_filtered = _is_bridge_filtered()
+    is_filtered = is_bridge_filtered()
     requests = []
     for endpoint in endpoints:
         if endpoint["kind"] != "veth":
@@ -290,7 +290,7 @@ def child_link_group(host_ifname: str) -> int:
     return int(host_ifname[3:11], 16) & 0x7FFFFFFF | 1
 
 
-def _is_bridge_filtered() -> bool:
+def is_bridge_filtered() -> bool:
     """Whether packets that are only bridged pass the firewall too (br_netfilter)."""
     try:
         descriptor = os.open("/proc/sys/net/bridge/bridge-nf-call-iptables", os.O_RDONLY | os.O_CLOEXEC)

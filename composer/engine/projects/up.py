@@ -118,6 +118,7 @@ class Up:
 
     async def _ensure_network(self, network: NetworkPlan) -> None:
         if network.action == "keep":
+            self.parts.networks.repair(network.name)
             return
         if network.action == "recreate":
             await self._recreate_network(network)
