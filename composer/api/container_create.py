@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
+from composer.api.container_mounts import mounts
 from composer.api.wire import (
     CreateBody,
     DeviceBody,
@@ -15,7 +16,6 @@ from composer.api.wire import (
     EndpointBody,
     HealthcheckBody,
     HostConfigBody,
-    MountBody,
     PortBindingBody,
     ResourcesBody,
     RestartPolicyBody,
@@ -29,7 +29,6 @@ from runtime.container.config import (
     EndpointConfig,
     Healthcheck,
     LogConfig,
-    Mount,
     PortBinding,
     Resources,
     RestartPolicy,
@@ -49,7 +48,6 @@ _REFUSED_HOST_FIELDS = (
     ("io_maximum_bandwidth", "IOMaximumBandwidth"),
 )
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
-PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 
 
 def container_config(body: CreateBody, platform: str = "") -> ContainerConfig:
@@ -61,7 +59,7 @@ def container_config(body: CreateBody, platform: str = "") -> ContainerConfig:
         image=body.image,
         platform=platform,
         entrypoint=_words(body.entrypoint),
-        command=_words(body.cmd),
+        command=None if body.cmd is None else (body.cmd,) if isinstance(body.cmd, str) else tuple(body.cmd),
         env=tuple(body.env),
         working_dir=body.working_dir,
         user=body.user,
@@ -80,7 +78,7 @@ def container_config(body: CreateBody, platform: str = "") -> ContainerConfig:
         restart=restart_policy(host.restart_policy, auto_remove=host.auto_remove),
         healthcheck=_healthcheck(body.healthcheck),
         auto_remove=host.auto_remove,
-        mounts=_mounts(body, host),
+        mounts=mounts(body, host),
         volumes_from=tuple(host.volumes_from),
         devices=tuple(_device(device) for device in host.devices),
         device_requests=tuple(_device_request(request) for request in host.device_requests),
@@ -182,126 +180,6 @@ def _healthcheck(body: HealthcheckBody | None) -> Healthcheck | None:
     )
 
 
-def _mounts(body: CreateBody, host: HostConfigBody) -> tuple[Mount, ...]:
-    found = [parse_bind(text) for text in host.binds]
-    found += [_mount(mount) for mount in host.mounts]
-    found += [
-        Mount(type="tmpfs", target=target, options=tuple(filter(None, options.split(","))))
-        for target, options in host.tmpfs.items()
-    ]
-    taken = {mount.target.rstrip("/") for mount in found}
-    found += [Mount(type="volume", target=path) for path in body.volumes if path.rstrip("/") not in taken]
-    seen: set[str] = set()
-    for mount in found:
-        if not mount.target.startswith("/"):
-            raise InvalidArgument(f"invalid mount path: '{mount.target}' mount path must be absolute")
-        if mount.target.rstrip("/") in seen:
-            raise InvalidArgument(f"Duplicate mount point: {mount.target}")
-        seen.add(mount.target.rstrip("/"))
-    return tuple(found)
-
-
-def parse_bind(text: str) -> Mount:
-    """``source:target[:options]`` of ``Binds``. Raises InvalidArgument with Docker's sentences."""
-    parts = text.split(":")
-    if len(parts) not in (2, 3) or not all(parts):
-        if len(parts) == 1 and text.startswith("/"):
-            return Mount(type="volume", target=text)
-        raise InvalidArgument(f"invalid volume specification: '{text}'")
-    source, target = parts[:2]
-    read_only, nocopy, propagation = False, False, ""
-    for option in parts[2].split(",") if len(parts) == 3 else ():
-        if option in ("ro", "rw"):
-            read_only = option == "ro"
-        elif option == "nocopy":
-            nocopy = True
-        elif option in PROPAGATIONS:
-            propagation = option
-        elif option not in ("z", "Z", "cached", "delegated", "consistent", "default"):
-            raise InvalidArgument(f'invalid mode: {parts[2]} in volume specification "{text}"')
-    if source.startswith("/"):
-        return Mount(
-            type="bind",
-            source=source,
-            target=target,
-            read_only=read_only,
-            propagation=propagation,
-            create_host_path=True,
-        )
-    return Mount(type="volume", source=source, target=target, read_only=read_only, nocopy=nocopy)
-
-
-def _mount(body: MountBody) -> Mount:
-    match body.type:
-        case "bind":
-            return _bind_mount(body)
-        case "volume":
-            driver = body.volume_options.driver_config
-            if driver is not None and driver.options and not body.source:
-                raise unsupported("Mounts.VolumeOptions.DriverConfig.Options of an anonymous volume")
-            return Mount(
-                type="volume",
-                source=body.source,
-                target=body.target,
-                read_only=body.read_only,
-                nocopy=body.volume_options.no_copy,
-                subpath=body.volume_options.subpath,
-                labels=body.volume_options.labels,
-            )
-        case "tmpfs":
-            if body.source:
-                raise InvalidArgument(
-                    'invalid mount config for type "tmpfs": field Source must not be specified'
-                )
-            return Mount(
-                type="tmpfs",
-                target=body.target,
-                read_only=body.read_only,
-                size=body.tmpfs_options.size_bytes,
-                mode=body.tmpfs_options.mode,
-                options=tuple("=".join(option) for option in body.tmpfs_options.options),
-            )
-        case "image":
-            return Mount(
-                type="image",
-                source=body.source,
-                target=body.target,
-                read_only=True,
-                subpath=body.image_options.subpath,
-            )
-        case other:
-            raise InvalidArgument(
-                f'mount type "{other}" is not supported', hint="Use bind, volume, tmpfs or image."
-            )
-
-
-def _bind_mount(body: MountBody) -> Mount:
-    options = body.bind_options
-    if not body.source.startswith("/"):
-        raise InvalidArgument(
-            f"invalid mount config for type 'bind': invalid mount path: '{body.source}' "
-            "mount path must be absolute"
-        )
-    if options.propagation and options.propagation not in PROPAGATIONS:
-        raise InvalidArgument(f'invalid mount config for type "bind": propagation "{options.propagation}"')
-    recursive: Literal["", "disabled", "writable", "readonly"] = ""
-    if options.non_recursive:
-        recursive = "disabled"
-    elif options.read_only_non_recursive:
-        recursive = "writable"
-    elif options.read_only_force_recursive:
-        recursive = "readonly"
-    return Mount(
-        type="bind",
-        source=body.source,
-        target=body.target,
-        read_only=body.read_only,
-        propagation=options.propagation,
-        recursive=recursive,
-        create_host_path=options.create_mountpoint,
-    )
-
-
 def _device(body: DeviceBody) -> Device:
     return Device(
         source=body.path_on_host,
@@ -339,6 +217,11 @@ def _networks(body: CreateBody, host: HostConfigBody) -> tuple[str, tuple[Endpoi
                 f"conflicting options: cannot attach both user-defined and non-user-defined network-modes: "
                 f"{mode} and {others[0]}"
             )
+        own = asked.get(mode, EndpointBody())
+        if own.ipam_config.ipv4_address or own.ipam_config.ipv6_address or own.ipam_config.link_local_ips:
+            raise InvalidArgument("user specified IP address is supported on user defined networks only")
+        if own.aliases:
+            raise InvalidArgument("network-scoped aliases are only supported for user-defined networks")
         return mode, ()
     primary = EndpointBody()
     if mode in asked:

@@ -115,11 +115,16 @@ def port_list(container: Container) -> list[dict[str, Any]]:
             }
             for address in host_addresses(port)
         ]
-    for entry in exposed_ports(container):
+    for entry in exposed_ports(container) if _has_ports(container.config) else ():
         if entry not in published:
             number, _, protocol = entry.partition("/")
             found.append({"PrivatePort": int(number), "Type": protocol})
     return found
+
+
+def _has_ports(config: ContainerConfig) -> bool:
+    """Nobody reaches a port where there is no network, and on somebody else's it is theirs."""
+    return config.network_mode not in ("none", "host") and not config.network_mode.startswith("container:")
 
 
 def host_addresses(port: PublishedPort) -> tuple[str, ...]:
@@ -232,7 +237,7 @@ def inspect(container: Container, *, exec_ids: Sequence[str] = ()) -> dict[str, 
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": container.apparmor_profile,
         "ExecIDs": list(exec_ids) or None,
         "HostConfig": host_config(container.config),
         "GraphDriver": {"Data": None, "Name": "overlay2"},
@@ -300,6 +305,8 @@ def config_json(container: Container) -> dict[str, Any]:
         fields["ExposedPorts"] = {port: {} for port in ports}
     if (check := container.healthcheck) is not None:
         fields["Healthcheck"] = healthcheck_json(check)
+    elif config.healthcheck is not None and config.healthcheck.test == ("NONE",):
+        fields["Healthcheck"] = {"Test": ["NONE"]}
     if stop_signal := config.stop_signal or image.stop_signal:
         fields["StopSignal"] = stop_signal
     if config.stop_timeout is not None:
@@ -511,7 +518,8 @@ def published_ports(container: Container) -> dict[str, list[dict[str, str]] | No
     """``NetworkSettings.Ports``: exposed ports with the host's addresses, None where unpublished."""
     if not container.state.is_alive:
         return {}
-    found: dict[str, list[dict[str, str]] | None] = dict.fromkeys(exposed_ports(container))
+    exposed = exposed_ports(container) if _has_ports(container.config) else ()
+    found: dict[str, list[dict[str, str]] | None] = dict.fromkeys(exposed)
     for port in container.ports:
         entries = found.get(key := f"{port.container_port}/{port.protocol}") or []
         entries += [{"HostIp": address, "HostPort": str(port.host_port)} for address in host_addresses(port)]

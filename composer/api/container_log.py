@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
+from urllib.parse import quote_plus
 
 import trio
 
@@ -10,19 +12,36 @@ from composer.api.messages import Sink
 from composer.api.streams import frame
 from composer.api.times import log_timestamp
 from composer.engine.model import LogLine
+from runtime.container.config import LogConfig
 
 BATCH = 32 << 10
 """Bytes that are collected before they are sent, as long as more are there without waiting."""
 
 
-def encode_line(line: LogLine, *, tty: bool, timestamps: bool) -> bytes:
-    data = line.data if line.partial else line.data + b"\n"
+def details_of(log: LogConfig, labels: Mapping[str, str], env: Iterable[str]) -> bytes:
+    """What ``--details`` puts before each line: the labels and variables that the log's options name, and its tag."""
+    found: dict[str, str] = {}
+    variables = {name: value for name, equals, value in (item.partition("=") for item in env) if equals}
+    for option, have in (("labels", labels), ("env", variables)):
+        names = [name.strip() for name in log.options.get(option, "").split(",")]
+        pattern = log.options.get(f"{option}-regex", "")
+        matches = re.compile(pattern).search if pattern else lambda _: None
+        found |= {name: value for name, value in have.items() if name in names or matches(name)}
+    if tag := log.options.get("tag", ""):
+        found["tag"] = tag
+    return ",".join(f"{quote_plus(k)}={quote_plus(v)}" for k, v in sorted(found.items())).encode() + b" "
+
+
+def encode_line(line: LogLine, *, tty: bool, timestamps: bool, details: bytes = b"") -> bytes:
+    data = details + (line.data if line.partial else line.data + b"\n")
     if timestamps:
         data = log_timestamp(line.time_ns).encode() + b" " + data
     return data if tty else frame(line.stream, data)
 
 
-async def copy(lines: AsyncIterator[LogLine], sink: Sink, *, tty: bool, timestamps: bool) -> None:
+async def copy(
+    lines: AsyncIterator[LogLine], sink: Sink, *, tty: bool, timestamps: bool, details: bytes = b""
+) -> None:
     """Send all ``lines``: many small ones together, each at once when it comes alone."""
     send, receive = trio.open_memory_channel[LogLine](1024)
 
@@ -38,10 +57,11 @@ async def copy(lines: AsyncIterator[LogLine], sink: Sink, *, tty: bool, timestam
         nursery.start_soon(read)
         async with receive:
             async for line in receive:
-                batch = bytearray(encode_line(line, tty=tty, timestamps=timestamps))
+                batch = bytearray(encode_line(line, tty=tty, timestamps=timestamps, details=details))
                 while len(batch) < BATCH:
                     try:
-                        batch += encode_line(receive.receive_nowait(), tty=tty, timestamps=timestamps)
+                        line = receive.receive_nowait()
+                        batch += encode_line(line, tty=tty, timestamps=timestamps, details=details)
                     except (trio.WouldBlock, trio.EndOfChannel):
                         break
                 await sink.send(bytes(batch))

@@ -123,6 +123,8 @@ class Container(Protocol):
     @property
     def mounts(self) -> Sequence[MountPoint]: ...
     @property
+    def apparmor_profile(self) -> str: ...
+    @property
     def log_path(self) -> str: ...
     @property
     def files_path(self) -> str:
@@ -189,16 +191,16 @@ class Containers(Protocol):
         """Docker's ``X-Docker-Container-Path-Stat``: name, size, mode (Go's ``os.FileMode``), mtime,
         linkTarget."""
 
-    def archive_get(self, ref: str, path: str) -> AsyncIterator[bytes]:
-        """A tar of the path."""
+    async def archive_get(self, ref: str, path: str, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Send a tar of the path, piece by piece."""
 
     async def archive_put(
         self, ref: str, path: str, archive: Path, *, no_overwrite_dir_non_dir: bool = False
     ) -> None:
         """Unpack a (possibly compressed) tar at ``path``."""
 
-    def export(self, ref: str) -> AsyncIterator[bytes]:
-        """A tar of the whole root file system."""
+    async def export(self, ref: str, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Send a tar of the whole root file system, piece by piece."""
 
 
 class Execs(Protocol):

@@ -48,8 +48,7 @@ class ArchiveRoutes:
         header = await self._stat_header(container_id, path)
 
         async def produce(sink: Sink) -> None:
-            async for piece in self.engine.containers.archive_get(container_id, path):
-                await sink.send(piece)
+            await self.engine.containers.archive_get(container_id, path, sink.send)
 
         return Streaming(produce, TAR, (header,))
 
@@ -81,7 +80,6 @@ class ArchiveRoutes:
         container_id = self.engine.containers.get(request.params["id"]).id
 
         async def produce(sink: Sink) -> None:
-            async for piece in self.engine.containers.export(container_id):
-                await sink.send(piece)
+            await self.engine.containers.export(container_id, sink.send)
 
         return Streaming(produce, "application/octet-stream")

@@ -179,11 +179,18 @@ class ContainerRoutes:
         )
         tty = container.config.tty
         timestamps = query.flag("timestamps")
+        details = b""
+        if query.flag("details"):
+            details = container_log.details_of(
+                container.config.log,
+                container.labels,
+                container_json.container_environment(container.config, container.image),
+            )
 
         async def produce(sink: Sink) -> None:
             if query.flag("follow"):
                 await sink.send(b"")
-            await container_log.copy(lines, sink, tty=tty, timestamps=timestamps)
+            await container_log.copy(lines, sink, tty=tty, timestamps=timestamps, details=details)
 
         return Streaming(produce, streams.stream_content_type(tty=tty, version=request.version))
 

@@ -11,6 +11,7 @@ from composer.api.routes_containers import detach_keys, terminal_size
 from composer.api.routing import Route
 from composer.api.wire import ExecBody, ExecStartBody, decode_body
 from composer.engine.model import ExecConfig
+from runtime.container.config_rules import check_environment
 from runtime.errors import InvalidArgument
 
 
@@ -91,6 +92,7 @@ class ExecRoutes:
 
 def _config(body: ExecBody) -> ExecConfig:
     detach_keys(body.detach_keys)
+    check_environment(body.env)
     return ExecConfig(
         cmd=tuple(body.cmd),
         env=tuple(body.env),

@@ -195,9 +195,20 @@ def _convert(flag: Flag, text: str) -> Value:
         from composer.cli.units import parse_size
 
         try:
-            return parse_size(text)
+            size = parse_size(text)
         except ValueError:
-            raise _invalid(flag, text, "a size expected, such as 512m or 2g") from None
+            size = -2
+        # Only memory and swap together may be without a limit.
+        if size < (-1 if flag.name == "memory-swap" else 0):
+            raise _invalid(flag, text, f"invalid size: '{text}', such as 512m or 2g are expected")
+        return size
+    if flag.kind == "decimal":
+        try:
+            is_number = float(text) - float(text) == 0
+        except ValueError:
+            is_number = False
+        if not is_number:
+            raise _invalid(flag, text, f"failed to parse {text} as a rational number")
     return text
 
 

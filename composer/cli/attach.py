@@ -8,6 +8,7 @@ from runtime.errors import ComposerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from composer.cli.arguments import Arguments
@@ -27,6 +28,17 @@ def run_attach(session: Session, arguments: Arguments) -> int:
     )
 
 
+def check_detach_keys(text: str) -> None:
+    """Raises InvalidArgument for keys that are none."""
+    from composer.api.detaching import parse_detach_keys
+    from runtime.errors import InvalidArgument
+
+    try:
+        parse_detach_keys(text)
+    except ValueError as error:
+        raise InvalidArgument(f"Invalid escape keys ({text}) provided", hint=str(error)) from None
+
+
 def converse_with(
     session: Session,
     container: str,
@@ -36,6 +48,7 @@ def converse_with(
     detach_keys: str = "",
     start: bool = False,
     logs: bool = False,
+    outputs: Sequence[str] = ("stdout", "stderr"),
 ) -> int:
     """Attach to a container, ``start`` it then if wanted, and return its exit status when it has ended (0 when it
     goes on)."""
@@ -47,8 +60,8 @@ def converse_with(
     takes_input = stdin and bool(details["Config"]["OpenStdin"])
     query: dict[str, Any] = {
         "stream": 1,
-        "stdout": 1,
-        "stderr": 1,
+        "stdout": int("stdout" in outputs),
+        "stderr": int("stderr" in outputs),
         "stdin": int(takes_input),
         "logs": int(logs),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from composer.api.client import API, quote
 from composer.cli.arguments import Command, Flag, UsageError
 from composer.cli.container_options import OPTIONS, RESOURCES
+from composer.cli.container_run import run_create, run_run
 from composer.cli.container_views import (
     container_path,
     run_inspect,
@@ -27,84 +28,6 @@ if TYPE_CHECKING:
     from composer.cli.session import Session
 
 
-# Making and running
-
-
-def create(session: Session, arguments: Arguments) -> str:
-    """Make a container, pulling its image if that is wanted; its id."""
-    from composer.cli.container_options import create_body
-    from runtime.errors import InvalidArgument, NotFound
-
-    try:
-        body = create_body(arguments, session.env)
-    except UsageError as error:
-        raise InvalidArgument(error.message, hint=error.hint, exit_status=125) from None
-    except OSError as error:
-        raise InvalidArgument(f"open {error.filename}: {error.strerror}", exit_status=125) from None
-    query = {"name": arguments.text("name") or None, "platform": arguments.text("platform") or None}
-    policy = arguments.text("pull")
-    if policy not in ("always", "missing", "never"):
-        raise UsageError(f'invalid pull option: "{policy}"', hint="always, missing or never")
-    if policy == "always":
-        _pull(session, arguments)
-    try:
-        answer = session.client.request("POST", f"{API}/containers/create", query, body).json()
-    except NotFound as error:
-        if policy != "missing" or "No such image" not in error.message:
-            raise
-        session.write_status(f"Unable to find image '{arguments.words[0]}' locally\n")
-        _pull(session, arguments)
-        answer = session.client.request("POST", f"{API}/containers/create", query, body).json()
-    for warning in answer.get("Warnings") or ():
-        session.warn(warning)
-    if path := arguments.text("cidfile"):
-        with open(path, "x", encoding="ascii") as file:
-            file.write(answer["Id"])
-    return str(answer["Id"])
-
-
-def _pull(session: Session, arguments: Arguments) -> None:
-    from composer.cli.image_transfer import identity, show_progress
-
-    name = arguments.words[0]
-    tag = "" if "@" in name or ":" in name.rpartition("/")[2] else "latest"
-    query = {"fromImage": name, "tag": tag, "platform": arguments.text("platform") or None}
-    messages = session.client.stream("POST", f"{API}/images/create", query, headers=identity(session, name))
-    show_progress(session, messages, quiet=arguments.is_on("quiet"), title="Pulling", parent=name)
-
-
-def run_create(session: Session, arguments: Arguments) -> int:
-    session.write(create(session, arguments) + "\n")
-    return 0
-
-
-def run_run(session: Session, arguments: Arguments) -> int:
-    from composer.cli.attach import converse_with
-    from composer.cli.exec import check_terminal
-    from runtime.errors import ComposerError
-
-    try:
-        if not arguments.is_on("detach"):
-            check_terminal(tty=arguments.is_on("tty"), stdin=arguments.is_on("interactive"))
-        container = create(session, arguments)
-        if arguments.is_on("detach"):
-            session.client.request("POST", container_path(container, "start"))
-            session.write(f"{container}\n")
-            return 0
-        return converse_with(
-            session,
-            container,
-            stdin=arguments.is_on("interactive"),
-            sig_proxy=arguments.is_on("sig-proxy"),
-            detach_keys=arguments.text("detach-keys"),
-            start=True,
-        )
-    except ComposerError as error:
-        if error.exit_status == 1:
-            error.exit_status = 125
-        raise
-
-
 def run_start(session: Session, arguments: Arguments) -> int:
     if arguments.is_on("attach") or arguments.is_on("interactive"):
         from composer.cli.attach import converse_with
@@ -118,11 +41,17 @@ def run_start(session: Session, arguments: Arguments) -> int:
             detach_keys=arguments.text("detach-keys"),
             start=True,
         )
-    return _each(session, arguments.words, "start", {})
+    failed: list[str] = []
+    status = _each(session, arguments.words, "start", {}, failed)
+    if failed:
+        session.write_status(f"Error: failed to start containers: {', '.join(failed)}\n")
+    return status
 
 
-def _each(session: Session, names: list[str], action: str, query: dict[str, Any]) -> int:
-    """An action on several containers; each is named when it is done."""
+def _each(
+    session: Session, names: list[str], action: str, query: dict[str, Any], failed: list[str] | None = None
+) -> int:
+    """An action on several containers; each is named when it is done. Names of the others go to ``failed``."""
     from composer.cli.image import report_failures
     from runtime.errors import ComposerError
 
@@ -133,6 +62,8 @@ def _each(session: Session, names: list[str], action: str, query: dict[str, Any]
             session.write(f"{name}\n")
         except ComposerError as error:
             failures.append(error)
+            if failed is not None:
+                failed.append(name)
     return report_failures(session, failures)
 
 
@@ -177,7 +108,8 @@ def run_rm(session: Session, arguments: Arguments) -> int:
 
 
 def run_exec(session: Session, arguments: Arguments) -> int:
-    from composer.cli.container_options import lines_of
+    from composer.cli.attach import check_detach_keys
+    from composer.cli.container_options import env_lines
     from composer.cli.exec import check_terminal, resolve_env, run_in, start_failure
     from runtime.errors import ComposerError
 
@@ -185,7 +117,11 @@ def run_exec(session: Session, arguments: Arguments) -> int:
     is_detached = arguments.is_on("detach")
     if not is_detached:
         check_terminal(tty=arguments.is_on("tty"), stdin=arguments.is_on("interactive"))
-    env = [entry for path in arguments.list("env-file") for entry in resolve_env(lines_of(path), session.env)]
+    if arguments.has("detach-keys"):
+        check_detach_keys(arguments.text("detach-keys"))
+    env = [
+        entry for path in arguments.list("env-file") for entry in resolve_env(env_lines(path), session.env)
+    ]
     config: dict[str, Any] = {
         "Cmd": words,
         "Tty": arguments.is_on("tty"),
@@ -194,6 +130,7 @@ def run_exec(session: Session, arguments: Arguments) -> int:
         "User": arguments.text("user"),
         "WorkingDir": arguments.text("workdir"),
         "Privileged": arguments.is_on("privileged"),
+        "DetachKeys": arguments.text("detach-keys"),
     }
     try:
         return run_in(session, quote(name), config, detach=is_detached)
@@ -203,9 +140,11 @@ def run_exec(session: Session, arguments: Arguments) -> int:
 
 
 def run_attach(session: Session, arguments: Arguments) -> int:
-    from composer.cli.attach import converse_with
+    from composer.cli.attach import check_detach_keys, converse_with
     from runtime.errors import Conflict
 
+    if arguments.has("detach-keys"):
+        check_detach_keys(arguments.text("detach-keys"))
     state = session.client.request("GET", container_path(arguments.words[0], "json")).json()["State"]
     if not state["Running"]:
         raise Conflict("You cannot attach to a stopped container, start it first")
@@ -226,8 +165,14 @@ def run_attach(session: Session, arguments: Arguments) -> int:
 
 
 def run_rename(session: Session, arguments: Arguments) -> int:
+    from runtime.errors import ComposerError
+
     name, new = arguments.words
-    session.client.request("POST", container_path(name, "rename"), {"name": new})
+    try:
+        session.client.request("POST", container_path(name, "rename"), {"name": new})
+    except ComposerError as error:
+        error.message += f"\nError: failed to rename container named {name}"
+        raise
     return 0
 
 
@@ -238,7 +183,7 @@ def run_update(session: Session, arguments: Arguments) -> int:
     if text := arguments.text("restart"):
         body["RestartPolicy"] = restart_policy(text)
     if not body:
-        raise UsageError("you must provide one or more flags when using this command.")
+        raise UsageError("you must provide one or more flags when using this command")
     for name in arguments.words:
         session.client.request("POST", container_path(name, "update"), body=body)
         session.write(f"{name}\n")

@@ -19,7 +19,7 @@ RESOURCES = (
     Flag("cpu-rt-period", kind="int", help="Period of real-time scheduling in µs"),
     Flag("cpu-rt-runtime", kind="int", help="Real-time CPU time per period in µs"),
     Flag("cpu-shares", "c", "int", "Relative weight of CPU time"),
-    Flag("cpus", kind="string", help="Number of CPUs"),
+    Flag("cpus", kind="decimal", help="Number of CPUs"),
     Flag("cpuset-cpus", kind="string", help="CPUs to run on: 0-3, 0,1"),
     Flag("cpuset-mems", kind="string", help="Memory nodes to use"),
     Flag("memory", "m", "bytes", "Limit of memory"),
@@ -72,7 +72,7 @@ OPTIONS = (
     Flag("ip", kind="string", help="IPv4 address"),
     Flag("ip6", kind="string", help="IPv6 address"),
     Flag("ipc", kind="string", help="IPC namespace: private, shareable, host, none, container:NAME"),
-    Flag("isolation", kind="string", refusal=_WINDOWS),
+    Flag("isolation", kind="string", help="Only default: others are for Windows", is_hidden=True),
     Flag("kernel-memory", kind="bytes", refusal="the kernel does not limit its own memory any more"),
     Flag("label", "l", "list", "Label: KEY=value"),
     Flag("label-file", kind="list", help="File of labels"),
@@ -100,7 +100,7 @@ OPTIONS = (
     Flag("read-only", help="Read-only root file system"),
     Flag("restart", kind="string", help="no, on-failure[:N], always, unless-stopped", default="no"),
     Flag("rm", help="Remove the container, and its anonymous volumes, when it ends"),
-    Flag("runtime", kind="string", refusal="composer is its own runtime"),
+    Flag("runtime", kind="string", help="Only composer's own, also as runc", is_hidden=True),
     Flag("security-opt", kind="list", help="no-new-privileges, seccomp=FILE, ..."),
     Flag("shm-size", kind="bytes", help="Size of /dev/shm"),
     Flag("stop-signal", kind="string", help="Signal that stops it"),
@@ -115,7 +115,7 @@ OPTIONS = (
     Flag("userns", kind="string", help="User namespace: host"),
     Flag("uts", kind="string", help="UTS namespace: host"),
     Flag("volume", "v", "list", "Mount a directory or a volume: SOURCE:TARGET[:OPTIONS]"),
-    Flag("volume-driver", kind="string", refusal="volumes are local"),
+    Flag("volume-driver", kind="string", help="Only local", is_hidden=True),
     Flag("volumes-from", kind="list", help="Mount what another container mounts"),
     Flag("workdir", "w", "string", "Working directory"),
 )
@@ -126,6 +126,9 @@ def create_body(arguments: Arguments, env: Mapping[str, str]) -> dict[str, Any]:
     image, *command = arguments.words
     detach = arguments.knows("detach") and arguments.is_on("detach")
     interactive = arguments.is_on("interactive")
+    attached = streams(arguments)
+    if arguments.is_on("rm") and arguments.text("restart") not in ("", "no"):
+        raise UsageError("conflicting options: cannot specify both --restart and --rm")
     body: dict[str, Any] = {
         "Image": image,
         "Cmd": command or None,
@@ -138,9 +141,9 @@ def create_body(arguments: Arguments, env: Mapping[str, str]) -> dict[str, Any]:
         "Tty": arguments.is_on("tty"),
         "OpenStdin": interactive,
         "StdinOnce": interactive and not detach,
-        "AttachStdin": interactive and not detach,
-        "AttachStdout": not detach,
-        "AttachStderr": not detach,
+        "AttachStdin": not detach and "stdin" in attached,
+        "AttachStdout": not detach and "stdout" in attached,
+        "AttachStderr": not detach and "stderr" in attached,
         "StopSignal": arguments.text("stop-signal"),
         "StopTimeout": arguments.number("stop-timeout"),
     }
@@ -157,8 +160,27 @@ def create_body(arguments: Arguments, env: Mapping[str, str]) -> dict[str, Any]:
     return body
 
 
+def streams(arguments: Arguments) -> list[str]:
+    """Which of a container's streams the command is about: ``--attach``, or its output, and its input where that is
+    open. Raises UsageError."""
+    if not (asked := arguments.list("attach")):
+        return ["stdout", "stderr", *(["stdin"] if arguments.is_on("interactive") else [])]
+    if arguments.knows("detach") and arguments.is_on("detach"):
+        raise UsageError("conflicting options: cannot specify both --attach and --detach")
+    for name in asked:
+        if name.lower() not in ("stdin", "stdout", "stderr"):
+            raise UsageError(
+                f'invalid argument "{name}" for "-a, --attach" flag: valid streams are STDIN, STDOUT and STDERR',
+                is_flag=True,
+            )
+    return [name.lower() for name in asked]
+
+
 def _host_config(arguments: Arguments) -> dict[str, Any]:
+    import os
+
     from composer.cli.device_options import device, device_requests, is_named
+    from composer.cli.mount_options import bind, mount
 
     text, items = arguments.text, arguments.list
     logging: dict[str, Any] = {"Type": text("log-driver"), "Config": _pairs(items("log-opt"))}
@@ -166,7 +188,7 @@ def _host_config(arguments: Arguments) -> dict[str, Any]:
         **resources(arguments),
         "Annotations": _pairs(items("annotation")),
         "AutoRemove": arguments.is_on("rm"),
-        "Binds": items("volume"),
+        "Binds": list(dict.fromkeys(bind(item, os.getcwd()) for item in items("volume"))),
         "BlkioWeightDevice": [_device_value(item, "Weight") for item in items("blkio-weight-device")],
         "BlkioDeviceReadBps": [_device_value(item, "Rate") for item in items("device-read-bps")],
         "BlkioDeviceWriteBps": [_device_value(item, "Rate") for item in items("device-write-bps")],
@@ -186,10 +208,11 @@ def _host_config(arguments: Arguments) -> dict[str, Any]:
         "GroupAdd": items("group-add"),
         "Init": arguments.is_on("init"),
         "IpcMode": text("ipc"),
+        "Isolation": text("isolation"),
         "Links": items("link"),
         "LogConfig": logging,
         "MemorySwappiness": arguments.number("memory-swappiness"),
-        "Mounts": [_mount(item) for item in items("mount")],
+        "Mounts": [mount(item) for item in items("mount")],
         "OomKillDisable": arguments.is_on("oom-kill-disable"),
         "OomScoreAdj": arguments.number("oom-score-adj") or 0,
         "PidMode": text("pid"),
@@ -197,6 +220,7 @@ def _host_config(arguments: Arguments) -> dict[str, Any]:
         "PublishAllPorts": arguments.is_on("publish-all"),
         "ReadonlyRootfs": arguments.is_on("read-only"),
         "RestartPolicy": restart_policy(text("restart")),
+        "Runtime": text("runtime"),
         "SecurityOpt": [_security_opt(item) for item in items("security-opt")],
         "ShmSize": arguments.number("shm-size") or 0,
         "StorageOpt": _pairs(items("storage-opt")),
@@ -205,6 +229,7 @@ def _host_config(arguments: Arguments) -> dict[str, Any]:
         "Ulimits": [_ulimit(item) for item in items("ulimit")],
         "UsernsMode": text("userns"),
         "UTSMode": text("uts"),
+        "VolumeDriver": text("volume-driver"),
         "VolumesFrom": items("volumes-from"),
     }
 
@@ -227,10 +252,7 @@ def resources(arguments: Arguments) -> dict[str, Any]:
         "PidsLimit": number("pids-limit"),
     }
     if cpus := arguments.text("cpus"):
-        try:
-            found["NanoCpus"] = round(float(cpus) * 10**9)
-        except ValueError:
-            raise UsageError(f'invalid value for --cpus: "{cpus}"', hint="for instance 1.5") from None
+        found["NanoCpus"] = round(float(cpus) * 10**9)
     return found
 
 
@@ -253,7 +275,7 @@ def _environment(arguments: Arguments, env: Mapping[str, str]) -> list[str]:
 
     found: list[str] = []
     for path in arguments.list("env-file"):
-        found += resolve_env(lines_of(path), env)
+        found += resolve_env(env_lines(path), env)
     return found + resolve_env(arguments.list("env"), env)
 
 
@@ -264,14 +286,31 @@ def _labels(arguments: Arguments) -> dict[str, str]:
     return _pairs(entries + arguments.list("label"))
 
 
+def env_lines(path: str) -> list[str]:
+    """Lines of a file of environment variables. Raises UsageError for one that has no name, or blanks in it."""
+    lines = lines_of(path)
+    for line in lines:
+        name = line.partition("=")[0]
+        if not name:
+            raise UsageError(f"invalid env file ({path}): no variable name on line '{line}'")
+        if name != "".join(name.split()):
+            raise UsageError(f"invalid env file ({path}): variable '{name}' contains whitespaces")
+    return lines
+
+
 def lines_of(path: str) -> list[str]:
     """Lines of an env or label file that say something."""
     with open(path, encoding="utf-8") as file:
         return [line for line in (line.strip("\r\n").lstrip() for line in file) if line and line[0] != "#"]
 
 
+_HEALTH = ("health-cmd", "health-interval", "health-retries", "health-start-period", "health-timeout")
+
+
 def _healthcheck(arguments: Arguments) -> dict[str, Any]:
     if arguments.is_on("no-healthcheck"):
+        if any(arguments.has(name) for name in _HEALTH):
+            raise UsageError("--no-healthcheck conflicts with --health-* options")
         return {"Test": ["NONE"]}
     from composer.cli.units import parse_duration
 
@@ -386,49 +425,5 @@ def _security_opt(text: str) -> str:
         with open(value, encoding="utf-8") as file:
             return f"seccomp={file.read()}"
     except OSError as error:
-        raise UsageError(f"opening seccomp profile ({value}) failed: {error.strerror}") from None
-
-
-_MOUNT_KEYS = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
-
-
-def _mount(text: str) -> dict[str, Any]:
-    """``type=bind,source=/a,target=/b,readonly`` as Docker's Mount."""
-    options: dict[str, str] = {}
-    for part in text.split(","):
-        key, _, value = part.partition("=")
-        options[_MOUNT_KEYS.get(key, key)] = value
-    mount: dict[str, Any] = {
-        "Type": options.pop("type", "volume"),
-        "Source": options.pop("source", ""),
-        "Target": options.pop("target", ""),
-    }
-    if not mount["Target"]:
-        raise UsageError(f"invalid mount {text!r}: target is required")
-    if "readonly" in options:
-        mount["ReadOnly"] = options.pop("readonly") in ("", "true", "1")
-    details: dict[str, tuple[str, str, Any]] = {
-        "bind-propagation": ("BindOptions", "Propagation", str),
-        "bind-nonrecursive": ("BindOptions", "NonRecursive", lambda v: v in ("", "true", "1")),
-        "volume-nocopy": ("VolumeOptions", "NoCopy", lambda v: v in ("", "true", "1")),
-        "volume-subpath": ("VolumeOptions", "Subpath", str),
-        "image-subpath": ("ImageOptions", "Subpath", str),
-        "tmpfs-size": ("TmpfsOptions", "SizeBytes", _size),
-        "tmpfs-mode": ("TmpfsOptions", "Mode", lambda v: int(v, 8)),
-        "consistency": ("", "Consistency", str),
-    }
-    for key, value in options.items():
-        if key not in details:
-            raise UsageError(f"unexpected key '{key}' in mount {text!r}")
-        section, field, convert = details[key]
-        (mount.setdefault(section, {}) if section else mount)[field] = convert(value)
-    return mount
-
-
-def _size(text: str) -> int:
-    from composer.cli.units import parse_size
-
-    try:
-        return parse_size(text)
-    except ValueError:
-        raise UsageError(f'invalid size "{text}"') from None
+        reason = (error.strerror or "").lower()
+        raise UsageError(f"opening seccomp profile ({value}) failed: open {value}: {reason}") from None

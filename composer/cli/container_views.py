@@ -25,11 +25,14 @@ def run_ls(session: Session, arguments: Arguments) -> int:
     from composer.cli.tables import formatted
 
     count = 1 if arguments.is_on("latest") else arguments.number("last")
+    if count is not None and count <= 0:
+        count = None
+    layout = arguments.text("format")
     query = {
         "all": arguments.is_on("all") or count is not None,
         "filters": parse_filters(arguments.list("filter")) or None,
         "limit": count,
-        "size": arguments.is_on("size") or ".Size" in arguments.text("format"),
+        "size": arguments.is_on("size") or ".Size" in layout or "json ." in layout,
     }
     found = session.client.request("GET", f"{API}/containers/json", query).json()
     full = arguments.is_on("no-trunc")
@@ -41,7 +44,7 @@ def run_ls(session: Session, arguments: Arguments) -> int:
         default.append("Size")
     rows = [container_row(container, session.started, full=full) for container in found]
     try:
-        session.write(formatted(rows, TITLES, arguments.text("format"), default=default))
+        session.write(formatted(rows, TITLES, layout, default=default))
     except ValueError as error:
         raise UsageError(str(error)) from None
     return 0
@@ -59,7 +62,7 @@ def container_row(container: dict[str, Any], now: float, *, full: bool) -> dict[
     from composer.cli.containers import ports_words, shortened
     from composer.cli.image_list import short_id
     from composer.cli.template_values import quoted
-    from composer.cli.units import human_duration, human_size, rfc3339
+    from composer.cli.units import human_duration, human_size, local_time
 
     ports = [
         {
@@ -70,7 +73,7 @@ def container_row(container: dict[str, Any], now: float, *, full: bool) -> dict[
         }
         for port in container["Ports"]
     ]
-    size = human_size(container.get("SizeRw", 0))
+    size, whole = human_size(container.get("SizeRw", 0)), container.get("SizeRootFs", 0)
     mounts = [mount.get("Name") or mount.get("Source", "") for mount in container.get("Mounts") or ()]
     return {
         "ID": container["Id"] if full else container["Id"][:12],
@@ -79,17 +82,17 @@ def container_row(container: dict[str, Any], now: float, *, full: bool) -> dict[
         else image,
         "Command": quoted(container["Command"] if full else shortened(container["Command"], 20)),
         "RunningFor": f"{human_duration(now - container['Created'])} ago",
-        "CreatedAt": rfc3339(container["Created"] * 10**9, 0),
+        "CreatedAt": local_time(container["Created"]),
         "Status": container["Status"],
         "State": container["State"],
         "Ports": ports_words(ports),
         "Names": ",".join(name.removeprefix("/") for name in container["Names"]),
-        "Size": f"{size} (virtual {human_size(container.get('SizeRootFs', 0))})",
+        "Size": f"{size} (virtual {human_size(whole)})" if whole else size,
         "Labels": ",".join(f"{key}={value}" for key, value in container["Labels"].items()),
         "Networks": ",".join(container["NetworkSettings"]["Networks"]),
-        "Mounts": ",".join(mounts),
+        "Mounts": ",".join(mounts if full else [shortened(name, 15) for name in mounts]),
         "Label": lambda key: container["Labels"].get(key, ""),
-        "Platform": "",
+        "Platform": None,
         "LocalVolumes": str(sum(bool(mount.get("Name")) for mount in container.get("Mounts") or ())),
     }
 
@@ -106,9 +109,8 @@ def run_logs(session: Session, arguments: Arguments) -> int:
     from composer.cli.units import moment_of
 
     name = arguments.words[0]
-    if arguments.is_on("details"):
-        raise UsageError("--details is not available in composer: logs carry no attributes", is_flag=True)
     query: dict[str, Any] = {
+        "details": arguments.is_on("details"),
         "stdout": True,
         "stderr": True,
         "follow": arguments.is_on("follow"),
@@ -170,7 +172,10 @@ def run_port(session: Session, arguments: Arguments) -> int:
         key = wanted[0] if "/" in wanted[0] else f"{wanted[0]}/tcp"
         bindings = ports.get(key)
         if not bindings:
-            raise ComposerError(f"No public port '{wanted[0]}' published for {name}")
+            number = wanted[0].partition("/")[0]
+            if not number.isdecimal() or not 0 < int(number) < 65536:
+                raise ComposerError(f"Error: invalid port ({number})")
+            raise ComposerError(f"Error: No public port '{wanted[0]}' published for {name}")
         session.write("".join(f"{_address(binding)}\n" for binding in bindings))
         return 0
     for key in sorted(ports, key=lambda text: (int(text.partition("/")[0]), text)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from composer.api.client import API
-from composer.cli.arguments import Arguments, Command, Flag
+from composer.cli.arguments import Arguments, Command, Flag, UsageError
 from runtime.errors import ComposerError, InvalidArgument
 
 TYPE_CHECKING = False
@@ -82,9 +82,15 @@ def running_container(session: Session, service: str, index: int) -> dict[str, A
 
 
 def resolve_env(entries: list[str], env: Any) -> list[str]:
-    """``NAME=value`` as it is; ``NAME`` alone takes this command's variable, and nothing when there is none."""
+    """``NAME=value`` as it is; ``NAME`` alone takes this command's variable, and nothing when there is none.
+    Raises UsageError."""
     found = []
     for entry in entries:
+        if not entry or entry[0] == "=":
+            raise UsageError(
+                f'invalid argument "{entry}" for "-e, --env" flag: invalid environment variable: {entry}',
+                is_flag=True,
+            )
         if "=" in entry:
             found.append(entry)
         elif entry in env:
@@ -100,11 +106,12 @@ def run_in(session: Session, container: str, config: dict[str, Any], *, detach: 
     if detach:
         client.request("POST", f"{API}/exec/{exec_id}/start", body={"Detach": True})
         return 0
-    return run_exec_in(session, exec_id, tty=config["Tty"], stdin=config["AttachStdin"])
+    keys = config.get("DetachKeys", "")
+    return run_exec_in(session, exec_id, tty=config["Tty"], stdin=config["AttachStdin"], detach_keys=keys)
 
 
-def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool) -> int:
-    """Start an exec that was made, converse with it, and return its exit status."""
+def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool, detach_keys: str = "") -> int:
+    """Start an exec that was made, converse with it, and return its exit status; 0 when ``detach_keys`` left it."""
     from composer.cli.streams import converse
 
     client = session.client
@@ -121,9 +128,13 @@ def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool) -> in
 
     connection, received = client.hijack("POST", f"{API}/exec/{exec_id}/start", body=start)
     try:
-        converse(connection, received, tty=tty, stdin=stdin, resize=resize)
+        is_detached = converse(
+            connection, received, tty=tty, stdin=stdin, resize=resize, detach_keys=detach_keys
+        )
     finally:
         connection.close()
+    if is_detached:
+        return 0
     state = client.request("GET", f"{API}/exec/{exec_id}/json").json()
     return int(state["ExitCode"] or 0)
 

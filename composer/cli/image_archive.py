@@ -174,6 +174,9 @@ def write_archive(pieces: Iterable[bytes], target: str) -> int:
         return 0
     import os
 
+    directory = os.path.dirname(target) or "."
+    if not os.path.isdir(directory):
+        raise UsageError(f'invalid output path: directory "{directory}" does not exist')
     partial = f"{target}.partial-{os.getpid()}"
     try:
         with open(partial, "xb") as file:

@@ -140,6 +140,10 @@ def _run_command(
     assert command.run is not None
     try:
         return command.run(session, arguments)
+    except UsageError as error:
+        if not error.is_flag:
+            raise
+        return _fail(error.message, error.hint, flag_error)
     finally:
         session.compare_versions()
 

@@ -39,6 +39,31 @@ class Nil:
 
 
 MISSING = Nil("<no value>")
+_EMPTY: dict[str, dict[str, Any]] = {
+    "Status": {"Health": Nil("<nil>")},
+    "HostConfig": {"SizeRw": Nil("<nil>"), "SizeRootFs": Nil("<nil>")},
+    "NetworkMode": {
+        **dict.fromkeys(("Annotations", "StorageOpt", "Sysctls", "Tmpfs"), Nil("map[]")),
+        **dict.fromkeys(("KernelMemory", "KernelMemoryTCP"), 0),
+        "Mounts": Nil("[]"),
+    },
+    "WorkingDir": {
+        **dict.fromkeys(("Healthcheck", "StopTimeout"), Nil("<nil>")),
+        **dict.fromkeys(("ExposedPorts", "Volumes"), Nil("map[]")),
+        **dict.fromkeys(("OnBuild", "Shell"), Nil("[]")),
+        **dict.fromkeys(("MacAddress", "StopSignal"), ""),
+        **dict.fromkeys(("ArgsEscaped", "NetworkDisabled"), False),
+    },
+}
+"""By a member that a struct of Docker's always has: members that are not in its JSON where they are empty."""
+
+
+def absent(value: Mapping[str, Any], name: str) -> Any:
+    """What Docker's struct has for a member that its JSON leaves out; None when it has no such member."""
+    for mark, members in _EMPTY.items():
+        if mark in value and name in members:
+            return members[name]
+    return None
 
 
 class GoMap(dict[str, Any]):

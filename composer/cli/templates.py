@@ -14,7 +14,7 @@ from typing import Any
 from composer.cli.template_functions import FUNCTIONS
 from composer.cli.template_parser import Node, Parser
 from composer.cli.template_parser import TemplateError as TemplateError
-from composer.cli.template_values import MISSING, Failure, GoMap, Nil, is_true, shown, typed
+from composer.cli.template_values import MISSING, Failure, GoMap, Nil, absent, is_true, shown, typed
 from runtime.errors import InvalidArgument
 
 _ESCAPES = {"\\t": "\t", "\\n": "\n", "\\\\": "\\"}
@@ -152,7 +152,11 @@ class _Run:
                 continue
             value = self._value(head, dot, names)
             if callable(value):
-                value = value(*(self._value(word, dot, names) for word in rest), *result)
+                given = [*(self._value(word, dot, names) for word in rest), *result]
+                if len(given) != 1:
+                    name = head[2][-1] if head[2] else head[1]
+                    raise Failure(f"wrong number of args for {name}: want 1 got {len(given)}")
+                value = value(*given)
             elif rest or result:
                 raise Failure(f"can't give argument to non-function {head[1] or '.' + '.'.join(head[2])}")
             result = [value]
@@ -210,8 +214,8 @@ class _Run:
             for key in value:
                 if key.lower() == name.lower():
                     return value[key]
-            if name in ("Health", "Healthcheck", "StopTimeout", "SizeRw", "SizeRootFs"):
-                return Nil("<nil>")
+            if (found := absent(value, name)) is not None:
+                return found
             raise Failure(f'map has no entry for key "{name}"; there are {", ".join(map(str, value))}')
         if isinstance(value, Nil):
             raise Failure(f"nil pointer evaluating {name}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,8 @@ from runtime.image.store import ImageStore
 from runtime.storage.paths import Paths
 
 T = TypeVar("T")
+Send = Callable[[bytes], Awaitable[None]]
+"""Takes what is made, one piece after the other."""
 _BLOCK = 1 << 18
 _GO_KINDS = {0o040000: 1 << 31, 0o120000: 1 << 27, 0o010000: 1 << 25, 0o140000: 1 << 24}
 _GO_DEVICE, _GO_CHARACTER = 1 << 26, 1 << 21
@@ -89,17 +91,13 @@ class ContainerFiles:
             "linkTarget": found.link_target,
         }
 
-    async def get(self, ref: str, path: str) -> AsyncIterator[bytes]:
-        """A tar of ``path``."""
-        container = self.containers.get(ref)
-        async for piece in self._stream(container, lambda root, out: write_path(root, path, out)):
-            yield piece
+    async def get(self, ref: str, path: str, send: Send) -> None:
+        """Send a tar of ``path``, piece by piece."""
+        await self._stream(self.containers.get(ref), lambda root, out: write_path(root, path, out), send)
 
-    async def export(self, ref: str) -> AsyncIterator[bytes]:
-        """A tar of the root, without volumes and other mounts."""
-        container = self.containers.get(ref)
-        async for piece in self._stream(container, write_root, with_volumes=False):
-            yield piece
+    async def export(self, ref: str, send: Send) -> None:
+        """Send a tar of the root, without volumes and other mounts."""
+        await self._stream(self.containers.get(ref), write_root, send, with_volumes=False)
 
     async def commit(
         self, ref: str, name: str, *, author: str = "", comment: str = "", changes: Sequence[str] = ()
@@ -149,8 +147,16 @@ class ContainerFiles:
             await self._look(container, unpack, is_writable=True)
 
     async def _stream(
-        self, container: Container, write: Callable[[int, IO[bytes]], None], *, with_volumes: bool = True
-    ) -> AsyncIterator[bytes]:
+        self,
+        container: Container,
+        write: Callable[[int, IO[bytes]], None],
+        send: Send,
+        *,
+        with_volumes: bool = True,
+    ) -> None:
+        """What ``write`` writes in a thread goes to ``send``. Raises what either does.
+
+        No generator: one whose reader is gone would end somewhere else, with a nursery open in it."""
         receiving, sending = os.pipe2(os.O_CLOEXEC)
         failed: list[Exception] = []
 
@@ -170,8 +176,11 @@ class ContainerFiles:
 
         async with trio.open_nursery() as nursery, trio.lowlevel.FdStream(receiving) as stream:
             nursery.start_soon(run)
-            while piece := await stream.receive_some(_BLOCK):
-                yield bytes(piece)
+            try:
+                while piece := await stream.receive_some(_BLOCK):
+                    await send(bytes(piece))
+            except Exception as error:
+                failed.append(error)
         if failed:
             raise failed[0]
 

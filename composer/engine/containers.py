@@ -389,7 +389,13 @@ class Containers:
                 )
             )
         read_only = {m.target for m in container.config.mounts if m.read_only}
-        for target, name in container.record.volumes.items():
+        lent = {
+            target: mount.source
+            for target, mount in self.inherited_mounts(container.config).items()
+            if mount.type == "volume"
+        }
+        read_only |= {m.target for m in self.inherited_mounts(container.config).values() if m.read_only}
+        for target, name in {**lent, **container.record.volumes}.items():
             source = volumes.mountpoint(name) if volumes.find(name) else ""
             points.append(
                 MountPoint(

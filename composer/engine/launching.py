@@ -16,10 +16,11 @@ from composer.engine.volumes import Volumes
 from runtime.container.cdi import Edits
 from runtime.container.cdi_files import make_nodes, read_registry
 from runtime.container.config import ContainerConfig, Hook, Mount
-from runtime.container.debugging import debug_process
+from runtime.container.exec_process import exec_process
 from runtime.container.host import find_tools, place_of
-from runtime.container.spec import HostFacts, LaunchInputs, build_exec_spec, build_launch_spec
-from runtime.container.wire import ExecSpec, LaunchSpec, Process
+from runtime.container.host_facts import HostFacts
+from runtime.container.spec import LaunchInputs, build_launch_spec
+from runtime.container.wire import ExecSpec, LaunchSpec, Process, Tools
 from runtime.errors import ComposerError, Conflict
 from runtime.image.store import ImageStore
 from runtime.storage.paths import Paths
@@ -199,29 +200,23 @@ class Launching:
         privileged: bool = False,
     ) -> ExecSpec:
         """A process beside the container's own, confined as it is."""
-        return build_exec_spec(
-            container.config,
-            container.image,
-            self.host,
-            argv,
-            env=env,
-            cwd=cwd,
-            user=user,
-            tty=tty,
-            privileged=privileged,
-            hostname=self._hostname(container),
+        asked = ExecConfig(
+            cmd=tuple(argv), env=tuple(env), working_dir=cwd, user=user, tty=tty, privileged=privileged
         )
+        return ExecSpec(process=self._process(container, asked))
 
     async def debug_spec(self, container: Container, asked: ExecConfig) -> ExecSpec:
         """A process beside the container's own, with this machine's programs."""
         return ExecSpec(process=await self._debug_process(container, asked))
 
     async def _debug_process(self, container: Container, asked: ExecConfig) -> Process:
-        return debug_process(
+        return self._process(container, asked, await trio.to_thread.run_sync(find_tools))
+
+    def _process(self, container: Container, asked: ExecConfig, tools: Tools | None = None) -> Process:
+        return exec_process(
             container.config,
             container.image,
             self.host,
-            await trio.to_thread.run_sync(find_tools),
             asked.cmd,
             env=asked.env,
             cwd=asked.working_dir,
@@ -229,6 +224,7 @@ class Launching:
             tty=asked.tty,
             privileged=asked.privileged,
             hostname=self._hostname(container),
+            tools=tools,
         )
 
     def hook_spec(self, container: Container, hook: Hook) -> ExecSpec:

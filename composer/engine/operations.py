@@ -14,7 +14,7 @@ import trio
 from msgspec.structs import replace
 
 from composer.engine.attach import Attaching, Observation
-from composer.engine.container_files import ContainerFiles
+from composer.engine.container_files import ContainerFiles, Send
 from composer.engine.containers import Container, Containers
 from composer.engine.lifecycle import Lifecycle
 from composer.engine.logs import ContainerLogs
@@ -23,9 +23,13 @@ from composer.engine.networks import Networks
 from composer.engine.streams import Streams
 from composer.engine.volumes import Volumes
 from runtime.container.config import ContainerConfig, Resources, RestartPolicy
-from runtime.container.spec import HostFacts, check_config
+from runtime.container.confinement import SecurityOptions, choose_apparmor
+from runtime.container.host_facts import HostFacts
+from runtime.container.spec import check_config
 from runtime.crash_points import crash_point
 from runtime.errors import InvalidArgument, NotFound
+from runtime.image.model import Image
+from runtime.image.platform import Platform, parse_platform, preferred
 from runtime.image.store import ImageStore
 from runtime.kernel.cgroups import Cgroups
 from runtime.kernel.signals import parse_signal
@@ -45,6 +49,15 @@ class ContainerView:
     @property
     def mounts(self) -> Sequence[MountPoint]:
         return self._operations.containers.mount_points(self._container, self._operations.volumes)
+
+    @property
+    def apparmor_profile(self) -> str:
+        """What its processes are executed under; "" on a machine without AppArmor."""
+        host, config = self._operations.host, self._container.config
+        if not host.has_apparmor:
+            return ""
+        asked = SecurityOptions.parse(config.security_opt).apparmor
+        return choose_apparmor(asked, host, privileged=config.privileged) or "unconfined"
 
     @property
     def log_path(self) -> str:
@@ -75,7 +88,13 @@ class ContainerOperations:
     """What devices that are asked for by name come to; raises InvalidArgument."""
 
     async def create(self, config: ContainerConfig, name: str = "") -> ContainerRecord:
-        """Enter a container; nothing runs yet. Raises NotFound when its image is not here."""
+        """Enter a container; nothing runs yet. Raises NotFound when its image or what it links to is not here."""
+        for link in config.links:
+            name = link.partition(":")[0].removeprefix("/")
+            try:
+                self.containers.get(name)
+            except NotFound as error:
+                raise InvalidArgument(f"could not get container for {name}: {error.message}") from None
         return (await self.create_container(config, name, {})).record
 
     async def create_container(
@@ -85,6 +104,7 @@ class ContainerOperations:
         image = self.images.resolve(config.image)
         if image is None:
             raise NotFound(f"No such image: {config.image}", hint=f"composer image pull {config.image}")
+        check_platform(config, image)
         check_config(config, self.host)
         check_sources(config)
         await self.named_devices(config)
@@ -255,9 +275,9 @@ class ContainerOperations:
     async def archive_stat(self, ref: str, path: str) -> dict[str, Any]:
         return await self.files.stat(ref, path)
 
-    def archive_get(self, ref: str, path: str) -> AsyncIterator[bytes]:
+    async def archive_get(self, ref: str, path: str, send: Send) -> None:
         self._tell(ref, "archive-path")
-        return self.files.get(ref, path)
+        await self.files.get(ref, path, send)
 
     async def archive_put(
         self, ref: str, path: str, archive: Path, *, no_overwrite_dir_non_dir: bool = False
@@ -265,9 +285,21 @@ class ContainerOperations:
         await self.files.put(ref, path, archive, keeps_kinds=no_overwrite_dir_non_dir)
         self._tell(ref, "extract-to-dir")
 
-    def export(self, ref: str) -> AsyncIterator[bytes]:
+    async def export(self, ref: str, send: Send) -> None:
         self._tell(ref, "export")
-        return self.files.export(ref)
+        await self.files.export(ref, send)
+
+
+def check_platform(config: ContainerConfig, image: Image) -> None:
+    """Raises NotFound where the image that is here is none for the platform that is asked for."""
+    if not config.platform:
+        return
+    wanted = parse_platform(config.platform, Platform.host())
+    if image.architecture and image.platform not in preferred(wanted):
+        raise NotFound(
+            f"No such image: {config.image} for {wanted}: the one that is here is for {image.platform}",
+            hint=f"composer image pull --platform {wanted} {config.image}",
+        ).pointing_at("platform")
 
 
 def check_sources(config: ContainerConfig) -> None:

@@ -19,7 +19,7 @@ from composer.engine.task_tree import task_tree
 from composer.engine.volumes import Volumes
 from composer.engine.waiting import Waiting
 from runtime.container.client import KeeperClient
-from runtime.container.spec import HostFacts
+from runtime.container.host_facts import HostFacts
 from runtime.storage.files import apparent_size, directory_size
 from runtime.storage.paths import Paths
 

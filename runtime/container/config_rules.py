@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from runtime.container.config import ContainerConfig
+from collections.abc import Iterable
+
+from runtime.container.config import ContainerConfig, LogConfig
 from runtime.errors import InvalidArgument
 
 _MODES = (
@@ -22,9 +24,48 @@ def check_modes(config: ContainerConfig) -> None:
             raise InvalidArgument(f"invalid {name} mode: {mode}")
 
 
+_LOG_OPTIONS = {
+    "local": frozenset("compress max-buffer-size max-file max-size mode".split()),
+    "json-file": frozenset(
+        "compress env env-regex labels labels-regex max-buffer-size max-file max-size mode tag".split()
+    ),
+}
+
+
+def check_environment(env: Iterable[str]) -> None:
+    """Raises InvalidArgument for a variable without a name."""
+    for item in env:
+        if not item or item.startswith("="):
+            raise InvalidArgument(f"invalid environment variable: {item}")
+
+
+def check_subpath(subpath: str) -> None:
+    """Raises InvalidArgument for what is no path below a volume: links in it cannot leave the volume anyway, but
+    ``..`` would silently be the volume itself."""
+    if subpath.startswith("/") or ".." in subpath.split("/"):
+        raise InvalidArgument(f"invalid subpath {subpath!r}: it has to be a relative path within the volume")
+
+
+def check_log_options(log: LogConfig) -> None:
+    """Raises InvalidArgument for an option that the driver does not have."""
+    driver = log.driver or "json-file"
+    if driver not in _LOG_OPTIONS:
+        return
+    known = _LOG_OPTIONS[driver]
+    for name in log.options:
+        if name not in known:
+            raise InvalidArgument(
+                f"unknown log opt '{name}' for {driver} log driver",
+                hint=f"known are {', '.join(sorted(known))}",
+            )
+    if (mode := log.options.get("mode", "")) not in ("", "blocking", "non-blocking"):
+        raise InvalidArgument(f"logging: invalid mode {mode!r}: blocking or non-blocking")
+
+
 def check_values(config: ContainerConfig) -> None:
-    """Modes, working directory and OOM score. Raises InvalidArgument with Docker's sentences."""
+    """Modes, working directory, OOM score and environment. Raises InvalidArgument with Docker's sentences."""
     check_modes(config)
+    check_environment(config.env)
     if config.working_dir and not config.working_dir.startswith("/"):
         raise InvalidArgument(
             f"the working directory {config.working_dir!r} is invalid, it needs to be an absolute path"

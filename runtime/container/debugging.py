@@ -3,18 +3,15 @@ takes. Pure; the tools are found by ``runtime.container.host``."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from runtime.container.config import ContainerConfig, ImageConfig
-from runtime.container.spec import HostFacts, SecurityOptions, confine, effective_environment
+from runtime.container.config import ContainerConfig
+from runtime.container.confinement import SecurityOptions, confine
+from runtime.container.host_facts import HostFacts
 from runtime.container.toolbox import LINKED
-from runtime.container.wire import Confinement, Process, Tools
-from runtime.errors import InvalidArgument
-from runtime.kernel import capabilities, seccomp
-from runtime.kernel.users import check_user
+from runtime.container.wire import Confinement, Tools
 
 SEES_FILES = ("DAC_OVERRIDE",)
 SEES_NETWORK = ("NET_RAW",)
@@ -29,51 +26,15 @@ SEARCHED = (
 _OF_LOADERS = ("GCONV_PATH", "LOCPATH", "PERL5LIB", "PERLLIB", "PYTHONHOME", "PYTHONPATH")
 
 
-def debug_process(
-    config: ContainerConfig,
-    image: ImageConfig,
-    host: HostFacts,
-    tools: Tools,
-    argv: Sequence[str],
-    *,
-    env: Sequence[str] = (),
-    cwd: str = "",
-    user: str = "",
-    tty: bool = False,
-    privileged: bool = False,
-    hostname: str = "",
-) -> Process:
-    """``argv`` with ``tools`` in a container; root, unless ``user`` says otherwise. Raises InvalidArgument."""
-    if not argv:
-        raise InvalidArgument("no command specified")
-    return Process(
-        argv=tuple(argv),
-        env=debug_environment(effective_environment(config, image, hostname), tools, env),
-        cwd=cwd,
-        user=check_user(user),
-        tty=tty,
-        tools=replace(tools, cwd=config.working_dir or image.working_dir or "/"),
-        confinement=confine_debugging(config, host, privileged=privileged),
-    )
-
-
 def confine_debugging(config: ContainerConfig, host: HostFacts, *, privileged: bool = False) -> Confinement:
     """The container's confinement, and more capabilities. Tracing is left out where the container's processes are not
     the only ones that it sees: there a process of the host could be made to do anything."""
     options = SecurityOptions.parse(config.security_opt)
-    own = confine(config, host, options)
     if privileged:
+        own = confine(config, host, options)
         return replace(own, bounding=host.capabilities, effective=host.capabilities, seccomp="")
     added = SEES_FILES + SEES_NETWORK + (SEES_PROCESSES if not config.pid_mode else ())
-    allowed = own.bounding | capabilities.select(
-        added, ("ALL",), privileged=False, bounding=host.capabilities
-    )
-    program = b""
-    if own.seccomp:
-        program = seccomp.compile_profile(options.seccomp, allowed, host.machine, host.kernel)
-    return replace(
-        own, bounding=allowed, effective=allowed, seccomp=base64.b64encode(program).decode("ascii")
-    )
+    return confine(config, host, options, also=added)
 
 
 def debug_environment(container: Sequence[str], tools: Tools, own: Sequence[str]) -> tuple[str, ...]:

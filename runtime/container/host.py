@@ -8,7 +8,8 @@ import posixpath
 from collections.abc import Sequence
 
 from runtime.container.config import ContainerConfig
-from runtime.container.spec import DEFAULT_APPARMOR, HostFacts
+from runtime.container.confinement import DEFAULT_APPARMOR
+from runtime.container.host_facts import HostFacts
 from runtime.container.toolbox import LINKED
 from runtime.container.wire import Tools
 from runtime.errors import InvalidArgument

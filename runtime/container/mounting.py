@@ -89,6 +89,8 @@ class MountSources:
     cgroup_controllers: tuple[str, ...] = ()
     cgroup_path: str = ""
     masked: tuple[str, ...] = MASKED
+    has_writable_cgroups: bool = False
+    """Of a container that is not privileged: its own part of cgroup v2."""
 
 
 def plan_mounts(
@@ -179,14 +181,15 @@ def default_mounts(
             result.append(("/dev/shm", memory))
         result.append(("/dev/mqueue", mqueue))
     result += cgroup_mounts(config, sources, has_private_cgroup=has_private_cgroup)
-    result += [
-        (target, Bind(source=posixpath.join(sources.run_dir, name), target=target, recursive=False))
-        for name, target in (
-            ("resolv.conf", "/etc/resolv.conf"),
-            ("hostname", "/etc/hostname"),
-            ("hosts", "/etc/hosts"),
+    for name in ("resolv.conf", "hostname", "hosts"):
+        target = f"/etc/{name}"
+        file = Bind(
+            source=posixpath.join(sources.run_dir, name),
+            target=target,
+            recursive=False,
+            read_only=config.read_only,
         )
-    ]
+        result.append((target, file))
     return result
 
 
@@ -197,7 +200,8 @@ def cgroup_mounts(
 
     On v1 each controller's directory is bound on its own, as in Docker; on v2 a private namespace shows just that."""
     usual = ("nosuid", "noexec", "nodev")
-    read_only = () if config.privileged else ("ro",)
+    is_writable = config.privileged or sources.has_writable_cgroups
+    read_only = () if is_writable else ("ro",)
     base = "/sys/fs/cgroup"
     if sources.cgroup_version == 2:
         if has_private_cgroup:
@@ -358,6 +362,9 @@ def tmpfs(mount: Mount, target: str) -> Filesystem:
         options["mode"] = f"{mount.mode:o}"
     if mount.read_only:
         attributes["ro"] = None
+    if target == "/dev/shm":
+        # The directory is ours, as a mount point: it says nothing of who may write there.
+        options.setdefault("mode", "1777")
     return Filesystem(
         kind="tmpfs",
         target=target,

@@ -6,63 +6,26 @@ Pure: no I/O, no clock. ``build_launch_spec`` answers "what would happen", print
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from runtime.container.config import ContainerConfig, ImageConfig, LogConfig
-from runtime.container.config_rules import check_values
+from runtime.container.config_rules import check_log_options, check_subpath, check_values
+from runtime.container.confinement import SecurityOptions, confine
+from runtime.container.host_facts import HostFacts
 from runtime.container.mounting import MASKED, MountSources, check_target, plan_mounts, tmpfs
 from runtime.container.network_options import check_network_options
 from runtime.container.operations import Namespace
-from runtime.container.wire import (
-    Confinement,
-    ExecSpec,
-    LaunchSpec,
-    LogSettings,
-    Namespaces,
-    Process,
-)
+from runtime.container.wire import LaunchSpec, LogSettings, Namespaces, Process
 from runtime.errors import InvalidArgument, concerning
-from runtime.kernel import capabilities, cgroup_files, cgroups, device_filter, rlimits, seccomp
+from runtime.kernel import cgroup_files, cgroups, device_filter
 from runtime.kernel.sysctls import check_sysctls
 from runtime.kernel.users import check_user
 
-DEFAULT_APPARMOR = "docker-default"
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-@dataclass(frozen=True, slots=True)
-class HostFacts:
-    """What this machine and this engine are like; read once by ``runtime.container.host``."""
-
-    capabilities: int
-    """The engine's own bounding set: nothing beyond it can be given."""
-    kernel: tuple[int, int]
-    machine: str
-    """``x86_64`` or ``aarch64``."""
-    cgroup_version: Literal[1, 2]
-    cgroup_controllers: tuple[str, ...] = ()
-    """cgroup v1: mount points below /sys/fs/cgroup; v2: controllers that are there."""
-    cgroup_parent: str = "composer"
-    """Where containers' cgroups are, without the leading slash."""
-    devices: tuple[tuple[str, str, int, int, int, int, int], ...] = ()
-    """All device nodes of the host, for privileged containers."""
-    has_apparmor: bool = False
-    has_default_apparmor: bool = False
-    """Somebody (Docker, say) has loaded the profile docker-default."""
-    thermal_throttles: tuple[str, ...] = ()
-    """/sys/devices/system/cpu/cpu*/thermal_throttle."""
-    cpus: int = 0
-    """Processors that the engine may run on; 0: unknown."""
-    online_cpus: str = ""
-    """Their numbers, ``0-3``, and those of the memory nodes; "" is unknown."""
-    online_nodes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +91,7 @@ def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
                 ),
                 cgroup_path=f"{cgroup_parent(config, host)}/{inputs.id}",
                 masked=(*MASKED, *host.thermal_throttles),
+                has_writable_cgroups=options.has_writable_cgroups,
             ),
             hostname=hostname_of(inputs) if namespaces.uts == "new" else "",
             ipc=namespaces.ipc,
@@ -177,11 +141,13 @@ def check_config(config: ContainerConfig, host: HostFacts) -> None:
     with concerning("volumes"):
         for mount in config.mounts:
             check_target(mount.target)
+            check_subpath(mount.subpath)
             if mount.type == "tmpfs":
                 tmpfs(mount, mount.target)
     with concerning("user"):
         check_user(config.user)
     with concerning("logging"):
+        check_log_options(config.log)
         log_settings(config.log)
 
 
@@ -210,7 +176,7 @@ def effective_environment(config: ContainerConfig, image: ImageConfig, hostname:
     base = [DEFAULT_PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if config.tty else [])]
     for item in [*base, *image.env, *config.env]:
         name, equals, _ = item.partition("=")
-        if equals:
+        if equals and name:
             merged[name] = item
         else:
             merged.pop(name, None)
@@ -233,80 +199,6 @@ def hostname_of(inputs: LaunchInputs) -> str:
     if not _HOSTNAME.fullmatch(name) or len(name.encode()) > 64:
         raise InvalidArgument(f"invalid hostname {name!r}: at most 64 bytes, no spaces or control characters")
     return name
-
-
-@dataclass(frozen=True, slots=True)
-class SecurityOptions:
-    """``security_opt`` of Docker, read."""
-
-    no_new_privs: bool = False
-    seccomp: str = ""
-    """"" the default profile, ``unconfined``, or a profile as JSON."""
-    apparmor: str = ""
-    """"" the default profile, ``unconfined``, or the name of one that is loaded."""
-    shows_system_paths: bool = False
-
-    @classmethod
-    def parse(cls, options: Sequence[str]) -> SecurityOptions:
-        """Raises InvalidArgument for an unknown option. SELinux is accepted where it asks for nothing (``disable``),
-        refused otherwise: this engine sets no labels."""
-        no_new_privs, profile, shows, apparmor = False, "", False, ""
-        for option in options:
-            name, separator, value = option.partition("=")
-            if not separator:
-                name, _, value = option.partition(":")
-            match name:
-                case "no-new-privileges" if value in ("", "true", "false"):
-                    no_new_privs = value != "false"
-                case "seccomp":
-                    profile = "" if value == "builtin" else value
-                case "systempaths" if value == "unconfined":
-                    shows = True
-                case "apparmor" if value.isprintable() and value:
-                    apparmor = value
-                case "label" if value == "disable":
-                    pass
-                case "label":
-                    raise InvalidArgument(
-                        f"security_opt {option!r}: SELinux labels are not applied by this engine"
-                    )
-                case _:
-                    raise InvalidArgument(f"invalid --security-opt: {option!r}")
-        return cls(no_new_privs, profile, apparmor, shows)
-
-
-def confine(config: ContainerConfig, host: HostFacts, options: SecurityOptions) -> Confinement:
-    """Capabilities, seccomp filter, limits."""
-    allowed = capabilities.select(
-        config.cap_add, config.cap_drop, privileged=config.privileged, bounding=host.capabilities
-    )
-    if config.privileged or options.seccomp == "unconfined":
-        program = b""
-    else:
-        program = seccomp.compile_profile(options.seccomp, allowed, host.machine, host.kernel)
-    return Confinement(
-        bounding=allowed,
-        effective=allowed,
-        seccomp=base64.b64encode(program).decode("ascii"),
-        no_new_privs=options.no_new_privs,
-        rlimits=tuple(rlimits.resolve(limit.name, limit.soft, limit.hard) for limit in config.ulimits),
-        oom_score_adj=config.oom_score_adj,
-        apparmor=choose_apparmor(options.apparmor, host, privileged=config.privileged),
-    )
-
-
-def choose_apparmor(asked: str, host: HostFacts, *, privileged: bool) -> str:
-    """The profile to execute under: the one that was asked for, else Docker's default one where it is loaded and the
-    container is not privileged. Raises InvalidArgument where there is no AppArmor to apply one."""
-    if asked == "unconfined":
-        return ""
-    if asked and asked != DEFAULT_APPARMOR:
-        if not host.has_apparmor:
-            raise InvalidArgument(
-                f"security_opt apparmor={asked}: AppArmor is not enabled on this machine"
-            ).pointing_at("security_opt")
-        return asked
-    return DEFAULT_APPARMOR if host.has_default_apparmor and (asked or not privileged) else ""
 
 
 def choose_namespaces(inputs: LaunchInputs) -> Namespaces:
@@ -387,40 +279,3 @@ def parse_size(text: str) -> int:
     if match is None:
         raise InvalidArgument(f"invalid size: {text!r}", hint="write for instance 10m or 1g")
     return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
-
-
-def build_exec_spec(
-    inputs: ContainerConfig,
-    image: ImageConfig,
-    host: HostFacts,
-    argv: Sequence[str],
-    *,
-    env: Sequence[str] = (),
-    cwd: str = "",
-    user: str = "",
-    tty: bool = False,
-    privileged: bool = False,
-    hostname: str = "",
-) -> ExecSpec:
-    """A process beside init, confined as the container is; ``env`` adds to the container's."""
-    if not argv:
-        raise InvalidArgument("no exec command specified")
-    config = inputs
-    confinement = confine(config, host, SecurityOptions.parse(config.security_opt))
-    if privileged:
-        confinement = msgspec.structs.replace(
-            confinement, bounding=host.capabilities, effective=host.capabilities, seccomp=""
-        )
-    merged = msgspec.structs.replace(config, env=(*config.env, *env), tty=tty or config.tty)
-    return ExecSpec(
-        process=Process(
-            argv=tuple(argv),
-            env=effective_environment(merged, image, hostname),
-            cwd=cwd or config.working_dir or image.working_dir or "/",
-            user=check_user(user or config.user or image.user),
-            groups=() if user else config.group_add,
-            tty=tty,
-            image=config.image,
-            confinement=confinement,
-        )
-    )

@@ -58,7 +58,7 @@ class Process(Wire, frozen=True, kw_only=True):
 
 
 class ExecSpec(Wire, frozen=True, kw_only=True):
-    """A process for a running container. ``env`` is complete; ``runtime.container.spec.build_exec_spec`` makes one."""
+    """A process for a running container. ``env`` is complete; ``runtime.container.exec_process`` makes one."""
 
     process: Process
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.e2e.conftest import Project
@@ -22,8 +24,11 @@ def test_what_cannot_be_done_is_told_as_docker_tells_it(composer: Composer, held
     def refused(*words: str, status: int = 1) -> str:
         return composer.run("container", *words, status=status).stderr.strip()
 
-    assert refused("rename", held, held) == "Renaming a container with the same name as its current name"
-    assert refused("port", held, "80") == f"No public port '80' published for {held}"
+    assert refused("rename", held, held).splitlines() == [
+        "Renaming a container with the same name as its current name",
+        f"Error: failed to rename container named {held}",
+    ]
+    assert refused("port", held, "80") == f"Error: No public port '80' published for {held}"
     assert refused("rm", "no-such") == "No such container: no-such"
     assert refused("rm", "-f", "no-such", status=0) == "No such container: no-such"
     assert refused("top", held, "-o", "comm") == "Couldn't find PID field in ps output"
@@ -55,3 +60,34 @@ def test_options_that_cannot_be_read_are_the_engines_kind_of_failure(composer: C
         for verb in ("run", "create"):
             done = composer.run("container", verb, option, "composer.local/host", "true", status=125)
             assert done.stderr.splitlines()[0] == says
+
+
+def test_the_file_of_an_id(composer: Composer, tmp_path: Path) -> None:
+    """It is there when there is a container, and is never somebody else's."""
+    file = tmp_path / "id"
+    words = ("container", "create", "--network", "none", "--cidfile", str(file))
+    refused = composer.run(*words, "--pull", "never", "no.such/image", "true", status=1)
+    assert "No such image" in refused.stderr
+    assert not file.exists()
+    made = composer.run(*words, "composer.local/host", "true").stdout.strip()
+    assert file.read_text() == made
+    refused = composer.run(*words, "composer.local/host", "true", status=125)
+    assert refused.stderr.startswith("container ID file found")
+    assert len(composer.containers()) == 1
+    composer.run("container", "rm", made)
+
+
+def test_what_is_refused_before_anything_is_made(composer: Composer) -> None:
+    for options, says in (
+        (("--platform", "linux/s390x"), "for linux/s390x: the one that is here is for"),
+        (("--platform", "vax"), '"vax": unknown operating system or architecture'),
+        (("--network", "none", "--ip", "10.0.0.5"), "user specified IP address is supported on user defined"),
+        (("--link", "no-such:x"), "could not get container for no-such: No such container: no-such"),
+        (("--log-opt", "max-sise=1m"), "unknown log opt 'max-sise' for json-file log driver"),
+        (("--detach-keys", "ctrl"), "Invalid escape keys (ctrl) provided"),
+    ):
+        words = ("container", "run", "--pull", "never", *options, "composer.local/host", "true")
+        done = composer.run(*words, status=None)
+        assert done.returncode in (1, 125)
+        assert says in done.stderr, done.stderr
+    assert composer.containers() == []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import tarfile
 
+import pytest
+
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer
+from tests.e2e.engine import PATIENCE, Composer, wait_for
 
 FILE = """
 services:
@@ -45,3 +48,23 @@ def test_files_go_in_and_out(composer: Composer, project: Project) -> None:
     assert "running" in names
     assert "stopped" in names
     assert "data/running" not in names
+
+
+@pytest.mark.parametrize("what", ["export", "archive?path=/big"])
+def test_who_reads_and_goes_away_takes_nobody_along(composer: Composer, what: str) -> None:
+    """A client that leaves in the middle of a tar ends its own request, not the engine."""
+    script = "head -c 64M /dev/zero > /big; sleep infinity"
+    words = ("container", "run", "-d", "--rm", "--network", "none", "composer.local/host", "sh", "-c", script)
+    container = composer.run(*words).stdout.strip()
+    look = ("container", "exec", container, "stat", "-c", "%s", "/big")
+    wait_for(lambda: composer.run(*look, status=None).stdout == f"{64 << 20}\n", "a big file")
+    core = composer.processes("composer-core")
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(PATIENCE)
+            client.connect(str(composer.paths.socket))
+            client.sendall(f"GET /containers/{container}/{what} HTTP/1.1\r\nHost: engine\r\n\r\n".encode())
+            assert client.recv(1 << 16).startswith(b"HTTP/1.1 200")
+    assert composer.inspect(container)["State"]["Running"]
+    assert composer.processes("composer-core") == core
+    composer.run("container", "rm", "-f", container)

@@ -99,6 +99,40 @@ def test_leaving_by_keys(composer: Composer) -> None:
     composer.run("container", "rm", "two")
 
 
+def test_leaving_an_exec_by_keys(composer: Composer, sleeper: str) -> None:
+    """What it was goes on."""
+    script = "echo ready; read x; sleep infinity"
+    terminal = Terminal(
+        composer, "container", "exec", "-it", "--detach-keys", "ctrl-x,y", sleeper, "bash", "-c", script
+    )
+    terminal.until(b"ready")
+    terminal.type(b"\x10\x11\x18y")
+    assert terminal.end() == 0
+    assert len(composer.inspect(sleeper)["ExecIDs"]) == 1
+    refused = composer.run("container", "exec", "--detach-keys", "ctrl", sleeper, "true", status=1)
+    assert refused.stderr.splitlines()[0] == "Invalid escape keys (ctrl) provided"
+
+
+def test_streams_that_are_asked_for(composer: Composer) -> None:
+    words = ("container", "run", "--rm", "--network", "none")
+    for streams, shown in (("stdout",), ("a\n", "")), (("stderr",), ("", "b\n")), ((), ("a\n", "b\n")):
+        done = composer.run(
+            *words, *(f"-a={name}" for name in streams), IMAGE, "sh", "-c", "echo a; echo b >&2"
+        )
+        assert (done.stdout, done.stderr) == shown
+
+
+def test_details_of_lines(composer: Composer) -> None:
+    """Labels and variables that the log's options name."""
+    composer.run(
+        "container", "run", "--name", "told", "--network", "none", "--label", "a=1", "--label", "b=2", "-e", "C=x y",
+        "--log-opt", "labels=a,no", "--log-opt", "env=C", IMAGE, "echo", "line",
+    )  # fmt: skip
+    assert composer.run("container", "logs", "--details", "told").stdout == "C=x+y,a=1 line\n"
+    assert composer.run("container", "logs", "told").stdout == "line\n"
+    composer.run("container", "rm", "told")
+
+
 def test_ends_of_input_and_any_byte(composer: Composer, sleeper: str) -> None:
     """What is sent comes back as it was, then its end; output goes on after the end of input."""
     data = bytes(range(256)) * 4096

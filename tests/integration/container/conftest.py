@@ -27,6 +27,7 @@ from msgspec.structs import replace
 from runtime.container import bootstrap, spec, wire
 from runtime.container.client import KeeperClient
 from runtime.container.config import ContainerConfig, ImageConfig, Mount
+from runtime.container.exec_process import exec_process
 from runtime.container.host import device_nodes, host_facts
 from runtime.container.logs import read_log
 from runtime.container.shim_client import AttachStreams, ExecStreams, ExitStatus, Shim
@@ -196,13 +197,15 @@ class Laboratory:
     def exec_spec(
         self, *argv: str, tty: bool = False, config: ContainerConfig | None = None, **more: Any
     ) -> wire.ExecSpec:
-        return spec.build_exec_spec(
-            config or ContainerConfig(image="composer.local/host"),
-            self.image.config,
-            host_facts(self.tag),
-            argv,
-            tty=tty,
-            **more,
+        return wire.ExecSpec(
+            process=exec_process(
+                config or ContainerConfig(image="composer.local/host"),
+                self.image.config,
+                host_facts(self.tag),
+                argv,
+                tty=tty,
+                **more,
+            )
         )
 
     async def exec(self, shim: Shim, *argv: str, stdin: bytes | None = None, **more: Any) -> Finished:

@@ -123,6 +123,25 @@ async def test_what_a_capability_opens(laboratory: Laboratory, capability: str) 
     assert opened == {name for name in names if name in NUMBERS}
 
 
+async def test_a_privileged_exec_is_still_filtered(laboratory: Laboratory) -> None:
+    """It has the capabilities, not the calls: as in Docker."""
+    shim = await laboratory.start("sleep", "1000")
+    found = await laboratory.facts(
+        "status", "calls", shim=shim, privileged=True, env=calls(["mount", "keyctl"])
+    )
+    assert found["status"]["Seccomp"] == "2"
+    assert found["calls"] == {"mount": "EPERM", "keyctl": "EPERM"}
+
+
+async def test_a_profile_for_a_privileged_container(laboratory: Laboratory) -> None:
+    text = profile({"names": ["sync"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EXDEV})
+    found = await laboratory.facts(
+        "status", "calls", privileged=True, security_opt=(f"seccomp={text}",), env=calls(["sync", "keyctl"])
+    )
+    assert found["status"]["Seccomp"] == "2"
+    assert found["calls"] == {"sync": "EXDEV", "keyctl": "ENOTSUP"}
+
+
 async def test_privileged_and_unconfined_have_none(laboratory: Laboratory) -> None:
     for options in (
         {"privileged": True},

@@ -75,6 +75,7 @@ class FakeContainer:
     mounts: tuple[MountPoint, ...] = ()
     log_path: str = "/logs/0.log"
     files_path: str = "/run/0"
+    apparmor_profile: str = ""
     lines: list[LogLine] = field(default_factory=list)
     changed: trio.Event = field(default_factory=trio.Event)
 
@@ -333,7 +334,7 @@ class FakeContainers:
             raise NotFound(f"Could not find the file {path} in container {ref}")
         return {"name": "f", "size": 5, "mode": 0o644, "mtime": "2026-01-01T00:00:00Z", "linkTarget": ""}
 
-    async def archive_get(self, ref: str, path: str) -> AsyncIterator[bytes]:
+    async def archive_get(self, ref: str, path: str, send: Callable[[bytes], Awaitable[None]]) -> None:
         import io
         import tarfile
 
@@ -342,15 +343,15 @@ class FakeContainers:
             info = tarfile.TarInfo("f")
             info.size = 5
             tar.addfile(info, io.BytesIO(b"hello"))
-        yield out.getvalue()
+        await send(out.getvalue())
 
     async def archive_put(
         self, ref: str, path: str, archive: Path, *, no_overwrite_dir_non_dir: bool = False
     ) -> None:
         self.puts.append((ref, path, archive.read_bytes()))
 
-    async def export(self, ref: str) -> AsyncIterator[bytes]:
-        yield b"tar"
+    async def export(self, ref: str, send: Callable[[bytes], Awaitable[None]]) -> None:
+        await send(b"tar")
 
 
 class FakeExecs:

@@ -13,8 +13,9 @@ DOCUMENT: dict[str, Any] = {
     "Id": "0123",
     "Name": "/one",
     "State": {"ExitCode": 0, "Running": True, "Status": "running"},
-    "Config": {"Cmd": ["sleep", "1000"], "Labels": {"b": "2", "a": "1"}, "Env": None},
+    "Config": {"Cmd": ["sleep", "1000"], "Labels": {"b": "2", "a": "1"}, "Env": None, "WorkingDir": ""},
     "HostConfig": {
+        "NetworkMode": "web",
         "PidsLimit": None,
         "Binds": None,
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
@@ -35,8 +36,11 @@ DOCUMENT: dict[str, Any] = {
         ("{{.HostConfig.RestartPolicy}} {{.HostConfig.LogConfig}}", "{no 0} {json-file map[]}"),
         ("{{.HostConfig.PidsLimit}} {{.HostConfig.Binds}} {{.Config.Env}}", "<nil> [] []"),
         ('{{.Config.Labels.no}}|{{index .Config.Labels "no"}}', "<no value>|"),
-        ("{{json .Config}}", '{"Cmd":["sleep","1000"],"Labels":{"b":"2","a":"1"},"Env":null}'),
+        ("{{json .Config}}", '{"Cmd":["sleep","1000"],"Labels":{"b":"2","a":"1"},"Env":null,"WorkingDir":""}'),
         ("{{json .State.Health}} {{.ID}}", "null 0123"),
+        # What Docker's structs have although its JSON does not
+        ("{{if .State.Health}}y{{else}}n{{end}}{{.HostConfig.Tmpfs}}{{.HostConfig.Mounts}}", "nmap[][]"),
+        ("{{.HostConfig.KernelMemory}}|{{.Config.StopSignal}}|{{.Config.Shell}}{{.Config.StopTimeout}}", "0||[]<nil>"),
         # Control
         ("{{range $i, $e := .Config.Cmd}}{{$i}}={{$e}} {{else}}none{{end}}", "0=sleep 1=1000 "),
         ("{{range .HostConfig.Binds}}x{{else}}none{{end}}", "none"),

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from runtime.container.config import ContainerConfig
-from runtime.container.spec import HostFacts, SecurityOptions, choose_apparmor, confine
+from runtime.container.confinement import SecurityOptions, choose_apparmor, confine
+from runtime.container.host_facts import HostFacts
 from runtime.errors import InvalidArgument
 from runtime.kernel import capabilities
 

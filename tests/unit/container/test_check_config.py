@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from runtime.container.config import ContainerConfig, LogConfig, Mount, Resources, Ulimit
-from runtime.container.spec import HostFacts, check_config
+from runtime.container.host_facts import HostFacts
+from runtime.container.spec import check_config
 from runtime.errors import InvalidArgument
 from runtime.kernel import capabilities
 
@@ -35,6 +36,9 @@ def check(**options: Any) -> None:
         {"pid_mode": "host", "ipc_mode": "container:x", "uts_mode": "host", "userns_mode": "host"},
         {"sysctls": {"net.core.somaxconn": "5", "kernel.msgmax": "9"}, "ipc_mode": "shareable"},
         {"mounts": (Mount(type="tmpfs", target="/x", options=("size=1m,noatime",)),), "user": "1000:name"},
+        {"log": LogConfig(options={"max-size": "1m", "tag": "x", "mode": "non-blocking", "labels": "a"})},
+        {"security_opt": ("writable-cgroups=true",), "env": ("A=1", "B")},
+        {"mounts": (Mount(type="volume", source="v", target="/x", subpath="a/b..c"),)},
         {"resources": Resources(nano_cpus=2 * 10**9, cpuset_cpus="0-1,4", cpuset_mems="0")},
     ],
 )  # fmt: skip
@@ -81,6 +85,16 @@ def test_what_is_taken(options: dict[str, Any]) -> None:
         ({"uts_mode": "private"}, "invalid UTS mode: private"),
         ({"userns_mode": "container:x"}, "invalid USER mode: container:x"),
         ({"log": LogConfig(driver="syslog")}, "not supported"),
+        (
+            {"log": LogConfig(options={"max-sise": "1m"})},
+            "unknown log opt 'max-sise' for json-file log driver",
+        ),
+        ({"log": LogConfig(driver="local", options={"labels": "a"})}, "unknown log opt 'labels' for local"),
+        ({"log": LogConfig(options={"mode": "fast"})}, "invalid mode 'fast'"),
+        ({"env": ("=x",)}, "invalid environment variable: =x"),
+        ({"security_opt": ("writable-cgroups=maybe",)}, "invalid --security-opt"),
+        ({"mounts": (Mount(type="volume", source="v", target="/x", subpath="a/../.."),)}, "invalid subpath"),
+        ({"mounts": (Mount(type="volume", source="v", target="/x", subpath="/a"),)}, "invalid subpath"),
     ],
 )
 def test_what_is_refused(options: dict[str, Any], says: str) -> None:

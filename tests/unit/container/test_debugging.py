@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from runtime.container.config import ContainerConfig, ImageConfig, Ulimit
-from runtime.container.debugging import confine_debugging, debug_environment, debug_process
-from runtime.container.spec import HostFacts, SecurityOptions, confine
+from runtime.container.confinement import SecurityOptions, confine
+from runtime.container.debugging import confine_debugging, debug_environment
+from runtime.container.exec_process import exec_process
+from runtime.container.host_facts import HostFacts
 from runtime.container.wire import Tools
 from runtime.kernel import capabilities
 
@@ -70,8 +72,9 @@ def test_environment() -> None:
 
 def test_process() -> None:
     config = ContainerConfig(image="i", user="1000", working_dir="/app")
-    made = debug_process(config, ImageConfig(), HOST, TOOLS, ["sh"])
+    made = exec_process(config, ImageConfig(), HOST, ["sh"], tools=TOOLS)
     assert (made.user, made.cwd) == ("", "")
     assert made.tools is not None
     assert made.tools.cwd == "/app"
-    assert debug_process(config, ImageConfig(), HOST, TOOLS, ["sh"], user="5", cwd="/x").user == "5"
+    made = exec_process(config, ImageConfig(), HOST, ["sh"], tools=TOOLS, user="5", cwd="/x")
+    assert (made.user, made.cwd) == ("5", "/x")
