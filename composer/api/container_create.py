@@ -36,6 +36,7 @@ from runtime.container.config import (
     Ulimit,
     WeightDevice,
 )
+from runtime.container.config_rules import check_aliases
 from runtime.errors import InvalidArgument
 
 _REFUSED_HOST_FIELDS = (
@@ -232,6 +233,8 @@ def _networks(body: CreateBody, host: HostConfigBody) -> tuple[str, tuple[Endpoi
 
 
 def endpoint_config(network: str, body: EndpointBody) -> EndpointConfig:
+    """Raises InvalidArgument."""
+    check_aliases(body.aliases)
     return EndpointConfig(
         network=network,
         aliases=tuple(body.aliases),

@@ -386,6 +386,10 @@ def _networks(names: list[str], arguments: Arguments) -> tuple[str, dict[str, An
         },
         "MacAddress": arguments.text("mac-address"),
     }
+    for text in (own["MacAddress"], *(endpoint.get("MacAddress", "") for endpoint in endpoints.values())):
+        digits = text.replace("-", ":").split(":")
+        if text and (len(digits) != 6 or any(len(two) != 2 or not two.isalnum() for two in digits)):
+            raise UsageError(f"{text} is not a valid mac address")
     if any(own["Aliases"]) or any(own["IPAMConfig"].values()) or own["MacAddress"]:
         if not first or first not in endpoints:
             endpoints[first or "bridge"] = own

@@ -39,6 +39,13 @@ def check_environment(env: Iterable[str]) -> None:
             raise InvalidArgument(f"invalid environment variable: {item}")
 
 
+def check_aliases(aliases: Iterable[str]) -> None:
+    """Raises InvalidArgument for a name that would be several, or none, wherever names stand one a line."""
+    for alias in aliases:
+        if not alias or not alias.isprintable() or any(character.isspace() for character in alias):
+            raise InvalidArgument(f"invalid network alias {alias!r}: no blanks, no control characters")
+
+
 def check_subpath(subpath: str) -> None:
     """Raises InvalidArgument for what is no path below a volume: links in it cannot leave the volume anyway, but
     ``..`` would silently be the volume itself."""
@@ -66,6 +73,8 @@ def check_values(config: ContainerConfig) -> None:
     """Modes, working directory, OOM score and environment. Raises InvalidArgument with Docker's sentences."""
     check_modes(config)
     check_environment(config.env)
+    for endpoint in config.endpoints:
+        check_aliases(endpoint.aliases)
     if config.working_dir and not config.working_dir.startswith("/"):
         raise InvalidArgument(
             f"the working directory {config.working_dir!r} is invalid, it needs to be an absolute path"

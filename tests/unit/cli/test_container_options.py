@@ -100,6 +100,7 @@ def test_streams(words: tuple[str, ...], found: list[str]) -> None:
         (("--no-healthcheck", "--health-cmd", "x"), "--no-healthcheck conflicts with --health-* options"),
         (("-e", "=x"), "invalid environment variable: =x"),
         (("--cpus", "many"), "failed to parse many as a rational number"),
+        (("--mac-address", "foo"), "foo is not a valid mac address"),
         (("--shm-size", "-1"), "invalid size: '-1'"),
         (("--shm-size", "big"), "invalid size: 'big'"),
         (

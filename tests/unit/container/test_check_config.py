@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runtime.container.config import ContainerConfig, LogConfig, Mount, Resources, Ulimit
+from runtime.container.config import ContainerConfig, EndpointConfig, LogConfig, Mount, Resources, Ulimit
 from runtime.container.host_facts import HostFacts
 from runtime.container.spec import check_config
 from runtime.errors import InvalidArgument
@@ -91,6 +91,7 @@ def test_what_is_taken(options: dict[str, Any]) -> None:
         ),
         ({"log": LogConfig(driver="local", options={"labels": "a"})}, "unknown log opt 'labels' for local"),
         ({"log": LogConfig(options={"mode": "fast"})}, "invalid mode 'fast'"),
+        ({"endpoints": (EndpointConfig(network="n", aliases=("a\nb",)),)}, "invalid network alias"),
         ({"env": ("=x",)}, "invalid environment variable: =x"),
         ({"security_opt": ("writable-cgroups=maybe",)}, "invalid --security-opt"),
         ({"mounts": (Mount(type="volume", source="v", target="/x", subpath="a/../.."),)}, "invalid subpath"),
