@@ -36,14 +36,16 @@ def check_environment(env: Iterable[str]) -> None:
     """Raises InvalidArgument for a variable without a name."""
     for item in env:
         if not item or item.startswith("="):
-            raise InvalidArgument(f"invalid environment variable: {item}")
+            raise InvalidArgument(f"invalid environment variable: {item}").pointing_at("environment")
 
 
 def check_aliases(aliases: Iterable[str]) -> None:
     """Raises InvalidArgument for a name that would be several, or none, wherever names stand one a line."""
     for alias in aliases:
         if not alias or not alias.isprintable() or any(character.isspace() for character in alias):
-            raise InvalidArgument(f"invalid network alias {alias!r}: no blanks, no control characters")
+            raise InvalidArgument(
+                f"invalid network alias {alias!r}: no blanks, no control characters"
+            ).pointing_at("networks")
 
 
 def check_subpath(subpath: str) -> None:
