@@ -25,7 +25,7 @@ from composer.api.messages import (
 )
 from composer.api.routing import Route
 from composer.api.wire import CreateBody, ResourcesBody, decode_body
-from runtime.container.config import EndpointConfig
+from runtime.container.config import LIFTED, EndpointConfig
 from runtime.errors import ComposerError, Conflict, InvalidArgument
 
 WAIT_CONDITIONS = ("not-running", "next-exit", "removed")
@@ -222,7 +222,7 @@ class ContainerRoutes:
 
     async def restart(self, request: Request) -> Answer:
         timeout = request.query.number("t")
-        await self.engine.containers.restart(self._get(request).id, timeout)
+        await self.engine.containers.restart(self._get(request).id, timeout, request.query.text("signal"))
         return NO_CONTENT
 
     async def kill(self, request: Request) -> Answer:
@@ -263,6 +263,8 @@ class ContainerRoutes:
                 if (value := getattr(asked, name)) not in (0, "", None, ())
             },
         )
+        if body.pids_limit is not None and body.pids_limit <= 0:
+            merged = replace(merged, pids_limit=LIFTED)
         await self.engine.containers.update(container.id, merged, restart)
         return json_response({"Warnings": []})
 

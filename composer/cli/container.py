@@ -179,11 +179,11 @@ def run_rename(session: Session, arguments: Arguments) -> int:
 def run_update(session: Session, arguments: Arguments) -> int:
     from composer.cli.container_options import resources, restart_policy
 
-    body = {key: value for key, value in resources(arguments).items() if value}
+    if not any(arguments.has(flag.name) for flag in (*RESOURCES, _RESTART)):
+        raise UsageError("you must provide one or more flags when using this command")
+    body = {key: value for key, value in resources(arguments).items() if value or key == "PidsLimit"}
     if text := arguments.text("restart"):
         body["RestartPolicy"] = restart_policy(text)
-    if not body:
-        raise UsageError("you must provide one or more flags when using this command")
     for name in arguments.words:
         session.client.request("POST", container_path(name, "update"), body=body)
         session.write(f"{name}\n")
@@ -202,6 +202,7 @@ def run_prune(session: Session, arguments: Arguments) -> int:
 
 _DETACH_KEYS = Flag("detach-keys", kind="string", help="Keys that leave the container running")
 _SIG_PROXY = Flag("sig-proxy", help="Pass signals on to the process", default="true")
+_RESTART = Flag("restart", kind="string", help="Restart policy")
 _SIGNAL = Flag("signal", "s", "string", "Signal to send")
 _TIMEOUT = Flag("timeout", "t", "int", "Seconds until it is killed")
 
@@ -359,7 +360,7 @@ COMMANDS = {
         "update",
         "Change limits and restart policies",
         run_update,
-        (*RESOURCES, Flag("restart", kind="string", help="Restart policy")),
+        (*RESOURCES, _RESTART),
     ),
     "wait": _several("wait", "Wait until containers end, and print their exit statuses", run_wait),
 }

@@ -22,7 +22,7 @@ from composer.engine.model import ContainerRecord, LogLine, MountPoint
 from composer.engine.networks import Networks
 from composer.engine.streams import Streams
 from composer.engine.volumes import Volumes
-from runtime.container.config import ContainerConfig, Resources, RestartPolicy
+from runtime.container.config import LIFTED, ContainerConfig, Resources, RestartPolicy
 from runtime.container.confinement import SecurityOptions, choose_apparmor
 from runtime.container.host_facts import HostFacts
 from runtime.container.spec import check_config
@@ -243,6 +243,8 @@ class ContainerOperations:
             config = replace(config, restart=restart)
         if container.shim is not None and container.state.is_alive:
             self.cgroups.update(container.id, resources)
+        if resources.pids_limit == LIFTED:
+            config = replace(config, resources=replace(resources, pids_limit=0))
         container.update(config=config)
         self._tell(ref, "update")
 

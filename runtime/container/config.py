@@ -118,6 +118,10 @@ class ThrottleDevice(Frozen, frozen=True):
     rate: int
 
 
+LIFTED = -1
+"""Of a limit of processes that is to be changed: there shall be none any more."""
+
+
 class Resources(Frozen, frozen=True):
     """Limits of one container; 0 means not limited (see Docker's HostConfig for each)."""
 

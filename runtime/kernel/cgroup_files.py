@@ -112,10 +112,24 @@ def needed_controllers(limits: Limits) -> frozenset[str]:
     return frozenset(needed)
 
 
-def settings(limits: Limits, version: int) -> list[Setting]:
-    """Everything to be written, in order. Raises InvalidArgument for what contradicts itself or cannot be said."""
+def settings(limits: Limits, version: int, *, lifts: bool = False) -> list[Setting]:
+    """Everything to be written, in order. ``lifts``: also what -1 says, that a limit there has been is none any more.
+
+    Raises InvalidArgument for what contradicts itself or cannot be said."""
     check(limits, version)
-    return settings_v1(limits) if version == 1 else settings_v2(limits)
+    found = settings_v1(limits) if version == 1 else settings_v2(limits)
+    return found + (lifted(limits, version) if lifts else [])
+
+
+def lifted(limits: Limits, version: int) -> list[Setting]:
+    """Limits that are taken away. Where there is no such file, there was no limit."""
+    found = []
+    if limits.pids_limit < 0:
+        found.append(Setting("pids", (("pids.max", "max"),), required=False))
+    if limits.cpu_quota < 0 and not limits.nano_cpus:
+        name, text = ("cpu.cfs_quota_us", "-1") if version == 1 else ("cpu.max", "max")
+        found.append(Setting("cpu", ((name, text),), required=False))
+    return found
 
 
 _CPU_LIST = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")

@@ -241,7 +241,7 @@ class Cgroups:
         Raises InvalidArgument, also when the kernel refuses (a memory limit below what is in use)."""
         cgroup_files.check_available(limits, len(os.sched_getaffinity(0)), online("cpu"), online("node"))
         pending = []
-        for setting in cgroup_files.settings(limits, self.version):
+        for setting in cgroup_files.settings(limits, self.version, lifts=True):
             try:
                 directory = self._directory(container_id, setting.controller)
             except FileNotFoundError:

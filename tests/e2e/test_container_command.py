@@ -62,6 +62,30 @@ def test_options_that_cannot_be_read_are_the_engines_kind_of_failure(composer: C
             assert done.stderr.splitlines()[0] == says
 
 
+def test_limits_are_lifted(composer: Composer) -> None:
+    words = ("container", "run", "-d", "--network", "none", "--pids-limit", "20", "--cpu-quota", "50000")
+    made = composer.run(*words, "composer.local/host", "sleep", "infinity").stdout.strip()
+    look = (
+        "cd /sys/fs/cgroup; cat pids/pids.max cpu/cpu.cfs_quota_us cpu,cpuacct/cpu.cfs_quota_us pids.max cpu.max;"
+        "true"
+    )
+
+    def limits() -> list[str]:
+        return composer.run("container", "exec", made, "sh", "-c", look).stdout.split()
+
+    assert {"20", "50000"} <= set(limits())
+    assert (
+        composer.run("container", "update", "--pids-limit", "-1", "--cpu-quota", "-1", made).stdout
+        == f"{made}\n"
+    )
+    assert "max" in limits()
+    assert not {"20", "50000"} & set(limits())
+    assert composer.inspect(made)["HostConfig"]["PidsLimit"] in (None, 0)
+    assert composer.run("container", "update", "--pids-limit", "30", made).stdout
+    assert "30" in limits()
+    composer.run("container", "rm", "-f", made)
+
+
 def test_the_file_of_an_id(composer: Composer, tmp_path: Path) -> None:
     """It is there when there is a container, and is never somebody else's."""
     file = tmp_path / "id"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.container.config import Resources, ThrottleDevice, WeightDevice
+from runtime.container.config import LIFTED, Resources, ThrottleDevice, WeightDevice
 from runtime.errors import InvalidArgument
 from runtime.kernel import cgroup_files, cgroups
 from runtime.kernel.device_filter import parse_rule
@@ -70,6 +70,15 @@ def written(limits: Resources, version: int) -> dict[str, str]:
 def test_both_versions(limits: Resources, v1: dict[str, str], v2: dict[str, str]) -> None:
     assert written(limits, 1) == v1
     assert written(limits, 2) == v2
+
+
+def test_limits_that_are_taken_away() -> None:
+    """Of a container that runs; one that starts has none anyway."""
+    limits = Resources(pids_limit=LIFTED, cpu_quota=-1)
+    for version, quota in ((1, ("cpu.cfs_quota_us", "-1")), (2, ("cpu.max", "max"))):
+        lifts = cgroup_files.settings(limits, version, lifts=True)
+        assert [setting.files for setting in lifts] == [(("pids.max", "max"),), (quota,)]
+        assert written(limits, version) == {}
 
 
 @given(st.integers(2, 262144), st.integers(2, 262144))
