@@ -84,8 +84,11 @@ class PlainRenderer(Renderer):
         if (
             status == "Building" and text
         ):  # what a step of a build prints: whose it is, without the step's whole text
-            number = f"{name[: name.index(']') + 1]}" if name.startswith("[") and "]" in name else name
-            self._write(f" {parent} {number}  | {shown_of(text)}\n")
+            platform, _, rest = ("", "", name) if name.startswith("[") else name.partition(" ")
+            number = (
+                f"{platform} {rest[: rest.index(']') + 1]}" if rest.startswith("[") and "]" in rest else name
+            )
+            self._write(f" {parent} {number.strip()}  | {shown_of(text)}\n")
             return
         if not name or self._shown.get(f"{parent} {key}") == status:
             return  # said already (waited for by several, progress within a status), or about no part of it

@@ -42,6 +42,7 @@ from runtime.errors import ComposerError
 from runtime.image.attestations import Attestation
 from runtime.image.configuration import RegistryConfiguration
 from runtime.image.model import Image
+from runtime.image.platform import Platform
 from runtime.storage.paths import Paths
 from runtime.storage.state import StateDatabase
 
@@ -60,6 +61,8 @@ class Product:
     """What a build has made."""
 
     image: Image
+    platform: Platform
+    """What was built for: a base may be of another one."""
     attestations: tuple[Attestation, ...] = ()
 
 
@@ -180,7 +183,7 @@ class _Build:
         if solve.has_made:
             self.builder.shop.undurable.add(image.id)
             self.builder.shop.has_grown.set()
-        return Product(image, tuple(said))
+        return Product(image, target, tuple(said))
 
     async def _scan(self, results: Sequence[Result], arguments: Mapping[str, str]) -> Scan | None:
         """What lists the packages of the result, when that is asked for."""

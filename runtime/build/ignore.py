@@ -13,6 +13,11 @@ Ignore = Callable[[str], bool]
 """Whether a path (relative, ``/`` between names) is left out."""
 
 
+_ONE = r"(?:\\.|[^\\\]\-])"
+_VALID = re.compile(rf"(?:\\.|\[\^?{_ONE}(?:-{_ONE})?(?:{_ONE}(?:-{_ONE})?)*\]|[^\\\[])*", re.DOTALL)
+"""Escapes and classes are complete (Go, path/filepath, Match)."""
+
+
 def keep_all(_: str) -> bool:
     """Ignores nothing."""
     return False
@@ -61,17 +66,25 @@ class _Rules:
         return result
 
 
-def parse_ignore(text: str) -> Ignore:
-    """The rules of an ignore file: the last one that matches a path, or a directory that it is in, counts."""
+def parse_ignore(text: str, file: str = "") -> Ignore:
+    """The rules of an ignore file: the last one that matches a path, or a directory that it is in, counts. Raises
+    InvalidArgument for a pattern that is none, with its place in ``file``."""
     rules: list[tuple[re.Pattern[str], bool]] = []
-    for raw in text.removeprefix("\ufeff").splitlines():
+    for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
         is_kept = line.startswith("!")
-        pattern = posixpath.normpath(line.removeprefix("!").strip()).lstrip("/")
+        place = f"{file}:{number}: " if file else ""
+        text_of_pattern = line.removeprefix("!").strip()
+        if not text_of_pattern:
+            raise InvalidArgument(f'{place}illegal exclusion pattern: "!"')
+        pattern = posixpath.normpath(text_of_pattern).lstrip("/")
         if pattern and pattern != ".":
-            rules.append((compiled(pattern), not is_kept))
+            try:
+                rules.append((compiled(pattern), not is_kept))
+            except InvalidArgument as error:
+                raise InvalidArgument(f"{place}{error.message}") from None
     if not rules:
         return keep_all
     if all(ignores for _, ignores in rules):
@@ -81,7 +94,9 @@ def parse_ignore(text: str) -> Ignore:
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Raises InvalidArgument for a pattern that cannot match anything, as ``[z-a]``."""
+    """Raises InvalidArgument for a pattern that cannot match anything, as ``[z-a]`` and ``[a``."""
+    if not _VALID.fullmatch(pattern):
+        raise InvalidArgument(f"syntax error in pattern {pattern!r}")
     try:
         return re.compile(pattern_regex(pattern), re.DOTALL)
     except re.error:
@@ -89,17 +104,15 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 
 def pattern_regex(pattern: str) -> str:
-    """A pattern as Go's filepath.Match reads it, and ``**`` for any number of directories, as an expression."""
+    """A pattern as Go's filepath.Match reads it, and ``**`` for any number of directories, as an expression: also
+    where no ``/`` follows, so that ``**.md`` is ``**/.md`` (moby/patternmatcher)."""
     out, position = "", 0
     while position < len(pattern):
         character = pattern[position]
         if pattern.startswith("**", position):
             position += 2
-            if pattern.startswith("/", position):
-                position += 1
-                out += "(?:.*/)?"
-            else:
-                out += ".*"
+            position += pattern.startswith("/", position)
+            out += "(?:.*/)?" if position < len(pattern) else ".*"
             continue
         if character == "*":
             out += "[^/]*"

@@ -331,6 +331,10 @@ class ImageStore:
         self._catalogue.add_tag(image.id, reference)
         return self.get(image.id)
 
+    def untag(self, image: Image, text: str) -> None:
+        """Take a name away from an image, which stays without one."""
+        self._catalogue.remove_name(image.id, str(parse_reference(text).with_default_tag()))
+
     def remove(self, text: str, *, force: bool = False) -> Removal:
         """Take a name away, and with the last one the image (``docker image rm``).
 

@@ -40,6 +40,7 @@ class Exporter:
     ) -> None:
         self._images = images
         self._results = [product.image for product in products]
+        self._platforms = [product.platform for product in products]
         self._said = [product.attestations for product in products]
         self._tags = tuple(tags)
         self._credentials = credentials
@@ -50,7 +51,7 @@ class Exporter:
         for product in products:
             for attestation in product.attestations:
                 if attestation.file == PROVENANCE_FILE:
-                    suffix = f"/{product.image.platform}" if len(products) > 1 else ""
+                    suffix = f"/{product.platform}" if len(products) > 1 else ""
                     self.metadata[f"buildx.build.provenance{suffix}"] = attestation.predicate
 
     async def export(self, output: Output) -> None:
@@ -139,8 +140,8 @@ class Exporter:
 
         def write_all(target: IO[bytes]) -> None:
             items: dict[str, Placed] = {}
-            for image, attestations in zip(self._results, self._said, strict=True):
-                prefix = _prefix(image) if splits else ""
+            for image, platform, attestations in zip(self._results, self._platforms, self._said, strict=True):
+                prefix = f"{str(platform).replace('/', '_')}/" if splits else ""
                 found = _everything(image, prefix)
                 items |= {item.path: item for item in found}
                 items |= {item.path: item for item in _statements(found, prefix, attestations)}
@@ -197,10 +198,6 @@ def _statements(files: Sequence[Placed], prefix: str, attestations: Sequence[Att
         for one in attestations
         if not one.is_inline_only
     ]
-
-
-def _prefix(image: Image) -> str:
-    return str(image.platform).replace("/", "_") + "/"
 
 
 def _new_file(path: str) -> str:

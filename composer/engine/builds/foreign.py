@@ -41,9 +41,11 @@ class ForeignImages:
                 return image
             await self.parts.pull_image(reference, platform, lambda *_: None, credentials)
             image = images.get(reference)
-            if named is not None and named.id != image.id and images.image(named.id) is not None:
-                images.tag(named.id, reference)
             if image.platform != wanted:
                 raise NotFound(f"{reference} is for {image.platform}: there is none for {platform}")
             self.database.put(_KIND, key, image.id.encode())
+            if named is None:
+                images.untag(image, reference)
+            elif named.id != image.id and images.image(named.id) is not None:
+                images.tag(named.id, reference)
             return image

@@ -147,11 +147,12 @@ async def _dockerfile(
         file = str(path) if context.path == Path(request.context) else request.dockerfile or "Dockerfile"
         own = path.with_name(f"{path.name}.dockerignore")
     rules = await trio.to_thread.run_sync(read_text, own) if own is not None else None
+    ignored = own
     if rules is None:
         ignored = context.path / ".dockerignore"
         if context.path == Path(request.context) or _is_within(ignored, context.path):
             rules = await trio.to_thread.run_sync(read_text, ignored)
-    return text, file, parse_ignore(rules) if rules else keep_all
+    return text, file, parse_ignore(rules, str(ignored)) if rules else keep_all
 
 
 def _is_within(path: Path, root: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import posixpath
+import re
 import stat
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from runtime.build.modes import Modes
 from runtime.build.worker.layer_tar import Placed
 from runtime.errors import InvalidArgument, NotFound
 from runtime.files.tree import Node, Tree
+
+_STARS = re.compile(r"(?<!\\)\*+")
 
 
 def chosen_sources(tree: Tree, pattern: str, ignore: Ignore = keep_all, *, deep: bool = False) -> list[Node]:
@@ -34,7 +37,7 @@ def chosen_sources(tree: Tree, pattern: str, ignore: Ignore = keep_all, *, deep:
             below = [child for node in nodes if node.is_directory for child in tree.walk(node)]
             nodes = [*nodes, *(child for child in below if not ignore(child.path))]
             continue
-        matching = compiled(part).fullmatch
+        matching = compiled(_STARS.sub("*", part)).fullmatch  # here ** is nothing of its own
         nodes = [
             child
             for node in nodes

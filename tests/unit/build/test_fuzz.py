@@ -12,6 +12,7 @@ from runtime.build.frontend.lines import INSTRUCTIONS, DockerfileError
 from runtime.build.frontend.stages import parse_dockerfile
 from runtime.build.ignore import parse_ignore
 from runtime.build.modes import parse_modes
+from runtime.errors import InvalidArgument
 
 _PIECES = st.sampled_from(
     [
@@ -49,5 +50,5 @@ def test_words_modes_and_ignore_files(text: str) -> None:
         expand(text, {"A": "x"})
     with contextlib.suppress(ValueError):
         parse_modes(text)
-    with contextlib.suppress(DockerfileError):
+    with contextlib.suppress(InvalidArgument):
         parse_ignore(text)("some/path")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.build.ignore import parse_ignore
+from runtime.errors import InvalidArgument
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,19 @@ from runtime.build.ignore import parse_ignore
         ("temp?", "tempa", True),
         ("# x\n[ab].txt", "a.txt", True),
         ("*\n!src", "src/main.c", False),
+        ("a/**.md", "a/b.md", False),
+        ("a/**.md", "a/b/.md", True),
+        ("a**", "ab/c", True),
+        ("[!a]", "!", True),
+        ("[^\\]]", "]", False),
+        ("\\[a", "[a", True),
     ],
 )
 def test_rules(rules: str, path: str, is_ignored: bool) -> None:
     assert parse_ignore(rules)(path) is is_ignored
+
+
+@pytest.mark.parametrize("pattern", ["[a", "a\\", "[]a]", "[^]", "[a-]", "[-a]", "[z-a]", "!", "x/[^"])
+def test_patterns_that_are_none(pattern: str) -> None:
+    with pytest.raises(InvalidArgument, match="f:2: "):
+        parse_ignore(f"a\n{pattern}\n", "f")
