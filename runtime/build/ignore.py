@@ -105,7 +105,10 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 def pattern_regex(pattern: str) -> str:
     """A pattern as Go's filepath.Match reads it, and ``**`` for any number of directories, as an expression: also
-    where no ``/`` follows, so that ``**.md`` is ``**/.md`` (moby/patternmatcher)."""
+    where no ``/`` follows, so that ``a/**.md`` is ``a/**/.md``; but what begins with ``**`` and has no other sign in it
+    is an ending (moby/patternmatcher)."""
+    if pattern.startswith("**") and not pattern.startswith("**/") and not set("*?[\\") & set(pattern[2:]):
+        return ".*" + re.escape(pattern[2:])
     out, position = "", 0
     while position < len(pattern):
         character = pattern[position]

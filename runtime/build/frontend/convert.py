@@ -157,14 +157,15 @@ class _Conversion:
             return None
         return self._image(stage.base, stage.platform or self.asked.target, stage.origin)
 
-    def source(self, stage: Stage, line: Line, name: str) -> Step | None:
-        """What ``--from`` names ("": the context); None for a stage without layers."""
+    def source(self, stage: Stage, line: Line, name: str) -> Step:
+        """What ``--from`` names ("": the context)."""
         if not name:
             return self._context("", line)
         if (named := self._named(name, line)) is not None:
             return named
         if (earlier := self.file.before(stage, name)) is not None:
-            return self.done[earlier.number].step
+            step = self.done[earlier.number].step
+            return step or MakeDirectory(text=f"FROM {earlier.base}", place=line, below=None, path="/")
         if name.isdecimal() and int(name) >= stage.number:
             raise line.error(f"invalid from flag value {name}: there is no such stage before this one", name)
         if name.lower() == stage.name:
@@ -305,7 +306,7 @@ class _Conversion:
             if name == "mount":
                 number = sum(mount.type == "ssh" for mount in mounts)
                 mounts.append(
-                    convert_mount(line, value, lambda name: self._selected(state, line, name), number)
+                    convert_mount(line, value, lambda name: self.source(state.stage, line, name), number)
                 )
             elif name == "network" and value in ("default", "none", "host"):
                 if value == "host" and network != "host" and "network.host" not in self.asked.allow:
@@ -351,12 +352,6 @@ class _Conversion:
             hosts=self.asked.hosts,
             shm_size=self.asked.shm_size,
         )
-
-    def _selected(self, state: _State, line: Line, name: str) -> Step:
-        source = self.source(state.stage, line, name)
-        if source is None:
-            raise line.error(f"stage {name} is empty", name)
-        return source
 
 
 def _one_line(line: Line) -> str:

@@ -27,7 +27,7 @@ def convert_copy(
     variables: Mapping[str, str],
     escape: str,
     working_dir: str,
-    source_of: Callable[[str], Step | None],
+    source_of: Callable[[str], Step],
     common: Mapping[str, Any],
 ) -> Copy:
     """The step of an instruction; ``source_of`` finds what ``--from`` names. Raises DockerfileError."""
@@ -73,11 +73,8 @@ def convert_copy(
     local = tuple(source for source in sources if source not in remote)
     selection = None
     if local:
-        origin = source_of(flags.get("from", ""))
-        if origin is None:
-            raise line.error(f"{flags['from']} is empty: there is nothing to copy from it", "--from")
         selection = Selection(
-            source=origin,
+            source=source_of(flags.get("from", "")),
             patterns=local,
             exclude=tuple(excluded),
             keeps_parents=flags.get("parents") == "true",

@@ -73,6 +73,8 @@ def configure(
         case "VOLUME":
             listed = json_words(line.rest) or split(line, escape)
             paths = [expanded(line, word, variables, escape) for word in listed]
+            if not all(paths):
+                raise line.error("VOLUME specified can not be an empty string")
             return replace(config, volumes=tuple(sorted({*config.volumes, *paths})))
         case "HEALTHCHECK":
             options = " ".join(f"--{name}={value}" for name, value in line.flags)

@@ -94,6 +94,8 @@ def place(
         raise InvalidArgument(
             "When using COPY with more than one source file, the destination must be a directory and end with a /"
         )
+    if into and there is not None and not there.is_directory:
+        raise InvalidArgument(f"cannot copy to {destination}: /{resolved} is not a directory")
     placed: dict[str, Placed] = {}
 
     def directories(path: str) -> None:

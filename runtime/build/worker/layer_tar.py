@@ -34,6 +34,8 @@ class Placed:
     gid: int = 0
     node: Node | None = None
     content: bytes | None = None
+    is_undated: bool = False
+    """The time of ``node`` is when somebody got it, no content: with SOURCE_DATE_EPOCH it does not count."""
 
     @property
     def kind(self) -> int:

@@ -57,7 +57,7 @@ class _Writer:
     def __init__(self, directory: Path, target: IO[bytes], now: int, latest: int | None) -> None:
         self._root = os.open(directory, _DIRECTORY)
         self._tar = tar_writing.TarWriter(target)
-        self._now = now if latest is None else min(now, latest)
+        self._now = now if latest is None else latest
         self._latest = latest
         self._open: OrderedDict[str, int] = OrderedDict()
         self._made: dict[str, tuple[int, int]] = {}
@@ -109,7 +109,7 @@ class _Writer:
                     f"cannot copy to {item.path}: something else is copied there, too"
                 ) from None
         status = item.node.status if item.node is not None else None
-        moment = self._time(status.st_mtime) if status is not None else self._now
+        moment = self._time(item, status.st_mtime) if status is not None else self._now
         self._made[item.path] = (moment * 10**9, 1)
         fd = self._directory(item.path)
         if item.uid or item.gid:
@@ -134,7 +134,11 @@ class _Writer:
             if not stat.S_ISREG(found.st_mode):
                 os.close(source)
                 raise ChangedMeanwhile(f"{item.node.path} was replaced while it was copied")
-            size, moment, attributes = found.st_size, self._time(found.st_mtime), file_attributes(source)
+            size, moment, attributes = (
+                found.st_size,
+                self._time(item, found.st_mtime),
+                file_attributes(source),
+            )
         try:
             fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
             try:
@@ -180,7 +184,7 @@ class _Writer:
     def _add_link(self, item: Placed, name: str, parent: int) -> None:
         assert item.node is not None
         leads = os.readlink(item.node.hosts[0])
-        moment = self._time(item.node.status.st_mtime)
+        moment = self._time(item, item.node.status.st_mtime)
         os.symlink(leads, name, dir_fd=parent)
         if item.uid or item.gid:
             os.chown(name, item.uid, item.gid, dir_fd=parent, follow_symlinks=False)
@@ -201,7 +205,7 @@ class _Writer:
         device = item.node.status.st_rdev if kind != stat.S_IFIFO else 0
         if kind == stat.S_IFCHR and not device:
             return  # overlayfs would take it for a whiteout
-        moment = self._time(item.node.status.st_mtime)
+        moment = self._time(item, item.node.status.st_mtime)
         os.mknod(name, kind | 0o600, device, dir_fd=parent)
         os.chown(name, item.uid, item.gid, dir_fd=parent, follow_symlinks=False)
         os.chmod(name, item.mode, dir_fd=parent)
@@ -216,8 +220,10 @@ class _Writer:
             device=(os.major(device), os.minor(device)),
         )
 
-    def _time(self, seconds: float) -> int:
-        return int(seconds) if self._latest is None else min(int(seconds), self._latest)
+    def _time(self, item: Placed, seconds: float) -> int:
+        if self._latest is None:
+            return int(seconds)
+        return self._now if item.is_undated else min(int(seconds), self._latest)
 
     def _linked(self, item: Placed) -> str:
         """The earlier path of the same file in the source, "" when there is none."""
@@ -240,7 +246,7 @@ class _Writer:
             mode=item.mode,
             uid=item.uid,
             gid=item.gid,
-            mtime=self._time(item.node.status.st_mtime) if item.node is not None else self._now,
+            mtime=self._time(item, item.node.status.st_mtime) if item.node is not None else self._now,
             link=os.fsencode(first),
         )
 

@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from runtime.build.ignore import Ignore, keep_all, parse_ignore
@@ -71,6 +72,10 @@ def place_copy(
             exclude=exclude,
             pivots=pivots if keeps_parents else None,
         )
+        if step.latest is not None and (
+            fetched or (origin is not None and results[origin.source].image is None)
+        ):
+            items = [replace(item, is_undated=True) for item in items]
         placed |= {item.path: item for item in items}
     for archive in archives:
         inside = _unpacked(archive, held)

@@ -36,7 +36,7 @@ async def test_an_agent_has_the_keys_until_the_end(tmp_path: Path) -> None:
     refused = subprocess.run(
         ["ssh-add", "-l"], cwd=place, env={**os.environ, "SSH_AUTH_SOCK": "agent"}, capture_output=True
     )
-    assert refused.returncode == 2  # nobody answers
+    assert refused.returncode  # nobody answers
 
 
 @pytest.mark.parametrize("kind", ["phrase", "none", "text"])
