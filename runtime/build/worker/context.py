@@ -103,10 +103,13 @@ class ContextCache:
         content. Raises OSError."""
         host = f"{self.root}/{path}" if path else self.root
         rows: list[Row] = []
+        known = self._directories.get(path)
         directory = os.open(host, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             names = os.listdir(directory)
             names.sort()
+            if known is not None and _is_as_it_was(directory, names, known.rows):
+                return known.rows, known.digests
             for name in names:  # by descriptor: the kernel has less of a path to walk
                 try:
                     info = os.lstat(name, dir_fd=directory)
@@ -115,9 +118,6 @@ class ContextCache:
                 rows.append((name, info[0], info[1], info.st_mtime_ns, info.st_ctime_ns, info[6]))
         finally:
             os.close(directory)
-        known = self._directories.get(path)
-        if known is not None and known.rows == rows:
-            return known.rows, known.digests
         old = dict(zip(known.rows, known.digests, strict=True)) if known is not None else {}
         digests = [old.get(row, b"") for row in rows]
         self._directories[path] = _Directory(rows, digests)
@@ -143,6 +143,28 @@ class ContextCache:
         """A directory is gone."""
         if self._directories.pop(path, None) is not None:
             self._is_changed = True
+
+
+def _is_as_it_was(directory: int, names: list[str], rows: list[Row]) -> bool:
+    """Whether stat says of what is in ``directory`` just what it said before: nothing is made for what is the same."""
+    if len(names) != len(rows):
+        return False
+    lstat = os.lstat
+    try:
+        for name, row in zip(names, rows, strict=True):
+            info = lstat(name, dir_fd=directory)
+            if (
+                row[4] != info.st_ctime_ns
+                or row[0] != name
+                or row[5] != info[6]
+                or row[1] != info[0]
+                or row[2] != info[1]
+                or row[3] != info.st_mtime_ns
+            ):
+                return False
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def digest_file(host: str, mode: int) -> bytes:
