@@ -65,13 +65,13 @@ def configure(
         case "USER":
             return _change(config, line, f"{line.name} {expanded(line, line.rest, variables, escape)}")
         case "EXPOSE":
-            ports = [expanded(line, word, variables, escape) for word in split(line, escape)]
+            ports = [expanded(line, word, variables, escape) for word in line.rest.split()]
             every: list[str] = []
             for port in ports:
                 every += _ports(port)
             return _change(config, line, f"EXPOSE {' '.join(every)}")
         case "VOLUME":
-            listed = json_words(line.rest) or split(line, escape)
+            listed = json_words(line.rest) or line.rest.split()  # quotes join no words here
             paths = [expanded(line, word, variables, escape) for word in listed]
             if not all(paths):
                 raise line.error("VOLUME specified can not be an empty string")
