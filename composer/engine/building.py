@@ -37,6 +37,7 @@ from runtime.build.worker.records import CacheRecords
 from runtime.build.worker.remote_cache import RemoteCaches
 from runtime.build.worker.snapshot import Snapshot
 from runtime.build.worker.worker import Output, Setting, StepSecrets, Worker
+from runtime.container.client import forget_launch
 from runtime.container.config import ContainerConfig
 from runtime.errors import ComposerError
 from runtime.image.attestations import Attestation
@@ -107,6 +108,8 @@ class Builder:
         is_kept = False
         try:
             await self.parts.lifecycle.start(container.id)
+            if secrets.env or secrets.files:
+                await trio.to_thread.run_sync(forget_launch, self._paths.container_run(container.id))
             async for entry in self.parts.logs.read(container, follow=True):
                 await output(entry.data.decode(errors="replace").rstrip("\r"))
             status = await self.parts.lifecycle.wait(container.id)

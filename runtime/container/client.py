@@ -301,6 +301,16 @@ def prepare(spec: LaunchSpec) -> None:
         raise storage_error(error, "write", error.filename or path) from error
 
 
+def forget_launch(run_dir: Path) -> None:
+    """Empty what a container that runs was started with, when that was secret; that it was started stays known.
+    Blocking."""
+    path = run_dir / "launch.json"
+    with contextlib.suppress(FileNotFoundError):
+        started = path.stat()
+        os.truncate(path, 0)
+        os.utime(path, ns=(started.st_atime_ns, started.st_mtime_ns))
+
+
 async def adopt(run_dir: Path, state_dir: Path) -> Shim | ExitStatus | None:
     """What became of a container that an earlier core started: its shim when it runs, else how it ended (137 when its
     shim was killed), or None when it was not started since the last reboot and left no exit status.

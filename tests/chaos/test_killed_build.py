@@ -3,12 +3,13 @@ is left."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from pathlib import Path
 
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer
+from tests.e2e.engine import Composer, wait_for
 
 _DOCKERFILE = """
 FROM base AS made
@@ -58,3 +59,37 @@ def _killed_when(composer: Composer, told: str, directory: Path) -> None:
             break
     process.stdout.close()
     process.wait(60)
+
+
+_SECRET = "only-the-step-may-know-this-7c1e"
+_WAITING = (
+    "RUN --mount=type=secret,id=token --mount=type=secret,id=token,env=TOKEN read -r value < /run/secrets/token; "
+    '[ "$value" = "$TOKEN" ] && echo waiting && sleep 600'
+)
+
+
+def test_a_secret_is_nowhere_when_its_build_is_killed(
+    composer: Composer, project: Project, base: str
+) -> None:
+    directory = project.write("{}", Dockerfile=f"FROM base\n{_WAITING}\n", token=_SECRET)
+    words = ("image", "build", "--progress", "plain", "--secret", "id=token,src=token", ".")
+    process = composer.start(*words, cwd=directory, stderr=subprocess.STDOUT)
+    assert process.stdout is not None
+    assert any(line.endswith("| waiting\n") for line in process.stdout)
+    assert _who_knows(composer) == []
+    composer.kill("composer-core")
+    process.stdout.close()
+    process.wait(60)
+    wait_for(lambda: not _containers(composer), "the removal of what the build left")
+    composer.run("engine", "stop")  # what is in the database's log is in its file then
+    assert _who_knows(composer) == []
+
+
+def _who_knows(composer: Composer) -> list[str]:
+    found = []
+    for path in composer.root.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            with contextlib.suppress(FileNotFoundError):
+                if _SECRET.encode() in path.read_bytes():
+                    found.append(str(path))
+    return found

@@ -69,7 +69,10 @@ def configure(
             every: list[str] = []
             for port in ports:
                 every += _ports(port)
-            return _change(config, line, f"EXPOSE {' '.join(every)}")
+            every = [
+                port for port in every if port
+            ]  # as with Docker, a variable without a value says nothing
+            return _change(config, line, f"EXPOSE {' '.join(every)}") if every else config
         case "VOLUME":
             listed = json_words(line.rest) or line.rest.split()  # quotes join no words here
             paths = [expanded(line, word, variables, escape) for word in listed]
