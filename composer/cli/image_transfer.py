@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from composer.api.client import API, quote
 from composer.cli.arguments import UsageError
+from runtime.image.naming import DEFAULT_TAG, has_tag, split_domain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,50 +17,57 @@ if TYPE_CHECKING:
 
 def run_pull(session: Session, arguments: Arguments) -> int:
     """Progress of each layer goes to stderr; what is said of the whole, and at last the reference, to stdout."""
-    from runtime.image.reference import parse_reference
-
     name = arguments.words[0]
     every, is_quiet = arguments.is_on("all-tags"), arguments.is_on("quiet")
-    reference = parse_reference(name)
-    if every and not reference.is_name_only:
+    if every and has_tag(name):
         raise UsageError("tag can't be used with --all-tags/-a")
-    if reference.is_name_only and not every:
-        reference = reference.with_default_tag()
-        _tell_default(session, reference.tag, quiet=is_quiet)
-    query = {
-        "fromImage": name,
-        "tag": "" if _has_tag(name) or every else reference.tag,
-        "platform": arguments.text("platform") or None,
-    }
+    if tag := _default_tag(session, name, every=every, quiet=is_quiet):
+        name = f"{name}:{tag}"
     show_progress(
         session,
-        session.client.stream("POST", f"{API}/images/create", query, headers=identity(session, name)),
+        session.client.stream(
+            "POST",
+            f"{API}/images/create",
+            {"fromImage": name, "tag": "", "platform": arguments.text("platform") or None},
+            headers=identity(session, name),
+        ),
         quiet=is_quiet,
         title="Pulling",
         parent=name,
         to_stdout=True,
     )
-    session.write(f"{reference}\n")
+    session.write_line("/".join(split_domain(name)))
     return 0
 
 
 def run_push(session: Session, arguments: Arguments) -> int:
     """Progress of each layer goes to stderr; what is said of the whole to stdout, with --quiet just the reference."""
-    from runtime.image.reference import parse_reference
-
-    reference = parse_reference(arguments.words[0])
+    name = arguments.words[0]
     every, is_quiet = arguments.is_on("all-tags"), arguments.is_on("quiet")
-    if reference.digest is not None:
+    if "@" in name:
         raise UsageError("cannot push a digest reference")
-    if every and reference.tag:
+    if every and has_tag(name):
         raise UsageError("tag can't be used with --all-tags/-a")
-    if not reference.tag and not every:
-        reference = reference.with_default_tag()
-        _tell_default(session, reference.tag, quiet=is_quiet)
-    _push(session, reference.familiar_name, reference.tag, quiet=is_quiet)
+    if tag := _default_tag(session, name, every=every, quiet=is_quiet):
+        name = f"{name}:{tag}"
+    repository, _, tag = (name, "", "") if every else name.rpartition(":")
+    _push(session, repository, tag, quiet=is_quiet)
     if is_quiet:
-        session.write(f"{reference}\n")
+        session.write_line("/".join(split_domain(name)))
     return 0
+
+
+def _default_tag(session: Session, name: str, *, every: bool, quiet: bool) -> str:
+    """The tag that is meant when there is none, which is told; "" when there is one, or all are meant. Raises
+    InvalidArgument when there is no name."""
+    if not name.strip():
+        from runtime.image.reference import parse_reference
+
+        parse_reference(name)
+    if every or has_tag(name):
+        return ""
+    _tell_default(session, DEFAULT_TAG, quiet=quiet)
+    return DEFAULT_TAG
 
 
 def _tell_default(session: Session, tag: str, *, quiet: bool) -> None:
@@ -71,7 +79,7 @@ def _tell_default(session: Session, tag: str, *, quiet: bool) -> None:
 
 def push_image(session: Session, name: str, *, quiet: bool) -> None:
     """Push one image. Raises ComposerError."""
-    repository, _, tag = name.rpartition(":") if _has_tag(name) else (name, "", "latest")
+    repository, _, tag = name.rpartition(":") if has_tag(name) else (name, "", "latest")
     _push(session, repository, tag, quiet=quiet)
 
 
@@ -105,10 +113,6 @@ def identity(session: Session, name: str) -> dict[str, str]:
         session.warn(f"no credentials for {domain}: {error.message}")
         return {}
     return {"X-Registry-Auth": encode_header(found, domain)} if found is not None else {}
-
-
-def _has_tag(name: str) -> bool:
-    return "@" in name or ":" in name.rpartition("/")[2]
 
 
 def show_progress(

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 
 from runtime.errors import InvalidArgument
 from runtime.image.digest import Digest
-
-DEFAULT_DOMAIN = "docker.io"
-DEFAULT_TAG = "latest"
-_LEGACY_DOMAIN = "index.docker.io"
-_OFFICIAL = "library/"
+from runtime.image.naming import DEFAULT_DOMAIN as DEFAULT_DOMAIN
+from runtime.image.naming import DEFAULT_TAG, OFFICIAL, split_domain
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?", re.ASCII)
@@ -44,7 +41,7 @@ class Reference:
         """``redis``: without what Docker leaves out."""
         if self.domain != DEFAULT_DOMAIN:
             return self.name
-        rest = self.path.removeprefix(_OFFICIAL)
+        rest = self.path.removeprefix(OFFICIAL)
         return self.path if "/" in rest else rest
 
     @property
@@ -98,7 +95,7 @@ def parse_reference(text: str) -> Reference:
         if not _TAG.fullmatch(tag):
             why = "the tag is empty" if not tag else f'"{tag[:140]}" is not a valid tag'
             raise InvalidArgument(f"invalid reference format: {text}: {why}")
-    domain, path = _split_domain(rest)
+    domain, path = split_domain(rest)
     if path != path.lower():
         raise InvalidArgument(
             f"invalid reference format: repository name ({rest}) must be lowercase",
@@ -112,17 +109,6 @@ def parse_reference(text: str) -> Reference:
     if len(path) > 255:
         raise InvalidArgument("repository name must not be more than 255 characters")
     return Reference(domain, path, tag, digest)
-
-
-def _split_domain(name: str) -> tuple[str, str]:
-    first, slash, rest = name.partition("/")
-    is_domain = slash and ("." in first or ":" in first or first == "localhost" or first != first.lower())
-    domain, path = (first, rest) if is_domain else (DEFAULT_DOMAIN, name)
-    if domain == _LEGACY_DOMAIN:
-        domain = DEFAULT_DOMAIN
-    if domain == DEFAULT_DOMAIN and "/" not in path:
-        path = _OFFICIAL + path
-    return domain, path
 
 
 def _offending(path: str) -> str:
