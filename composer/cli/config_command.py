@@ -144,11 +144,12 @@ class _Loading:
 
         return locate(self.request, self.reader, problem)
 
-    def names(self) -> list[str]:
-        """The services that the command line and the profiles choose, sorted."""
+    def names(self, *, given: bool = True) -> list[str]:
+        """The services that the profiles and, if ``given``, the command line choose, sorted."""
         from composer.compose.choice import chosen_services
 
-        return chosen_services(self.tree.tree, self.arguments.words, self.tree.profiles, self.tree.unready)
+        words = self.arguments.words if given else ()
+        return chosen_services(self.tree.tree, words, self.tree.profiles, self.tree.unready)
 
     def document(self, form: str) -> str:
         from composer.compose.rendering import document, render
@@ -181,15 +182,16 @@ class _Loading:
 
             traced = load_traced(self.request, self.reader)
             return explain(traced, self.arguments.text("explain"), self.request.env)
+        is_resource = asked in ("services", "volumes", "networks", "models")
         if asked == "variables":
             return config_lists.variables(self.tree.tree, form)
+        if not self.interpolate and is_resource:
+            return "".join(f"{name}\n" for name in self.tree.tree.get(asked) or ())
+        names = self.names(given=not is_resource and asked != "hash")
         if asked == "environment":
             return config_lists.environment(self.tree.environment)
         if asked == "profiles":
             return config_lists.profiles(self.tree.tree)
-        if not self.interpolate and asked in ("services", "volumes", "networks", "models"):
-            return "".join(f"{name}\n" for name in self.tree.tree.get(asked) or ())
-        names = self.names()
         if asked == "services":
             return config_lists.services(self.tree.tree, names)
         if asked == "hash":

@@ -15,15 +15,13 @@ def chosen_services(
 ) -> list[str]:
     """Sorted: all that ``profiles`` enable, or ``names`` and what they need. Naming a service enables its profiles.
 
-    Raises :class:`ComposeError` for a name that is not there, and for what is wrong (``unready``) with one that no
-    profile enables.
+    Raises :class:`ComposeError` for a name that is not there, and for what is wrong (``unready``) with one of these
+    that no profile enabled.
     """
     services: dict[str, Any] = tree.get("services") or {}
     active = tuple(profiles)
     for name in names:
         service = _find(services, name)
-        if name in unready:
-            raise ComposeError(unready[name])
         if not is_enabled(service.get("profiles") or (), active):
             active += tuple(service["profiles"])
     enabled = [str(n) for n, s in services.items() if is_enabled((s or {}).get("profiles") or (), active)]
@@ -35,6 +33,8 @@ def chosen_services(
         name = waiting.pop()
         if name in found:
             continue
+        if name in unready:
+            raise ComposeError(unready[name])
         found[name] = None
         for needed, dependency in (services[name].get("depends_on") or {}).items():
             if needed in enabled:

@@ -44,7 +44,12 @@ def apply_extends(
     services = tree.get("services")
     if not isinstance(services, dict):
         if "services" in tree:
-            raise Problem("services must be a mapping", ("services",), tree=tree)
+            raise Problem(
+                "services must be a mapping",
+                ("services",),
+                hint="the services stand below it, indented, each by its name: `web:`",
+                tree=tree,
+            )
         return
     if not any(isinstance(service, dict) and "extends" in service for service in services.values()):
         return
@@ -74,7 +79,7 @@ class _Resolver:
             chain = " -> ".join(
                 f"{service} in {path}" for path, service in (*seen[seen.index(place) :], place)
             )
-            raise self._problem(f"circular reference: {chain}", name, file)
+            raise self._problem(f"circular reference: {chain}", name, file, hint="take one of these out")
         if len(seen) > MAX_CHAIN:
             raise self._problem(f"extends goes on for more than {MAX_CHAIN} services", name, file)
         base_file = self._base_file(name, reference, other, file)

@@ -50,11 +50,19 @@ def _plain(base: Any, override: Any, path: Path, rules: Any) -> Any:
         return base
     if isinstance(base, dict):
         if not isinstance(override, dict):
-            raise Problem(f"cannot override {'.'.join(map(str, path))}: a mapping is there already", path)
+            raise Problem(
+                f"cannot override {'.'.join(map(str, path))}: a mapping is there already",
+                path,
+                hint="write a mapping here, too",
+            )
         return _mappings(base, override, path, rules)
     if isinstance(base, list):
         if not isinstance(override, list):
-            raise Problem(f"cannot override {'.'.join(map(str, path))}: a list is there already", path)
+            raise Problem(
+                f"cannot override {'.'.join(map(str, path))}: a list is there already",
+                path,
+                hint="write a list here, too",
+            )
         base.extend(override)
         return base
     return override

@@ -51,6 +51,8 @@ def load_traced(request: LoadRequest, reader: Reader) -> Tree:
 def locate(request: LoadRequest, reader: Reader, problem: Problem) -> ComposeError:
     """An error of a later stage with its places, by the path that it has."""
     tree, sources = _load(request, reader, traced=True)
+    for other in problem.more:
+        other.tree = None  # was loaded without places
     return located(problem, tree.tree, sources)
 
 
@@ -271,6 +273,7 @@ class _Loader:
     def _name_in_files(self) -> str | None:
         """``name:`` of the last file that has one, with variables replaced; None when none has."""
         name: str | None = None
+        empty: Any = None
         for path in self.found.files:
             for document in self.sources.parse_ahead(path):
                 tree = document.tree
@@ -284,6 +287,12 @@ class _Loader:
                         problem.tree = tree
                         raise
                 name = normalised_name(holder["name"]) if self.options.normalize else holder["name"]
+                if not name:
+                    empty = tree
+        if name == "":
+            raise Problem(
+                "project name must not be empty", ("name",), hint="a name has a letter or digit", tree=empty
+            )
         return name
 
     def model(

@@ -221,7 +221,9 @@ def _explain(node: Node, value: Any, path: Path, found: list[Problem], partial: 
         if node.get("uniqueItems") and (again := _repeated(value)) is not None:
             say(f"{_shown(value[again])} is there twice", "keep one of them", (*path, again))
     elif "enum" in node and value not in node["enum"]:
-        close = nearest(str(value), node["enum"])
+        close = nearest(str(value), node["enum"]) or next(
+            (known for known in node["enum"] if value and known.endswith(f"_{value}")), ""
+        )
         say(f"{value!r} is not one of {', '.join(node['enum'])}", f"did you mean {close}?" if close else "")
     elif "pattern" in node and isinstance(value, str) and not _pattern(node["pattern"]).search(value):
         say(f"{value!r} does not have the right form", node.get("description", ""))

@@ -58,7 +58,8 @@ class Sources:
     def require(self, path: str, here: Path, tree: Any) -> None:
         """Raises :class:`Problem` at ``here`` for a path that is no file."""
         if not self.reader.is_file(path):
-            raise Problem(self._missing(path), here, tree=tree)
+            hint = "a relative path is looked up from the file's own directory"
+            raise Problem(self._missing(path), here, tree=tree, hint=hint)
 
     def _missing(self, path: str) -> str:
         return f"open {path}: {'is a directory' if self.reader.is_dir(path) else 'no such file or directory'}"

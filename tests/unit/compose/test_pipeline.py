@@ -7,8 +7,10 @@ import json
 import pytest
 
 from composer.cli.config_errors import to_json
+from composer.compose.decoding import decode
 from composer.compose.errors import ComposeError
-from composer.compose.pipeline import load_tree
+from composer.compose.pipeline import load_tree, locate
+from composer.compose.problem import Problem
 from composer.compose.request import LoadRequest, Options
 
 
@@ -248,4 +250,45 @@ def test_what_should_be_written_otherwise_is_told() -> None:
         'services.a.init: "yes" for boolean is not supported by YAML 1.2, please use `true`',
         "the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion",
         "networks.n: external.name is deprecated. Please set name and external: true (name: other)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "hint"),
+    [
+        ("name: '--'\nservices: {a: {image: x}}\n", "/p/compose.yaml:1:7", "a name has a letter or digit"),
+        (
+            "services:\n",
+            "/p/compose.yaml:1:10",
+            "the services stand below it, indented, each by its name: `web:`",
+        ),
+        (
+            "services:\n  a: {image: x, depends_on: {b: {condition: healthy}}}\n  b: {image: x}\n",
+            "/p/compose.yaml:2:45",
+            "did you mean service_healthy?",
+        ),
+        ("services:\n  a: {extends: a}\n", "/p/compose.yaml:2:16", "take one of these out"),
+    ],
+)
+def test_what_to_do_about_it(text: str, place: str, hint: str) -> None:
+    with pytest.raises(ComposeError) as caught:
+        load_tree(LoadRequest(cwd="/p"), Files(compose=text))
+    first = (caught.value.errors or (caught.value,))[0]
+    assert (str(first.locations[0]), first.hint) == (place, hint)
+
+
+def test_values_that_cannot_be_read_have_all_their_places() -> None:
+    files = Files(
+        compose="services:\n  a:\n    image: x\n    shm_size: lots\n    deploy:\n"
+        "      resources: {limits: {memory: 5 gigs, cpus: half}}\n"
+    )
+    request = LoadRequest(cwd="/p")
+    tree = load_tree(request, files)
+    with pytest.raises(Problem) as caught:
+        decode(tree.tree)
+    found = locate(request, files, caught.value).errors
+    assert [str(error.locations[0]) for error in found] == [
+        "/p/compose.yaml:4:15",
+        "/p/compose.yaml:6:36",
+        "/p/compose.yaml:6:50",
     ]
