@@ -211,7 +211,13 @@ class Session:
         from runtime.storage.paths import Paths
 
         paths = Paths.from_environment(self.env, os.geteuid())
-        return ensure_engine(paths, core_argv())
+        return ensure_engine(paths, core_argv(), self._tell_slow_start)
+
+    def _tell_slow_start(self) -> None:
+        """To people; others have no use for it."""
+        if os.isatty(2):
+            sys.stderr.write("Starting the engine ...\n")
+            sys.stderr.flush()
 
     # The project
 

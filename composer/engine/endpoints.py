@@ -3,12 +3,17 @@ runtime wants. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from composer.engine.model import Endpoint
 from runtime.container.config import EndpointConfig
 from runtime.network.model import Endpoint as RuntimeEndpoint
 from runtime.network.model import Network
+from runtime.network.sandbox import host_interface
+
+if TYPE_CHECKING:
+    from composer.engine.containers import Container
 
 
 def leased_endpoint(
@@ -74,3 +79,12 @@ def wish_of(endpoint: Endpoint) -> EndpointConfig:
         interface_name=endpoint.interface_name,
         link_local_ips=endpoint.link_local,
     )
+
+
+def running_ports(network: Network, containers: Iterable[Container]) -> set[str]:
+    """The host's ends of the pairs that containers which run have in the network."""
+    return {
+        host_interface(container.id, network.id)
+        for container in containers
+        if network.has_bridge and container.state.is_alive and network.name in container.endpoints
+    }

@@ -16,14 +16,14 @@ from msgspec.structs import replace
 
 from composer.engine import network_settings
 from composer.engine.containers import Container, Containers
-from composer.engine.endpoints import leased_endpoint, runtime_endpoint, wish_of
+from composer.engine.endpoints import leased_endpoint, running_ports, runtime_endpoint, wish_of
 from composer.engine.events import Events
 from composer.engine.model import Endpoint, NetworkAttachment
 from composer.engine.records import Records
 from runtime.container.config import ContainerConfig, EndpointConfig
 from runtime.crash_points import crash_point
 from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound
-from runtime.network import bridge, ipam, overlay, sandbox
+from runtime.network import bridge, ipam, overlay
 from runtime.network.firewall import Firewall
 from runtime.network.host import host_addresses, host_routes
 from runtime.network.model import (
@@ -277,27 +277,10 @@ class Networks:
             self._made.add(network.bridge)
             crash_point("core.network.bridged")
             self._firewall.add_network(network)
-            bridge.rejoin(network, self._ports_of_running(network))
+            bridge.rejoin(network, running_ports(network, self._containers.all()))
             self._tell_bridges_changed()
             crash_point("core.network.ruled")
         return network
-
-    def repair(self, name: str) -> None:
-        """Make the bridge of a network again that somebody has taken away under running containers."""
-        network = self.find(name)
-        if network is not None and self._ports_of_running(network) and not bridge.is_there(network.bridge):
-            log.warning("network %s: its bridge %s is gone; making it again", network.name, network.bridge)
-            self.ensure(network)
-
-    def _ports_of_running(self, network: Network) -> set[str]:
-        """The host's ends of the pairs of containers that run."""
-        if not network.has_bridge:
-            return set()
-        return {
-            sandbox.host_interface(container.id, network.id)
-            for container in self._containers.all()
-            if container.state.is_alive and network.name in container.endpoints
-        }
 
     def _tell_bridges_changed(self) -> None:
         self.bridges_changed.set()

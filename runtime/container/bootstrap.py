@@ -12,6 +12,7 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,8 @@ from runtime.storage.paths import Paths
 
 TIMEOUT = 60.0
 """Seconds an engine may take until it listens."""
+SLOW = 1.0
+"""Seconds after which whoever waits for it is told so."""
 NOTIFY_ENVIRONMENT = keeper.NOTIFY_ENVIRONMENT
 
 
@@ -53,16 +56,19 @@ def check_host() -> None:
         raise ComposerError("starting the engine needs root", hint="run the command with sudo")
 
 
-def ensure_engine(paths: Paths, core_argv: list[str]) -> socket.socket:
+def ensure_engine(
+    paths: Paths, core_argv: list[str], is_slow: Callable[[], None] = lambda: None
+) -> socket.socket:
     """A stream connected to the engine, which is started when it does not run.
 
-    ``core_argv`` is the core's command line, the interpreter's absolute path first. Raises ComposerError."""
+    ``core_argv`` is the core's command line, the interpreter's absolute path first. ``is_slow`` is called when it takes
+    more than :data:`SLOW` seconds. Raises ComposerError."""
     if (connection := connect(paths)) is not None:
         return connection
     check_host()
     deadline = time.monotonic() + TIMEOUT
     while True:
-        start_keeper(paths, core_argv, deadline)
+        start_keeper(paths, core_argv, deadline, is_slow)
         if (connection := connect(paths)) is not None:
             return connection
         # Another command's keeper has the lock and does not listen yet, or an engine is just ending.
@@ -71,7 +77,7 @@ def ensure_engine(paths: Paths, core_argv: list[str]) -> socket.socket:
         time.sleep(0.01)
 
 
-def start_keeper(paths: Paths, core_argv: list[str], deadline: float) -> None:
+def start_keeper(paths: Paths, core_argv: list[str], deadline: float, is_slow: Callable[[], None]) -> None:
     """Start a keeper; returns when its core serves, or when another one has the lock.
 
     Raises ComposerError with what it wrote to the engine's log when it does not come up."""
@@ -91,6 +97,8 @@ def start_keeper(paths: Paths, core_argv: list[str], deadline: float) -> None:
     poll = select.poll()
     poll.register(reader, select.POLLIN)
     try:
+        if not poll.poll(SLOW * 1000):
+            is_slow()
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise ComposerError("the engine does not start", hint=_last_lines(paths.engine_log, log_size))
         word = os.read(reader, 64)

@@ -11,6 +11,7 @@ from msgspec import to_builtins
 
 from composer.engine.containers import Container
 from composer.engine.lifecycle import AlreadyStarted
+from composer.engine.lost_bridges import repair
 from composer.engine.projects.operations import side_by_side
 from composer.engine.projects.parts import Parts
 from composer.engine.projects.steps import Emit, tell, warn, warn_all
@@ -118,7 +119,7 @@ class Up:
 
     async def _ensure_network(self, network: NetworkPlan) -> None:
         if network.action == "keep":
-            self.parts.networks.repair(network.name)
+            repair(self.parts.networks, self.parts.containers.all(), network.name)
             return
         if network.action == "recreate":
             await self._recreate_network(network)

@@ -94,6 +94,15 @@ def test_starts_and_is_found_again(paths: Paths, core: Callable[[str], list[str]
     assert parent == first[1], "the core is the keeper's child"
 
 
+def test_a_slow_start_is_told_of_once(paths: Paths, core: Callable[[str], list[str]]) -> None:
+    told: list[str] = []
+    argv = core(CORE.replace("import trio\n", "import trio, time; time.sleep(1.2)\n"))
+    ask(ensure_engine(paths, argv, lambda: told.append("slow")))
+    assert told == ["slow"]
+    ask(ensure_engine(paths, argv, lambda: told.append("again")))
+    assert told == ["slow"]
+
+
 def test_commands_at_once_start_one_engine(paths: Paths, core: Callable[[str], list[str]]) -> None:
     command = f"""
 import sys
