@@ -136,11 +136,13 @@ def test_other_programs_take_what_leaves(composer: Composer, tmp_path: Path) -> 
 @pytest.mark.parametrize("moment", ["downloading", "unpacking"])
 def test_a_pull_survives_the_engine(composer: Composer, faulty: FaultyRegistry, moment: str) -> None:
     """Killed without warning, it leaves nothing in the way, and nothing behind that another pull does not use."""
-    small, big = layer(1, 30_000), layer(2, 48 << 20)
-    faulty.add_image("app", "1", [small, big])
+    lowest, small, big = layer(3, 1000), layer(1, 30_000), layer(2, 48 << 20)
+    faulty.add_image("app", "1", [lowest, small, big])
     layers, ingest = composer.paths.images / "layers", composer.paths.images / "ingest"
     if moment == "downloading":
         faulty.faults.append(Fault(digest_of(big), "GET", pause=0.005))
+    else:  # what is unpacked waits for the layer below, so that the moment cannot be missed
+        faulty.faults.append(Fault(digest_of(lowest), "GET", times=2, pause=60))
     process = composer.start("image", "pull", f"{faulty.address}/app:1")
 
     def has_come() -> bool:
@@ -153,6 +155,7 @@ def test_a_pull_survives_the_engine(composer: Composer, faulty: FaultyRegistry, 
     process.communicate(timeout=30)
     assert process.returncode != 0
     faulty.seen.clear()
+    faulty.faults.clear()
     composer.run("image", "pull", f"{faulty.address}/app:1")
     assert faulty.count("GET", digest_of(small)) == 0
     again = [request.headers.get("Range", "") for request in faulty.seen if digest_of(big) in request.path]
