@@ -168,6 +168,8 @@ def replace_keeper(paths: Paths, core_argv: list[str], listener: int, lock: int)
     ``listener`` and ``lock`` are the descriptors that the core inherited. Returns the core's end of the connection and
     the new keeper's process id, a child of this process; the old connection is of no more use. Spawned, not forked: a
     core has threads, and a fork of it could wait for ever for what one of them held."""
+    import subprocess
+
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     descriptors = (theirs.fileno(), listener, lock)
     environment = dict(os.environ)
@@ -175,15 +177,10 @@ def replace_keeper(paths: Paths, core_argv: list[str], listener: int, lock: int)
     environment[keeper.REPLACEMENT_ENVIRONMENT] = ",".join(map(str, (*descriptors, os.getpid())))
     argv = keeper_argv(paths, core_argv)
     with theirs:
-        pid = os.posix_spawn(
-            argv[0],
-            argv,
-            environment,
-            # A duplicate onto itself is inherited: posix_spawn(3).
-            file_actions=[(os.POSIX_SPAWN_DUP2, fd, fd) for fd in descriptors],
-            setsid=True,
-        )
-    return ours, pid
+        # Not posix_spawn(3): with glibc it leaves two signals ignored that containers would inherit.
+        process = subprocess.Popen(argv, env=environment, pass_fds=descriptors, start_new_session=True)
+    process.returncode = 0  # it is collected by whoever waits for the keeper's end
+    return ours, process.pid
 
 
 def _last_lines(log: Path, start: int) -> str:

@@ -157,6 +157,8 @@ PROGRAMS = frozenset(
     }
 )
 """What other runtimes execute, and this one does not."""
+SCOPES = ("trio.open_nursery", "trio.CancelScope", "trio.move_on_after", "trio.fail_after")
+
 EXECUTING = {
     "runtime.build.worker.ssh_agents": "keys are used by OpenSSH's agent: composer has no cryptography of its own",
     "runtime.build.worker.git": "git's protocols and their credentials are git's own",
@@ -304,4 +306,24 @@ def test_a_module_says_what_it_is() -> None:
             wrong.append(f"{name}: no docstring")
         if len(tree.body) > 1 and "__future__" not in [getattr(node, "module", "") for node in tree.body]:
             wrong.append(f"{name}: no `from __future__ import annotations`")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_is_yielded_from_inside_a_nursery() -> None:
+    """Who reads an async generator may leave it in the middle, and then its nursery (or cancel scope) would be closed
+    by another task than opened it. Context managers end where they began, and may."""
+    wrong = []
+    for name, path in NAMES.items():
+        for function in ast.walk(_tree(path)):
+            if not isinstance(function, ast.AsyncFunctionDef) or any(
+                "contextmanager" in ast.unparse(decorator) for decorator in function.decorator_list
+            ):
+                continue
+            for block in ast.walk(function):
+                if isinstance(block, ast.With | ast.AsyncWith) and any(
+                    ast.unparse(item.context_expr).split("(")[0] in SCOPES for item in block.items
+                ):
+                    wrong += [
+                        f"{name}:{node.lineno}" for node in ast.walk(block) if isinstance(node, ast.Yield)
+                    ]
     assert not wrong, "\n".join(wrong)
