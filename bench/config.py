@@ -19,7 +19,7 @@ from pathlib import Path
 import composer as package
 from bench.measure import Tool, median_of
 from bench.stacks import write_long_file
-from composer.cli.disk import Disk
+from composer.cli.project.disk import Disk
 from composer.compose.loader import load_project
 from composer.compose.request import LoadRequest
 

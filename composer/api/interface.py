@@ -51,10 +51,10 @@ from runtime.container.config import (
     Resources,
     RestartPolicy,
 )
-from runtime.image.authentication import Credentials, CredentialSource
 from runtime.image.manifest import Descriptor
 from runtime.image.model import Image
-from runtime.image.search import Found
+from runtime.image.registry.authentication import Credentials, CredentialSource
+from runtime.image.registry.search import Found
 from runtime.network.model import Network
 
 Emit = Callable[[Event], Awaitable[None]]

@@ -26,10 +26,10 @@ from composer.api.routes_containers import is_pruned, until_bound
 from composer.api.routing import Route
 from composer.api.spool import spooled, unnamed_file
 from runtime.errors import InvalidArgument
-from runtime.image.authentication import Credentials, CredentialSource
-from runtime.image.credentials import decode_header
 from runtime.image.model import Image
 from runtime.image.reference import parse_reference
+from runtime.image.registry.authentication import Credentials, CredentialSource
+from runtime.image.registry.credentials import decode_header
 
 _LIST_FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
 _TRUTHS = ("0", "1", "f", "false", "t", "true")

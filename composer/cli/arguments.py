@@ -192,7 +192,7 @@ def _convert(flag: Flag, text: str) -> Value:
             raise _invalid(flag, text, "out of range")
         return number
     if flag.kind == "bytes":
-        from composer.cli.units import parse_size
+        from composer.cli.output.units import parse_size
 
         try:
             size = parse_size(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from composer.cli.terminal import harmless
+from composer.cli.terminals.terminal import harmless
 from runtime.errors import ComposerError, Location
 
 LONGEST_EXCERPT = 160

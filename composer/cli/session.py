@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from composer.api.client import EngineClient
     from composer.cli.arguments import Arguments
-    from composer.cli.progress import Renderer
+    from composer.cli.output.progress import Renderer
     from runtime.errors import ComposerError
 
 PROJECTS = "/composer/v1/projects"
@@ -43,7 +43,7 @@ class Session:
 
     def write_line(self, text: str) -> None:
         """A line to stdout, at once; what a stranger wrote cannot steer a terminal."""
-        from composer.cli.terminal import for_stdout
+        from composer.cli.terminals.terminal import for_stdout
 
         self.write(for_stdout(f"{text}\n"))
 
@@ -59,18 +59,18 @@ class Session:
 
     def colours(self, fd: int) -> bool:
         """Whether what goes to ``fd`` is coloured."""
-        from composer.cli.terminal import wants_colour
+        from composer.cli.terminals.terminal import wants_colour
 
         return wants_colour(fd, self.ansi, self.env)
 
     def warn(self, message: str) -> None:
-        from composer.cli.progress import warning_line
+        from composer.cli.output.progress import warning_line
 
         self.write_status(warning_line(message, colour=self.colours(self._status_fd), started=self.started))
 
     def progress_mode(self, *, quiet: bool = False, mode: str = "") -> str:
         """How steps are shown: ``mode``, ``--progress`` or COMPOSE_PROGRESS, else what fits the other end."""
-        from composer.cli.terminal import is_terminal
+        from composer.cli.terminals.terminal import is_terminal
 
         mode = mode or self.options.text("progress") or self.env.get("COMPOSE_PROGRESS") or "auto"
         if quiet or mode == "quiet":
@@ -84,7 +84,7 @@ class Session:
     def shows_sentences(self, *, quiet: bool) -> bool:
         """Whether what is said of a whole can go to stdout while steps go elsewhere: not between the lines of a list
         that is redrawn on the same terminal."""
-        from composer.cli.terminal import is_terminal
+        from composer.cli.terminals.terminal import is_terminal
 
         mode = self.progress_mode(quiet=quiet)
         return mode == "plain" or (mode == "tty" and not is_terminal(1))
@@ -94,8 +94,8 @@ class Session:
     ) -> Renderer:
         """What shows the steps of a request, as ``mode``, ``--progress`` or COMPOSE_PROGRESS says. ``live`` false:
         lines that can stand between other output."""
-        from composer.cli import progress
-        from composer.cli.terminal import size
+        from composer.cli.output import progress
+        from composer.cli.terminals.terminal import size
 
         fd = self._status_fd
         mode = self.progress_mode(quiet=quiet, mode=mode)
@@ -103,7 +103,7 @@ class Session:
         if mode == "json":
             return progress.JsonRenderer(self.write_status)
         if mode == "rawjson":
-            from composer.cli.raw_progress import RawJsonRenderer
+            from composer.cli.output.raw_progress import RawJsonRenderer
 
             return RawJsonRenderer(self.write_status)
         if mode == "quiet":
@@ -115,7 +115,7 @@ class Session:
             from composer.cli.arguments import UsageError
 
             raise UsageError(f'unsupported --progress value "{mode}"', hint="auto, tty, plain, json or quiet")
-        from composer.cli.live import LiveRenderer
+        from composer.cli.output.live import LiveRenderer
 
         return LiveRenderer(
             self.write_status, lambda: size(fd), title=title, colour=colour, started=self.started

@@ -12,9 +12,9 @@ from pathlib import Path
 import trio
 
 from composer.engine.attach import Attaching, Observation
-from composer.engine.build_cache import BuildCache
-from composer.engine.building import Builder
+from composer.engine.builds.builder import Builder
 from composer.engine.builds.builds import Builds
+from composer.engine.builds.cache import BuildCache
 from composer.engine.builds.contexts import Contexts
 from composer.engine.container_files import ContainerFiles
 from composer.engine.containers import Container, Containers
@@ -26,16 +26,16 @@ from composer.engine.images import Images, image_users
 from composer.engine.launching import Launching
 from composer.engine.lifecycle import Lifecycle
 from composer.engine.logs import ContainerLogs
-from composer.engine.networks import Networks
+from composer.engine.networking.networks import Networks
+from composer.engine.networking.overlays import Overlays
+from composer.engine.networking.publishing import Publishing
+from composer.engine.networking.sandboxes import Sandboxes
 from composer.engine.operations import ContainerOperations
-from composer.engine.overlays import Overlays
 from composer.engine.prober import Prober
 from composer.engine.projects.facade import Projects
 from composer.engine.projects.parts import Parts
 from composer.engine.projects.sources import ProjectLoader
-from composer.engine.publishing import Publishing
 from composer.engine.recovery import Recovery
-from composer.engine.sandboxes import Sandboxes
 from composer.engine.system import System
 from composer.engine.volumes import Volumes
 from composer.engine.waiting import Waiting
@@ -43,7 +43,7 @@ from runtime.container.client import KeeperClient
 from runtime.container.config import ImageConfig
 from runtime.container.host import device_nodes, host_facts
 from runtime.crash_points import crash_point
-from runtime.image.configuration import configuration_path, load_configuration
+from runtime.image.registry.configuration import configuration_path, load_configuration
 from runtime.image.store import ImageStore
 from runtime.kernel.cgroups import Cgroups
 from runtime.network.firewall import Firewall

@@ -19,16 +19,16 @@ import trio
 from composer.engine.containers import Containers
 from composer.engine.events import Events
 from runtime.errors import InvalidArgument, NotFound
-from runtime.image.authentication import Credentials, CredentialSource
 from runtime.image.check import Checked
 from runtime.image.content import Throttle
-from runtime.image.credentials import registry_domain
 from runtime.image.downloads import download
 from runtime.image.manifest import Descriptor
 from runtime.image.model import HistoryEntry, Image, ImageUse, PullProgress, Removal, Status
 from runtime.image.push import Pushed
 from runtime.image.reference import Reference, parse_reference
-from runtime.image.search import Found
+from runtime.image.registry.authentication import Credentials, CredentialSource
+from runtime.image.registry.credentials import registry_domain
+from runtime.image.registry.search import Found
 from runtime.image.store import ImageStore
 
 log = logging.getLogger(__name__)

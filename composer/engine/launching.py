@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from composer.engine.containers import Container, Containers
 from composer.engine.model import ExecConfig
-from composer.engine.sandboxes import Sandboxes
+from composer.engine.networking.sandboxes import Sandboxes
 from composer.engine.volumes import Volumes
 from runtime.container.cdi import Edits
 from runtime.container.cdi_files import make_nodes, read_registry

@@ -20,9 +20,9 @@ from composer.engine.containers import Container, Containers
 from composer.engine.ending import Ending, send
 from composer.engine.events import Events
 from composer.engine.model import Health, Status
+from composer.engine.networking.sandboxes import Sandboxes
 from composer.engine.prober import Prober
 from composer.engine.restart import decide_restart
-from composer.engine.sandboxes import Sandboxes
 from composer.engine.volumes import Volumes
 from runtime.container.client import KeeperClient
 from runtime.container.config import Hook

@@ -19,7 +19,7 @@ from composer.engine.containers import Container, Containers
 from composer.engine.lifecycle import Lifecycle
 from composer.engine.logs import ContainerLogs
 from composer.engine.model import ContainerRecord, LogLine, MountPoint
-from composer.engine.networks import Networks
+from composer.engine.networking.networks import Networks
 from composer.engine.streams import Streams
 from composer.engine.volumes import Volumes
 from runtime.container.config import LIFTED, ContainerConfig, Resources, RestartPolicy

@@ -16,12 +16,12 @@ import trio
 from composer.engine.containers import Container, Containers
 from composer.engine.lifecycle import AlreadyStarted, Lifecycle
 from composer.engine.model import Status
-from composer.engine.networks import Networks
+from composer.engine.networking.networks import Networks
+from composer.engine.networking.sandboxes import Sandboxes
 from composer.engine.projects.known import dependencies_in_labels
 from composer.engine.projects.parts import Parts
 from composer.engine.projects.waits import ConditionFailed, wait_for_condition
 from composer.engine.restart import is_started_with_engine
-from composer.engine.sandboxes import Sandboxes
 from composer.engine.volumes import Volumes
 from runtime.container.client import adopt
 from runtime.container.shim_client import Shim

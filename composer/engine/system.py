@@ -14,7 +14,7 @@ import trio
 from composer import __version__
 from composer.engine.containers import Containers
 from composer.engine.images import Images
-from composer.engine.networks import Networks
+from composer.engine.networking.networks import Networks
 from composer.engine.task_tree import task_tree
 from composer.engine.volumes import Volumes
 from composer.engine.waiting import Waiting

@@ -10,7 +10,6 @@ from typing import IO
 
 from runtime.image import archive, packing
 from runtime.image.attestations import Attached, Attestation, attach
-from runtime.image.authentication import CredentialSource
 from runtime.image.content import Content
 from runtime.image.manifest import Descriptor, InvalidImage
 from runtime.image.model import Image, ImageRecord, Progress
@@ -19,6 +18,7 @@ from runtime.image.packing import Packing
 from runtime.image.platform import Platform
 from runtime.image.push import Pushed, Pusher
 from runtime.image.reference import Reference, parse_reference
+from runtime.image.registry.authentication import CredentialSource
 
 
 class BuiltImages:

@@ -13,7 +13,7 @@ import httpx
 import trio
 
 from runtime.errors import ComposerError
-from runtime.image.transport import make_client, unreachable
+from runtime.image.registry.transport import make_client, unreachable
 
 _STALL = 60.0
 """Seconds without data after which fetching ends."""

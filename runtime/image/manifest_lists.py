@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import ComposerError
-from runtime.image.credentials import configuration_file
 from runtime.image.digest import Digest
 from runtime.image.index import Entry, ordered
 from runtime.image.manifest import DOCKER_MANIFEST, MANIFEST_LIMIT, InvalidImage
 from runtime.image.reference import Reference, parse_reference
+from runtime.image.registry.credentials import configuration_file
 from runtime.storage.files import read_regular, storage_error, write_atomically
 
 

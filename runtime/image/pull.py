@@ -10,10 +10,7 @@ from functools import partial
 import trio
 
 from runtime.errors import ComposerError
-from runtime.image.authentication import CredentialSource
-from runtime.image.configuration import RegistryConfiguration
 from runtime.image.content import Content, Throttle
-from runtime.image.credentials import load_credentials
 from runtime.image.digest import Digest
 from runtime.image.manifest import (
     CONFIG_LIMIT,
@@ -29,7 +26,10 @@ from runtime.image.manifest import (
 from runtime.image.model import Image, NewImage, Progress, PullProgress
 from runtime.image.platform import Platform, preferred
 from runtime.image.reference import Reference
-from runtime.image.registry import Registry
+from runtime.image.registry.authentication import CredentialSource
+from runtime.image.registry.client import Registry
+from runtime.image.registry.configuration import RegistryConfiguration
+from runtime.image.registry.credentials import load_credentials
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,17 @@ import trio
 
 from runtime.errors import ComposerError, InvalidArgument
 from runtime.image.attestations import Attached
-from runtime.image.authentication import CredentialSource
-from runtime.image.configuration import RegistryConfiguration
-from runtime.image.connection import Connection
 from runtime.image.content import Content, Throttle
-from runtime.image.credentials import load_credentials
 from runtime.image.digest import Digest
 from runtime.image.manifest import OCI_CONFIG, Descriptor, InvalidImage
 from runtime.image.model import Image, ImageRecord, LayerRecord, Progress, PullProgress
 from runtime.image.outgoing import describe
 from runtime.image.reference import Reference, parse_reference
-from runtime.image.upload import Uploader
+from runtime.image.registry.authentication import CredentialSource
+from runtime.image.registry.configuration import RegistryConfiguration
+from runtime.image.registry.connection import Connection
+from runtime.image.registry.credentials import load_credentials
+from runtime.image.registry.upload import Uploader
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,15 @@ import trio
 
 from runtime.errors import ComposerError
 from runtime.image.blobs import BlobStore
-from runtime.image.configuration import RegistryConfiguration
-from runtime.image.credentials import load_credentials
 from runtime.image.flight import KeyedLocks
 from runtime.image.index import Encoded, media_type_of, parts_of
 from runtime.image.manifest import INDEX_DEPTH, Descriptor, InvalidImage
 from runtime.image.reference import Reference
-from runtime.image.referrers import attach, list_referrers
-from runtime.image.registry import Registry
-from runtime.image.upload import Uploader
+from runtime.image.registry.client import Registry
+from runtime.image.registry.configuration import RegistryConfiguration
+from runtime.image.registry.credentials import load_credentials
+from runtime.image.registry.referrers import attach, list_referrers
+from runtime.image.registry.upload import Uploader
 
 Tell = Callable[[str], None]
 """Gets a sentence for each step."""

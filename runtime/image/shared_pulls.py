@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 
 from runtime.errors import ComposerError, NotFound
-from runtime.image.authentication import CredentialSource
 from runtime.image.catalogue import Catalogue
 from runtime.image.flight import KeyedLocks
 from runtime.image.model import Image, Progress, PullProgress
 from runtime.image.platform import Platform
 from runtime.image.pull import Puller
 from runtime.image.reference import Reference
+from runtime.image.registry.authentication import CredentialSource
 
 _ATTEMPTS = 3
 """How often an image is pulled that somebody removes in the same moment."""

@@ -21,14 +21,10 @@ import trio
 from runtime.container.config import ImageConfig
 from runtime.errors import Conflict, InvalidArgument, NotFound
 from runtime.image import archive, outgoing
-from runtime.image.authentication import Credentials, CredentialSource
 from runtime.image.built import BuiltImages
 from runtime.image.changes import apply_changes, triggers
 from runtime.image.check import Checked, Checker, Problem
-from runtime.image.configuration import RegistryConfiguration
-from runtime.image.connection import Connection
 from runtime.image.content import Content
-from runtime.image.credentials import load_credentials
 from runtime.image.digest import Digest
 from runtime.image.host import host_image
 from runtime.image.manifest import Descriptor, encode_config
@@ -46,7 +42,11 @@ from runtime.image.platform import Platform, parse_platform
 from runtime.image.pull import Puller
 from runtime.image.push import Pushed, Pusher
 from runtime.image.reference import parse_reference
-from runtime.image.search import Found, parse_condition, search
+from runtime.image.registry.authentication import Credentials, CredentialSource
+from runtime.image.registry.configuration import RegistryConfiguration
+from runtime.image.registry.connection import Connection
+from runtime.image.registry.credentials import load_credentials
+from runtime.image.registry.search import Found, parse_condition, search
 from runtime.image.shared_pulls import SharedPulls
 from runtime.storage.state import StateDatabase
 
@@ -191,7 +191,7 @@ class ImageStore:
         filters: Mapping[str, Sequence[str]],
         credentials: CredentialSource | None = None,
     ) -> Sequence[Found]:
-        """What the registry in ``term`` (else Docker Hub) finds. Raises as ``runtime.image.search.search``."""
+        """What the registry in ``term`` (else Docker Hub) finds. Raises as ``runtime.image.registry.search.search``."""
         find = credentials or partial(load_credentials, self._env)
         return await search(self._configuration, term, limit, parse_condition(filters), find)
 

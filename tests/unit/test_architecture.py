@@ -162,7 +162,7 @@ SCOPES = ("trio.open_nursery", "trio.CancelScope", "trio.move_on_after", "trio.f
 EXECUTING = {
     "runtime.build.worker.ssh_agents": "keys are used by OpenSSH's agent: composer has no cryptography of its own",
     "runtime.build.worker.git": "git's protocols and their credentials are git's own",
-    "runtime.image.credential_helper": "keychains can be asked only through the programs that config.json names",
+    "runtime.image.registry.credential_helper": "keychains open only to the programs that config.json names",
     "runtime.container.bootstrap": "the next keeper is this interpreter again, spawned from a process with threads",
 }
 """Modules that execute other programs on the host, and why there is no other way."""

@@ -1,1 +1,1 @@
-"""One build, whoever asks for it: where its context comes from, what is checked, and what becomes of the result."""
+"""One build, whoever asks for it: its context, its checks, its steps, and what becomes of the result."""

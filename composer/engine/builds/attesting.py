@@ -12,10 +12,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import trio
 
-from composer.engine.build_options import BuildOptions
+from composer.engine.builds.options import BuildOptions
 from composer.engine.builds.provenance import BuildFacts, Material, ProvenanceOptions, provenance
 from composer.engine.builds.sbom import Scanner
-from composer.engine.solving import Solve
+from composer.engine.builds.solving import Solve
 from runtime.build.steps import FetchSource, GitCheckout
 from runtime.build.worker.snapshot import Snapshot
 from runtime.image.attestations import Attestation, package_url

@@ -8,17 +8,17 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from composer.engine.build_options import BuildOptions
-from composer.engine.building import Builder, Session
 from composer.engine.builds.attestation_options import parse_attestations
+from composer.engine.builds.builder import Builder, Session
 from composer.engine.builds.contexts import Contexts
 from composer.engine.builds.exporting import Exporter
+from composer.engine.builds.options import BuildOptions
 from composer.engine.builds.outputs import Output, parse_output
 from composer.engine.builds.prepare import prepare
 from composer.engine.builds.progress import teller
 from composer.engine.builds.requests import ImageBuild
+from composer.engine.builds.solving import Tell
 from composer.engine.requests import Event, ResultEvent, StepEvent, WarningEvent
-from composer.engine.solving import Tell
 from runtime.build.frontend.checks.check import check_dockerfile, checking_of, unused_arguments
 from runtime.build.frontend.checks.rules import Finding
 from runtime.build.frontend.lines import DockerfileError

@@ -14,16 +14,16 @@ from typing import IO, Any
 
 import trio
 
-from composer.engine.building import Product
+from composer.engine.builds.builder import Product
 from composer.engine.builds.outputs import Output
 from runtime.build.worker.layer_tar import Placed, write_placed
 from runtime.errors import ComposerError, InvalidArgument
 from runtime.files.archive import extract
 from runtime.files.tree import Tree
 from runtime.image.attestations import PROVENANCE_FILE, Attestation, statement
-from runtime.image.authentication import CredentialSource
 from runtime.image.model import Image
 from runtime.image.packing import Packing
+from runtime.image.registry.authentication import CredentialSource
 from runtime.image.store import ImageStore
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from composer.engine.projects.parts import Parts
 from runtime.errors import NotFound
-from runtime.image.authentication import CredentialSource
 from runtime.image.flight import KeyedLocks
 from runtime.image.model import Image
+from runtime.image.registry.authentication import CredentialSource
 from runtime.storage.state import StateDatabase
 
 _KIND = "foreign-image"

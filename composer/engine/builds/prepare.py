@@ -11,18 +11,18 @@ from pathlib import Path
 
 import trio
 
-from composer.engine.build_options import BuildOptions
 from composer.engine.builds.agents import agent_sockets
 from composer.engine.builds.attestation_options import parse_attestations
 from composer.engine.builds.contexts import KEEP_GIT, Context, Contexts, read_text
+from composer.engine.builds.options import BuildOptions
 from composer.engine.builds.requests import ImageBuild
 from runtime.build.git_urls import parse_git_url
 from runtime.build.ignore import Ignore, keep_all, parse_ignore
 from runtime.container.config import Ulimit
 from runtime.errors import ComposerError, InvalidArgument, NotFound
-from runtime.image.credentials import load_credentials
 from runtime.image.downloads import fetch_file
 from runtime.image.reference import parse_reference
+from runtime.image.registry.credentials import load_credentials
 from runtime.image.store import ImageStore
 from runtime.storage.files import read_regular
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
+from composer.engine.builds.solving import Tell
 from composer.engine.requests import Event, StepEvent
-from composer.engine.solving import Tell
 
 
 def teller(emit: Callable[[Event], Awaitable[None]], image: str, *, quiet: bool = False) -> Tell:

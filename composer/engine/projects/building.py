@@ -11,9 +11,9 @@ import trio
 
 from composer.compose.model import Build, Project, Service
 from composer.engine.at_once import taken
-from composer.engine.build_cache_options import absolute_cache
-from composer.engine.building import Session
+from composer.engine.builds.builder import Session
 from composer.engine.builds.builds import EPOCH, Builds
+from composer.engine.builds.cache_options import absolute_cache
 from composer.engine.builds.prepare import environment_values
 from composer.engine.builds.progress import teller
 from composer.engine.builds.requests import ImageBuild

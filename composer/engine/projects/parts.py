@@ -12,13 +12,13 @@ from composer.engine.containers import Container, Containers
 from composer.engine.events import Events
 from composer.engine.lifecycle import Lifecycle
 from composer.engine.logs import ContainerLogs
-from composer.engine.networks import Networks
+from composer.engine.networking.networks import Networks
 from composer.engine.volumes import Volumes
 from composer.engine.waiting import Waiting
 from composer.plan import labels
 from runtime.container.config import ContainerConfig
 from runtime.errors import ComposerError
-from runtime.image.authentication import CredentialSource
+from runtime.image.registry.authentication import CredentialSource
 from runtime.image.store import ImageStore
 from runtime.storage.files import read_regular
 

@@ -16,8 +16,8 @@ from composer.engine.projects.waits import unwrap
 from composer.engine.requests import PullRequest, ResultEvent, StepEvent, UpRequest
 from composer.plan.steps import ImagePlan
 from runtime.errors import ComposerError, InvalidArgument
-from runtime.image.credentials import load_credentials
 from runtime.image.reference import parse_reference
+from runtime.image.registry.credentials import load_credentials
 
 AT_ONCE = 4
 """Images pulled side by side; layers of one image have a limit of their own."""

@@ -11,7 +11,7 @@ from msgspec import to_builtins
 
 from composer.engine.containers import Container
 from composer.engine.lifecycle import AlreadyStarted
-from composer.engine.lost_bridges import repair
+from composer.engine.networking.lost_bridges import repair
 from composer.engine.projects.operations import side_by_side
 from composer.engine.projects.parts import Parts
 from composer.engine.projects.steps import Emit, tell, warn, warn_all

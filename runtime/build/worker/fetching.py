@@ -20,7 +20,7 @@ import trio
 
 from runtime.build.steps import FetchSource
 from runtime.image.flight import KeyedLocks
-from runtime.image.transport import make_client, unreachable
+from runtime.image.registry.transport import make_client, unreachable
 from runtime.storage.files import directory_size, write_atomically
 
 _STALL = 60.0

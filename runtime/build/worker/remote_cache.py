@@ -20,10 +20,6 @@ from runtime.build.worker.snapshot import Snapshot
 from runtime.build.worker.step_images import StepImages
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.image import blobs as blob_store
-from runtime.image.authentication import CredentialSource
-from runtime.image.configuration import RegistryConfiguration
-from runtime.image.connection import Connection
-from runtime.image.credentials import load_credentials
 from runtime.image.digest import Digest
 from runtime.image.manifest import (
     CONFIG_LIMIT,
@@ -38,8 +34,12 @@ from runtime.image.manifest import (
 )
 from runtime.image.model import LayerRecord
 from runtime.image.reference import parse_reference
-from runtime.image.registry import Registry
-from runtime.image.upload import Uploader
+from runtime.image.registry.authentication import CredentialSource
+from runtime.image.registry.client import Registry
+from runtime.image.registry.configuration import RegistryConfiguration
+from runtime.image.registry.connection import Connection
+from runtime.image.registry.credentials import load_credentials
+from runtime.image.registry.upload import Uploader
 from runtime.storage.files import read_regular, write_atomically
 
 Fetch = Callable[[Descriptor], Awaitable[None]]

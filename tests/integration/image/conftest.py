@@ -37,7 +37,7 @@ def faulty() -> Iterator[FaultyRegistry]:
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageStore]:
     """An empty store whose retries do not wait long."""
-    monkeypatch.setattr("runtime.image.connection.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("runtime.image.registry.connection.FIRST_PAUSE", 0.001)
     database = StateDatabase(tmp_path / "state.db")
     try:
         yield ImageStore(

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from runtime.errors import ComposerError
-from runtime.image.authentication import Credentials, CredentialSource
-from runtime.image.responses import AccessDenied, Unauthorized
+from runtime.image.registry.authentication import Credentials, CredentialSource
+from runtime.image.registry.responses import AccessDenied, Unauthorized
 from runtime.image.store import ImageStore
 from tests.faulty_registry import Fault, FaultyRegistry, digest_of
 from tests.integration.image.conftest import layer

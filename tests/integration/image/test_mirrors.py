@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.image.authentication import Credentials
-from runtime.image.configuration import RegistryConfiguration
-from runtime.image.responses import AccessDenied
+from runtime.image.registry.authentication import Credentials
+from runtime.image.registry.configuration import RegistryConfiguration
+from runtime.image.registry.responses import AccessDenied
 from runtime.image.store import ImageStore
 from runtime.storage.state import StateDatabase
 from tests.faulty_registry import Fault, FaultyRegistry
@@ -20,7 +20,7 @@ Mirrored = tuple[ImageStore, FaultyRegistry]
 @pytest.fixture
 def mirrored(faulty: FaultyRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     """A store for which ``faulty`` has a mirror; and the mirror."""
-    monkeypatch.setattr("runtime.image.connection.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("runtime.image.registry.connection.FIRST_PAUSE", 0.001)
     database = StateDatabase(tmp_path / "state.db")
     with FaultyRegistry().serving() as mirror:
         configuration = RegistryConfiguration(mirrors={faulty.address: (f"http://{mirror.address}",)})

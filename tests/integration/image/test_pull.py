@@ -16,7 +16,7 @@ from runtime.errors import ComposerError
 from runtime.image.digest import Digest
 from runtime.image.manifest import InvalidImage
 from runtime.image.model import PullProgress
-from runtime.image.responses import AccessDenied
+from runtime.image.registry.responses import AccessDenied
 from runtime.image.store import ImageStore
 from tests.faulty_registry import MANIFEST, Fault, FaultyRegistry, digest_of
 from tests.integration.image.conftest import layer

@@ -10,7 +10,7 @@ import pytest
 
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.image.model import PullProgress
-from runtime.image.responses import AccessDenied
+from runtime.image.registry.responses import AccessDenied
 from runtime.image.store import ImageStore
 from tests.faulty_registry import Fault, FaultyRegistry, digest_of
 from tests.integration.image.conftest import layer

@@ -21,7 +21,7 @@ ARTIFACT = "application/vnd.example.signature"
 def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     monkeypatch.setenv("COMPOSER_CONFIG", str(tmp_path / "engine.json"))
-    monkeypatch.setattr("runtime.image.connection.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("runtime.image.registry.connection.FIRST_PAUSE", 0.001)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.errors import ComposerError, InvalidArgument, NotFound
-from runtime.image.authentication import Credentials
+from runtime.image.registry.authentication import Credentials
 from runtime.image.store import ImageStore
 from tests.faulty_registry import Fault, FaultyRegistry
 

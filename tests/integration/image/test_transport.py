@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import ComposerError
-from runtime.image.configuration import RegistryConfiguration
+from runtime.image.registry.configuration import RegistryConfiguration
+from runtime.image.registry.transport import tls_context
 from runtime.image.store import ImageStore
-from runtime.image.transport import tls_context
 from runtime.storage.state import StateDatabase
 from tests.faulty_registry import FaultyRegistry
 from tests.integration.image.conftest import AMD64, layer

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from composer.engine.build_cache_options import absolute_cache, parse_cache_from, parse_cache_to
+from composer.engine.builds.cache_options import absolute_cache, parse_cache_from, parse_cache_to
 from runtime.build.solver.cache_config import CachedLayer, CachedResult, decode, encode
 from runtime.errors import InvalidArgument
 

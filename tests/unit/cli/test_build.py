@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from composer.cli.arguments import UsageError
-from composer.cli.build import build_arguments
+from composer.cli.project.build import build_arguments
 
 
 def test_a_name_alone_takes_its_value_from_the_environment() -> None:

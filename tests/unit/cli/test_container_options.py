@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from composer.cli.arguments import Flag, UsageError, parse
-from composer.cli.container_options import OPTIONS, create_body, env_lines, streams
-from composer.cli.mount_options import bind, mount
+from composer.cli.management.container_options import OPTIONS, create_body, env_lines, streams
+from composer.cli.management.mount_options import bind, mount
 
 
 def body(*words: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from composer.cli.image_list import image_rows, tree
+from composer.cli.management.image_list import image_rows, tree
 
 ID = f"sha256:{'1' * 64}"
 D1, D2 = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"

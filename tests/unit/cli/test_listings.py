@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from composer.cli.containers import ports_words
-from composer.cli.tables import formatted
-from composer.cli.volume import TITLES, volume_row
+from composer.cli.management.volume import TITLES, volume_row
+from composer.cli.output.tables import formatted
+from composer.cli.project.containers import ports_words
 
 
 def port(target: int, published: int = 0, host: str = "0.0.0.0", protocol: str = "tcp") -> dict[str, object]:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from composer.cli.arguments import UsageError, parse_command
-from composer.cli.logs import COMMANDS, parse_tail, run_logs
+from composer.cli.project.logs import COMMANDS, parse_tail, run_logs
 
 
 @pytest.mark.parametrize(("text", "lines"), [("all", None), ("-1", None), ("0", 0), ("25", 25)])

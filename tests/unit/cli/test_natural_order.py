@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from composer.cli.tables import natural
+from composer.cli.output.tables import natural
 
 
 def test_numbers_by_their_value() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from composer.cli.arguments import UsageError
-from composer.cli.network import ipam_configuration
+from composer.cli.management.network import ipam_configuration
 
 
 def test_each_to_its_subnet() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
-from composer.cli.network_graph import draw_mermaid, draw_svg, draw_text, read_graph
+from composer.cli.management.network_graph import draw_mermaid, draw_svg, draw_text, read_graph
 
 
 def member(name: str, address: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from composer.cli.live import Item, frame
-from composer.cli.progress import JsonRenderer, PlainRenderer, Renderer, state_of
-from composer.cli.raw_progress import RawJsonRenderer
+from composer.cli.output.live import Item, frame
+from composer.cli.output.progress import JsonRenderer, PlainRenderer, Renderer, state_of
+from composer.cli.output.raw_progress import RawJsonRenderer
 
 
 @pytest.mark.parametrize(

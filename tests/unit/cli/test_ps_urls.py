@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from composer.cli.ps import urls
+from composer.cli.project.ps import urls
 
 
 def container(

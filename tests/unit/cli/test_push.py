@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from composer.cli.push import images_to_push
+from composer.cli.project.push import images_to_push
 
 
 def service(name: str, image: str, *depends_on: str, build: bool = True) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from composer.cli.resuming import Shown
+from composer.cli.project.resuming import Shown
 
 LINES = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3)), max_size=30)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from composer.cli.arguments import UsageError, parse_command
-from composer.cli.exec import start_failure
-from composer.cli.run import COMMANDS, read_env_files, run_run
+from composer.cli.project.exec import start_failure
+from composer.cli.project.run import COMMANDS, read_env_files, run_run
 from runtime.errors import ComposerError
 
 

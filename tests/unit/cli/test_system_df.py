@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from composer.cli.system_df import summary
-from composer.cli.system_df_verbose import verbose_rows
+from composer.cli.management.system_df import summary
+from composer.cli.management.system_df_verbose import verbose_rows
 
 
 def test_sums() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from composer.cli.tables import formatted
-from composer.cli.templates import Template, TemplateError, refused
+from composer.cli.output.tables import formatted
+from composer.cli.output.templates import Template, TemplateError, refused
 
 DOCUMENT: dict[str, Any] = {
     "Id": "0123",

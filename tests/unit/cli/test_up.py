@@ -7,9 +7,9 @@ import signal
 import pytest
 
 from composer.cli.arguments import UsageError, parse_command
-from composer.cli.attached import _Interrupts
-from composer.cli.log_lines import LogPrinter
-from composer.cli.up import COMMANDS, run_up, scales
+from composer.cli.project.attached import _Interrupts
+from composer.cli.project.log_lines import LogPrinter
+from composer.cli.project.up import COMMANDS, run_up, scales
 
 
 def refusal(*words: str) -> str:

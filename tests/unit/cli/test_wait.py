@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from composer.cli.arguments import parse_command
-from composer.cli.wait import COMMANDS, run_wait
+from composer.cli.project.wait import COMMANDS, run_wait
 from runtime.errors import ComposerError
 
 ENDS = {"first": 3, "last": 4}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from composer.cli.config_lists import hashes
+from composer.cli.project.config_lists import hashes
 from composer.compose.errors import ComposeError
 from composer.compose.pipeline import load_tree
 from composer.compose.request import LoadRequest

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from composer.cli.config_errors import to_json
+from composer.cli.project.config_errors import to_json
 from composer.compose.decoding import decode
 from composer.compose.errors import ComposeError
 from composer.compose.pipeline import load_tree, locate

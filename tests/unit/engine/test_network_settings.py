@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from composer.engine.network_settings import (
+from composer.engine.networking.network_settings import (
     check_is_more_than_settings,
     check_is_not_taken,
     check_settings_only,

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from composer.cli.cp import split_end
+from composer.cli.management.cp import split_end
 from composer.engine.container_files import go_mode
 from runtime.errors import InvalidArgument
 from runtime.files.archive import renamed

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runtime.errors import ComposerError, InvalidArgument
-from runtime.image.authentication import (
+from runtime.image.registry.authentication import (
     Credentials,
     parse_challenges,
     parse_token,
@@ -20,7 +20,7 @@ from runtime.image.authentication import (
     same_origin,
     token_url,
 )
-from runtime.image.credentials import (
+from runtime.image.registry.credentials import (
     decode_header,
     encode_header,
     erase_credentials,
@@ -31,7 +31,7 @@ from runtime.image.credentials import (
     server_name,
     store_credentials,
 )
-from runtime.image.responses import retry_after
+from runtime.image.registry.responses import retry_after
 
 BEARER = 'Bearer realm="https://auth.example.com/token?x=1",service="registry",scope="ignored"'
 ANN = Credentials("ann", "se:cret")

@@ -10,7 +10,7 @@ from runtime.errors import ComposerError
 from runtime.image.index import combine, encode_docker_list, encode_index, ordered, parts_of, platform_of
 from runtime.image.manifest import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from runtime.image.platform import Platform
-from runtime.image.referrers import referrer_of, referrers_tag
+from runtime.image.registry.referrers import referrer_of, referrers_tag
 
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.image.proxies import proxy_for
+from runtime.image.registry.proxies import proxy_for
 
 ENV = {"HTTP_PROXY": "http://plain:3128", "HTTPS_PROXY": "secure:3128"}
 

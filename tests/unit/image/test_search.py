@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.errors import InvalidArgument
-from runtime.image.search import Condition, Found, parse_condition, place_of
+from runtime.image.registry.search import Condition, Found, parse_condition, place_of
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,153 @@
+"""``builder``: images from Dockerfiles, and what the build cache keeps."""
+
+from __future__ import annotations
+
+from composer.api.client import API
+from composer.cli.arguments import Command, Flag, UsageError
+from composer.cli.management.image import FILTER, FORCE, FORMAT, NO_TRUNC, QUIET
+from composer.cli.management.image_build import build_command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from composer.cli.arguments import Arguments
+    from composer.cli.session import Session
+
+TITLES = {
+    "ID": "ID", "Type": "TYPE", "Size": "SIZE", "LastUsedSince": "LAST USED", "Description": "DESCRIPTION",
+    "CreatedSince": "CREATED", "UsageCount": "USAGE", "InUse": "IN USE", "Shared": "SHARED",
+}  # fmt: skip
+_SHOWN = 60
+_SHORT = 12
+
+
+def _entries(session: Session, arguments: Arguments) -> list[dict[str, Any]]:
+    from composer.cli.management.image import parse_filters
+
+    filters = parse_filters(arguments.list("filter"))
+    found: list[dict[str, Any]] = session.client.request(
+        "GET", "/composer/v1/build/cache", {"filters": filters or None}
+    ).json()
+    return found
+
+
+def run_ls(session: Session, arguments: Arguments) -> int:
+    from composer.cli.output.tables import formatted
+    from composer.cli.output.units import human_duration, human_size, moment_of
+
+    entries = _entries(session, arguments)
+    full = arguments.is_on("no-trunc")
+    if arguments.is_on("quiet"):
+        session.write("".join(f"{entry['ID'] if full else entry['ID'][:_SHORT]}\n" for entry in entries))
+        return 0
+
+    def since(text: str) -> str:
+        moment = float(moment_of(text, int(session.started * 1e9), "time"))
+        return f"{human_duration(session.started - moment)} ago"
+
+    rows = [
+        {
+            "ID": entry["ID"] if full else entry["ID"][:_SHORT],
+            "Type": entry["Type"],
+            "Size": human_size(entry["Size"]),
+            "LastUsedSince": since(entry["LastUsedAt"]),
+            "CreatedSince": since(entry["CreatedAt"]),
+            "Description": entry["Description"] if full else entry["Description"][:_SHOWN],
+            "UsageCount": str(entry["UsageCount"]),
+            "InUse": str(entry["InUse"]).lower(),
+            "Shared": str(entry["Shared"]).lower(),
+        }
+        for entry in entries
+    ]
+    default = ("ID", "Type", "Size", "LastUsedSince", "Description")
+    try:
+        session.write(formatted(rows, TITLES, arguments.text("format"), default=default))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return 0
+
+
+def run_du(session: Session, arguments: Arguments) -> int:
+    """Each kind of thing, then what all of it takes and what pruning would give back."""
+    from composer.cli.output.tables import table
+    from composer.cli.output.units import human_size
+
+    entries = _entries(session, arguments)
+    if arguments.is_on("verbose"):
+        for entry in entries:
+            fields = {**entry, "Size": human_size(entry["Size"])}
+            session.write(
+                "".join(f"{key}:\t{value}\n" for key, value in fields.items() if value != []) + "\n"
+            )
+    else:
+        kinds = sorted({entry["Type"] for entry in entries})
+        rows = []
+        for kind in kinds:
+            of_kind = [entry for entry in entries if entry["Type"] == kind]
+            rows.append((kind, str(len(of_kind)), human_size(sum(entry["Size"] for entry in of_kind))))
+        session.write(table(("TYPE", "ENTRIES", "SIZE"), rows) + "\n")
+    shared = sum(entry["Size"] for entry in entries if entry["Shared"])
+    free = sum(entry["Size"] for entry in entries if not entry["Shared"] and not entry["InUse"])
+    whole = sum(entry["Size"] for entry in entries)
+    sums = (("Shared:", shared), ("Private:", whole - shared), ("Reclaimable:", free), ("Total:", whole))
+    session.write("".join(f"{title:<13}{human_size(size)}\n" for title, size in sums))
+    return 0
+
+
+def run_prune(session: Session, arguments: Arguments) -> int:
+    from composer.cli.management.image import confirm, parse_filters
+    from composer.cli.output.units import human_size
+
+    everything = arguments.is_on("all")
+    what = "all build cache" if everything else "the build cache that no image has, too"
+    if not confirm(session, arguments, f"This will remove {what}."):
+        return 0
+    filters = parse_filters(arguments.list("filter"))
+    query: dict[str, Any] = {"all": everything, "filters": filters or None}
+    for name in ("keep-storage", "reserved-space", "max-used-space"):
+        if (size := arguments.number(name)) is not None:
+            query[name] = str(size)
+    answer = session.client.request("POST", f"{API}/build/prune", query).json()
+    if deleted := answer["CachesDeleted"]:
+        session.write("Deleted build cache objects:\n" + "".join(f"{entry}\n" for entry in deleted) + "\n")
+    session.write(f"Total reclaimed space: {human_size(answer['SpaceReclaimed'])}\n")
+    return 0
+
+
+_KEEP = "Stop when no more than so much is left of what could be removed"
+COMMANDS = {
+    "build": build_command("builder"),
+    "du": Command(
+        "builder du [OPTIONS]",
+        "Show how much the build cache takes",
+        run_du,
+        (FILTER, Flag("verbose", "v", help="Of each entry")),
+        at_most=0,
+    ),
+    "ls": Command(
+        "builder ls [OPTIONS]",
+        "List what is in the build cache",
+        run_ls,
+        (FILTER, FORMAT, NO_TRUNC, QUIET),
+        at_most=0,
+    ),
+    "prune": Command(
+        "builder prune [OPTIONS]",
+        "Remove build cache",
+        run_prune,
+        (
+            Flag("all", "a", help="Also what images have"),
+            Flag(
+                "filter",
+                kind="filter",
+                help="Only what meets a condition: until=24h, type=exec.cachemount ...",
+            ),
+            FORCE,
+            Flag("keep-storage", kind="bytes", help=_KEEP),
+            Flag("max-used-space", kind="bytes", help=_KEEP),
+            Flag("reserved-space", kind="bytes", help=_KEEP),
+        ),
+        at_most=0,
+    ),
+}

@@ -1,0 +1,348 @@
+"""``image``: images of this machine."""
+
+from __future__ import annotations
+
+import sys
+
+from composer.api.client import API, quote
+from composer.cli.arguments import Command, Flag, UsageError
+from composer.cli.management.image_archive import run_import, run_load, run_save
+from composer.cli.management.image_build import build_command
+from composer.cli.management.image_list import run_ls, short_id
+from composer.cli.management.image_transfer import run_pull, run_push
+from composer.cli.registries.search import FLAGS as SEARCH_FLAGS
+from composer.cli.registries.search import run_search
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from composer.cli.arguments import Arguments
+    from composer.cli.session import Session
+
+
+def parse_filters(conditions: Iterable[str]) -> dict[str, list[str]]:
+    """``key=value`` conditions as the API takes them. Raises UsageError."""
+    found: dict[str, list[str]] = {}
+    for condition in conditions:
+        key, equals, value = condition.partition("=")
+        if not equals:
+            raise UsageError(f"invalid filter {condition!r}", hint="--filter KEY=VALUE")
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def run_rm(session: Session, arguments: Arguments) -> int:
+    from runtime.errors import ComposerError, NotFound
+
+    failures: list[ComposerError] = []
+    missing: list[ComposerError] = []
+    query = {"force": arguments.is_on("force"), "noprune": arguments.is_on("no-prune")}
+    for name in arguments.words:
+        try:
+            for change in session.client.request("DELETE", f"{API}/images/{quote(name)}", query).json():
+                session.write("".join(f"{what}: {which}\n" for what, which in change.items()))
+        except NotFound as error:
+            # What is to be gone, and is, is no failure with --force.
+            (missing if arguments.is_on("force") else failures).append(error)
+        except ComposerError as error:
+            failures.append(error)
+    report_failures(session, missing)
+    return report_failures(session, failures)
+
+
+def report_failures(session: Session, failures: list[Any]) -> int:
+    """Say what went wrong for some of several; 1 when anything did."""
+    from composer.cli.faults import describe
+
+    for failure in failures:
+        sys.stderr.write(describe(failure) + "\n")
+    return 1 if failures else 0
+
+
+def run_tag(session: Session, arguments: Arguments) -> int:
+    source, target = arguments.words
+    session.client.request("POST", f"{API}/images/{quote(source)}/tag", {"repo": target})
+    return 0
+
+
+def run_inspect(session: Session, arguments: Arguments) -> int:
+    return inspect_each(session, arguments, lambda name: f"{API}/images/{quote(name)}/json", "image")
+
+
+def inspect_each(
+    session: Session, arguments: Arguments, path: Any, what: str, query: dict[str, Any] | None = None
+) -> int:
+    """``inspect`` of several things: a JSON list, or a template a thing."""
+    from runtime.errors import ComposerError
+
+    found: list[Any] = []
+    failures: list[ComposerError] = []
+    for name in arguments.words:
+        try:
+            found.append(session.client.request("GET", path(name), query).json())
+        except ComposerError as error:
+            failures.append(error)
+    layout = arguments.text("format")
+    if layout and layout != "json":
+        from composer.cli.output.templates import Template, TemplateError, refused
+
+        try:
+            template = Template(layout)
+            for item in found:
+                session.write(template.render(item) + "\n")
+        except TemplateError as error:
+            raise refused(error) from None
+    else:
+        import json
+
+        from composer.cli.terminals.terminal import for_stdout
+
+        document = json.dumps(found, indent=None if layout == "json" else 4, ensure_ascii=False)
+        session.write(for_stdout(document + "\n"))
+    return report_failures(session, failures)
+
+
+def run_history(session: Session, arguments: Arguments) -> int:
+    from composer.cli.output.tables import formatted
+    from composer.cli.output.units import human_duration, human_size, rfc3339
+    from composer.cli.project.containers import shortened
+
+    steps = session.client.request("GET", f"{API}/images/{quote(arguments.words[0])}/history").json()
+    full = arguments.is_on("no-trunc")
+    rows = []
+    for step in steps:
+        size = human_size(step["Size"]) if arguments.is_on("human") else str(step["Size"])
+        created = step["Created"]
+        command = step["CreatedBy"].replace("\t", " ")
+        rows.append(
+            {
+                "ID": step["Id"] if full or step["Id"] == "<missing>" else short_id(step["Id"]),
+                "CreatedSince": f"{human_duration(session.started - created)} ago" if created else "N/A",
+                "CreatedAt": rfc3339(created * 10**9, 0),
+                "CreatedBy": command if full else shortened(command, 45),
+                "Size": size,
+                "Comment": step["Comment"],
+            }
+        )
+    if arguments.is_on("quiet"):
+        session.write("".join(f"{row['ID']}\n" for row in rows))
+        return 0
+    titles = {
+        "ID": "IMAGE", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT", "CreatedBy": "CREATED BY", "Size": "SIZE",
+        "Comment": "COMMENT",
+    }  # fmt: skip
+    default = (
+        "ID",
+        "CreatedSince" if arguments.is_on("human") else "CreatedAt",
+        "CreatedBy",
+        "Size",
+        "Comment",
+    )
+    try:
+        session.write(formatted(rows, titles, arguments.text("format"), default=default))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return 0
+
+
+def run_prune(session: Session, arguments: Arguments) -> int:
+    everything = arguments.is_on("all")
+    what = (
+        "all images without at least one container associated to them"
+        if everything
+        else "all dangling images"
+    )
+    if not confirm(session, arguments, f"This will remove {what}."):
+        return 0
+    filters = parse_filters(arguments.list("filter"))
+    filters["dangling"] = ["false" if everything else "true"]
+    return show_pruned(
+        session, session.client.request("POST", f"{API}/images/prune", {"filters": filters}).json()
+    )
+
+
+def confirm(session: Session, arguments: Arguments, warning: str) -> bool:
+    """Ask, unless ``--force`` was given."""
+    if arguments.is_on("force"):
+        return True
+    session.write(f"WARNING! {warning}\nAre you sure you want to continue? [y/N] ")
+    try:
+        return input().strip().lower() in ("y", "yes")
+    except EOFError:
+        session.write("\n")
+        return False
+
+
+def show_pruned(session: Session, answer: dict[str, Any]) -> int:
+    from composer.cli.output.units import human_size
+
+    for key in ("ImagesDeleted", "ContainersDeleted", "NetworksDeleted", "VolumesDeleted", "CachesDeleted"):
+        if deleted := answer.get(key):
+            session.write(f"Deleted {key.removesuffix('Deleted')}:\n")
+            for item in deleted:
+                lines = [f"{k.lower()}: {v}" for k, v in item.items()] if isinstance(item, dict) else [item]
+                session.write("".join(f"{line}\n" for line in lines))
+            session.write("\n")
+    if "SpaceReclaimed" in answer:
+        session.write(f"Total reclaimed space: {human_size(answer['SpaceReclaimed'] or 0)}\n")
+    return 0
+
+
+FORMAT = Flag("format", kind="string", help='"table", "json", "table TEMPLATE" or a Go template')
+INSPECT_FORMAT = Flag("format", "f", "string", '"json" or a Go template')
+FORCE = Flag("force", "f", help="Don't ask")
+QUIET = Flag("quiet", "q", help="Ids only")
+NO_TRUNC = Flag("no-trunc", help="Don't shorten anything")
+FILTER = Flag("filter", "f", "filter", "Only those with a property: KEY=VALUE")
+PLATFORM = Flag("platform", kind="string", help="Platform of a multi-platform image, such as linux/arm64")
+
+_ONE_PLATFORM = Flag(
+    "platform",
+    kind="string",
+    help="Of a multi-platform image",
+    refusal="an image here is of one platform, the one that it was pulled for",
+    is_hidden=True,
+)
+_UNSIGNED = Flag(
+    "disable-content-trust",
+    help="Skip the verification of signatures",
+    refusal="signatures are never verified; digests always are",
+    is_hidden=True,
+)
+
+_LS = Command(
+    "image ls [OPTIONS] [REPOSITORY[:TAG]]",
+    "List images",
+    run_ls,
+    (
+        Flag("all", "a", help="Also images without a name"),
+        Flag("digests", help="Show digests"),
+        FILTER,
+        FORMAT,
+        NO_TRUNC,
+        QUIET,
+        Flag("tree", help="What each has for which platform, as a tree"),
+    ),
+    at_most=1,
+)
+_RM = Command(
+    "image rm [OPTIONS] IMAGE [IMAGE...]",
+    "Remove images",
+    run_rm,
+    (
+        Flag("force", "f", help="Also when stopped containers use it"),
+        Flag("no-prune", help="Keep parents without a name"),
+        Flag(
+            "platform", kind="strings", help=_ONE_PLATFORM.help, refusal=_ONE_PLATFORM.refusal, is_hidden=True
+        ),
+    ),
+    at_least=1,
+)
+COMMANDS = {
+    "build": build_command("image"),
+    "history": Command(
+        "image history [OPTIONS] IMAGE",
+        "Show how an image was made",
+        run_history,
+        (
+            FORMAT,
+            Flag("human", "H", help="Sizes and times for people", default="true"),
+            NO_TRUNC,
+            QUIET,
+            _ONE_PLATFORM,
+        ),
+        at_least=1,
+        at_most=1,
+    ),
+    "import": Command(
+        "image import [OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
+        "Make an image of the tar of a root file system",
+        run_import,
+        (
+            Flag("change", "c", "list", "Apply a Dockerfile instruction"),
+            Flag("message", "m", "string", "Comment"),
+            PLATFORM,
+        ),
+        at_least=1,
+        at_most=2,
+    ),
+    "inspect": Command(
+        "image inspect [OPTIONS] IMAGE [IMAGE...]",
+        "Show all about images",
+        run_inspect,
+        (INSPECT_FORMAT, _ONE_PLATFORM),
+        at_least=1,
+    ),
+    "load": Command(
+        "image load [OPTIONS]",
+        "Bring in images of an archive (docker-archive or OCI layout)",
+        run_load,
+        (
+            Flag("input", "i", "string", "Read from a file instead of the standard input"),
+            _ONE_PLATFORM,
+            Flag("quiet", "q", help="No progress"),
+        ),
+        at_most=0,
+    ),
+    "ls": _LS,
+    "list": _LS,
+    "prune": Command(
+        "image prune [OPTIONS]",
+        "Remove unused images",
+        run_prune,
+        (
+            Flag("all", "a", help="All that no container uses, not only those without a name"),
+            Flag("filter", kind="filter", help="Only those with a property"),
+            FORCE,
+        ),
+        at_most=0,
+    ),
+    "pull": Command(
+        "image pull [OPTIONS] NAME[:TAG|@DIGEST]",
+        "Pull an image from a registry",
+        run_pull,
+        (
+            Flag("all-tags", "a", help="All tags of the repository"),
+            PLATFORM,
+            Flag("quiet", "q", help="No progress"),
+            _UNSIGNED,
+        ),
+        at_least=1,
+        at_most=1,
+    ),
+    "push": Command(
+        "image push [OPTIONS] NAME[:TAG]",
+        "Push an image to a registry",
+        run_push,
+        (
+            Flag("all-tags", "a", help="All tags of the repository"),
+            Flag("quiet", "q", help="No progress"),
+            _ONE_PLATFORM,
+            _UNSIGNED,
+        ),
+        at_least=1,
+        at_most=1,
+    ),
+    "rm": _RM,
+    "remove": _RM,
+    "save": Command(
+        "image save [OPTIONS] IMAGE [IMAGE...]",
+        "Write images to an archive",
+        run_save,
+        (Flag("output", "o", "string", "Write to a file instead of the standard output"), _ONE_PLATFORM),
+        at_least=1,
+    ),
+    "search": Command(
+        "image search [OPTIONS] TERM",
+        "Search a registry for images",
+        run_search,
+        SEARCH_FLAGS,
+        at_least=1,
+        at_most=1,
+    ),
+    "tag": Command(
+        "image tag SOURCE[:TAG] TARGET[:TAG]", "Give an image another name", run_tag, at_least=2, at_most=2
+    ),
+}

@@ -1,0 +1,1 @@
+"""Commands about one project: Docker Compose's."""

@@ -1,0 +1,151 @@
+"""``attach``: this terminal and a service's running container."""
+
+from __future__ import annotations
+
+from composer.api.client import API
+from composer.cli.arguments import Command, Flag
+from runtime.errors import ComposerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from composer.cli.arguments import Arguments
+    from composer.cli.session import Session
+
+
+def run_attach(session: Session, arguments: Arguments) -> int:
+    from composer.cli.project.exec import running_container
+
+    container = running_container(session, arguments.words[0], arguments.number("index") or 0)
+    return converse_with(
+        session,
+        container["Id"],
+        stdin=not arguments.is_on("no-stdin"),
+        sig_proxy=arguments.is_on("sig-proxy"),
+        detach_keys=arguments.text("detach-keys"),
+    )
+
+
+def check_detach_keys(text: str) -> None:
+    """Raises InvalidArgument for keys that are none."""
+    from composer.api.detaching import parse_detach_keys
+    from runtime.errors import InvalidArgument
+
+    try:
+        parse_detach_keys(text)
+    except ValueError as error:
+        raise InvalidArgument(f"Invalid escape keys ({text}) provided", hint=str(error)) from None
+
+
+def converse_with(
+    session: Session,
+    container: str,
+    *,
+    stdin: bool,
+    sig_proxy: bool = True,
+    detach_keys: str = "",
+    start: bool = False,
+    logs: bool = False,
+    outputs: Sequence[str] = ("stdout", "stderr"),
+) -> int:
+    """Attach to a container, ``start`` it then if wanted, and return its exit status when it has ended (0 when it
+    goes on)."""
+    from composer.cli.terminals.streams import converse
+
+    client = session.client
+    details = client.request("GET", f"{API}/containers/{container}/json").json()
+    tty = bool(details["Config"]["Tty"])
+    takes_input = stdin and bool(details["Config"]["OpenStdin"])
+    query: dict[str, Any] = {
+        "stream": 1,
+        "stdout": int("stdout" in outputs),
+        "stderr": int("stderr" in outputs),
+        "stdin": int(takes_input),
+        "logs": int(logs),
+    }
+    if detach_keys:
+        query["detachKeys"] = detach_keys
+    waiter = session.connect()
+    ended = _begin_wait(waiter, container, "next-exit" if start else "not-running")
+    try:
+        connection, received = client.hijack("POST", f"{API}/containers/{container}/attach", query)
+    except ComposerError:
+        if start and details["HostConfig"]["AutoRemove"]:
+            # It will not be started, so its end will not remove it.
+            client.request("DELETE", f"{API}/containers/{container}", {"v": 1})
+        raise
+
+    def resize(rows: int, columns: int) -> None:
+        session.client.request("POST", f"{API}/containers/{container}/resize", {"h": rows, "w": columns})
+
+    try:
+        if start:
+            session.client.request("POST", f"{API}/containers/{container}/start")
+        if sig_proxy and not tty:
+            from composer.cli.terminals.signals import SignalProxy
+
+            def send(name: str) -> None:
+                session.connect().request("POST", f"{API}/containers/{container}/kill", {"signal": name})
+
+            with SignalProxy(send):
+                is_detached = converse(connection, received, tty=tty, stdin=takes_input)
+        else:
+            is_detached = converse(
+                connection,
+                received,
+                tty=tty,
+                stdin=takes_input,
+                resize=resize if tty else None,
+                detach_keys=detach_keys,
+            )
+    finally:
+        connection.close()
+    if is_detached:
+        return 0
+    # Its last output comes before its end is known.
+    return int(ended())
+
+
+def _begin_wait(client: Any, container: str, condition: str) -> Any:
+    """Ask for the exit before it can happen; the answer is read when the conversation is over."""
+    from threading import Thread
+
+    found: list[int] = []
+    failed: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            answer = client.request("POST", f"{API}/containers/{container}/wait", {"condition": condition})
+            found.append(int(answer.json()["StatusCode"]))
+        except Exception as error:
+            failed.append(error)
+
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+
+    def ended() -> int:
+        thread.join()
+        if failed:
+            raise failed[0]
+        return found[0]
+
+    return ended
+
+
+COMMANDS = {
+    "attach": Command(
+        "attach [OPTIONS] SERVICE",
+        "Attach the terminal's streams to a service's running container",
+        run_attach,
+        (
+            Flag("detach-keys", kind="string", help="Keys that leave the container running"),
+            Flag("index", kind="int", help="Number of the container, if the service has several"),
+            Flag("no-stdin", help="Do not attach the standard input"),
+            Flag("sig-proxy", help="Pass signals on to the process", default="true"),
+        ),
+        at_least=1,
+        at_most=1,
+    )
+}

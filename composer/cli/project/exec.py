@@ -1,0 +1,166 @@
+"""``exec``: a command in a running container of a service."""
+
+from __future__ import annotations
+
+import os
+
+from composer.api.client import API
+from composer.cli.arguments import Arguments, Command, Flag, UsageError
+from runtime.errors import ComposerError, InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from composer.cli.session import Session
+
+
+def run_exec(session: Session, arguments: Arguments) -> int:
+    """Find the service's container, and run the command in it."""
+    service, *words = arguments.words
+    container = running_container(session, service, arguments.number("index") or 0)
+    wants_tty = (
+        not (arguments.is_on("no-tty") or arguments.is_on("no-TTY"))
+        and arguments.is_on("tty")
+        and os.isatty(0)
+        and os.isatty(1)
+    )
+    config: dict[str, Any] = {
+        "Cmd": words,
+        "Tty": wants_tty and not arguments.is_on("detach"),
+        "AttachStdin": not arguments.is_on("detach") and arguments.is_on("interactive"),
+    }
+    for field, value in (
+        ("Env", resolve_env(arguments.list("env"), session.env)),
+        ("User", arguments.text("user")),
+        ("WorkingDir", arguments.text("workdir")),
+        ("Privileged", arguments.is_on("privileged")),
+    ):
+        if value:
+            config[field] = value
+    try:
+        return run_in(session, container["Id"], config, detach=arguments.is_on("detach"))
+    except ComposerError as error:
+        error.exit_status = start_failure(error.exit_status, detach=arguments.is_on("detach"))
+        raise
+
+
+def check_terminal(*, tty: bool, stdin: bool) -> None:
+    """With a terminal in the container, what is typed has to come from one. Raises InvalidArgument."""
+    if tty and stdin and not os.isatty(0):
+        raise InvalidArgument("the input device is not a TTY")
+
+
+def start_failure(status: int, *, detach: bool) -> int:
+    """The status of ``exec`` for a command that could not be started: 125 is for ``container exec``."""
+    if detach:
+        return 1
+    return 126 if status == 125 else status
+
+
+def running_container(session: Session, service: str, index: int) -> dict[str, Any]:
+    """The service's container with that number (0: its first that runs). Raises ComposerError when none runs."""
+    # Naming the service would refuse it when it is not in the file; its containers are what matters here.
+    project = session.resolve()
+    containers = [c for c in project["Containers"] if c["Service"] == service and not c["OneOff"]]
+    containers.sort(key=lambda c: c["Number"])
+    alive = [c for c in containers if c["State"] in ("running", "paused", "restarting")]
+    chosen = [c for c in alive if c["Number"] == index] if index else alive
+    if chosen:
+        found: dict[str, Any] = chosen[0]
+        return found
+    from composer.cli.spelling import nearest
+    from runtime.errors import NotFound
+
+    known = sorted({s["Name"] for s in project["Services"]} | {c["Service"] for c in project["Containers"]})
+    if service not in known:
+        close = nearest(service, known)
+        hint = f"did you mean {close}?" if close else f"services: {', '.join(known)}" if known else ""
+        raise NotFound(f'service "{service}" is not running', hint=hint)
+    which = f" container #{index}" if index else ""
+    raise NotFound(f'service "{service}" is not running{which}', hint=f"composer up -d {service} starts it")
+
+
+def resolve_env(entries: list[str], env: Any) -> list[str]:
+    """``NAME=value`` as it is; ``NAME`` alone takes this command's variable, and nothing when there is none.
+    Raises UsageError."""
+    found = []
+    for entry in entries:
+        if not entry or entry[0] == "=":
+            raise UsageError(
+                f'invalid argument "{entry}" for "-e, --env" flag: invalid environment variable: {entry}',
+                is_flag=True,
+            )
+        if "=" in entry:
+            found.append(entry)
+        elif entry in env:
+            found.append(f"{entry}={env[entry]}")
+    return found
+
+
+def run_in(session: Session, container: str, config: dict[str, Any], *, detach: bool) -> int:
+    """Make an exec (Docker's ExecConfig) in a container, converse with it, and return its exit status."""
+    config |= {"AttachStdout": not detach, "AttachStderr": not detach}
+    client = session.client
+    exec_id = client.request("POST", f"{API}/containers/{container}/exec", body=config).json()["Id"]
+    if detach:
+        client.request("POST", f"{API}/exec/{exec_id}/start", body={"Detach": True})
+        return 0
+    keys = config.get("DetachKeys", "")
+    return run_exec_in(session, exec_id, tty=config["Tty"], stdin=config["AttachStdin"], detach_keys=keys)
+
+
+def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool, detach_keys: str = "") -> int:
+    """Start an exec that was made, converse with it, and return its exit status; 0 when ``detach_keys`` left it."""
+    from composer.cli.terminals.streams import converse
+
+    client = session.client
+    start: dict[str, Any] = {"Detach": False, "Tty": tty}
+    resize = None
+    if tty:
+        from composer.cli.terminals.terminal import size
+
+        columns, rows = size(0)
+        start["ConsoleSize"] = [rows, columns]
+
+        def resize(rows: int, columns: int) -> None:
+            session.client.request("POST", f"{API}/exec/{exec_id}/resize", {"h": rows, "w": columns})
+
+    connection, received = client.hijack("POST", f"{API}/exec/{exec_id}/start", body=start)
+    try:
+        is_detached = converse(
+            connection, received, tty=tty, stdin=stdin, resize=resize, detach_keys=detach_keys
+        )
+    finally:
+        connection.close()
+    if is_detached:
+        return 0
+    state = client.request("GET", f"{API}/exec/{exec_id}/json").json()
+    return int(state["ExitCode"] or 0)
+
+
+COMMANDS = {
+    "exec": Command(
+        "exec [OPTIONS] SERVICE COMMAND [ARGS...]",
+        "Execute a command in a running container",
+        run_exec,
+        (
+            Flag("detach", "d", help="Run the command in the background"),
+            Flag("env", "e", "stringArray", "Set environment variables"),
+            Flag("index", kind="int", help="Which container, when the service has several"),
+            Flag("interactive", "i", help="Keep standard input open", default="true", is_hidden=True),
+            Flag(
+                "no-tty",
+                "T",
+                help="No pseudo-terminal; the default is one when stdin and stdout are terminals",
+            ),
+            Flag("no-TTY", help="Same as --no-tty", is_hidden=True),
+            Flag("privileged", help="Give the process all privileges"),
+            Flag("tty", "t", help="A pseudo-terminal", default="true", is_hidden=True),
+            Flag("user", "u", "string", "Run the command as this user"),
+            Flag("workdir", "w", "string", "Directory in which the command runs"),
+        ),
+        at_least=2,
+        is_interspersed=False,
+    )
+}

@@ -1,0 +1,120 @@
+"""Lines of containers' logs as they are shown: a coloured prefix a container, times if wanted."""
+
+from __future__ import annotations
+
+from composer.cli.terminals.terminal import LOG_COLOURS, paint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+class LogPrinter:
+    """Writes LogEvents and ExitEvents. ``write`` takes bytes for stdout, ``write_errors`` those of containers' stderr.
+
+    Parts of one line are put together; half a line of one container is ended before another one's begins.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        *,
+        write_errors: Callable[[bytes], None] | None = None,
+        colour: bool,
+        prefix: bool = True,
+        timestamps: bool = False,
+    ) -> None:
+        self._write = write
+        self._writers = {"stderr": write_errors or write}
+        self._colour = colour
+        self._prefix = prefix
+        self._timestamps = timestamps
+        self._colours: dict[str, str] = {}
+        self._width = 0
+        self._open: tuple[str, str] | None = None
+        """Container and stream whose line is not ended."""
+
+    def register(self, name: str) -> None:
+        """Know a name before its first line, so that prefixes are of one width."""
+        if name not in self._colours:
+            self._colours[name] = LOG_COLOURS[len(self._colours) % len(LOG_COLOURS)]
+            self._width = max(self._width, len(name))
+
+    def log(self, event: dict[str, Any]) -> None:
+        name = shown_name(event)
+        self.register(name)
+        source = (name, event["stream"])
+        parts: list[bytes] = []
+        if self._open is not None and self._open != source:
+            self.end_line()
+        if self._open is None:
+            parts.append(self._head(name, event))
+        if (encoded := event.get("line64")) is not None:
+            from binascii import a2b_base64
+
+            parts.append(a2b_base64(encoded))
+        else:
+            parts.append(event.get("line", "").encode("utf-8", "surrogateescape"))
+        if event.get("partial"):
+            self._open = source
+        else:
+            parts.append(b"\n")
+            self._open = None
+        self._writer(source[1])(b"".join(parts))
+
+    def _writer(self, stream: str) -> Callable[[bytes], None]:
+        return self._writers.get(stream, self._write)
+
+    def _head(self, name: str, event: dict[str, Any]) -> bytes:
+        head = ""
+        if self._prefix:
+            head = f"{name:<{self._width}}  | "
+            if self._colour:
+                head = paint(head, self._colours[name])
+        if self._timestamps:
+            head += f"{timestamp(event['time'])} "
+        return head.encode()
+
+    def exit(self, event: dict[str, Any]) -> None:
+        """That a container has ended."""
+        name = shown_name(event)
+        self.end_line()
+        shown = paint(name, self._colours.get(name, "")) if self._colour else name
+        tail = ": it ran out of memory" if event.get("oom_killed") else ""
+        tail += " (restarting)" if event.get("restarting") else ""
+        start = "\r\x1b[K" if self._colour else ""
+        self._write(f"{start}{shown} exited with code {event.get('exit_code', 0)}{tail}\n".encode())
+
+    def end_line(self) -> None:
+        """Something else is going to be written."""
+        if self._open is not None:
+            self._writer(self._open[1])(b"\n")
+            self._open = None
+
+
+def shown_name(event: dict[str, Any]) -> str:
+    """``web-1`` for the project's container of that number, else the container's own name."""
+    service, number, container = event["service"], event.get("number", 0), event["container"]
+    short = f"{service}-{number}"
+    return short if container.endswith(f"-{short}") else str(container)
+
+
+def timestamp(nanoseconds: int) -> str:
+    """RFC 3339 in UTC with all nine digits."""
+    from time import gmtime, strftime
+
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(seconds))}.{rest:09d}Z"
+
+
+def writer_of(fd: int) -> Callable[[bytes], None]:
+    """Write everything to a descriptor, at once."""
+    from os import write
+
+    def write_all(data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[write(fd, view) :]
+
+    return write_all

@@ -1,0 +1,1 @@
+"""Commands that speak to registries, most of them without the engine."""

@@ -1,0 +1,1 @@
+"""This command's terminal, and its conversation with a process in a container."""

@@ -1,0 +1,156 @@
+"""The conversation between this terminal and a process in a container, over a connection that became a raw stream."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable
+
+_READ_SIZE = 65536
+
+
+def converse(
+    connection: socket,
+    received: bytes,
+    *,
+    tty: bool,
+    stdin: bool,
+    resize: Callable[[int, int], None] | None = None,
+    stdout: int = 1,
+    stderr: int = 2,
+    detach_keys: str = "",
+) -> bool:
+    """Copy stdin to the process and its output to ``stdout`` and ``stderr`` until the other side closes.
+
+    With ``tty`` the bytes are as the process wrote them, this terminal is raw meanwhile, and ``resize`` is called with
+    rows and columns now and whenever the terminal changes. Without, output comes in Docker's frames of 8 bytes of
+    header (Engine API, "Attach to a container"). End of input is passed on as a half-close. Returns whether it ended
+    because the keys that detach (``detach_keys``, "" for the usual ones) were typed.
+    """
+    is_raw = tty and stdin and os.isatty(0)
+    if is_raw:
+        from composer.cli.terminals.rawmode import RawTerminal
+
+        with RawTerminal(resize):
+            return _copy(
+                connection, received, tty=True, stdin=stdin, out=stdout, err=stdout, keys=detach_keys
+            )
+    return _copy(connection, received, tty=tty, stdin=stdin, out=stdout, err=stderr, keys=detach_keys)
+
+
+def _copy(
+    connection: socket, received: bytes, *, tty: bool, stdin: bool, out: int, err: int, keys: str
+) -> bool:
+    from select import POLLERR, POLLHUP, POLLIN, poll
+
+    from composer.api.detaching import DEFAULT_DETACH_KEYS, DetachKeys, parse_detach_keys
+
+    # The engine looks for them, too, and ends the conversation; here it is only told from the process's end.
+    detaching = DetachKeys((parse_detach_keys(keys) if keys else DEFAULT_DETACH_KEYS) if tty else b"")
+    is_detached = False
+    network = connection.fileno()
+    frames = Frames()
+    if received:
+        _deliver(received, frames, tty, out, err)
+    poller = poll()
+    poller.register(network, POLLIN)
+    if stdin:
+        try:
+            poller.register(0, POLLIN)
+        except OSError:
+            stdin = False
+    if not stdin:
+        _half_close(connection)
+    while True:
+        for fd, events in poller.poll():
+            if fd == network:
+                data = _receive(connection)
+                if not data:
+                    return is_detached
+                _deliver(data, frames, tty, out, err)
+            elif events & (POLLIN | POLLHUP | POLLERR):
+                typed = _read_stdin()
+                if typed:
+                    is_detached |= detaching.feed(typed)[1]
+                    try:
+                        connection.sendall(typed)
+                    except OSError:  # the process has ended; its last output may still be on the way
+                        poller.unregister(0)
+                else:
+                    poller.unregister(0)
+                    _half_close(connection)
+            else:
+                poller.unregister(fd)
+
+
+def _receive(connection: socket) -> bytes:
+    try:
+        return connection.recv(_READ_SIZE)
+    except ConnectionResetError:
+        return b""
+
+
+def _read_stdin() -> bytes:
+    try:
+        return os.read(0, _READ_SIZE)
+    except OSError:
+        return b""
+
+
+def _half_close(connection: socket) -> None:
+    from _socket import SHUT_WR
+
+    try:
+        connection.shutdown(SHUT_WR)
+    except OSError:
+        pass
+
+
+def _deliver(data: bytes, frames: Frames, tty: bool, out: int, err: int) -> None:
+    if tty:
+        write_all(out, data)
+        return
+    for stream, piece in frames.feed(data):
+        write_all(err if stream == 2 else out, piece)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """All of it, also to a pipe that takes less at once."""
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+class Frames:
+    """Takes Docker's framed output apart: pieces in, (stream number, bytes) out, whatever the borders."""
+
+    __slots__ = ("_buffer", "_left", "_stream")
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._left = 0
+        self._stream = 1
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """The output that is complete; part of a frame's content is passed on as it comes."""
+        found = []
+        buffer = self._buffer + data if self._buffer else data
+        position, count = 0, len(buffer)
+        while True:
+            if self._left:
+                piece = buffer[position : position + self._left]
+                if not piece:
+                    break
+                found.append((self._stream, piece))
+                self._left -= len(piece)
+                position += len(piece)
+            elif count - position >= 8:
+                self._stream = buffer[position]
+                self._left = int.from_bytes(buffer[position + 4 : position + 8], "big")
+                position += 8
+            else:
+                break
+        self._buffer = buffer[position:]
+        return found

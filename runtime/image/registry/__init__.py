@@ -1,0 +1,1 @@
+"""Registries: reaching them, and what they are asked (OCI distribution specification)."""
