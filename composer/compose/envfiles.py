@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from composer.compose.decoders import text
@@ -14,6 +14,7 @@ from composer.compose.profiles import is_enabled
 from composer.compose.request import Reader
 from composer.compose.sources import Sources
 from composer.compose.trace import Key, Origin, Path, key_at, key_like, like, placed, put
+from composer.compose.variables import variables_of
 
 
 def resolve_environment(
@@ -80,7 +81,7 @@ def _resolve_service(
             values = parse_raw(data, file, lookup)
         else:
             values = parse_dotenv(data, file, lookup, found, unset)
-        for key, value in _placed(values, entry["path"], data, sources, base):
+        for key, value in _placed(values, entry["path"], data, sources, base, lookup):
             put(found, key, value)
     if found:
         for key, value in _pairs(own):
@@ -101,7 +102,7 @@ def _resolve_labels(
         data = _read({"path": item}, (*path, "label_file", i), sources.reader, base, "label")
         assert data is not None
         values = parse_dotenv(data, str(item), lambda _: None, found, unset)
-        for key, value in _placed(values, item, data, sources, base):
+        for key, value in _placed(values, item, data, sources, base, found.get):
             put(found, key, value)
     if found:
         for key, value in _pairs(service.get("labels")):
@@ -112,7 +113,12 @@ def _resolve_labels(
 
 
 def _placed(
-    values: dict[str, str], named: Any, data: bytes, sources: Sources, base: str
+    values: dict[str, str],
+    named: Any,
+    data: bytes,
+    sources: Sources,
+    base: str,
+    lookup: Callable[[str], str | None],
 ) -> Iterator[tuple[str, str]]:
     """What a file says, with its places in there when places are kept. ``named``: what names the file."""
     via = getattr(named, "at", None)
@@ -121,9 +127,12 @@ def _placed(
         return
     file = absolute(str(named), base, "~")
     sources.note(file, data)
-    lines = lines_of(data.decode("utf-8", "replace"))
+    content = data.decode("utf-8", "replace")
+    lines, written = lines_of(content), content.splitlines()
     for name, value in values.items():
-        at = Origin(file, lines.get(name, 1), 1, via=via)
+        line = lines.get(name, 1)
+        taken = variables_of(written[line - 1]) if line <= len(written) else ()
+        at = Origin(file, line, 1, via, variables=tuple((other, lookup(other)) for other in taken))
         yield key_at(name, at), placed(value, at)
 
 

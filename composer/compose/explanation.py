@@ -11,7 +11,6 @@ from composer.compose.errors import ComposeError
 from composer.compose.nearest import nearest
 from composer.compose.trace import Key, Origin, Path, dotted, key_origin_of, locations, own_key
 from composer.compose.tree import Tree
-from composer.compose.variables import variables_of
 from runtime.errors import Location
 
 _STEP = re.compile(r"\[([0-9]+)\]|([^.\[\]]+)|\.")
@@ -60,7 +59,7 @@ def explain(tree: Tree, text: str, shell: Mapping[str, str] | None = None) -> st
         return "\n".join(lines) + "\n"
     lines += _place("from", origin, tree)
     if not is_whole:
-        lines += [f"  with {_variable(name, tree, shell or {})}" for name in _variables(origin, tree)]
+        lines += [f"  with {_variable(name, value, tree, shell or {})}" for name, value in origin.variables]
     how = "merged with" if is_whole and path[-1] not in REPLACED else "instead of"
     shadowed = origin.shadowed
     while shadowed is not None:
@@ -96,20 +95,19 @@ def _entries(tree: Tree, path: Path, value: Any) -> tuple[list[str], bool]:
     return lines, is_written
 
 
-def _variable(name: str, tree: Tree, shell: Mapping[str, str]) -> str:
+def _variable(name: str, value: str | None, tree: Tree, shell: Mapping[str, str]) -> str:
     """A variable that took part: its value, and who set it."""
-    known = tree.environment.get(name)
-    if known is None:
+    if value is None:
         return f"${{{name}}}, which is not set"
-    where = ""
-    if name in shell:
-        where = " (from the environment)"
-    else:
-        for file in reversed(tree.env_files):
-            if line := line_of(name, "\n".join(tree.lines.get(file, ()))):
-                where = f" ({file}:{line})"
-                break
-    return f"${{{name}}} = {known}{where}"
+    if shell.get(name) == value:
+        return f"${{{name}}} = {value} (from the environment)"
+    files = (*reversed(tree.env_files), *(file for file in tree.lines if file not in tree.env_files))
+    for file in files:
+        if not file.endswith((".yaml", ".yml")) and (
+            line := line_of(name, "\n".join(tree.lines.get(file, ())))
+        ):
+            return f"${{{name}}} = {value} ({file}:{line})"
+    return f"${{{name}}} = {value}"
 
 
 def find(tree: Any, path: Path) -> tuple[Path, Any, Origin | None]:
@@ -216,9 +214,3 @@ def _where(origin: Origin) -> str:
 def _line(origin: Origin, tree: Tree) -> str:
     lines = tree.lines.get(origin.file, [])
     return lines[origin.line - 1] if 0 < origin.line <= len(lines) else ""
-
-
-def _variables(origin: Origin, tree: Tree) -> list[str]:
-    if origin.variables:
-        return [name for name, _ in origin.variables]
-    return list(variables_of(_line(origin, tree)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from composer.compose.problem import Problem
-from composer.compose.trace import Path, like
+from composer.compose.trace import Key, Path, like, taking
 
 NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _BRACE = re.compile(r"[{}]")
@@ -59,7 +59,9 @@ def _walk(value: Any, path: Path, variables: Variables) -> Any:
         if "$" not in value:
             return value
         try:
-            return like(value, substitute(value, variables))
+            if not hasattr(value, "at"):
+                return substitute(value, variables)
+            return _traced(value, variables)
         except Required as error:
             raise Problem(f"required variable {error}", path) from None
         except Malformed as error:
@@ -72,7 +74,9 @@ def _walk(value: Any, path: Path, variables: Variables) -> Any:
         for key, inner in value.items():
             if isinstance(inner, str):
                 if "$" in inner:
-                    value[key] = _walk(inner, (*path, key), variables)
+                    value[key] = made = _walk(inner, (*path, key), variables)
+                    if isinstance(key, Key):
+                        key.value_at = getattr(made, "at", key.value_at)
             elif isinstance(inner, dict | list):
                 _walk(inner, (*path, key), variables)
     elif isinstance(value, list):
@@ -83,6 +87,15 @@ def _walk(value: Any, path: Path, variables: Variables) -> Any:
             elif isinstance(inner, dict | list):
                 _walk(inner, (*path, index), variables)
     return value
+
+
+def _traced(value: Any, variables: Variables) -> Any:
+    """One value that has a place, with the variables that took part in it."""
+    before, variables.used = variables.used, {}
+    try:
+        return taking(like(value, substitute(value, variables)), variables.used, variables.values)
+    finally:
+        variables.used = {**before, **variables.used}
 
 
 def _explained(error: Malformed) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from composer.compose.trace import key_like, like
+from composer.compose.trace import key_like, like, taking
 
 
 def normalise(tree: dict[str, Any], name: str, env: Mapping[str, str]) -> dict[str, Any]:
@@ -90,9 +90,9 @@ def resolve_values(values: Any, env: Mapping[str, str], *, keep_unset: bool) -> 
             if not isinstance(item, str) or "=" in item:
                 made.append(item)
             elif item in env:
-                made.append(like(item, f"{item}={env[item]}"))
+                made.append(taking(like(item, f"{item}={env[item]}"), (item,), env))
             elif keep_unset:
-                made.append(item)
+                made.append(taking(item, (item,), env))
         return like(values, made)
     if isinstance(values, dict):
         mapping: dict[str, Any] = {}
@@ -100,9 +100,10 @@ def resolve_values(values: Any, env: Mapping[str, str], *, keep_unset: bool) -> 
             if value is not None:
                 mapping[key] = value
             elif key in env:
+                key = taking(key, (key,), env)
                 mapping[key] = like(key, env[key])
             elif keep_unset:
-                mapping[key] = None
+                mapping[taking(key, (key,), env)] = None
         return like(values, mapping)
     return values
 

@@ -8,6 +8,7 @@ Keys carry the place of their value too, so that booleans and nulls, which canno
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -20,14 +21,14 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Origin:
     """One place; ``via`` is what brought it here (the ``extends`` or ``include`` that names its file), ``shadowed``
-    what it replaced, ``variables`` the names that took part in it."""
+    what it replaced, ``variables`` those that took part in it, each with the value that it had, None for none."""
 
     file: str
     line: int
     column: int
     via: Origin | None = None
     shadowed: Origin | None = None
-    variables: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str | None], ...] = ()
 
 
 class Key(str):
@@ -90,6 +91,18 @@ def key_like(old: str, new: str) -> str:
     made = Key(new)
     made.at, made.value_at = at, getattr(old, "value_at", at)
     return made
+
+
+def taking(value: Any, names: Iterable[str], values: Mapping[str, str]) -> Any:
+    """``value``, in which variables took part; a key keeps it for the value behind it."""
+    at = value.value_at if isinstance(value, Key) else getattr(value, "at", None)
+    if at is None:
+        return value
+    at = replace(at, variables=tuple((name, values.get(name)) for name in names))
+    if isinstance(value, Key):
+        value.value_at = at
+        return value
+    return placed(value, at)
 
 
 def own_key(mapping: dict[str, Any], name: str) -> str | None:

@@ -196,3 +196,52 @@ def test_what_is_not_there(path: str, hint: str, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ComposeError) as caught:
         explain(load_traced(LoadRequest(cwd="/p"), Memory()), path)
     assert caught.value.hint == hint
+
+
+INCLUDING = {
+    "/p/compose.yaml": """\
+include: [inc/compose.yaml]
+services:
+  web:
+    image: x:1
+    environment: [A, B, "C=${SHELL_SET}", D]
+    labels: {l1: "${A}", l2: plain, l3: "$$A"}
+    ports: ["${A}:80"]
+""",
+    "/p/.env": "OTHER=1\nA=7\n",
+    "/p/inc/compose.yaml": "services: {cache: {image: y:1, environment: {INC: '${INC:-none}'}}}\n",
+    "/p/inc/.env": "INC=own\n",
+}
+
+
+class Included(Memory):
+    def read(self, path: str) -> bytes | None:
+        return INCLUDING[path].encode() if path in INCLUDING else None
+
+    def is_file(self, path: str) -> bool:
+        return path in INCLUDING
+
+    def is_dir(self, path: str) -> bool:
+        return path in ("/p", "/p/inc")
+
+
+@pytest.mark.parametrize(
+    ("path", "variables"),
+    [
+        ("web.environment.A", ["with ${A} = 7 (/p/.env:2)"]),
+        ("web.environment.B", ["with ${B}, which is not set"]),
+        ("web.environment.C", ["with ${SHELL_SET} = s (from the environment)"]),
+        ("web.environment.D", ["with ${D} = d (from the environment)"]),
+        ("web.labels.l1", ["with ${A} = 7 (/p/.env:2)"]),
+        ("web.labels.l2", []),
+        ("web.labels.l3", []),
+        ("web.ports[0].published", ["with ${A} = 7 (/p/.env:2)"]),
+        ("cache.environment.INC", ["with ${INC} = own (/p/inc/.env:1)"]),
+    ],
+)
+def test_the_variables_that_took_part_in_a_value_and_no_others(path: str, variables: list[str]) -> None:
+    """Also where others stand on its line, where a name stands without a value, and in included projects."""
+    shell = {"SHELL_SET": "s", "D": "d"}
+    loaded = load_traced(LoadRequest(cwd="/p", env=shell), Included())
+    said = explain(loaded, f"services.{path}", shell).splitlines()
+    assert [line.strip() for line in said if line.startswith("  with")] == variables
