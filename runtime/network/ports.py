@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from runtime.errors import ComposerError, Conflict, InvalidArgument
+from runtime.errors import ComposerError, Conflict, InvalidArgument, concerning
 from runtime.network.diag import find_listener, socket_owner
 from runtime.network.model import Endpoint, Network
 from runtime.network.ruleset import Forward
@@ -87,16 +87,19 @@ def reserve_ports(
     ``default_host_ip`` is the network's own default for those; addresses of other families than ``families`` (4 and 6)
     are passed over, since containers are reached without the host's there. Fixed ports come first, so that ephemeral
     ones do not take them. Raises Conflict naming who holds a port, InvalidArgument for an address that is
-    not the host's.
+    not the host's: about ``ports[n]``, the binding's number.
     """
     reservations: list[Reservation] = []
+    numbered = list(enumerate(bindings))
+    numbered.sort(key=lambda one: (not one[1].host_port, one[1].host_port_end > one[1].host_port))
     try:
-        for binding in sorted(bindings, key=lambda b: (not b.host_port, b.host_port_end > b.host_port)):
+        for number, binding in numbered:
             asked = (binding.host_ip or default_host_ip).strip("[]")
             addresses = [asked] if asked else ["0.0.0.0", "::"] if _has_ipv6() else ["0.0.0.0"]
             addresses = [one for one in addresses if (6 if ":" in one else 4) in families]
             if addresses:
-                reservations += _reserve(binding, addresses, owner)
+                with concerning(f"ports[{number}]"):
+                    reservations += _reserve(binding, addresses, owner)
     except BaseException:
         release(reservations)
         raise

@@ -20,7 +20,7 @@ from composer.engine.networking.networks import Networks
 from runtime.container.client import KeeperClient
 from runtime.container.config import PortBinding
 from runtime.crash_points import crash_point
-from runtime.errors import ComposerError, InvalidArgument, concerning
+from runtime.errors import ComposerError, InvalidArgument
 from runtime.kernel.sockets import close_all
 from runtime.network import ports
 from runtime.network.connections import StaleConnections
@@ -71,13 +71,12 @@ class Publishing:
                 )
             return
         network, _ = target
-        with concerning("ports"):
-            reserved = ports.reserve_ports(
-                bindings,
-                default_host_ip=network.host_binding,
-                families=[family for family in (4, 6) if network.gateway_mode(family) != "routed"],
-                owner=self._owner_of,
-            )
+        reserved = ports.reserve_ports(
+            bindings,
+            default_host_ip=network.host_binding,
+            families=[family for family in (4, 6) if network.gateway_mode(family) != "routed"],
+            owner=self._owner_of,
+        )
         forwards = self._forwards(container, reserved, target)
         try:
             self.firewall.publish(forwards)

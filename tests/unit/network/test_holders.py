@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from runtime.container.config import PortBinding
 from runtime.errors import Conflict
-from runtime.network.ports import bind_socket, foreign_container
+from runtime.network.ports import bind_socket, foreign_container, reserve_ports
 
 ID = "0123456789ab" + "c" * 52
 
@@ -56,3 +57,17 @@ def test_the_message_names_port_process_and_container() -> None:
     name = Path("/proc/self/comm").read_text().strip()
     expected = f"{port} is held by {name}, pid {os.getpid()}, container x of project y"
     assert caught.value.message.endswith(expected)
+
+
+def test_what_is_said_is_about_the_port_that_is_held() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        taken = held.getsockname()[1]
+        asked = [
+            PortBinding(container_port=80, host_ip="127.0.0.1"),
+            PortBinding(container_port=81, host_ip="127.0.0.1", host_port=taken),
+        ]
+        with pytest.raises(Conflict) as caught:
+            reserve_ports(asked)
+    assert caught.value.about == "ports[1]"
