@@ -100,7 +100,7 @@ def test_a_newer_command_brings_its_engine(
     assert shown.stderr.count("\n") == 1
 
     # Who followed a log did not notice.
-    assert follower.poll() is None
+    assert follower.poll() is None, follower.communicate()[1]
     composer.run("down", "-t", "0", cwd=directory, env=newer)
     out, err = follower.communicate(timeout=30)
     followed = [int(line.split()[1]) for line in out.splitlines() if line.startswith("line ")]

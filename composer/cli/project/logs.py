@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from composer.cli.session import Session
 
 
-SHORT = 0.2
-"""Seconds: an engine that is gone again so soon is not asked another time."""
+SHORT = 1.0
+"""Seconds for which an engine has to live to count as one that serves."""
+ATTEMPTS = 5
+"""How many engines in a row may live shorter than that."""
 
 
 def run_logs(session: Session, arguments: Arguments) -> int:
@@ -80,6 +82,7 @@ def _events(session: Session, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     from runtime.errors import ConnectionLost
 
     shown = Shown(body.get("since"), time_ns(), has_tail="tail" in body)
+    short_lived = 0
     while True:
         begun = monotonic()
         try:
@@ -88,7 +91,8 @@ def _events(session: Session, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
                     yield event
             return
         except ConnectionLost:
-            if not body["follow"] or monotonic() - begun < SHORT or not session.is_engine_wanted():
+            short_lived = short_lived + 1 if monotonic() - begun < SHORT else 0
+            if not body["follow"] or short_lived == ATTEMPTS or not session.is_engine_wanted():
                 raise
         session.trace("the engine is gone; asking the next one")
         session.forget_connection()
