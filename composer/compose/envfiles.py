@@ -77,10 +77,13 @@ def _resolve_service(
         if form not in ("", "raw"):
             raise Problem(f'unsupported env_file format "{form}"', where, hint="raw, or none at all")
         file = str(entry["path"])
-        if form == "raw":
-            values = parse_raw(data, file, lookup)
-        else:
-            values = parse_dotenv(data, file, lookup, found, unset)
+        try:
+            if form == "raw":
+                values = parse_raw(data, file, lookup)
+            else:
+                values = parse_dotenv(data, file, lookup, found, unset)
+        except Problem as problem:
+            raise problem.led(getattr(entry["path"], "at", None)) from None
         for key, value in _placed(values, entry["path"], data, sources, base, lookup):
             put(found, key, value)
     if found:
@@ -101,7 +104,10 @@ def _resolve_labels(
     for i, item in enumerate(service.get("label_file") or ()):
         data = _read({"path": item}, (*path, "label_file", i), sources.reader, base, "label")
         assert data is not None
-        values = parse_dotenv(data, str(item), lambda _: None, found, unset)
+        try:
+            values = parse_dotenv(data, str(item), lambda _: None, found, unset)
+        except Problem as problem:
+            raise problem.led(getattr(item, "at", None)) from None
         for key, value in _placed(values, item, data, sources, base, found.get):
             put(found, key, value)
     if found:

@@ -13,7 +13,7 @@ from composer.compose.nearest import nearest
 from composer.compose.paths import resolve_paths
 from composer.compose.problem import Problem
 from composer.compose.sources import Sources
-from composer.compose.trace import Path, brought, copied, origin_of
+from composer.compose.trace import Origin, Path, brought, copied, origin_of
 from composer.compose.yaml_text import drop_paths
 
 MAX_CHAIN = 200
@@ -83,12 +83,15 @@ class _Resolver:
         if len(seen) > MAX_CHAIN:
             raise self._problem(f"extends goes on for more than {MAX_CHAIN} services", name, file)
         base_file = self._base_file(name, reference, other, file)
-        base = self.resolve(reference, base_file, (*seen, place))
+        try:
+            base = self.resolve(reference, base_file, (*seen, place))
+        except Problem as problem:
+            raise problem.led(self._via(extends, "file") if other else None) from None
         if base is None:
             return service
         base = copied(base)
         if self.sources.traced:
-            via = origin_of({"extends": extends}, ("extends", "service")) or origin_of(service, ("extends",))
+            via = self._via(extends, "service") or origin_of(service, ("extends",))
             if via is not None:
                 base = brought(base, via)
         drop_paths({"services": {name: base}}, file.dropped)
@@ -97,6 +100,9 @@ class _Resolver:
         merged.pop("extends", None)
         file.services[name] = merged
         return merged
+
+    def _via(self, extends: Any, key: str) -> Origin | None:
+        return origin_of({"extends": extends}, ("extends", key)) if self.sources.traced else None
 
     def _reference(self, name: str, extends: Any, file: _File) -> tuple[str, str]:
         if isinstance(extends, str):
@@ -139,7 +145,11 @@ class _Resolver:
             )
         merged: dict[str, Any] = {}
         dropped: tuple[Path, ...] = ()
-        for document in self.sources.documents(path, self.environment):
+        try:
+            documents = self.sources.documents(path, self.environment)
+        except Problem as problem:
+            raise problem.led(self._via(by.services[name]["extends"], "file")) from None
+        for document in documents:
             drop_paths(merged, document.dropped)
             merged = merge(merged, document.tree)
             dropped = (*dropped, *document.dropped)

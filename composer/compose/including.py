@@ -9,7 +9,7 @@ from typing import Any
 from composer.compose.dotenv import parse_dotenv
 from composer.compose.problem import Problem
 from composer.compose.sources import Sources
-from composer.compose.trace import Path, brought, origin_of
+from composer.compose.trace import Path, brought, key_origin_of, origin_of
 from composer.compose.yaml_text import drop_paths
 
 LoadModel = Callable[[tuple[str, ...], str, str, Mapping[str, str], tuple[str, ...]], dict[str, Any]]
@@ -58,8 +58,15 @@ def apply_include(
             data = sources.reader.read(path) or b""
             if sources.traced:
                 sources.note(path, data)
-            gaps.update(parse_dotenv(data, path, environment.get, gaps, sources.unset))
-        imported = load(paths, base, shown, {**gaps, **environment}, (*including, paths[0]))
+            try:
+                gaps.update(parse_dotenv(data, path, environment.get, gaps, sources.unset))
+            except Problem as problem:
+                named = origin_of(holder, (*here, "env_file"))
+                raise problem.led(named if sources.traced else None) from None
+        try:
+            imported = load(paths, base, shown, {**gaps, **environment}, (*including, paths[0]))
+        except Problem as problem:
+            raise problem.led(origin_of(holder, here) if sources.traced else None) from None
         if sources.traced and (via := origin_of(holder, here)) is not None:
             imported = brought(imported, via)
         _import(imported, tree, dropped, here, holder)
@@ -134,7 +141,21 @@ def _import(
                 continue
             drop_paths({section: {name: resource}}, dropped)
             if own[name] != resource:
-                raise Problem(f"{section}.{name} conflicts with imported resource", here, tree=holder)
+                raise Problem(
+                    f"{section}.{name} conflicts with imported resource",
+                    here,
+                    hint=_places(name, own, resources),
+                    tree=holder,
+                )
+
+
+def _places(name: str, own: dict[str, Any], imported: dict[str, Any]) -> str:
+    """Where the two of one name are; "" for what was loaded without places."""
+    at = [key_origin_of(resources, (name,)) for resources in (own, imported)]
+    if None in at:
+        return ""
+    one, other = (f"{origin.file}:{origin.line}:{origin.column}" for origin in at if origin)
+    return f"one {name} is at {one}, the other at {other}: rename one of them or take it out"
 
 
 def _absolute(base: str, path: str) -> str:

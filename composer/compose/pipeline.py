@@ -164,6 +164,8 @@ def _places(problem: Problem, tree: Any, sources: Sources) -> tuple[Location, ..
     if origin is not None and origin.file not in sources.lines and sources.reader.is_file(origin.file):
         sources.note(origin.file, sources.reader.read(origin.file) or b"")
     places = locations(origin, problem.path, sources.lines)
+    for via in problem.led_by:
+        places += tuple(place for place in locations(via, (), sources.lines) if place not in places)
     if problem.at_key or problem.at is not None or not places:
         return places
     from composer.compose.further import written_value

@@ -13,7 +13,8 @@ class Problem(ComposeError):
     """A :class:`ComposeError` before its place is known: the pipeline looks the place up in ``tree``.
 
     ``path`` is where in the tree; ``at_key`` asks for the place of the key instead of the value's; ``at`` is the place
-    itself when the raiser has it. ``more`` holds further problems found in the same run.
+    itself when the raiser has it. ``more`` holds further problems found in the same run, ``led_by`` what led to the
+    file that this is about, innermost first.
     """
 
     def __init__(
@@ -32,6 +33,14 @@ class Problem(ComposeError):
         self.at_key = at_key
         self.at = at
         self.more: tuple[Problem, ...] = ()
+        self.led_by: tuple[Origin, ...] = ()
+
+    def led(self, via: Origin | None) -> Problem:
+        """Say what names the file that this is about (``include``, ``env_file``), and return self to be raised."""
+        if via is not None:
+            for one in (self, *self.more):
+                one.led_by = (*one.led_by, via)
+        return self
 
 
 def raise_all(problems: Sequence[Problem]) -> None:

@@ -292,3 +292,59 @@ def test_values_that_cannot_be_read_have_all_their_places() -> None:
         "/p/compose.yaml:6:36",
         "/p/compose.yaml:6:50",
     ]
+
+
+def _chain(**texts: str) -> list[str]:
+    """The places of what is wrong with a project, innermost first."""
+    files = Files(**{name: text for name, text in texts.items() if name != "env"})
+    if "env" in texts:
+        files.texts["/p/bad.env"] = texts["env"]
+    with pytest.raises(ComposeError) as caught:
+        load_tree(LoadRequest(cwd="/p"), files)
+    return [str(place).removeprefix("/p/") for place in caught.value.locations]
+
+
+def test_a_mistake_in_an_included_file_names_all_that_led_there() -> None:
+    assert _chain(
+        compose="include:\n  - a.yaml\n", a="include: [b.yaml]\n", b="services:\n  web: {imag: x}\n"
+    ) == ["b.yaml:2:9", "a.yaml:1:11", "compose.yaml:2:5"]
+
+
+def test_an_included_file_that_is_no_yaml_names_what_includes_it() -> None:
+    assert _chain(compose="include:\n  - a.yaml\n", a="services:\n\tweb:\n") == [
+        "a.yaml:2:1",
+        "compose.yaml:2:5",
+    ]
+
+
+def test_a_mistake_in_an_env_file_names_what_names_it() -> None:
+    bad = "A=1\nB C=2\n"
+    service = "services:\n  web:\n    image: x\n    env_file:\n"
+    assert _chain(compose=f"{service}      - bad.env\n", env=bad) == ["bad.env:2:1", "compose.yaml:5:9"]
+    assert _chain(compose=f"{service}      - path: bad.env\n", env=bad) == [
+        "bad.env:2:1",
+        "compose.yaml:5:15",
+    ]
+    included = "include:\n  - path: a.yaml\n    env_file: bad.env\n"
+    assert _chain(compose=included, a="services: {}\n", env=bad) == ["bad.env:2:1", "compose.yaml:3:15"]
+
+
+def test_an_extended_file_that_cannot_be_read_names_what_extends_it() -> None:
+    extending = "services:\n  web:\n    extends:\n      service: s\n      file: {}.yaml\n"
+    assert _chain(compose=extending.format("a"), a="services:\n\tweb:\n") == [
+        "a.yaml:2:1",
+        "compose.yaml:5:13",
+    ]
+    assert _chain(
+        compose=extending.format("a"), a=extending.replace("web", "s").format("b"), b="services:\n\tweb:\n"
+    ) == ["b.yaml:2:1", "a.yaml:5:13", "compose.yaml:5:13"]
+
+
+def test_what_is_included_and_there_already_names_both_places() -> None:
+    files = Files(
+        compose="include: [a.yaml]\nservices:\n  web: {image: x}\n", a="services:\n\n  web: {image: y}\n"
+    )
+    with pytest.raises(ComposeError) as caught:
+        load_tree(LoadRequest(cwd="/p"), files)
+    assert caught.value.message == "services.web conflicts with imported resource"
+    assert caught.value.hint.startswith("one web is at /p/compose.yaml:3:3, the other at /p/a.yaml:3:3: ")
