@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from composer.compose.ports import parse_port
+from composer.compose.ports import has_high_port, parse_port
 from composer.compose.problem import Problem
 from composer.compose.trace import Path, key_like, like
 from composer.compose.volumes import clean_path, parse_volume
@@ -94,9 +94,10 @@ def _ports(value: Any, path: Path, lenient: bool) -> Any:
             found.extend(like(item, port) for port in parse_port(str(item)))
         except ValueError as e:
             if not lenient:
-                raise Problem(
-                    str(e), (*path, i), hint='"[ADDRESS:][HOST:]CONTAINER[/PROTOCOL]" expected'
-                ) from None
+                hint = '"[ADDRESS:][HOST:]CONTAINER[/PROTOCOL]" expected'
+                if has_high_port(str(item)):
+                    hint = "ports are 1 to 65535"
+                raise Problem(str(e), (*path, i), hint=hint) from None
             found.append(item)
     value[:] = found
     return value

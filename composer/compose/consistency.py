@@ -204,6 +204,8 @@ class _Checker:
             return
         close = nearest(name, known)
         hint = f"did you mean {close}?" if close else f"declare it under {kind}:"
+        if kind == "volumes" and "/" in name:
+            hint = f"a directory of the host begins with a dot or a slash: ./{name}"
         self.say(f'service "{self.name}" refers to undefined {what} {name}', *where, hint=hint)
 
     def check_dependencies(self) -> None:

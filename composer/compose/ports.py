@@ -73,6 +73,17 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def has_high_port(text: str) -> bool:
+    """Whether a short form is wrong by a number that is too high for a port.
+
+    >>> has_high_port("127.0.0.1:99999:80"), has_high_port("80:80:80:80")
+    (True, False)
+    """
+    *front, last = text.split(":")
+    numbers = re.findall("[0-9]+", f"{front[-1] if front else ''} {last}")
+    return any(int(number[:20]) > 65535 for number in numbers)
+
+
 def _unbracketed(address: str) -> str:
     if not address.endswith("]"):
         raise ValueError(f"invalid IP address: {address}")

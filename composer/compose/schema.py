@@ -302,6 +302,10 @@ def _item(value: str) -> str:
 
 def _pair_hint(value: dict[str, Any], of: str) -> str:
     """For an item ``- KEY: value`` of a list of strings."""
+    if of in ("depends_on", "networks") and value:
+        name, inner = next(iter(value.items()))
+        if len(value) > 1 or inner is None or isinstance(inner, dict):
+            return f"take the dash away: {name}: with its attributes indented below it, and so for all of the list"
     if len(value) != 1 or of not in (
         "environment",
         "labels",

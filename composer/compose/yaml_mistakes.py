@@ -39,6 +39,8 @@ _WORD = re.compile(r"\s*(?:- +)?([A-Za-z_][\w.-]*)\s*(?:#.*)?\Z")
 _PAIR = re.compile(r"(\s*(?:- +)?)([A-Za-z_][\w.-]*) +([^\s:#].*)")
 _KEYED = re.compile(r"\s*(?:- +)*(?:\"[^\"]*\"|'[^']*'|[^\s:#\"'][^:#]*?)\s*:(?:\s+|$)")
 _VALUE = re.compile(r"\s*(?:- +)*(?:[^\s:#\"'][^:#]*?:\s+)?(.*?)\s*(?:\s#.*)?\Z")
+_ASIDE = re.compile(r"\"[^\"]*\"|'[^']*'|(?:^|(?<=\s))#.*")
+"""What brackets mean nothing in: quoted text and comments."""
 _NAMES = {"[": "]", "{": "}"}
 
 
@@ -214,6 +216,29 @@ def _brackets(lines: list[str], said: Complaint) -> Mistake | None:
     return Mistake("a comma is missing here", said.line, said.column, "items are separated by commas")
 
 
+def _open_end(lines: list[str], said: Complaint) -> Mistake | None:
+    """``[`` and ``{`` that nothing follows, and commas that nothing stands in front of."""
+    if said.problem != "did not find expected node content" or said.context != "while parsing a flow node":
+        return None
+    if _line(lines, said.line)[said.column - 1 : said.column] == ",":
+        return Mistake("nothing stands in front of the comma", said.line, said.column, "take it out")
+    if said.line <= len(lines) and _line(lines, said.line)[said.column - 1 :].strip():
+        return None
+    closed = 0
+    for number in range(min(said.line, len(lines)), 0, -1):
+        line = _ASIDE.sub(lambda found: " " * len(found[0]), _line(lines, number))
+        for column in range(len(line), 0, -1):
+            character = line[column - 1]
+            if character in "]}":
+                closed += 1
+            elif character in _NAMES and closed:
+                closed -= 1
+            elif character in _NAMES:
+                close = _NAMES[character]
+                return Mistake(f"{character} is not closed", number, column, f"close it with {close}")
+    return None
+
+
 def _second_colon(lines: list[str], said: Complaint) -> Mistake | None:
     """``: `` where no key may be: in a value, or because the line above is not what it was meant to be."""
     if said.problem != "mapping values are not allowed in this context":
@@ -360,6 +385,7 @@ _RULES = (
     _first_character,
     _backslash,
     _brackets,
+    _open_end,
     _quotes,
     _second_colon,
     _no_colon,

@@ -73,12 +73,27 @@ def running_container(session: Session, service: str, index: int) -> dict[str, A
     from runtime.errors import NotFound
 
     known = sorted({s["Name"] for s in project["Services"]} | {c["Service"] for c in project["Containers"]})
+    profiles = project.get("Profiles", {}).get(service)
+    if service not in known and profiles:
+        raise NotFound(f'service "{service}" is not running', hint=inactive(service, profiles))
     if service not in known:
         close = nearest(service, known)
         hint = f"did you mean {close}?" if close else f"services: {', '.join(known)}" if known else ""
         raise NotFound(f'service "{service}" is not running', hint=hint)
     which = f" container #{index}" if index else ""
     raise NotFound(f'service "{service}" is not running{which}', hint=f"composer up -d {service} starts it")
+
+
+def inactive(service: str, profiles: list[str]) -> str:
+    """What to do about a service that no profile enables.
+
+    >>> inactive("tool", ["debug"])
+    'tool belongs to the profile debug: composer --profile debug up -d tool starts it'
+    """
+    return (
+        f"{service} belongs to the profile {' or '.join(profiles)}: "
+        f"composer --profile {profiles[0]} up -d {service} starts it"
+    )
 
 
 def resolve_env(entries: list[str], env: Any) -> list[str]:

@@ -450,6 +450,9 @@ class Projects:
             "WorkingDir": project.working_dir if project else "",
             "ConfigFiles": list(project.compose_files) if project else [],
             "Services": services,
+            "Profiles": {n: list(s.profiles) for n, s in project.disabled_services.items()}
+            if project
+            else {},
             "Volumes": [v.name for v in project.volumes.values()] if project else [],
             "Containers": [container_summary(c) for c in known.containers],
         }

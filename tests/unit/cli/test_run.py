@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from composer.cli.arguments import UsageError, parse_command
-from composer.cli.project.exec import start_failure
+from composer.cli.project.exec import running_container, start_failure
 from composer.cli.project.run import COMMANDS, read_env_files, run_run
 from runtime.errors import ComposerError
 
@@ -57,3 +57,17 @@ def test_a_broken_env_file_is_named_with_its_line(tmp_path: Path) -> None:
 def test_a_missing_env_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_env_files([str(tmp_path / "none")], {})
+
+
+class _Resolved:
+    """A session that knows of a project without containers."""
+
+    def resolve(self) -> dict[str, object]:
+        return {"Services": [{"Name": "web"}], "Containers": [], "Profiles": {"tool": ["debug"]}}
+
+
+def test_a_service_of_a_profile_that_is_not_active_is_told_with_it() -> None:
+    with pytest.raises(ComposerError) as caught:
+        running_container(_Resolved(), "tool", 0)  # type: ignore[arg-type]
+    assert caught.value.message == 'service "tool" is not running'
+    assert caught.value.hint.startswith("tool belongs to the profile debug: ")

@@ -145,3 +145,10 @@ def test_the_same_container_name_twice() -> None:
     assert [m for _, m, _ in problems({"services": services})] == [
         'container name "nn" is already in use by service a'
     ]
+
+
+def test_a_path_without_its_dot_is_no_volume_to_declare() -> None:
+    tree = {"services": {"a": {"image": "i", "volumes": ["relative/path:/q"]}}}
+    assert [hint for _, _, hint in problems(tree)] == [
+        "a directory of the host begins with a dot or a slash: ./relative/path"
+    ]

@@ -200,6 +200,10 @@ def test_what_is_wrong_further_on_in_a_list_has_its_own_index() -> None:
         load_tree(LoadRequest(cwd="/p"), files)
     paths = [one.locations[0].path for one in caught.value.errors]
     assert paths == ["services.a.ports[0]", "services.a.ports[1]"]
+    assert [one.hint for one in caught.value.errors] == [
+        '"[ADDRESS:][HOST:]CONTAINER[/PROTOCOL]" expected',
+        "ports are 1 to 65535",
+    ]
 
 
 class Directory(Files):

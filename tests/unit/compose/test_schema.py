@@ -129,6 +129,14 @@ VALIDATOR = jsonschema_rs.validator_for(load_schema())
         ({"environment": [{"A": 1}]}, "- A=1 in a list, or A: 1 without the dash in all lines"),
         ({"expose": [{"A": 1}]}, ""),
         ({"command": ["a", {"b": 1}]}, "quote the item when the colon is part of the text"),
+        (
+            {"depends_on": [{"db": {"condition": "service_healthy"}}]},
+            "take the dash away: db: with its attributes indented below it, and so for all of the list",
+        ),
+        (
+            {"networks": [{"front": None, "aliases": ["a"]}]},
+            "take the dash away: front: with its attributes indented below it, and so for all of the list",
+        ),
         ({"build": ["./a"]}, "one value: ./a"),
         ({"logging": [{"driver": "a"}]}, "keys stand here without dashes in front"),
     ],
