@@ -29,7 +29,7 @@ except ImportError:  # a PyYAML that was built without libyaml
 
 from composer.compose.nearest import nearest
 from composer.compose.problem import Problem
-from composer.compose.trace import Key, Map, Origin, Path, Seq, copied, key_like, placed
+from composer.compose.trace import Key, Map, Origin, Path, Seq, copied, key_like, own_key, placed
 from composer.compose.yaml_scalars import plain_scalar, tagged_scalar
 
 MAX_DEPTH = 150
@@ -238,7 +238,7 @@ class _Builder:
                 if key_event.implicit[0]:
                     if text == "<<":
                         if merged:
-                            self.refuse_twice(key_event, "<<")
+                            self.refuse_twice(key_event, "<<", self.origin(merged[0][0]))
                         merged.append((key_event, self.value(following())))
                         continue
                     if not _is_text(text):
@@ -252,7 +252,7 @@ class _Builder:
                     self.refuse_key(key_event, found)
                 key = str(found)
             if key in made:
-                self.refuse_twice(key_event, key)
+                self.refuse_twice(key_event, key, getattr(own_key(made, key), "at", None))
             value_event = following()
             if self.traced:
                 traced = Key(key)
@@ -280,11 +280,15 @@ class _Builder:
                 if key not in made:
                     made[key] = inner
 
-    def refuse_twice(self, event: Any, key: str) -> None:
+    def refuse_twice(self, event: Any, key: str, first: Origin | None) -> None:
+        at = self.origin(event)
+        where = ""
+        if first is not None:
+            where = f" on line {first.line}" if first.line != at.line else f" in column {first.column}"
         several = "; << takes a list of mappings, too" if key == "<<" else ""
         raise Problem(
-            f'mapping key "{key}" is already defined',
-            at=self.origin(event),
+            f'mapping key "{key}" is already defined{where}',
+            at=at,
             hint=f"keep one of the two{several}",
         )
 

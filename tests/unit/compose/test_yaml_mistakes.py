@@ -134,3 +134,17 @@ def test_utf_16() -> None:
 def test_tags_and_scalars() -> None:
     found = parse_documents(b"{a: !override 1, b: ! 1, c: !x 1, d: ! '1', e: !!str 1}", "f", traced=False)
     assert found[0].tree == {"a": "1", "b": 1, "c": "1", "d": "1", "e": "1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (f"{WEB}    image: x\n    tty: on\n    image: y\n", '"image" is already defined on line 3'),
+        ("x: {a: 1, a: 2}\n", '"a" is already defined in column 5'),
+        ("a: &a {}\nb:\n  <<: *a\n  <<: *a\n", '"<<" is already defined on line 3'),
+    ],
+)
+def test_what_is_defined_twice_names_the_first_place(text: str, where: str) -> None:
+    with pytest.raises(Problem) as caught:
+        parse_documents(text.encode(), "f", traced=True)
+    assert caught.value.message == f"mapping key {where}"
