@@ -175,3 +175,21 @@ def test_a_background_job_of_a_shell_can_be_interrupted(composer: Composer, proj
     assert waiting.wait(10) == 130
     waiting.communicate()
     composer.run("down", "-t", "0", cwd=directory)
+
+
+def test_what_is_started_again_and_again_is_not_ready(composer: Composer, project: Project) -> None:
+    """``--wait`` takes neither a moment between two ends for running, nor one bad start for a failure."""
+    looping = "image: composer.local/host, restart: always, command: sh -c 'echo no database; exit 3'"
+    late = "image: composer.local/host, restart: always, volumes: ['vol:/v'], "
+    late += (
+        "command: sh -c 'test -e /v/2 && exec sleep infinity; test -e /v/1 && touch /v/2; touch /v/1; exit 3'"
+    )
+    directory = project.write(f"services: {{late: {{{late}}}}}\nvolumes: {{vol: {{}}}}\n")
+    composer.run("up", "-d", "--wait", cwd=directory)
+    assert composer.inspect(f"{project.name}-late-1")["RestartCount"] == 2
+    composer.run("down", "-v", "-t", "0", cwd=directory)
+    project.write(f"services: {{looping: {{{looping}}}}}\n")
+    failed = composer.run("up", "-d", "--wait", cwd=directory, status=1)
+    assert "ends again and again, the last time with 3" in failed.stderr
+    assert "no database" in failed.stderr
+    composer.run("down", "-t", "0", cwd=directory)

@@ -16,6 +16,8 @@ from runtime.errors import ComposerError
 SETTLE = 0.5
 """Seconds that a container without a healthcheck has to live to count as running: one that ends at once, because its
 program cannot do its work, is a failure that people want to hear of."""
+PATIENCE = 6
+"""Restarts that its policy has for a container to come to that: what it needs may be on its way."""
 
 
 async def wait_ready(
@@ -51,12 +53,27 @@ async def _wait_one(container: Container, emit: Emit) -> None:
     if container.healthcheck is not None and container.state.is_alive:
         await tell(emit, "Container", container.name, "Waiting")
     met = await wait_for_condition(container, "running_or_healthy")
-    if container.healthcheck is None and container.state.is_alive:
-        lived = max(
-            0.0, (time.time_ns() - container.state.started_at) / 1e9
-        )  # the clock may have been set back
-        with trio.move_on_after(max(SETTLE - lived, 0.0)):
+    while (
+        container.healthcheck is None
+        and container.state.is_alive
+        and (rest := SETTLE - _lived(container)) > 0
+    ):
+        has_ended = False
+        with trio.move_on_after(rest):
             await container.status.wait_for(lambda status: not status.is_alive)
-            met = await wait_for_condition(container, "running_or_healthy")
+            has_ended = True
+        if not has_ended:
+            break
+        if container.state.restart_count >= PATIENCE:
+            code = container.state.exit_code
+            raise ConditionFailed(
+                container, f"container {container.name} ends again and again, the last time with {code}", code
+            )
+        met = await wait_for_condition(container, "running_or_healthy")
     if met.word != "Started":
         await tell(emit, "Container", container.name, met.word)
+
+
+def _lived(container: Container) -> float:
+    """Seconds since it was started."""
+    return max(0.0, (time.time_ns() - container.state.started_at) / 1e9)  # the clock may have been set back
