@@ -13,7 +13,7 @@ from composer.compose.problem import Problem
 from composer.compose.profiles import is_enabled
 from composer.compose.request import Reader
 from composer.compose.sources import Sources
-from composer.compose.trace import Key, Origin, Path, key_at, key_like, like, placed, put
+from composer.compose.trace import Key, Origin, Path, key_at, key_like, like, origin_of, placed, put
 from composer.compose.variables import variables_of
 
 
@@ -28,9 +28,10 @@ def resolve_environment(
 
     Files are read in order, later ones win, and what the service itself says wins over all. Returns what is wrong with
     services that ``profiles`` do not enable, by name; variables that files of the others name and nobody sets are noted
-    by ``sources``, with the place of their first use. Raises :class:`Problem` for the others.
+    by ``sources``, with the place of their first use. Raises :class:`Problem` for what is wrong with the others.
     """
     unready: dict[str, str] = {}
+    wrong: dict[tuple[str, Origin | None], Problem] = {}
     active = tuple(profiles)
     services = tree.get("services")
     for name, service in (services if isinstance(services, dict) else {}).items():
@@ -44,8 +45,16 @@ def resolve_environment(
             if is_active:
                 if problem.tree is None:
                     problem.tree = tree
-                raise
-            unready[str(name)] = problem.message
+                # A file that several services name is wrong once.
+                wrong.setdefault(
+                    (problem.message, problem.at or origin_of(problem.tree, problem.path)), problem
+                )
+            else:
+                unready[str(name)] = problem.message
+    if wrong:
+        first, *others = wrong.values()
+        first.more = (*first.more, *others)
+        raise first
     return unready
 
 

@@ -25,7 +25,7 @@ from composer.compose.merging import enforce_unicity, merge
 from composer.compose.normalise import normalise
 from composer.compose.paths import resolve_paths
 from composer.compose.problem import Problem
-from composer.compose.request import LoadRequest, Reader
+from composer.compose.request import LoadRequest, Options, Reader
 from composer.compose.schema import validate
 from composer.compose.sources import Sources
 from composer.compose.trace import key_origin_of, locations, origin_of
@@ -87,8 +87,7 @@ def _with_further(error: ComposeError, request: LoadRequest, reader: Reader, lin
             tree = loaded.tree
             decode(tree)
             is_last = True
-            if request.options.check_consistency and may_relate(map(_path_of, found)):
-                check(tree, loaded.profiles)
+            _check_the_rest(loaded, request.options, sources, found)
             break
         except Problem as problem:
             more = located(problem, problem.tree if problem.tree is not None else tree, sources)
@@ -110,6 +109,24 @@ def _with_further(error: ComposeError, request: LoadRequest, reader: Reader, lin
         if is_last or not new:
             break
     return joined(found, error)
+
+
+def _check_the_rest(loaded: Tree, options: Options, sources: Sources, found: Sequence[ComposerError]) -> None:
+    """What a load does at its end, each part whether or not an earlier one finds something. Raises Problem."""
+    wrong: list[Problem] = []
+    try:
+        if options.check_consistency and may_relate(map(_path_of, found)):
+            check(loaded.tree, loaded.profiles)
+    except Problem as problem:
+        wrong.append(problem)
+    try:
+        if options.resolve_env:
+            resolve_environment(loaded.tree, loaded.environment, sources, loaded.working_dir, loaded.profiles)
+    except Problem as problem:
+        wrong.append(problem)
+    if wrong:
+        wrong[0].more = (*wrong[0].more, *(one for other in wrong[1:] for one in (other, *other.more)))
+        raise wrong[0]
 
 
 def _path_of(error: ComposerError) -> str:

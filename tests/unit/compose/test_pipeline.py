@@ -352,3 +352,28 @@ def test_what_is_included_and_there_already_names_both_places() -> None:
         load_tree(LoadRequest(cwd="/p"), files)
     assert caught.value.message == "services.web conflicts with imported resource"
     assert caught.value.hint.startswith("one web is at /p/compose.yaml:3:3, the other at /p/a.yaml:3:3: ")
+
+
+def test_what_is_wrong_in_env_files_is_told_beside_all_else() -> None:
+    """Of every service, but of one file once."""
+    files = Directory(
+        {
+            "bad.env": "A B=1\n",
+            "worse.env": "F=1\nC D=1\n",
+            "compose.yaml": "services:\n"
+            "  a: {image: x, env_file: bad.env}\n"
+            "  b: {image: x, env_file: [worse.env], ports: [x]}\n"
+            "  c: {image: x, env_file: bad.env}\n"
+            "  d: {image: x, env_file: gone.env, networks: [nowhere]}\n",
+        }
+    )
+    with pytest.raises(ComposeError) as caught:
+        load_tree(LoadRequest(cwd="/p"), files)
+    found = [str(error.locations[0]).partition(" ")[0] for error in caught.value.errors]
+    assert sorted(place.rstrip(":") for place in found) == [
+        "/p/bad.env:1:1",
+        "/p/compose.yaml:3:48",
+        "/p/compose.yaml:5:27",
+        "/p/compose.yaml:5:48",
+        "/p/worse.env:2:1",
+    ]
