@@ -51,7 +51,7 @@ services:
 """)
         done = composer.run("up", "-d", cwd=directory, status=1)
         assert str(port) in done.stderr
-        assert "compose.yaml:6:5: services.web.ports: starting" in done.stderr
+        assert "compose.yaml:6:13: services.web.ports[0]: starting" in done.stderr
     # Free again: the same command works.
     composer.run("up", "-d", cwd=directory)
     composer.run("down", cwd=directory)
