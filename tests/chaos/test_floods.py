@@ -30,8 +30,6 @@ services:
     init: true
     command: sleep infinity
 """
-PATIENCE = 30.0
-"""Seconds that an exec may take meanwhile on a machine that has other work: it is served, not starved."""
 MORE_MEMORY = 300 << 20
 """Bytes that the engine may take at most for all of it."""
 
@@ -81,7 +79,7 @@ def test_a_flood_with_followers_that_have_stalled(composer: Composer, project: P
             most = max(most, resident(pids))
         assert composer.inspect(name)["State"]["ExitCode"] == 0
         assert most - before < MORE_MEMORY, f"{(most - before) >> 20} MiB more"
-        assert slowest < PATIENCE, f"{slowest:.1f} s for an exec"
+        assert slowest < 5, f"{slowest:.1f} s for an exec"
     assert composer.processes("composer-core") == [core]
     # What is kept is the end, in order, without a gap, and not more than was allowed.
     log = composer.paths.container(composer.inspect(name)["Id"]) / "log"
@@ -144,7 +142,7 @@ def test_healthchecks_that_flood_fork_and_never_end(composer: Composer, project:
     assert len(sleepers(composer, names["never"])) <= 2
     begun = time.monotonic()
     composer.run("down", "-t", "0", cwd=directory)
-    assert time.monotonic() - begun < 40
+    assert time.monotonic() - begun < 20
     assert "Traceback" not in composer.paths.engine_log.read_text()
 
 
@@ -156,7 +154,7 @@ def test_what_a_command_leaves_behind_holds_nobody_up(composer: Composer, projec
     begun = time.monotonic()
     assert composer.run("exec", "-T", "other", *words, cwd=directory).stdout == "said\n"
     assert composer.run("run", "--rm", "-T", "other", *words, cwd=directory).stdout == "said\n"
-    assert time.monotonic() - begun < 40
+    assert time.monotonic() - begun < 20
     assert len(sleepers(composer, f"{project.name}-other-1")) == 1
     composer.run("down", "-t", "0", cwd=directory)
     assert json.dumps(composer.containers()) == "[]"
