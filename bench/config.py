@@ -19,9 +19,9 @@ from pathlib import Path
 import composer as package
 from bench.measure import Tool, median_of
 from bench.stacks import write_long_file
-from composer.cli.project.disk import Disk
 from composer.compose.loader import load_project
 from composer.compose.request import LoadRequest
+from composer.disk import Disk
 
 CONFIG_BUDGET = 1.5
 """Times what Docker Compose takes for ``config`` of 50 services."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from composer.api.container_create import parse_port
-from composer.api.container_json import exposed_ports
+from composer.api.container_network_json import exposed_ports
 from composer.api.interface import Container
 from runtime.errors import ComposerError, InvalidArgument
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from composer.api.container_json import endpoint_id
+from composer.api.container_network_json import endpoint_id
 from composer.api.times import rfc3339
 from composer.api.wire import NetworkBody, unsupported
 from composer.engine.model import NetworkAttachment

@@ -25,7 +25,7 @@ class DesiredService:
     container_name: str = ""
     """The fixed name from the file, "" for ``<project>-<service>-<number>``."""
     image_id: str = ""
-    """Id that the image's reference stands for now; "" when not known: then it is not compared."""
+    """Id that the image's reference stands for at present; "" when not known: then it is not compared."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ class Output:
         self._read()
 
     def _read(self) -> bool:
-        """Read once; False when there is nothing more for now, or ever."""
+        """Read once; False when there is nothing more at present, or ever."""
         try:
             data = os.read(self._fd, CHUNK)
         except BlockingIOError:

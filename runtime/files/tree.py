@@ -79,12 +79,12 @@ class Tree:
 
         Raises OSError (ELOOP) for links that go in circles.
         """
-        todo = [part for part in path.split("/") if part and part != "."]
+        rest = [part for part in path.split("/") if part and part != "."]
         nodes: list[Node | None] = [self.root]
         names: list[str] = []
         links = 0
-        while todo:
-            name = todo.pop(0)
+        while rest:
+            name = rest.pop(0)
             if name == "..":
                 if names:
                     names.pop()
@@ -92,14 +92,14 @@ class Tree:
                 continue
             parent = nodes[-1]
             node = self.child(parent, name) if parent is not None and parent.is_directory else None
-            if node is not None and node.is_link and (todo or follow):
+            if node is not None and node.is_link and (rest or follow):
                 links += 1
                 if links > _LINKS:
                     raise OSError(40, os.strerror(40), path)
                 target = os.readlink(node.hosts[0])
                 if target.startswith("/"):
                     nodes, names = [self.root], []
-                todo = [part for part in target.split("/") if part and part != "."] + todo
+                rest = [part for part in target.split("/") if part and part != "."] + rest
                 continue
             names.append(name)
             nodes.append(node)

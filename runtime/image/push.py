@@ -26,7 +26,7 @@ from runtime.image.registry.upload import Uploader
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a tag of the registry stands for now."""
+    """What a tag of the registry stands for at present."""
 
     tag: str
     digest: Digest

@@ -89,15 +89,15 @@ CROSSINGS = (
 def test_every_process_killed_at_every_point(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    todo = combinations()
+    waiting = combinations()
     failures: list[str] = []
 
     def walk(number: int) -> None:
         try:
             with engine.running(tmp_path / f"r{number}", {}, lambda: False) as composer:
                 place = Walk(composer)
-                while todo:
-                    combination = todo.pop(0)
+                while waiting:
+                    combination = waiting.pop(0)
                     started = time.monotonic()
                     try:
                         place.suffer(combination)

@@ -31,9 +31,9 @@ def test_who_asks_a_hung_core_is_answered_by_the_next(composer: Composer, projec
     (core,) = composer.processes("composer-core")
     os.kill(core, signal.SIGSTOP)
     started = time.monotonic()
-    out = composer.run("ps", "--format", "{{.Health}}", "web", cwd=directory, timeout=60).stdout
+    out = composer.run("ps", "--format", "{{.Health}}", "web", cwd=directory, timeout=20).stdout
     assert out == "healthy\n"
-    assert time.monotonic() - started < 25
+    assert time.monotonic() - started < 10
     assert is_gone(core)
     assert composer.inspect(web)["State"]["Pid"] == pid
     assert "has not answered" in composer.run("engine", "logs").stdout

@@ -39,8 +39,9 @@ def test_a_build_is_finished_by_the_next(composer: Composer, project: Project, b
     assert composer.run("system", "fsck").stdout == "No problems found.\n"
     layers = {path.name for path in (composer.paths.images / "layers").iterdir()}
     assert not [name for name in layers if name.startswith(".") and name != ".trash"], layers
-    mounts = {path.name for path in (composer.paths.lib / "build/mounts").glob(".*")}
-    assert mounts <= {".trash"}, mounts
+    mounts = composer.paths.lib / "build/mounts"
+    assert {path.name for path in mounts.glob(".*")} <= {".trash"}
+    wait_for(lambda: not [*mounts.glob(".trash/*")], "what was put aside to be gone")
 
 
 def _containers(composer: Composer) -> list[str]:

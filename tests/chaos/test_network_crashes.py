@@ -174,34 +174,9 @@ def is_found(composer: Composer, address: str) -> bool:
 def test_joining_and_leaving(composer: Composer, switchboard: Switchboard) -> None:
     composer.run("network", "create", "--internal", "first")
     composer.run("network", "create", "second")
-    composer.run(
-        "container",
-        "run",
-        "-d",
-        "--init",
-        "--name",
-        "neighbour",
-        "--network",
-        "second",
-        IMAGE,
-        "sleep",
-        "infinity",
-    )
-    composer.run(
-        *(
-            "container",
-            "run",
-            "-d",
-            "--init",
-            "--name",
-            "subject",
-            "--network",
-            "first",
-            "-p",
-            "127.0.0.1::80",
-        ),
-        *("-w", "/", IMAGE, *SERVER),
-    )
+    start = ("container", "run", "-d", "--init", "--name")
+    composer.run(*start, "neighbour", "--network", "second", IMAGE, "sleep", "infinity")
+    composer.run(*start, "subject", "--network", "first", "-p", "127.0.0.1::80", "-w", "/", IMAGE, *SERVER)
     joins = {"Container": "subject", "EndpointConfig": {}}
     leaves = {"Container": "subject"}
     ways = {

@@ -299,7 +299,7 @@ services:
         old = composer.processes("composer-core")
         with ThreadPoolExecutor(1) as pool:
             killed = pool.submit(composer.kill, "composer-core")
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 30
             while not killed.done() or composer.processes("composer-core") in ([], old):
                 assert time.monotonic() < deadline, "the core has not come back"
                 ask(number, at_once=20)

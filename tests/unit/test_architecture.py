@@ -60,7 +60,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runtime.errors",
         "runtime.container.config",
     ),
-    "composer.engine": ("composer.plan", "composer.compose", "runtime"),
+    "composer.engine": ("composer.plan", "composer.compose", "composer.disk", "runtime"),
+    "composer.disk": ("runtime.errors",),
     "composer.program": (),
     "composer.api": ("composer.engine", "composer.program", "runtime"),
     "composer.api.client": (
@@ -70,7 +71,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runtime",
     ),
     "composer.cli": (
+        "composer.disk",
         "composer.api.plain_json",
+        "composer.api.durations",
         "composer.api.detaching",
         "composer.api.client",
         "composer.compose",
@@ -133,7 +136,6 @@ STDLIB_ONLY = (
 LENGTH = 480
 LONG: dict[str, str] = {
     "composer.compose.model": "the Compose file as records: a table, read by looking things up",
-    "composer.api.container_json": "Docker's container document, field by field",
 }
 """Modules with more lines, and why they are still one idea."""
 

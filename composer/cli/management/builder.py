@@ -33,8 +33,9 @@ def _entries(session: Session, arguments: Arguments) -> list[dict[str, Any]]:
 
 
 def run_ls(session: Session, arguments: Arguments) -> int:
+    from composer.api.durations import human_duration
     from composer.cli.output.tables import formatted
-    from composer.cli.output.units import human_duration, human_size, moment_of
+    from composer.cli.output.units import human_size, moment_of
 
     entries = _entries(session, arguments)
     full = arguments.is_on("no-trunc")

@@ -59,9 +59,10 @@ TITLES = {
 
 def container_row(container: dict[str, Any], now: float, *, full: bool) -> dict[str, Any]:
     """A container as ``--format`` has it; ``now`` in seconds. Pure."""
+    from composer.api.durations import human_duration
     from composer.cli.management.image_list import short_id
     from composer.cli.output.template_values import quoted
-    from composer.cli.output.units import human_duration, human_size, local_time
+    from composer.cli.output.units import human_size, local_time
     from composer.cli.project.containers import ports_words, shortened
 
     ports = [

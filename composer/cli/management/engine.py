@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def run_status(session: Session, arguments: Arguments) -> int:
     """What runs and where; 3 when nothing does."""
     session.takes_any_engine = True
-    from composer.cli.output.units import human_duration, human_size
+    from composer.api.durations import human_duration
+    from composer.cli.output.units import human_size
 
     if not is_running(session):
         session.write("The engine is not running; the next command starts it.\n")

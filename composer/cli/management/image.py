@@ -105,8 +105,9 @@ def inspect_each(
 
 
 def run_history(session: Session, arguments: Arguments) -> int:
+    from composer.api.durations import human_duration
     from composer.cli.output.tables import formatted
-    from composer.cli.output.units import human_duration, human_size, rfc3339
+    from composer.cli.output.units import human_size, rfc3339
     from composer.cli.project.containers import shortened
 
     steps = session.client.request("GET", f"{API}/images/{quote(arguments.words[0])}/history").json()

@@ -62,7 +62,8 @@ def image_rows(
     image: dict[str, Any], now: float, *, full: bool, digests: bool = False
 ) -> Iterator[dict[str, Any]]:
     """A row for each name of an image, with ``digests`` for each digest of a name; ``now`` in seconds. Pure."""
-    from composer.cli.output.units import human_duration, human_size, local_time
+    from composer.api.durations import human_duration
+    from composer.cli.output.units import human_size, local_time
 
     created, unknown = image["Created"], "N/A"
     shared = image.get("SharedSize", -1)

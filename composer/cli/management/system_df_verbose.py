@@ -82,7 +82,8 @@ def verbose_rows(usage: dict[str, Any], now: float, *, full: bool) -> dict[str, 
 
 
 def _cache_row(entry: dict[str, Any], now: float, *, full: bool) -> dict[str, str]:
-    from composer.cli.output.units import from_rfc3339, human_duration, human_size
+    from composer.api.durations import human_duration
+    from composer.cli.output.units import from_rfc3339, human_size
 
     def ago(text: str) -> str:
         return f"{human_duration(now - from_rfc3339(text) / 1e9)} ago"

@@ -48,24 +48,31 @@ def volume_row(volume: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def write_volumes(session: Session, arguments: Arguments, found: list[dict[str, Any]]) -> int:
+    """The engine's volumes as ``--quiet`` and ``--format`` want them; the exit status. Raises UsageError."""
+    from composer.cli.output.tables import formatted
+
+    rows = list(map(volume_row, found))
+    if arguments.is_on("quiet"):
+        session.write("".join(f"{row['Name']}\n" for row in rows))
+        return 0
+    try:
+        session.write(formatted(rows, TITLES, arguments.text("format"), default=("Driver", "Name")))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return 0
+
+
 def run_ls(session: Session, arguments: Arguments) -> int:
     from composer.cli.management.image import parse_filters
-    from composer.cli.output.tables import formatted, natural
+    from composer.cli.output.tables import natural
 
     filters = parse_filters(arguments.list("filter"))
     found = (
         session.client.request("GET", f"{API}/volumes", {"filters": filters or None}).json()["Volumes"] or []
     )
     found.sort(key=lambda volume: natural(volume["Name"]))
-    found = list(map(volume_row, found))
-    if arguments.is_on("quiet"):
-        session.write("".join(f"{volume['Name']}\n" for volume in found))
-        return 0
-    try:
-        session.write(formatted(found, TITLES, arguments.text("format"), default=("Driver", "Name")))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    return 0
+    return write_volumes(session, arguments, found)
 
 
 def run_create(session: Session, arguments: Arguments) -> int:

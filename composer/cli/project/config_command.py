@@ -85,9 +85,9 @@ class _Loading:
         needs_environment: bool,
         is_list: bool,
     ) -> None:
-        from composer.cli.project.disk import Disk
         from composer.compose.pipeline import load_tree
         from composer.compose.request import LoadRequest, Options
+        from composer.disk import Disk
 
         self.session = session
         self.arguments = arguments

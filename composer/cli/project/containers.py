@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 def status_words(container: dict[str, Any], now_ns: int) -> str:
     """Docker's STATUS: ``Up 3 minutes (healthy)``, ``Exited (1) 2 hours ago`` ..."""
-    from composer.cli.output.units import human_duration
+    from composer.api.durations import human_duration
 
     state = container["State"]
     since_end = human_duration((now_ns - container["FinishedAt"]) / 1e9) if container["FinishedAt"] else ""

@@ -38,8 +38,9 @@ def run_images(session: Session, arguments: Arguments) -> int:
         return 0
     if layout not in ("", "table"):
         raise UsageError(f'unsupported format "{layout}"', hint="table or json")
+    from composer.api.durations import human_duration
     from composer.cli.output.tables import table
-    from composer.cli.output.units import from_rfc3339, human_duration, human_size
+    from composer.cli.output.units import from_rfc3339, human_size
 
     cells = []
     for row in rows:

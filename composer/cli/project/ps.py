@@ -99,8 +99,8 @@ def row_of(container: dict[str, Any], now: float, *, full: bool = False) -> dict
     """The fields of one container."""
     from time import gmtime, strftime
 
+    from composer.api.durations import human_duration
     from composer.cli.output.template_values import quoted
-    from composer.cli.output.units import human_duration
     from composer.cli.project.containers import plain_name, ports_words, shortened, status_words
 
     created = container["Created"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composer.api.client import API
-from composer.cli.arguments import Command, Flag, UsageError
+from composer.cli.arguments import Command, Flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 def run_volumes(session: Session, arguments: Arguments) -> int:
     from composer.api.plain_json import dumps
-    from composer.cli.management.volume import TITLES, volume_row
-    from composer.cli.output.tables import formatted
+    from composer.cli.management.volume import write_volumes
 
     project = session.resolve(arguments.words)
     filters = dumps({"label": [f"com.docker.compose.project={project['Name']}"]}).decode()
@@ -23,15 +22,7 @@ def run_volumes(session: Session, arguments: Arguments) -> int:
         used = {m for c in project["Containers"] if c["Service"] in arguments.words for m in c["Mounts"]}
         found = [volume for volume in found if volume["Name"] in used]
     found.sort(key=lambda volume: volume["Name"])
-    found = list(map(volume_row, found))
-    if arguments.is_on("quiet"):
-        session.write("".join(f"{volume['Name']}\n" for volume in found))
-        return 0
-    try:
-        session.write(formatted(found, TITLES, arguments.text("format"), default=("Driver", "Name")))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    return 0
+    return write_volumes(session, arguments, found)
 
 
 COMMANDS = {

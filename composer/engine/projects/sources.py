@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from composer.compose.loader import load_project
 from composer.compose.model import Project
 from composer.compose.request import LoadRequest
-from composer.engine.files import DiskReader
+from composer.disk import Disk
 from composer.engine.requests import ProjectSource
 from composer.plan.addresses import asked_address, with_address
 from runtime.errors import ComposerError
@@ -34,7 +34,7 @@ class RecordingReader:
     """Reads from disk and notes what was looked at."""
 
     def __init__(self) -> None:
-        self._disk = DiskReader()
+        self._disk = Disk()
         self.seen: dict[str, Signature] = {}
 
     def _note(self, path: str) -> None:
@@ -100,7 +100,7 @@ def locate(source: ProjectSource, error: ComposerError) -> None:
     from composer.compose.pipeline import load_traced
 
     try:
-        tree = load_traced(_request(source), DiskReader())
+        tree = load_traced(_request(source), Disk())
     except ComposerError:
         return  # changed in the meantime
     for one in {id(one): one for one in (*found, error)}.values():

@@ -44,19 +44,20 @@ class RegistryConfiguration:
         name = host_name(host)
         if is_loopback(name):
             return True
-        try:
-            address = ipaddress.ip_address(name)
-        except ValueError:
-            address = None
-        for item in self.insecure:
-            if item in (host, name):
-                return True
-            if address is not None and "/" in item:
-                try:
-                    if address in ipaddress.ip_network(item, strict=False):
-                        return True
-                except ValueError:
-                    continue
+        return any(item in (host, name) or is_in_network(name, item) for item in self.insecure)
+
+
+def is_in_network(name: str, network: str) -> bool:
+    """Whether ``name`` is an address in a network in CIDR notation; False where either is something else.
+
+    >>> is_in_network("10.1.2.3", "10.0.0.0/8"), is_in_network("host", "10.0.0.0/8"), is_in_network("10.1.2.3", "x/y")
+    (True, False, False)
+    """
+    if "/" not in network:
+        return False
+    try:
+        return ipaddress.ip_address(name) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
         return False
 
 

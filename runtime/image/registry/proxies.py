@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from runtime.image.registry.configuration import is_loopback
+from runtime.image.registry.configuration import is_in_network, is_loopback
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -42,11 +42,9 @@ def _is_exempt(host: str, port: int, exceptions: str) -> bool:
         if not item:
             continue
         if address is not None and "/" in item:
-            try:
-                if address in ipaddress.ip_network(item, strict=False):
-                    return True
-            except ValueError:
-                continue
+            if is_in_network(host, item):
+                return True
+            continue
         try:
             parts = urlsplit(f"//{item}")
             name, wanted_port = (parts.hostname or "").rstrip("."), parts.port

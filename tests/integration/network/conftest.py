@@ -19,6 +19,7 @@ from runtime.kernel.netlink import rtnetlink
 from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkSocket
 from runtime.network import bridge, ipam, sandbox
 from runtime.network.connect import in_network_namespace
+from runtime.network.firewall import Firewall
 from runtime.network.model import Endpoint, Network, Pool
 
 CLONE_NEWNET = 0x40000000
@@ -212,3 +213,12 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def firewall(lab: Lab) -> Iterator[Firewall]:
+    """An engine's rules on the laboratory's host."""
+    made = lab.host.run(lambda: Firewall("lab"))
+    yield made
+    lab.host.run(made.remove)
+    made.close()

@@ -6,11 +6,8 @@ import contextlib
 import os
 import select
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from runtime.kernel.netlink import nftables, rtnetlink
 from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
@@ -21,14 +18,6 @@ from runtime.network.ruleset_changes import RulesetChanges
 
 Lab = Any
 QUICK = 0.3
-
-
-@pytest.fixture
-def firewall(lab: Lab) -> Iterator[Firewall]:
-    made = lab.host.run(lambda: Firewall("lab"))
-    yield made
-    lab.host.run(made.remove)
-    made.close()
 
 
 def apply(lab: Lab, firewall: Firewall, *networks: Any) -> None:

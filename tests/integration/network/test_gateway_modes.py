@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -20,14 +19,6 @@ QUICK = 0.3
 
 class Binding:
     container_port, protocol, host_ip, host_port, host_port_end = 80, "tcp", "", 8080, 0
-
-
-@pytest.fixture
-def firewall(lab: Lab) -> Iterator[Firewall]:
-    made = lab.host.run(lambda: Firewall("lab"))
-    yield made
-    lab.host.run(made.remove)
-    made.close()
 
 
 def serve(lab: Lab, firewall: Firewall, **options: str) -> Container:

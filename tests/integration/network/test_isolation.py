@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,6 @@ from tests.integration.network.conftest import Place
 
 Lab = Any
 IP_TRANSPARENT, IPV6_TRANSPARENT = 19, 75  # linux/in.h, linux/in6.h: bind to addresses of others
-
-
-@pytest.fixture
-def firewall(lab: Lab) -> Iterator[Firewall]:
-    made = lab.host.run(lambda: Firewall("lab"))
-    yield made
-    lab.host.run(made.remove)
-    made.close()
 
 
 def add_default_route(gateway: str) -> None:

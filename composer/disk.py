@@ -1,29 +1,30 @@
-"""The disk as ``composer.compose`` reads it."""
+"""The disk as ``composer.compose`` reads it, in the engine and in commands. Imports little."""
 
 from __future__ import annotations
 
-import os
-
-from runtime.errors import ComposerError
+from os.path import exists, isdir
 
 
-class DiskReader:
+class Disk:
     """A :class:`composer.compose.request.Reader` of the real file system."""
 
     def read(self, path: str) -> bytes | None:
+        """A file's content, None when there is none. Raises ComposerError for one that cannot be read."""
         try:
             with open(path, "rb") as file:
                 return file.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as e:
+            from runtime.errors import ComposerError
+
             raise ComposerError(f"read {path}: {getattr(e, 'strerror', None) or e}") from e
 
     def is_file(self, path: str) -> bool:
-        return self.exists(path) and not self.is_dir(path)
+        return exists(path) and not isdir(path)
 
     def is_dir(self, path: str) -> bool:
-        return os.path.isdir(path)
+        return isdir(path)
 
     def exists(self, path: str) -> bool:
-        return os.path.exists(path)
+        return exists(path)
