@@ -113,9 +113,8 @@ class Core:
     async def _limit_ending(self) -> None:
         """A core that does not come to its end is cut short, as a killed one would be, and says what held it up."""
         await self.engine.ending.wait()
-        faulthandler.dump_traceback_later(
-            ENDING_WITHIN + 1, exit=True
-        )  # should even this task not come to run
+        # Should even this task not come to run.
+        faulthandler.dump_traceback_later(ENDING_WITHIN + 1, exit=True)
         await trio.sleep(ENDING_WITHIN)
         log.error("not ended after %.0f s; its tasks:\n%s", ENDING_WITHIN, task_stacks())
         self.keeper.kill()

@@ -180,7 +180,7 @@ class KeeperClient:
         self.close()
         with contextlib.suppress(
             ChildProcessError
-        ):  # the first one is this process's parent, the next its child
+        ):  # the first one is the parent, those after it are children
             os.waitpid(self.pid, os.WNOHANG)
         self._connection = PacketSocket(connection)
         self.pid = keeper_pid

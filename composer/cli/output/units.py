@@ -73,17 +73,22 @@ def parse_time(text: str, now: int) -> int:
     return int(moment.timestamp()) * SECOND + nanoseconds
 
 
-def moment_of(text: str, now: int, field: str) -> str:
-    """:func:`parse_time` for the API: seconds with nine decimals. Raises UsageError that names ``field``."""
+def time_of(text: str, now: int, field: str) -> int:
+    """:func:`parse_time`; raises UsageError that names ``field``."""
     from composer.cli.arguments import UsageError
 
     try:
-        seconds, fraction = divmod(parse_time(text, now), SECOND)
+        return parse_time(text, now)
     except ValueError:
         raise UsageError(
             f'invalid value for "{field}": failed to parse value as time or duration: "{text}"',
             hint="for instance 10m, 2026-01-31T12:00:00Z or 1767225600",
         ) from None
+
+
+def moment_of(text: str, now: int, field: str) -> str:
+    """:func:`time_of` for the API: seconds with nine decimals."""
+    seconds, fraction = divmod(time_of(text, now, field), SECOND)
     return f"{seconds}.{fraction:09d}"
 
 

@@ -20,7 +20,7 @@ ATTEMPTS = 5
 
 
 def run_logs(session: Session, arguments: Arguments) -> int:
-    from composer.cli.output.units import parse_time
+    from composer.cli.output.units import time_of
     from composer.cli.project.log_lines import LogPrinter, shown_name, writer_of
     from composer.cli.session import error_of
 
@@ -31,13 +31,7 @@ def run_logs(session: Session, arguments: Arguments) -> int:
         body["tail"] = tail
     for field in ("since", "until"):
         if text := arguments.text(field):
-            try:
-                body[field] = parse_time(text, int(session.started * 1e9))
-            except ValueError:
-                raise UsageError(
-                    f'invalid value for "{field}": failed to parse value as time or duration: "{text}"',
-                    hint="for instance 10m, 2026-01-31T12:00:00Z or 1767225600",
-                ) from None
+            body[field] = time_of(text, int(session.started * 1e9), field)
     if arguments.number("index"):
         body["index"] = arguments.number("index")
     printer = LogPrinter(
