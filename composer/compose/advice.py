@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from composer.compose.nearest import nearest
+from composer.compose.own_words import own_words, stray_words
 from composer.compose.probe_programs import candidates, probe_programs
 from composer.compose.trace import Path
 
@@ -37,6 +38,16 @@ WITHOUT_EFFECT = {
     ("deploy", "rollback_config"): "it is for clusters",
     ("deploy", "update_config"): "it is for clusters",
 }
+CODES = (
+    "cannot-start",
+    "missing-bind-path",
+    "missing-program",
+    "no-effect",
+    "open-database-port",
+    "undeclared-dependency",
+    "unknown-word",
+    "untagged-image",
+)
 HOST_IMAGE = "composer.local/host"
 _EVERYWHERE = ("", "0.0.0.0", "::")
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}\Z")
@@ -63,6 +74,8 @@ def advise(tree: dict[str, Any], services: Iterable[str], exists: Callable[[str]
     every = tree.get("services") or {}
     names = [str(name) for name in services]
     silent = silenced(tree)
+    if "unknown-word" not in silent:
+        found += _own_words(tree, ())
     for name in names:
         service = every[name]
         mine = [
@@ -73,6 +86,7 @@ def advise(tree: dict[str, Any], services: Iterable[str], exists: Callable[[str]
             *_healthcheck(name, service, exists),
             *_without_effect(name, service),
             *_refused(name, service),
+            *_own_words(service, ("services", name)),
         ]
         quiet = silent | silenced(service)
         found += [advice for advice in mine if advice.code not in quiet]
@@ -81,9 +95,12 @@ def advise(tree: dict[str, Any], services: Iterable[str], exists: Callable[[str]
 
 def silenced(mapping: Mapping[str, Any]) -> frozenset[str]:
     """The codes that an ``x-composer: {silence: […]}`` of ``mapping``, a service or the whole file, takes back."""
-    own = mapping.get("x-composer")
-    words = own.get("silence") if isinstance(own, dict) else None
+    words = own_words(mapping).get("silence")
     return frozenset(str(word) for word in words) if isinstance(words, list) else frozenset()
+
+
+def _own_words(mapping: Mapping[str, Any], path: Path) -> list[Advice]:
+    return [Advice("unknown-word", stray.message, stray.path) for stray in stray_words(mapping, path, CODES)]
 
 
 def _image(name: str, service: dict[str, Any]) -> list[Advice]:

@@ -8,9 +8,9 @@ import ipaddress
 from msgspec.structs import replace
 
 from composer.compose.model import Project, Service
+from composer.compose.own_words import EXTENSION, own_words
 from runtime.errors import InvalidArgument
 
-EXTENSION = "x-composer"
 LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 
 
@@ -25,9 +25,8 @@ def address_of(name: str, working_dir: str) -> str:
 
 
 def asked_address(project: Project) -> str:
-    """What ``x-composer: {address: ...}`` at the top of the file says; "" without."""
-    own = project.extensions.get(EXTENSION)
-    value = own.get("address", "") if isinstance(own, dict) else ""
+    """What ``x-composer: {address: ...}`` at the top of the file says; "" without. Raises InvalidArgument."""
+    value = own_words(project.extensions).get("address", "")
     if not isinstance(value, str):
         raise InvalidArgument(f"{EXTENSION}.address: {value!r} is neither auto nor an address of 127.0.0.0/8")
     return value

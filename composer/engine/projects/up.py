@@ -183,6 +183,7 @@ class Up:
         container = self.parts.containers.get(action.id)
         await tell(self.emit, "Container", container.name, "Stopping", action.reason)
         await self._stop(container)
+        await tell(self.emit, "Container", container.name, "Stopped")
         await tell(self.emit, "Container", container.name, "Removing")
         await self.parts.lifecycle.remove(container.id, force=True, volumes=True)
         await tell(self.emit, "Container", container.name, "Removed")

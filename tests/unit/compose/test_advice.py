@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from composer.compose.advice import advise
+from composer.compose.advice import CODES, advise
 from composer.compose.canonical import canonical
 from composer.compose.normalise import normalise
 
 
 def codes(services: dict[str, Any], **sections: Any) -> list[str]:
     tree = normalise(canonical({"services": services, **sections}), "p", {})
-    return [advice.code for advice in advise(tree, services, lambda path: path != "/gone")]
+    found = [advice.code for advice in advise(tree, services, lambda path: path != "/gone")]
+    assert set(found) <= set(CODES)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,10 @@ def codes(services: dict[str, Any], **sections: Any) -> list[str]:
         ({"image": "a@sha256:" + "0" * 64}, []),
         ({"image": "a", "build": "."}, []),
         ({"image": "a", "x-composer": {"silence": ["untagged-image"]}}, []),
+        ({"image": "a", "x-composer": {"silence": ["untagged-images"]}}, ["untagged-image", "unknown-word"]),
+        ({"image": "a:1", "x-composer": {"silence": "untagged-image"}}, ["unknown-word"]),
+        ({"image": "a:1", "x-composer": {"biuld": "auto", "address": "auto"}}, ["unknown-word"] * 2),
+        ({"image": "a:1", "x-composer": {"image": "composer:2", "biuld": "."}}, []),
         ({"image": "a:1", "ports": ["5432:5432"]}, ["open-database-port"]),
         ({"image": "a:1", "ports": ["127.0.0.1:5432:5432"]}, []),
         ({"image": "a:1", "ports": ["5432"]}, []),
@@ -53,3 +59,12 @@ def test_advice(attributes: dict[str, Any], expected: list[str]) -> None:
 
 def test_silence_for_all() -> None:
     assert codes({"a": {"image": "a"}}, **{"x-composer": {"silence": ["untagged-image"]}}) == []
+
+
+def test_words_of_the_file_that_mean_nothing() -> None:
+    tree = {"services": {}, "x-composer": {"adress": "auto", "build": "auto", "silence": ["no-efect"]}}
+    said = [(advice.message, advice.path) for advice in advise(tree, (), bool)]
+    assert said == [
+        ("x-composer of the file has no adress: did you mean address?", ("x-composer", "adress")),
+        ("no warning is called no-efect: did you mean no-effect?", ("x-composer", "silence", 0)),
+    ]
