@@ -351,6 +351,7 @@ class Lifecycle:
                 signal or container.config.stop_signal or container.image.stop_signal or "SIGTERM"
             )
             await self.ending.end(container, number, self._grace(container, timeout))
+            await self.sandboxes.release(container)
         crash_point("core.stop.ended")
         self.events.publish("container", "stop", container.id, container.attributes)
 

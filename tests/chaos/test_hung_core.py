@@ -22,6 +22,14 @@ services:
     restart: on-failure:1
 """
 
+PUBLISHED = """
+services:
+  web:
+    image: composer.local/host
+    command: sleep infinity
+    ports: ["127.41.7.1:8080:80"]
+"""
+
 
 def test_who_asks_a_hung_core_is_answered_by_the_next(composer: Composer, project: Project) -> None:
     directory = project.write(PROBED)
@@ -73,6 +81,22 @@ def test_a_core_that_slept_while_nobody_asked(composer: Composer, project: Proje
     assert composer.processes("composer-core") == [core]
     assert (state["State"]["Health"]["Status"], state["State"]["Health"]["FailingStreak"]) == ("healthy", 0)
     assert (state["State"]["StartedAt"], state["RestartCount"]) == (began, 0)
+    composer.run("down", "-t", "0", cwd=directory)
+
+
+def test_a_port_that_the_keeper_still_holds_is_waited_for(composer: Composer, project: Project) -> None:
+    directory = project.write(PUBLISHED)
+    composer.run("up", "-d", cwd=directory)
+    name = f"{project.name}-web-1"
+    (keeper,) = composer.processes("composer-keeper")
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        restart = composer.start("container", "restart", name)
+        wait_for(lambda: composer.inspect(name)["State"]["Status"] == "exited", "the container to stop")
+    finally:
+        os.kill(keeper, signal.SIGCONT)
+    _, problem = restart.communicate(timeout=30)
+    assert (restart.returncode, problem) == (0, "")
     composer.run("down", "-t", "0", cwd=directory)
 
 

@@ -54,6 +54,8 @@ class Publishing:
     keeper: KeeperClient
     _published: dict[str, _Published] = field(default_factory=dict)
     _awaited: dict[str, trio.Event] = field(default_factory=dict)
+    _freeing: dict[str, trio.Event] = field(default_factory=dict)
+    """Of containers whose ports are given up here, but not yet by the keeper."""
     _stale: StaleConnections = field(default_factory=StaleConnections)
 
     async def publish(self, container: Container) -> None:
@@ -61,6 +63,9 @@ class Publishing:
         bindings = self._bindings(container)
         if not bindings or container.id in self._published:
             return
+        while self._freeing:
+            # What the keeper still holds nobody can have: it may be a port of the container that this one replaces.
+            await next(iter(self._freeing.values())).wait()
         target = self._port_target(container)
         if target is None:
             if direct := [network.name for network, _ in self.networks.pairs(container) if network.is_direct]:
@@ -235,17 +240,24 @@ class Publishing:
                     )
 
     async def release(self, container: Container) -> None:
-        """Give a container's ports up. Repeating it is harmless."""
+        """Give a container's ports up: when this returns, others can have them. Repeating it is harmless."""
         self._awaited.pop(container.id, None)
         published = self._published.pop(container.id, None)
         if published is None:
+            if (freed := self._freeing.get(container.id)) is not None:
+                await freed.wait()
             return
+        freed = self._freeing[container.id] = trio.Event()
         try:
-            self.firewall.unpublish(published.forwards)
-        except ComposerError as error:
-            log.warning("container %s: %s", container.name, error)
-        ports.release(published.reservations)
-        await self._drop(container.id, published)
+            try:
+                self.firewall.unpublish(published.forwards)
+            except ComposerError as error:
+                log.warning("container %s: %s", container.name, error)
+            ports.release(published.reservations)
+            await self._drop(container.id, published)
+        finally:
+            del self._freeing[container.id]
+            freed.set()
         await self._stale.forget(gone=published.forwards)
 
 
