@@ -236,3 +236,37 @@ services:
     assert done.returncode != 0
     assert "fork" in (done.stdout + done.stderr).lower()
     composer.run("down", "-t", "0", cwd=directory)
+
+
+RELUCTANT = """
+services:
+  web:
+    image: composer.local/host
+    command: ["sh", "-c", "trap 'test -e /dev/shm/go && exit' TERM USR1; while :; do sleep 0.05; done"]
+    environment: {CHANGE: "${CHANGE:-}"}
+    stop_grace_period: 60s
+"""
+
+
+def test_who_waits_for_a_turn_acts_on_what_is_there_then(composer: Composer, project: Project) -> None:
+    """`restart` comes while `up` is replacing the container: it restarts the new one."""
+    directory = project.write(RELUCTANT)
+    composer.run("up", "-d", cwd=directory)
+    name = f"{project.name}-web-1"
+    old = composer.inspect(name)
+    env = {**composer.env, "CHANGE": "1"}
+    up = composer.start("up", "-d", cwd=directory, env=env)
+    assert up.stderr is not None
+    assert any("Recreate" in line for line in iter(up.stderr.readline, ""))
+    restart = composer.start("restart", "-t", "0", "web", cwd=directory, env=env)
+    assert restart.stderr is not None
+    first = restart.stderr.readline()
+    assert "waiting for `composer up`" in first
+    composer.run("container", "exec", name, "touch", "/dev/shm/go")
+    composer.run("container", "kill", "-s", "USR1", name)
+    assert up.wait(30) == 0
+    _, problem = restart.communicate(timeout=30)
+    assert restart.returncode == 0, problem
+    new = composer.inspect(name)
+    assert new["Id"] != old["Id"]
+    assert new["State"]["Running"]

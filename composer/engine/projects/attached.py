@@ -16,6 +16,7 @@ from composer.engine.model import LogLine, Status
 from composer.engine.projects.parts import Parts, number_of, service_of
 from composer.engine.projects.steps import Emit, tell
 from composer.engine.requests import AbortingEvent, AttachedEvent, ExitEvent, LogEvent, UpRequest
+from runtime.errors import NotFound
 
 
 def log_event(container: Container, line: LogLine) -> LogEvent:
@@ -183,6 +184,6 @@ class Attached:
         await tell(self.emit, "Container", container.name, "Stopping")
         try:
             await self.parts.lifecycle.stop(container.id, self.request.timeout)
-        except AlreadyStarted:
+        except (AlreadyStarted, NotFound):
             pass
         await tell(self.emit, "Container", container.name, "Stopped")

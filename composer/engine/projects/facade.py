@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -119,6 +120,15 @@ class Projects:
             if service_of(c) in wanted
             and (with_oneoffs or c.config.labels.get(labels.ONEOFF, "").lower() != "true")
         ]
+
+    @asynccontextmanager
+    async def _turn(
+        self, verb: str, request: ProjectRequest, emit: Emit, *, preempts: bool = False
+    ) -> AsyncIterator[Known]:
+        """Be alone with the project of a request, and know it as it is then. Raises Preempted."""
+        known = await self._know(request.project, request.services, emit)
+        async with self.turns.take(known.name, verb, emit, preempts=preempts):
+            yield replace(known, containers=self.parts.of_project(known.name))
 
     # Verbs
 
@@ -264,8 +274,7 @@ class Projects:
         return ResultEvent()
 
     async def start(self, request: StartRequest, emit: Emit) -> ResultEvent:
-        known = await self._know(request.project, request.services, emit)
-        async with self.turns.take(known.name, "start", emit):
+        async with self._turn("start", request, emit) as known:
             if not (known.project or known.containers):
                 raise NotFound(f'no container found for project "{known.name}": not found')
             chosen = self._chosen(known, request.services)
@@ -285,15 +294,13 @@ class Projects:
             )
 
     async def stop(self, request: StopRequest, emit: Emit) -> ResultEvent:
-        known = await self._know(request.project, request.services, emit)
-        async with self.turns.take(known.name, "stop", emit, preempts=request.interrupts):
+        async with self._turn("stop", request, emit, preempts=request.interrupts) as known:
             chosen = self._chosen(known, request.services)
             await operations.stop(self.parts, chosen, known.dependencies, request.timeout, emit)
         return ResultEvent()
 
     async def restart(self, request: StopRequest, emit: Emit) -> ResultEvent:
-        known = await self._know(request.project, request.services, emit)
-        async with self.turns.take(known.name, "restart", emit):
+        async with self._turn("restart", request, emit) as known:
             services = set(request.services)
             if services and not request.no_deps:
                 services |= restarted_with(known.dependencies, services)
@@ -315,21 +322,18 @@ class Projects:
         return ResultEvent(data={"Killed": alive})
 
     async def rm(self, request: RemoveRequest, emit: Emit) -> ResultEvent:
-        known = await self._know(request.project, request.services, emit)
-        async with self.turns.take(known.name, "rm", emit):
+        async with self._turn("rm", request, emit) as known:
             chosen = self._chosen(known, request.services)
             await operations.remove(self.parts, chosen, request, emit)
         return ResultEvent()
 
     async def pause(self, request: ProjectRequest, emit: Emit) -> ResultEvent:
-        known = await self._know(request.project, request.services, emit)
-        async with self.turns.take(known.name, "pause", emit):
+        async with self._turn("pause", request, emit) as known:
             await operations.pause(self.parts, self._chosen(known, request.services), emit)
         return ResultEvent()
 
     async def unpause(self, request: ProjectRequest, emit: Emit) -> ResultEvent:
-        known = await self._know(request.project, request.services, emit)
-        async with self.turns.take(known.name, "unpause", emit):
+        async with self._turn("unpause", request, emit) as known:
             await operations.unpause(self.parts, self._chosen(known, request.services), emit)
         return ResultEvent()
 
