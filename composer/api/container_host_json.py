@@ -99,12 +99,17 @@ def host_config(config: ContainerConfig) -> dict[str, Any]:
     }
     optional = {
         "Mounts": [_mount_json(m) for m in config.mounts if not _is_bind(m) and not _is_tmpfs_text(m)],
-        "Tmpfs": {m.target: ",".join(m.options) for m in config.mounts if _is_tmpfs_text(m)},
+        "Tmpfs": tmpfs(config),
         "Annotations": config.annotations,
         "StorageOpt": config.storage_opt,
         "Sysctls": config.sysctls,
     }
     return fields | {k: v for k, v in optional.items() if v} | resources_json(config.resources)
+
+
+def tmpfs(config: ContainerConfig) -> dict[str, str]:
+    """Options by target of what ``--tmpfs`` says as well; in Docker these are no ``Mounts``."""
+    return {mount.target: ",".join(mount.options) for mount in config.mounts if _is_tmpfs_text(mount)}
 
 
 def _is_bind(mount: Mount) -> bool:

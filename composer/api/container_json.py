@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from composer.api.container_host_json import host_config
+from composer.api.container_host_json import host_config, tmpfs
 from composer.api.container_network_json import (
     exposed_ports,
     network_mode,
@@ -82,8 +82,15 @@ def summary(container: Container, now_ns: int) -> dict[str, Any]:
         "Status": status_text(container.state, now_ns),
         "HostConfig": {"NetworkMode": network_mode(config), "Annotations": config.annotations},
         "NetworkSettings": {"Networks": networks(container)},
-        "Mounts": [mount_point(point) for point in container.mounts],
+        "Mounts": _mount_points(container),
     }
+
+
+def _mount_points(container: Container) -> list[dict[str, Any]]:
+    apart = tmpfs(container.config)
+    return [
+        mount_point(point) for point in container.mounts if point.type != "tmpfs" or point.target not in apart
+    ]
 
 
 def mount_point(point: MountPoint) -> dict[str, Any]:
@@ -123,7 +130,7 @@ def inspect(container: Container, *, exec_ids: Sequence[str] = ()) -> dict[str, 
         "ExecIDs": list(exec_ids) or None,
         "HostConfig": host_config(container.config),
         "GraphDriver": {"Data": None, "Name": "overlay2"},
-        "Mounts": [mount_point(point) for point in container.mounts],
+        "Mounts": _mount_points(container),
         "Config": config_json(container),
         "NetworkSettings": network_settings(container),
     }

@@ -21,7 +21,7 @@ from runtime.build.worker.layer_tar import write_changes
 from runtime.container.baselayer import make_base_layer
 from runtime.container.config import ContainerConfig, ImageConfig
 from runtime.container.spec import effective_command
-from runtime.errors import Conflict, InvalidArgument
+from runtime.errors import Conflict, InvalidArgument, NotFound
 from runtime.files.archive import extract, stat_path, write_path, write_root
 from runtime.files.difference import differences
 from runtime.files.view import Layers, look_at_layers, look_at_process
@@ -144,7 +144,10 @@ class ContainerFiles:
                 extract(root, path, decompressed(file), keeps_kinds=keeps_kinds)
 
         async with container.busy:
-            await self._look(container, unpack, is_writable=True)
+            try:
+                await self._look(container, unpack, is_writable=True)
+            except NotFound as error:
+                raise NotFound(f"{error.message} {container.name}") from None
 
     async def _stream(
         self,

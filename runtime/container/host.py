@@ -32,6 +32,7 @@ def host_facts(tag: str) -> HostFacts:
         cpus=len(os.sched_getaffinity(0)),
         online_cpus=cgroups.online("cpu"),
         online_nodes=cgroups.online("node"),
+        has_time_namespaces=os.path.exists("/proc/self/ns/time_for_children"),
         has_apparmor=apparmor.is_enabled(),
         has_default_apparmor=apparmor.is_enabled() and apparmor.is_loaded(DEFAULT_APPARMOR),
         thermal_throttles=tuple(sorted(glob.glob("/sys/devices/system/cpu/cpu*/thermal_throttle"))),

@@ -23,6 +23,7 @@ class HostFacts:
     """Where containers' cgroups are, without the leading slash."""
     devices: tuple[tuple[str, str, int, int, int, int, int], ...] = ()
     """All device nodes of the host, for privileged containers."""
+    has_time_namespaces: bool = False
     has_apparmor: bool = False
     has_default_apparmor: bool = False
     """Somebody (Docker, say) has loaded the profile docker-default."""

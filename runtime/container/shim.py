@@ -140,6 +140,10 @@ class Shim:
         host_pid = namespaces.open_namespace("self", "pid")
         with step("pid namespace"):
             self._choose_pid_namespace()
+        if spec["namespaces"]["time"] == "new":
+            with step("time namespace"):
+                # For all that is forked from here on, execs as well; this process stays outside.
+                syscalls.unshare(syscalls.CLONE_NEWTIME)
         self.pid, is_in_cgroup = cgroup_lifecycle.fork(spec["cgroup"])
         if self.pid == 0:
             channel.close()

@@ -223,6 +223,7 @@ def choose_namespaces(inputs: LaunchInputs) -> Namespaces:
         ipc=choose("ipc", config.ipc_mode),
         uts=choose("uts", config.uts_mode),
         cgroup="new" if private else "host",
+        time="new" if inputs.host.has_time_namespaces else "host",
     )
 
 

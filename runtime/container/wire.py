@@ -76,6 +76,7 @@ class Namespaces(Wire, frozen=True, kw_only=True):
     ipc: Namespace = "new"
     uts: Namespace = "new"
     cgroup: Namespace = "host"
+    time: Namespace = "host"
 
 
 class LaunchSpec(Wire, frozen=True, kw_only=True):

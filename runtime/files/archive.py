@@ -8,6 +8,7 @@ Blocking, all of it.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import posixpath
 import stat
@@ -31,6 +32,21 @@ _TYPES = {
     stat.S_IFCHR: tarfile.CHRTYPE,
     stat.S_IFBLK: tarfile.BLKTYPE,
 }
+_OF_THE_KERNEL = {
+    0x9FA0: "proc",
+    0x62656572: "sysfs",
+    0x27E0EB: "cgroup",
+    0x63677270: "cgroup2",
+    0x1CD1: "devpts",
+    0x19800202: "mqueue",
+    0x64626720: "debugfs",
+    0x74726163: "tracefs",
+    0x73636673: "securityfs",
+    0xCAFE4A11: "bpf",
+}
+"""File systems that hold no files, by their magic numbers. linux/magic.h"""
+_MOST_OF_THE_KERNEL = 1 << 20
+"""Bytes of one file there: its size is not known before it was read."""
 _PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -102,11 +118,13 @@ def _opened(root: int, path: str) -> Iterator[int]:
 
 
 def _write(fd: int, name: str, target: IO[bytes], *, device: int | None, is_layer: bool = False) -> None:
+    """Everything at and below ``fd``. Kernel file systems are empty in it, unless it begins in one."""
     links: dict[tuple[int, int], str] = {}
+    is_kernels = is_of_the_kernel(fd)
     with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, errors="surrogateescape") as tar:
         waiting: list[tuple[int, str, Iterator[str]]] = []
         try:
-            if _add(tar, fd, name, device, links, is_layer):
+            if _add(tar, fd, name, device, links, is_layer, is_kernels):
                 waiting.append(_listing(fd, name))
             while waiting:
                 directory, prefix, names = waiting[-1]
@@ -120,8 +138,11 @@ def _write(fd: int, name: str, target: IO[bytes], *, device: int | None, is_laye
                     continue  # it was removed meanwhile
                 try:
                     path = f"{prefix}/{child}" if prefix else child
-                    if _add(tar, inner, path, device, links, is_layer):
+                    is_descended = _add(tar, inner, path, device, links, is_layer, is_kernels)
+                    if is_descended and (is_kernels or not is_of_the_kernel(inner)):
                         waiting.append(_listing(inner, path))
+                except (FileNotFoundError, ProcessLookupError):
+                    continue  # what a process has in /proc goes with it
                 finally:
                     os.close(inner)
         finally:
@@ -141,6 +162,7 @@ def _add(
     device: int | None,
     links: dict[tuple[int, int], str],
     is_layer: bool,
+    is_kernels: bool = False,
 ) -> bool:
     """Write one entry; whether it is a directory to be gone through."""
     status = os.fstat(fd)
@@ -159,6 +181,8 @@ def _add(
         info.linkname = os.readlink("", dir_fd=fd)
     elif kind in (stat.S_IFCHR, stat.S_IFBLK):
         info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
+    elif kind == stat.S_IFREG and is_kernels:
+        return _add_read(tar, fd, info)
     elif kind == stat.S_IFREG and not is_elsewhere:
         key = (status.st_dev, status.st_ino)
         if status.st_nlink > 1 and key in links:
@@ -178,6 +202,30 @@ def _add(
         if kind == stat.S_IFDIR and is_layer and hides_all_below(fd):
             tar.addfile(tarfile.TarInfo(f"{name}/.wh..wh..opq"))
     return kind == stat.S_IFDIR and not is_elsewhere
+
+
+def _add_read(tar: tarfile.TarFile, fd: int, info: tarfile.TarInfo) -> bool:
+    """A file of the kernel's, which has a size only when it has been read; one that does not let itself be read is
+    left out."""
+    try:
+        content = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(content, "rb", buffering=0) as file:
+            data = io.BytesIO()
+            while data.tell() < _MOST_OF_THE_KERNEL and (
+                piece := file.read(_MOST_OF_THE_KERNEL - data.tell())
+            ):
+                data.write(piece)
+    except OSError:
+        return False
+    info.size = data.tell()
+    data.seek(0)
+    tar.addfile(info, data)
+    return False
+
+
+def is_of_the_kernel(fd: int) -> bool:
+    """Whether ``fd`` is on a file system such as /proc."""
+    return syscalls.filesystem_type(fd) in _OF_THE_KERNEL
 
 
 def hides_all_below(directory: int) -> bool:

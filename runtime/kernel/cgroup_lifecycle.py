@@ -12,9 +12,10 @@ from typing import Any
 from runtime.kernel import bpf, cgroup_tree, cgroups_v1, cgroups_v2, forking
 
 Settings = dict[str, Any]
-"""``version``; ``directories`` (to be made and joined, in order); ``controllers`` (v2: those that must be there);
-``files`` (``[[[path, text], alternative ...], device, required]`` to be written, in order); ``program`` (v2: the device
-filter in base64); ``memory`` and ``freezer`` (the directories with these controllers, "" when there is none)."""
+"""``version``; ``directories`` (to be made and joined, in order); ``later`` (v1: those that an update may add);
+``controllers`` (v2: those that must be there); ``files`` (``[[[path, text], alternative ...], device, required]`` to
+be written, in order); ``program`` (v2: the device filter in base64); ``memory`` and ``freezer`` (the directories with
+these controllers, "" when there is none)."""
 
 
 def create(settings: Settings) -> None:
@@ -55,7 +56,8 @@ def join(settings: Settings) -> None:
     if settings["version"] == 2:
         cgroups_v2.join(settings["directories"][0])
     else:
-        cgroups_v1.join(settings["directories"])
+        # A container that an older engine has started has no "later".
+        cgroups_v1.join(settings["directories"], settings.get("later", ()))
 
 
 def oom_killed(settings: Settings) -> bool:
@@ -78,7 +80,7 @@ def kill(settings: Settings) -> None:
 
 def remove(settings: Settings) -> None:
     """Remove the cgroups, which must be empty. Raises OSError (EBUSY)."""
-    for directory in settings["directories"]:
+    for directory in (*settings["directories"], *settings.get("later", ())):
         cgroup_tree.remove(directory)
 
 

@@ -83,6 +83,7 @@ def plan(
         if available and (lacking := sorted(needed - set(available))):
             raise InvalidArgument(_lacking(lacking))
         directory_of = dict.fromkeys((*cgroups_v2.CONTROLLERS, "freezer"), own)
+        later: list[str] = []
         program = b"" if device_rules is None else device_filter.compile_program(device_rules)
         files: list[Any] = []
     else:
@@ -92,6 +93,8 @@ def plan(
         }
         if lacking := sorted(needed - set(directory_of)):
             raise InvalidArgument(_lacking(lacking))
+        addable = cgroups_v1.hierarchy_of("cpuset", available)
+        later = [f"{ROOT}/{addable}/{path}"] if addable and addable not in hierarchies else []
         program = b""
         files = []
         if device_rules is not None and "devices" in directory_of:
@@ -104,6 +107,7 @@ def plan(
     return {
         "version": version,
         "directories": list(dict.fromkeys(directory_of.values())),
+        "later": later,
         "controllers": sorted(needed) if version == 2 else [],
         "files": files,
         "program": base64.b64encode(program).decode("ascii"),
@@ -243,7 +247,7 @@ class Cgroups:
         pending = []
         for setting in cgroup_files.settings(limits, self.version, lifts=True):
             try:
-                directory = self._directory(container_id, setting.controller)
+                directory = self._directory_to_limit(container_id, setting.controller)
             except FileNotFoundError:
                 raise InvalidArgument(
                     f"{setting.controller} limits cannot be changed while this container runs: it was started without",
@@ -268,6 +272,18 @@ class Cgroups:
         raise InvalidArgument(
             f"the kernel refuses this limit: {refused.filename}: {refused.strerror}"
         ) from None
+
+    def _directory_to_limit(self, container_id: str, controller: str) -> str:
+        """As :meth:`_directory`; a cpuset that the container was started without is made (v1)."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._directory(container_id, controller)
+        hierarchy = cgroups_v1.hierarchy_of(controller, self._hierarchies)
+        root, existing = next(iter(self._find(container_id).items()), ("", ""))
+        if controller != "cpuset" or not hierarchy or not existing:
+            raise FileNotFoundError(2, f"no {controller} cgroup", container_id)
+        directory = f"{ROOT}/{hierarchy}/{self.base}/{os.path.relpath(existing, root)}"
+        cgroups_v1.extend(directory, existing)
+        return directory
 
     def freeze(self, container_id: str) -> None:
         """Stop every process of the container. Raises TimeoutError, FileNotFoundError."""

@@ -18,6 +18,8 @@ ROOT = "/sys/fs/cgroup"
 ALWAYS = ("cpu", "cpuacct", "blkio", "memory", "pids", "devices", "freezer")
 """Controllers that every container is in: limits, accounting, pausing."""
 FREEZE_SECONDS = 2.0
+MOVES = 50
+"""How often what a container has started meanwhile is looked for."""
 
 
 def choose_hierarchies(available: Sequence[str], needed: Collection[str]) -> tuple[str, ...]:
@@ -84,10 +86,28 @@ def _inherit(directory: str, name: str) -> str:
     return text
 
 
-def join(directories: Sequence[str]) -> None:
-    """Move the calling (single-threaded) process."""
+def join(directories: Sequence[str], later: Sequence[str] = ()) -> None:
+    """Move the calling (single-threaded) process; into those of ``later`` that an update has made by now."""
     for directory in directories:
         tree.write(f"{directory}/tasks", "0")
+    # After the others: whoever makes one of these moves all that is in the others then.
+    for directory in later:
+        if os.path.isdir(directory):
+            tree.write(f"{directory}/tasks", "0")
+
+
+def extend(directory: str, existing: str) -> None:
+    """Make one more cgroup of a running container, whose processes are in ``existing`` too, and move them into it."""
+    make_parents(directory)
+    for _ in range(MOVES):
+        left = set(tree.processes(existing)) - set(tree.processes(directory))
+        if not left:
+            return
+        for pid in left:
+            # Gone meanwhile; what it has started is in the next round.
+            with contextlib.suppress(ProcessLookupError):
+                tree.write(f"{directory}/cgroup.procs", str(pid))
+    raise OSError(errno.EBUSY, "processes start faster than they can be moved", directory)
 
 
 def set_frozen(freezer: str, frozen: bool) -> None:

@@ -21,6 +21,7 @@ _MACHINE = os.uname().machine
 # (x86-64, aarch64)
 _NUMBERS = {
     "execveat": (322, 281),
+    "fstatfs": (138, 44),
     "keyctl": (250, 219),
     "mount": (165, 40),
     "pivot_root": (155, 41),
@@ -67,6 +68,7 @@ _execveat = _bind("execveat", _INT, _BYTES, _POINTER, _POINTER, _INT)
 _fsconfig = _bind("fsconfig", _INT, _INT, _BYTES, _BYTES, _INT)
 _fsmount = _bind("fsmount", _INT, _INT, _INT)
 _fsopen = _bind("fsopen", _BYTES, _INT)
+_fstatfs = _bind("fstatfs", _INT, _POINTER)
 _keyctl = _bind("keyctl", _INT, _BYTES)
 _mount = _bind("mount", _BYTES, _BYTES, _BYTES, _INT, _BYTES)
 _mount_setattr = _bind("mount_setattr", _INT, _BYTES, _INT, _BYTES, _INT)
@@ -176,6 +178,13 @@ def fsmount(fd: int, attributes: int = 0, what: str = "") -> int:
 def fsopen(kind: bytes) -> int:
     """Begin a new superblock of filesystem ``kind``; returns the context's descriptor."""
     return _fsopen(kind, kind, FSOPEN_CLOEXEC)
+
+
+def filesystem_type(fd: int) -> int:
+    """The magic number of the file system that ``fd`` is on, of linux/magic.h. fstatfs(2)"""
+    found = ctypes.create_string_buffer(256)
+    _fstatfs(f"fd {fd}", fd, ctypes.addressof(found))
+    return int(struct.unpack_from("=Q", found)[0])
 
 
 def join_session_keyring(name: bytes) -> None:

@@ -178,16 +178,22 @@ def run_rename(session: Session, arguments: Arguments) -> int:
 
 def run_update(session: Session, arguments: Arguments) -> int:
     from composer.cli.management.container_options import resources, restart_policy
+    from composer.cli.management.image import report_failures
+    from runtime.errors import ComposerError
 
     if not any(arguments.has(flag.name) for flag in (*RESOURCES, _RESTART)):
         raise UsageError("you must provide one or more flags when using this command")
     body = {key: value for key, value in resources(arguments).items() if value or key == "PidsLimit"}
     if text := arguments.text("restart"):
         body["RestartPolicy"] = restart_policy(text)
+    failures: list[ComposerError] = []
     for name in arguments.words:
-        session.client.request("POST", container_path(name, "update"), body=body)
-        session.write(f"{name}\n")
-    return 0
+        try:
+            session.client.request("POST", container_path(name, "update"), body=body)
+            session.write(f"{name}\n")
+        except ComposerError as error:
+            failures.append(error)
+    return report_failures(session, failures)
 
 
 def run_prune(session: Session, arguments: Arguments) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from composer.api.client import API, quote
 from composer.cli.arguments import Command, Flag, UsageError
 
@@ -24,7 +26,7 @@ def split_end(text: str) -> tuple[str, str]:
 
 
 def run_container_cp(session: Session, arguments: Arguments) -> int:
-    """How much was copied is told on stderr, unless quiet or when the tar goes to stdout."""
+    """How much was copied is told on a terminal, unless quiet or when the tar goes to stdout."""
     from composer.cli.management.copying import copy_in, copy_out
     from composer.cli.output.units import human_size
 
@@ -44,7 +46,8 @@ def run_container_cp(session: Session, arguments: Arguments) -> int:
         owners = arguments.is_on("archive")
         total = copy_in(client, container, path, _path(place), follows=follows, owners=owners)
         where = f"{container}:{place}"
-    if not arguments.is_on("quiet") and place != "-":
+    is_told = not arguments.is_on("quiet") if arguments.has("quiet") else sys.stderr.isatty()
+    if is_told and place != "-":
         session.write_status(f"Successfully copied {human_size(total)} to {where}\n")
     return 0
 

@@ -91,6 +91,24 @@ async def test_update(laboratory: Laboratory) -> None:
         laboratory.cgroups.update(laboratory.last_id(), Resources(memory=1))
 
 
+async def test_processors_of_a_container_that_runs(laboratory: Laboratory) -> None:
+    """Also of one that was started without such a limit: what runs in it and what is executed later."""
+    shim = await laboratory.start("/bin/sh", "-c", "sleep 1000 & wait")
+    own = laboratory.last_id()
+    with trio.fail_after(TIMEOUT):
+        while len(laboratory.cgroups.pids(own)) < 2:
+            await trio.sleep(0.01)
+    await trio.to_thread.run_sync(
+        laboratory.cgroups.update, own, Resources(cpuset_cpus="0", cpuset_mems="0", cpu_shares=300)
+    )
+    assert read_own(laboratory, "cpu", "cpu.shares", "cpu.weight") == ("300" if ON_V1 else "39")
+    for pid in laboratory.cgroups.pids(own):
+        status = Path(f"/proc/{pid}/status").read_text().splitlines()
+        assert "Cpus_allowed_list:\t0" in status
+    finished = await laboratory.exec(shim, "grep", "Cpus_allowed_list", "/proc/self/status")
+    assert finished.lines == ["Cpus_allowed_list:\t0"]
+
+
 async def test_freeze(laboratory: Laboratory) -> None:
     shim = await laboratory.start("/bin/sh", "-c", "while :; do echo x; sleep 0.01; done")
     own = laboratory.last_id()

@@ -39,8 +39,14 @@ async def settled(laboratory: Laboratory, shim: Shim, condition: str) -> None:
 async def test_default(laboratory: Laboratory) -> None:
     found = await laboratory.facts("namespaces", "process")
     private_cgroup = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
-    assert shared(found) == {"user", "time"} | (set() if private_cgroup else {"cgroup"})
+    assert shared(found) == {"user"} | (set() if private_cgroup else {"cgroup"})
     assert found["process"]["pid"] == found["process"]["session"] == 1
+
+
+async def test_execs_are_in_all_of_them(laboratory: Laboratory) -> None:
+    shim = await laboratory.start("sleep", "1000")
+    own = {kind: os.readlink(f"/proc/{shim.pid}/ns/{kind}") for kind in HOSTS}
+    assert (await laboratory.facts("namespaces", shim=shim))["namespaces"] == own
 
 
 @pytest.mark.parametrize(

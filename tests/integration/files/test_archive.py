@@ -13,6 +13,7 @@ import pytest
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.files.archive import extract, stat_path, write_path, write_root
 from runtime.files.difference import ADDED, DELETED, MODIFIED, differences
+from runtime.kernel import syscalls
 
 
 @pytest.fixture
@@ -167,3 +168,27 @@ def test_differences(tmp_path: Path) -> None:
         (ADDED, "/etc/new"),
         (ADDED, "/link"),
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_file_systems_of_the_kernel(root: int, tree: Path) -> None:
+    """Their files are none to be copied along: whoever asks for one gets what is in it."""
+    (tree / "p").mkdir()
+    syscalls.mount(b"proc", bytes(tree / "p"), b"proc", 0, None)
+    try:
+        copied = io.BytesIO()
+        write_path(root, "/", copied)
+        copied.seek(0)
+        with tarfile.open(fileobj=copied) as tar:
+            names = tar.getnames()
+        assert "//p" in names or "/p" in names or "p" in names
+        assert not [name for name in names if "/p/" in name]
+        one = io.BytesIO()
+        write_path(root, "/p/self/status", one)
+        one.seek(0)
+        with tarfile.open(fileobj=one) as tar:
+            content = tar.extractfile("status")
+            assert content is not None
+            assert content.read().startswith(b"Name:")
+    finally:
+        syscalls.umount2(bytes(tree / "p"), 2)
