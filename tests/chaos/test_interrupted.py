@@ -1,5 +1,5 @@
-"""The core or the keeper killed in the middle of ``up`` and ``down``, at many moments: the next command finishes the
-job, and ``down`` leaves nothing."""
+"""The core or the keeper killed in the middle of ``up`` and ``down``, at many moments: the command goes on with the
+next one, and ``down`` leaves nothing."""
 
 from __future__ import annotations
 
@@ -45,26 +45,27 @@ volumes: {{data: {{}}}}
 
 
 def interrupt(composer: Composer, victim: str, moment: float, *words: str, cwd: Path) -> None:
-    """Run a command, and kill ``victim`` so many seconds into it. How the command ends is open."""
-    process = composer.start(*words, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """Run a command, and kill ``victim`` so many seconds into it."""
+    process = composer.start(*words, cwd=cwd)
     time.sleep(moment + random.random() * 0.01)  # the point is to hit different places
     composer.kill(victim)
-    process.wait(60)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
 
 
 @pytest.mark.parametrize("victim", ["composer-core", "composer-keeper"])
-def test_the_next_command_finishes_it(composer: Composer, project: Project, victim: str) -> None:
+def test_the_command_goes_on(composer: Composer, project: Project, victim: str) -> None:
     """Both kinds are interrupted one after the other: what one of them leaves is what the next begins with."""
     directory = project.write(stack())
     composer.run("ls")  # the engine runs: killing its start is another test
     for up_moment, down_moment in zip(MOMENTS, [*MOMENTS[:6], *[None] * 4], strict=True):
-        interrupt(composer, victim, up_moment, "up", "-d", cwd=directory)
-        composer.run("up", "-d", "--wait", cwd=directory, timeout=60)
+        interrupt(composer, victim, up_moment, "up", "-d", "--wait", cwd=directory)
         running = [found for found in composer.containers() if found["State"] == "running"]
         assert len(running) == len(composer.containers()) == 5
         if down_moment is not None:
             interrupt(composer, victim, down_moment, "down", "-v", "-t", "0", cwd=directory)
-        composer.run("down", "-v", "-t", "0", cwd=directory)
+        else:
+            composer.run("down", "-v", "-t", "0", cwd=directory)
         assert composer.containers() == []
         assert composer.api("GET", "/volumes")["Volumes"] == []
         wait_for(lambda: not things_left(composer), "everything to be gone")
@@ -87,3 +88,24 @@ def test_an_interrupted_start_of_the_engine(composer: Composer, project: Project
         process.wait(60)
     composer.run("up", "-d", "--wait", cwd=directory, timeout=60)
     composer.run("down", "-v", "-t", "0", cwd=directory)
+
+
+def test_an_engine_that_is_ended_on_purpose_is_not_asked_again(composer: Composer, project: Project) -> None:
+    directory = project.write(NEVER_HEALTHY)
+    up = composer.start("up", "-d", "--wait", cwd=directory)
+    assert up.stderr is not None
+    assert any("Waiting" in line for line in iter(up.stderr.readline, ""))
+    composer.run("engine", "stop")
+    _, said = up.communicate(timeout=60)
+    assert up.returncode == 1
+    assert "died" not in said
+    composer.run("down", "-t", "0", cwd=directory)
+
+
+NEVER_HEALTHY = """
+services:
+  web:
+    image: composer.local/host
+    command: sleep infinity
+    healthcheck: {test: "false", interval: 1s, retries: 100}
+"""

@@ -13,12 +13,6 @@ if TYPE_CHECKING:
     from composer.cli.session import Session
 
 
-SHORT = 1.0
-"""Seconds for which an engine has to live to count as one that serves."""
-ATTEMPTS = 5
-"""How many engines in a row may live shorter than that."""
-
-
 def run_logs(session: Session, arguments: Arguments) -> int:
     from composer.cli.output.units import time_of
     from composer.cli.project.log_lines import LogPrinter, shown_name, writer_of
@@ -70,26 +64,23 @@ def run_logs(session: Session, arguments: Arguments) -> int:
 def _events(session: Session, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What the engine says; followed beyond its end when it was not ended on purpose: the next one is asked for the
     rest."""
-    from time import monotonic, time_ns
+    from time import time_ns
 
+    from composer.cli.endurance import Endurance
     from composer.cli.project.resuming import Shown
     from runtime.errors import ConnectionLost
 
     shown = Shown(body.get("since"), time_ns(), has_tail="tail" in body)
-    short_lived = 0
+    endurance = Endurance(session, 1.0)
     while True:
-        begun = monotonic()
         try:
             for event in session.events("logs", body):
                 if event["type"] != "log" or shown.is_new(event):
                     yield event
             return
         except ConnectionLost:
-            short_lived = short_lived + 1 if monotonic() - begun < SHORT else 0
-            if not body["follow"] or short_lived == ATTEMPTS or not session.is_engine_wanted():
+            if not (body["follow"] and endurance.goes_on()):
                 raise
-        session.trace("the engine is gone; asking the next one")
-        session.forget_connection()
         body.pop("tail", None)
         body.pop("since", None)
         if (since := shown.begin_again()) is not None:
