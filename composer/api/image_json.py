@@ -9,7 +9,8 @@ from composer.api.container_json import healthcheck_json
 from composer.api.interface import Container
 from composer.api.times import SECOND, rfc3339
 from runtime.container.config import ImageConfig
-from runtime.image.manifest import Descriptor
+from runtime.image.index import Entry, entries_of
+from runtime.image.manifest import ATTESTATION, Descriptor
 from runtime.image.model import Image
 
 
@@ -111,23 +112,56 @@ def users_of(containers: Iterable[Container]) -> Mapping[str, Sequence[str]]:
     return users
 
 
-def manifests(image: Image, described: Descriptor | None, users: Sequence[str]) -> list[dict[str, Any]]:
-    """``Manifests`` of a summary: the image's only one, of the platform that it is for."""
-    if described is None:
-        return []
+def manifests(
+    described: Sequence[tuple[Image, Descriptor | None]], index: bytes, users: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """``Manifests`` of a summary: the images that are here for one platform each, in the order of the ``index`` that
+    they came with (b"": none), and what else that lists."""
+    here = {str(one.digest): _manifest(image, one, users) for image, one in described if one is not None}
+    listed = entries_of(index) if index else []
+    if here.keys().isdisjoint(entry["digest"] for entry in listed):
+        return list(here.values())
+    found = [here.pop(entry["digest"]) if entry["digest"] in here else _absent(entry) for entry in listed]
+    return [*found, *here.values()]
+
+
+def _manifest(image: Image, described: Descriptor, users: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     platform = {"architecture": image.architecture, "os": image.os}
     platform |= {"variant": image.variant} if image.variant else {}
-    return [
-        {
-            "ID": str(described.digest),
-            "Descriptor": {
-                "mediaType": described.media_type,
-                "digest": str(described.digest),
-                "size": described.size,
-            },
-            "Available": True,
-            "Size": {"Content": image.content_size, "Total": image.content_size + image.size},
-            "Kind": "image",
-            "ImageData": {"Platform": platform, "Containers": list(users), "Size": {"Unpacked": image.size}},
-        }
-    ]
+    return {
+        "ID": str(described.digest),
+        "Descriptor": {
+            "mediaType": described.media_type,
+            "digest": str(described.digest),
+            "size": described.size,
+        },
+        "Available": True,
+        "Size": {"Content": image.content_size, "Total": image.content_size + image.size},
+        "Kind": "image",
+        "ImageData": {
+            "Platform": platform,
+            "Containers": list(users.get(image.id, ())),
+            "Size": {"Unpacked": image.size},
+        },
+    }
+
+
+def _absent(entry: Entry) -> dict[str, Any]:
+    """Of what an index lists and is not here."""
+    fields: dict[str, Any] = {
+        "ID": entry["digest"],
+        "Descriptor": {key: entry.get(key, "") for key in ("mediaType", "digest", "size")},
+        "Available": False,
+        "Size": {"Content": 0, "Total": 0},
+    }
+    notes = entry.get("annotations") or {}
+    if ATTESTATION in notes:
+        subject = notes.get("vnd.docker.reference.digest", "")
+        return fields | {"Kind": "attestation", "AttestationData": {"For": subject}}
+    told = entry.get("platform") or {}
+    platform = {key: told[key] for key in ("architecture", "os", "variant") if told.get(key)}
+    platform = {"architecture": "", "os": ""} | platform
+    return fields | {
+        "Kind": "image",
+        "ImageData": {"Platform": platform, "Containers": [], "Size": {"Unpacked": 0}},
+    }

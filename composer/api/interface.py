@@ -238,22 +238,33 @@ class Images(Protocol):
         """Whether a registry accepts credentials; raises when not."""
 
     async def push(
-        self, name: str, tag: str, emit: Progress, credentials: CredentialSource | None = None
+        self,
+        name: str,
+        tag: str,
+        emit: Progress,
+        credentials: CredentialSource | None = None,
+        platform: str = "",
     ) -> None:
-        """One tag of a repository, or all of them when ``tag`` is ""."""
+        """One tag of a repository, or all of them when ``tag`` is ""; ``platform``: only what is for it."""
 
     def list(self) -> Iterable[Image]: ...
-    def get(self, ref: str) -> Image: ...
+    def together(self, image: Image) -> Sequence[Image]:
+        """An image of ``list`` and those for other platforms that are listed with it."""
+
+    def index(self, image: Image) -> bytes:
+        """The index that it came with, or b""."""
+
+    def get(self, ref: str, platform: str = "") -> Image: ...
     def describe(self, image: Image) -> Descriptor | None:
         """Its manifest's; None for the embedded image."""
 
     async def remove(
-        self, ref: str, force: bool = False, prune: bool = True
+        self, ref: str, force: bool = False, prune: bool = True, platforms: Sequence[str] = ()
     ) -> builtins.list[dict[str, str]]:
         """Docker's answer: ``{"Untagged": ...}`` and ``{"Deleted": ...}`` in order."""
 
     async def tag(self, ref: str, target: str) -> None: ...
-    async def load(self, archive: Path, emit: Progress) -> object: ...
+    async def load(self, archive: Path, emit: Progress, platform: str = "") -> object: ...
     async def import_(
         self,
         archive: Path,
@@ -269,7 +280,7 @@ class Images(Protocol):
     async def download(self, url: str, file: BinaryIO, emit: Progress) -> None:
         """Put what is at ``url`` into ``file``."""
 
-    def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
+    def save(self, refs: Sequence[str], platform: str = "") -> AsyncIterator[bytes]:
         """A docker-archive (tar) of the images."""
 
     async def check(self, emit: Progress, *, repair: bool = False) -> None:

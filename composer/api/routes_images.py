@@ -27,6 +27,7 @@ from composer.api.routing import Route
 from composer.api.spool import spooled, unnamed_file
 from runtime.errors import InvalidArgument
 from runtime.image.model import Image
+from runtime.image.platform import Platform
 from runtime.image.reference import parse_reference
 from runtime.image.registry.authentication import Credentials, CredentialSource
 from runtime.image.registry.credentials import decode_header
@@ -71,11 +72,16 @@ class ImageRoutes:
             [with_names(image, filters["reference"]) for image in found] if "reference" in filters else found
         )
         users = image_json.users_of(self.engine.containers.list(True))
-        summaries = [image_json.summary(image, len(users.get(image.id, ()))) for image in images]
-        if request.query.flag("manifests"):
-            for image, fields in zip(images, summaries, strict=True):
-                described = self.engine.images.describe(image)
-                fields["Manifests"] = image_json.manifests(image, described, users.get(image.id, ()))
+        summaries = []
+        for image in images:
+            others = self.engine.images.together(image)[1:]
+            together = (image, *others)
+            fields = image_json.summary(image, sum(len(users.get(one.id, ())) for one in together))
+            fields["Size"] = fields["VirtualSize"] = sum(one.size for one in together)
+            if request.query.flag("manifests"):
+                described = [(one, self.engine.images.describe(one)) for one in together]
+                fields["Manifests"] = image_json.manifests(described, self.engine.images.index(image), users)
+            summaries.append(fields)
         return json_response(summaries)
 
     def _is_listed(self, image: Image, filters: dict[str, list[str]]) -> bool:
@@ -98,7 +104,7 @@ class ImageRoutes:
         )
 
     def _get(self, request: Request) -> Image:
-        return self.engine.images.get(request.params["name"])
+        return self.engine.images.get(request.params["name"], _platform(request))
 
     async def inspect(self, request: Request) -> Answer:
         return json_response(image_json.inspect(self._get(request)))
@@ -150,27 +156,30 @@ class ImageRoutes:
         return progress_messages(work)
 
     async def load(self, request: Request) -> Answer:
+        platform = _platform(request)
+
         async def work(emit: Progress) -> None:
             async with spooled(request.body, self.engine.spool) as archive:
-                await self.engine.images.load(archive, emit)
+                await self.engine.images.load(archive, emit, platform)
 
         return progress_messages(work)
 
     async def save(self, request: Request) -> Answer:
         self._get(request)
-        return _archive(self.engine.images.save([request.params["name"]]))
+        return _archive(self.engine.images.save([request.params["name"]], _platform(request)))
 
     async def save_many(self, request: Request) -> Answer:
         names = [name for text in request.query.all("names") for name in text.split(",") if name]
         if not names:
             raise InvalidArgument("names: at least one image expected")
+        platform = _platform(request)
         for name in names:
-            self.engine.images.get(name)
-        return _archive(self.engine.images.save(names))
+            self.engine.images.get(name, platform)
+        return _archive(self.engine.images.save(names, platform))
 
     async def tag(self, request: Request) -> Answer:
         repo, tag = request.query.text("repo"), request.query.text("tag")
-        await self.engine.images.tag(self._get(request).id, f"{repo}:{tag}" if tag else repo)
+        await self.engine.images.tag(request.params["name"], f"{repo}:{tag}" if tag else repo)
         return json_response(None, 201)
 
     async def login(self, request: Request) -> Answer:
@@ -194,17 +203,20 @@ class ImageRoutes:
         return json_response([msgspec.to_builtins(item) for item in found])
 
     async def push(self, request: Request) -> Answer:
-        name, tag = request.params["name"], request.query.text("tag")
+        name, tag, platform = request.params["name"], request.query.text("tag"), _platform(request)
 
         async def work(emit: Progress) -> None:
-            await self.engine.images.push(name, tag, emit, _credentials(request))
+            await self.engine.images.push(name, tag, emit, _credentials(request), platform)
 
         return progress_messages(work)
 
     async def remove(self, request: Request) -> Answer:
         query = request.query
         removed = await self.engine.images.remove(
-            request.params["name"], force=query.flag("force"), prune=not query.flag("noprune")
+            request.params["name"],
+            force=query.flag("force"),
+            prune=not query.flag("noprune"),
+            platforms=[platform_text(text) for text in query.all("platforms")],
         )
         return json_response(removed)
 
@@ -234,6 +246,30 @@ class _Login(msgspec.Struct, rename="lower"):
     Password: str = ""
     ServerAddress: str = ""
     IdentityToken: str = ""
+
+
+def _platform(request: Request) -> str:
+    """Docker gives a platform as JSON; ``os/architecture`` is taken, too."""
+    return platform_text(request.query.text("platform"))
+
+
+def platform_text(text: str) -> str:
+    """Raises InvalidArgument."""
+    if not text.startswith("{"):
+        return text
+    try:
+        told = msgspec.json.decode(text, type=_Platform)
+    except msgspec.MsgspecError as error:
+        raise InvalidArgument(f"invalid platform: {error}") from None
+    if not told.os or not told.architecture:
+        raise InvalidArgument("invalid platform: both OS and Architecture must be provided")
+    return str(Platform.of(told.os, told.architecture, told.variant))
+
+
+class _Platform(msgspec.Struct):
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
 
 
 def _credentials(request: Request) -> CredentialSource | None:

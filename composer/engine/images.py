@@ -49,12 +49,20 @@ class Images:
     _pulled: dict[str, int] = field(default_factory=dict)
     wants_sweep: trio.Event = field(default_factory=trio.Event)
 
-    def get(self, ref: str) -> Image:
-        """By reference, id or an unambiguous beginning of the id."""
-        return self.store.get(ref)
+    def get(self, ref: str, platform: str = "") -> Image:
+        """By reference, id or an unambiguous beginning of the id; of several the one for ``platform``."""
+        return self.store.get(ref, platform)
 
     def list(self) -> Iterable[Image]:
         return self.store.list()
+
+    def together(self, image: Image) -> Sequence[Image]:
+        """An image of :meth:`list` and those for other platforms that are listed with it."""
+        return self.store.together(image)
+
+    def index(self, image: Image) -> bytes:
+        """The index that an image came with; b"" when it came with none."""
+        return self.store.index(image)
 
     def describe(self, image: Image) -> Descriptor | None:
         """What describes the manifest with which the image would leave; None for the embedded image."""
@@ -93,7 +101,7 @@ class Images:
     ) -> Image:
         """Pull with Docker's progress messages."""
         name = parse_reference(reference).with_default_tag()
-        before = self.store.resolve(reference)
+        before = self.store.resolve(reference, platform)
 
         async def work(tell: Callable[[PullProgress], None]) -> Image:
             def forward(layer: str, status: str, current: int, total: int) -> None:
@@ -128,7 +136,12 @@ class Images:
                 nursery.start_soon(one, reference)
 
     async def push(
-        self, name: str, tag: str, emit: Progress, credentials: CredentialSource | None = None
+        self,
+        name: str,
+        tag: str,
+        emit: Progress,
+        credentials: CredentialSource | None = None,
+        platform: str = "",
     ) -> None:
         """Push one tag of a repository, or with "" all of them, with Docker's progress messages."""
         repository = parse_reference(name)
@@ -149,7 +162,7 @@ class Images:
         for text in tags:
 
             async def work(tell: Callable[[PullProgress], None], text: str = text) -> Pushed:
-                return await self.store.push(text, tell, credentials)
+                return await self.store.push(text, tell, credentials, platform)
 
             pushed = await _told(work, emit, repository)
             line = f"{pushed.tag}: digest: {pushed.digest} size: {pushed.size}"
@@ -173,17 +186,19 @@ class Images:
         await self.store.login(registry_domain(server), credentials)
 
     async def tag(self, ref: str, target: str) -> None:
-        self.store.tag(self.get(ref).id, target)
+        self.store.tag(ref, target)
         self.events.publish("image", "tag", self.get(ref).id, {"name": target})
         await trio.lowlevel.checkpoint()
 
     async def remove(
-        self, ref: str, force: bool = False, prune: bool = True
+        self, ref: str, force: bool = False, prune: bool = True, platforms: Sequence[str] = ()
     ) -> builtins.list[dict[str, str]]:
-        """Docker's rmi: untag, and delete what no tag names. Space is given back by the engine in its own time."""
+        """Docker's rmi: untag, and delete what no tag names (``platforms``: only for these). Space is given back by the
+        engine in its own time."""
         image = self.get(ref)
-        removed = self.store.remove(ref, force=force)
-        self._tell(image.id, removed, {image.id})
+        known = {one.id for one in self.store.everything()}
+        removed = self.store.remove(ref, force=force, platforms=platforms)
+        self._tell(image.id, removed, known)
         self.wants_sweep.set()
         await trio.lowlevel.checkpoint()
         return list(removed.changes)
@@ -210,13 +225,16 @@ class Images:
             await self.wants_sweep.wait()
             self.wants_sweep = trio.Event()
 
-    async def load(self, archive: Path, emit: Progress) -> Sequence[Image]:
-        """Bring in a docker-archive or OCI archive (tar, compressed or not)."""
-        images = await self.store.load(archive)
+    async def load(self, archive: Path, emit: Progress, platform: str = "") -> Sequence[Image]:
+        """Bring in a docker-archive or OCI archive (tar, compressed or not); ``platform``: only what is for it."""
+        images = await self.store.load(archive, None, platform)
+        told: set[str] = set()
         for image in images:
             for name in image.tags or (image.id,):
                 word = "Loaded image" if image.tags else "Loaded image ID"
-                await emit({"stream": f"{word}: {name}\n"})
+                if name not in told:  # as it is for another platform
+                    told.add(name)
+                    await emit({"stream": f"{word}: {name}\n"})
             self.events.publish("image", "load", image.id, {"name": image.id})
         return images
 
@@ -253,15 +271,15 @@ class Images:
         await _told(work, emit)
         file.flush()
 
-    def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
-        """An archive of the images, in pieces."""
-        return self.store.save(refs)
+    def save(self, refs: Sequence[str], platform: str = "") -> AsyncIterator[bytes]:
+        """An archive of the images (for one platform), in pieces."""
+        return self.store.save(refs, platform)
 
     async def prune(
         self, *, everything: bool = False, only: Callable[[Image], bool] = lambda _: True
     ) -> tuple[builtins.list[dict[str, str]], int]:
         """Remove what no container uses: untagged images only, or ``everything``; bytes given back."""
-        known = {image.id for image in self.store.list()}
+        known = {image.id for image in self.store.everything()}
         removed = await self.store.prune(everything=everything, only=only)
         self._tell("", removed, known)
         return list(removed.changes), removed.reclaimed
@@ -287,8 +305,8 @@ class Images:
         mended = sum(problem.is_mended for problem in problems)
         await emit({"result": {"problems": len(problems), "mended": mended}})
 
-    def history(self, ref: str) -> Sequence[HistoryEntry]:
-        return self.store.history(ref)
+    def history(self, ref: str, platform: str = "") -> Sequence[HistoryEntry]:
+        return self.store.history(ref, platform)
 
 
 def pulled_digest(image: Image, name: Reference) -> str:

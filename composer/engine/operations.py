@@ -101,7 +101,7 @@ class ContainerOperations:
         self, config: ContainerConfig, name: str, carried: dict[str, str]
     ) -> Container:
         """As :meth:`create`; ``carried`` maps mount targets to anonymous volumes to be used again."""
-        image = self.images.resolve(config.image)
+        image = self.images.resolve(config.image, config.platform) or self.images.resolve(config.image)
         if image is None:
             raise NotFound(f"No such image: {config.image}", hint=f"composer image pull {config.image}")
         check_platform(config, image)

@@ -120,15 +120,22 @@ class Observed:
 
     ``containers`` are those with the project's label, one-off ones included; ``networks`` and ``volumes`` are
     all that exist, by full name, since external ones belong to nobody; ``images`` maps the references that
-    the project names to the ids of the images that are here; ``container_names`` maps the names of all
-    containers to their ids, other projects' included.
+    the project names to the ids of the images that are here, and ``images_of_platforms`` those that it names with a
+    platform; ``container_names`` maps the names of all containers to their ids, other projects' included.
     """
 
     containers: tuple[ObservedContainer, ...] = ()
     networks: Mapping[str, ObservedNetwork] = field(default_factory=dict)
     volumes: Mapping[str, ObservedVolume] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
+    images_of_platforms: Mapping[tuple[str, str], str] = field(default_factory=dict)
     container_names: Mapping[str, str] = field(default_factory=dict)
+
+    def image_id(self, reference: str, platform: str = "") -> str:
+        """What a reference means (for a platform); "" when that is not here."""
+        if platform and (found := self.images_of_platforms.get((reference, platform))):
+            return found
+        return self.images.get(reference, "")
 
     def of_service(self, service: str) -> tuple[ObservedContainer, ...]:
         """The service's replicas (no one-off containers), by number."""

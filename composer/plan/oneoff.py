@@ -114,7 +114,7 @@ def plan_run(project: Project, observed: Observed, options: RunOptions, slug: st
         config=config,
         config_hash=config_hash(config),
         needs=dependency_list(service),
-        image_id=observed.images.get(config.image, ""),
+        image_id=observed.image_id(config.image, config.platform),
     )
     own = service_labels(desired, identity, oneoff=True) | {labels.SLUG: slug}
     return RunPlan(service.name, name, named_config(config, name, own))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import msgspec
 
@@ -38,9 +38,7 @@ def desired_state(project: Project, observed: Observed, options: UpOptions) -> D
     """What the project asks for, as far as ``options`` are about it. See :func:`plan_up`."""
     chosen = _scaled(project, options).select(options.services, include_deps=not options.no_deps)
     demand_support(chosen)
-    services = {
-        name: desired_service(chosen, service, observed.images) for name, service in chosen.services.items()
-    }
+    services = {name: desired_service(chosen, service, observed) for name, service in chosen.services.items()}
     return Desired(
         identity=identity_of(project),
         services=services,
@@ -52,10 +50,8 @@ def desired_state(project: Project, observed: Observed, options: UpOptions) -> D
     )
 
 
-def desired_service(
-    project: Project, service: Service, images: Mapping[str, str] | None = None
-) -> DesiredService:
-    """One service as its containers are to be; ``images`` maps references to ids."""
+def desired_service(project: Project, service: Service, observed: Observed | None = None) -> DesiredService:
+    """One service as its containers are to be, of the images that are ``observed``."""
     config = container_config(project, service)
     return DesiredService(
         name=service.name,
@@ -64,7 +60,7 @@ def desired_service(
         config_hash=config_hash(config, service.container_name),
         needs=dependency_list(service),
         container_name=service.container_name,
-        image_id=(images or {}).get(config.image, ""),
+        image_id=observed.image_id(config.image, config.platform) if observed is not None else "",
     )
 
 
@@ -78,10 +74,10 @@ def dependencies_of(project: Project) -> Dependencies:
     return {name: dependency_list(service) for name, service in project.services.items()}
 
 
-def images_of(project: Project) -> tuple[str, ...]:
-    """References of the images of all services, active or not."""
+def images_of(project: Project) -> tuple[tuple[str, str], ...]:
+    """References and platforms ("": this machine's) of the images of all services, active or not."""
     services = (*project.services.values(), *project.disabled_services.values())
-    return tuple(dict.fromkeys(image_of(project, service) for service in services))
+    return tuple(dict.fromkeys((image_of(project, service), service.platform) for service in services))
 
 
 def wanted_images(project: Project, options: UpOptions) -> tuple[ImagePlan, ...]:

@@ -1,7 +1,7 @@
-"""Images in files: docker-archives and OCI layouts in and out, root file systems in.
+"""Images from files: docker-archives, OCI layouts, and root file systems.
 
 ``docker save`` writes ``manifest.json`` with names of files; an OCI layout (image-spec image-layout.md) has
-``index.json`` and ``blobs/``. What is saved here is both at once.
+``index.json`` and ``blobs/``. A file can be both at once.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import tarfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +18,14 @@ import msgspec
 import trio
 
 from runtime.container.config import ImageConfig
-from runtime.errors import ComposerError, InvalidArgument
+from runtime.errors import InvalidArgument
 from runtime.image.blobs import copy
 from runtime.image.compression import Readable, detect
 from runtime.image.content import MEDIA_SUFFIX, Content
 from runtime.image.digest import Digest
+from runtime.image.index import INDEXES
 from runtime.image.manifest import (
+    ATTESTATION,
     CONFIG_LIMIT,
     INDEX_DEPTH,
     LAYERS_LIMIT,
@@ -44,14 +45,12 @@ from runtime.image.manifest import (
     parse_manifest,
 )
 from runtime.image.members import DirectoryMembers, Members, TarMembers
-from runtime.image.model import Image, ImageRecord, NewImage, Progress
-from runtime.image.outgoing import describe
+from runtime.image.model import Image, NewImage, Progress
 from runtime.image.platform import Platform
 from runtime.image.reference import Reference, parse_reference
+from runtime.image.saving import CONTAINERD_NAME, REF_NAME
 from runtime.storage.files import storage_error
 
-_REF_NAME = "org.opencontainers.image.ref.name"
-_CONTAINERD_NAME = "io.containerd.image.name"
 _IMAGES_LIMIT = 1000
 
 
@@ -70,19 +69,21 @@ class _Packed:
     config: bytes
     manifest: Manifest
     data: bytes
+    """The manifest as it is there; b"" when there is none."""
     files: dict[Digest, str]
     tags: list[str]
+    index: bytes = b""
+    """The index that lists it."""
 
 
-# In
-
-
-async def load(content: Content, source: Path, platform: Platform, progress: Progress) -> list[Image]:
-    """Register the images of an archive or layout; each has the tags that are in it. Raises InvalidImage; images
-    before a bad one are kept."""
+async def load(
+    content: Content, source: Path, platform: Platform, progress: Progress, *, exact: bool = False
+) -> list[Image]:
+    """Register the images of an archive or layout; each has the tags that are in it. Of several platforms all that are
+    there, with ``exact`` the one for ``platform``. Raises InvalidImage; images before a bad one are kept."""
     members = await trio.to_thread.run_sync(_open, content, source)
     with members:
-        packed = await trio.to_thread.run_sync(_read_archive, members, platform)
+        packed = await trio.to_thread.run_sync(_read_archive, members, platform, exact)
         return [await _load_image(content, members, image, progress) for image in packed]
 
 
@@ -105,7 +106,7 @@ def _chosen_of_layout(members: Members, platform: Platform, tag: str, digest: st
     if digest:
         found = tuple(item for item in found if item.digest == digest)
     elif tag:
-        names = (_CONTAINERD_NAME, _REF_NAME)
+        names = (CONTAINERD_NAME, REF_NAME)
         found = tuple(
             item
             for item in found
@@ -148,33 +149,106 @@ async def _load_image(content: Content, members: Members, packed: _Packed, progr
             part.close()
 
     blobs = [layer.digest for layer in packed.manifest.layers]
-    with content.pinned([*blobs, *content.chain(packed.config)]):
+    index = [Digest.of(packed.index)] if packed.index else []
+    with content.pinned([*index, *blobs, *content.chain(packed.config)]):
         records = await content.assemble(packed.config, packed.manifest, fetch, progress)
+        if packed.index:
+            await trio.to_thread.run_sync(content.blobs.put, packed.index)
         image = content.catalogue.register(
-            NewImage(config=packed.config, layers=records, manifest=packed.data, tags=packed.tags)
+            NewImage(
+                config=packed.config,
+                layers=records,
+                manifest=packed.data,
+                tags=packed.tags,
+                indexes=[str(digest) for digest in index],
+            )
         )
     return replace(image, tags=tuple(parse_reference(tag).familiar for tag in packed.tags))
 
 
-def _read_archive(members: Members, platform: Platform) -> list[_Packed]:
+def _read_archive(members: Members, platform: Platform, exact: bool) -> list[_Packed]:
     if "manifest.json" in members:
         data = _read(members, "manifest.json", MANIFEST_LIMIT)
         images = decode_json(data, list[_DockerImage], MANIFEST_LIMIT, "manifest.json")
         if len(images) > _IMAGES_LIMIT:
             raise InvalidImage(f"the archive has more than {_IMAGES_LIMIT} images")
-        return [_docker_image(members, image) for image in images]
+        found = _of_layout(members, platform, images) or [_docker_image(members, image) for image in images]
+        return _only(found, platform) if exact else found
     if "index.json" in members:
-        index = parse_manifest(_read(members, "index.json", MANIFEST_LIMIT), OCI_INDEX)
-        if not isinstance(index, Index) or not index.manifests:
-            raise InvalidImage("the layout has no images")
-        named = [item for item in index.manifests if _names(item)]
-        chosen = named[:_IMAGES_LIMIT] if named else [choose(index, platform)]
-        return [_oci_image(members, item, platform) for item in chosen]
+        found = _layout_images(members, platform, exact)
+        return _only(found, platform) if exact else found
     raise InvalidImage(
         "the archive is neither a docker-archive nor an OCI layout",
         hint="For the tar of a root file system use `composer image import`.",
         status=400,
     )
+
+
+def _only(found: Sequence[_Packed], platform: Platform) -> list[_Packed]:
+    """Those for a platform. Raises InvalidImage when there are none."""
+    platforms = [parse_config(packed.config).platform for packed in found]
+    chosen = [packed for packed, own in zip(found, platforms, strict=True) if own == platform]
+    if not chosen:
+        raise InvalidImage(
+            f"no image in the archive is for the specified platform ({platform})",
+            hint=f"It has: {', '.join(sorted(set(map(str, platforms))))}.",
+            status=404,
+        )
+    return chosen
+
+
+def _of_layout(members: Members, platform: Platform, images: Sequence[_DockerImage]) -> list[_Packed]:
+    """The images of a docker-archive that is an OCI layout as well, which has more to say: manifests as they came,
+    other platforms. Nothing when it has not all that ``manifest.json`` lists."""
+    if "index.json" not in members or "oci-layout" not in members:
+        return []
+    try:
+        found = _layout_images(members, platform, False)
+    except InvalidImage:
+        return []
+    configs = {_read(members, image.Config, CONFIG_LIMIT) for image in images}
+    tags = {tag for image in images for tag in _tags(image.RepoTags or [])}
+    is_all = configs <= {packed.config for packed in found}
+    return found if is_all and tags == {tag for packed in found for tag in packed.tags} else []
+
+
+def _layout_images(members: Members, platform: Platform, exact: bool) -> list[_Packed]:
+    index = parse_manifest(_read(members, "index.json", MANIFEST_LIMIT), OCI_INDEX)
+    if not isinstance(index, Index) or not index.manifests:
+        raise InvalidImage("the layout has no images")
+    is_named = any(map(_names, index.manifests)) or all(
+        item.media_type in INDEXES for item in index.manifests
+    )
+    chosen = index.manifests[:_IMAGES_LIMIT] if is_named else [choose(index, platform, exact=exact)]
+    found: dict[bytes, _Packed] = {}
+    for item in chosen:
+        for packed in _all_of(members, item, platform, exact):
+            known = found.setdefault(packed.config, packed)
+            if known is not packed:
+                known.tags += packed.tags
+                known.index = known.index or packed.index
+    return list(found.values())
+
+
+def _all_of(members: Members, descriptor: Descriptor, platform: Platform, exact: bool) -> list[_Packed]:
+    """What an entry of ``index.json`` stands for: one image, or of an index all that are there (with ``exact``, the one
+    for ``platform``)."""
+    if descriptor.annotation(ATTESTATION):
+        return []
+    data = _blob(members, descriptor, MANIFEST_LIMIT)
+    parsed = parse_manifest(data, descriptor.media_type)
+    if isinstance(parsed, Manifest):
+        return [_oci_image(members, descriptor, platform)]
+    there = [
+        item for item in parsed.manifests if not item.annotation(ATTESTATION) and _blob_name(item) in members
+    ]
+    if exact or not there or any(item.media_type in INDEXES for item in there):
+        there = [choose(parsed, platform, exact=exact)]
+    found = [_oci_image(members, item, platform) for item in there[:_IMAGES_LIMIT]]
+    for packed in found:
+        packed.tags = _tags(_names(descriptor))
+        packed.index = data
+    return found
 
 
 def _read(members: Members, name: str, limit: int) -> bytes:
@@ -233,9 +307,9 @@ def _tags(names: Sequence[str]) -> list[str]:
 def _names(descriptor: Descriptor) -> list[str]:
     """The names of an entry of ``index.json``: containerd's full one, else the standard one where that is a
     name."""
-    for key in (_CONTAINERD_NAME, _REF_NAME):
+    for key in (CONTAINERD_NAME, REF_NAME):
         name = descriptor.annotation(key)
-        if name and (key == _CONTAINERD_NAME or ":" in name or "/" in name):
+        if name and (key == CONTAINERD_NAME or ":" in name or "/" in name):
             return [name]
     return []
 
@@ -293,108 +367,3 @@ async def import_(
         tags = [str(reference)] if reference is not None else []
         new = NewImage(config=json.dumps(document).encode(), layers=[layer], tags=tags)
         return content.catalogue.register(new)
-
-
-# Out
-
-
-def save(content: Content, images: Sequence[tuple[Image, Sequence[str]]]) -> AsyncIterator[bytes]:
-    """The pieces of an archive of images, each with the (canonical) tags to keep. Raises when a blob is
-    missing."""
-    chosen: dict[str, tuple[ImageRecord, list[str]]] = {}
-    for image, tags in images:
-        record = content.catalogue.record(image.id)
-        if record is None:
-            raise ComposerError(f"image {image.short_id} cannot be saved")
-        for layer in record.layers:
-            if not content.blobs.has(Digest(layer.blob), layer.blob_size):
-                raise InvalidImage(
-                    f"the layer {layer.blob} of image {image.short_id} is missing or damaged",
-                    hint="Pull or load the image again.",
-                )
-        chosen.setdefault(image.id, (record, []))[1].extend(tags)
-    return in_thread(_save(content, list(chosen.values())))
-
-
-async def in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Each of them is made in a thread."""
-    while piece := await trio.to_thread.run_sync(next, pieces, b""):
-        yield piece
-
-
-def _save(content: Content, images: Sequence[tuple[ImageRecord, Sequence[str]]]) -> Iterator[bytes]:
-    written: set[str] = set()
-    listed: list[dict[str, object]] = []
-    index: list[dict[str, object]] = []
-    for record, tags in images:
-        described, _ = describe(record, is_layout=True)
-        yield from blobs_of(content, record, written)
-        names = [parse_reference(tag) for tag in tags]
-        listed.append(
-            {
-                "Config": f"blobs/sha256/{Digest.of(record.config.encode()).hex}",
-                "RepoTags": [name.familiar for name in names],
-                "Layers": [f"blobs/sha256/{Digest(layer.blob).hex}" for layer in record.layers],
-            }
-        )
-        entry: dict[str, object] = {
-            "mediaType": described.media_type,
-            "digest": described.digest,
-            "size": described.size,
-        }
-        index += named_entries(entry, names)
-    yield member("manifest.json", json.dumps(listed).encode())
-    yield from layout_files(index)
-
-
-def blobs_of(content: Content, record: ImageRecord, written: set[str]) -> Iterator[bytes]:
-    """The layers, configuration and manifest of an image but for those in ``written``, which learns of them."""
-    for layer in record.layers:
-        if layer.blob not in written:
-            written.add(layer.blob)
-            yield from _blob_pieces(content, Digest(layer.blob), layer.blob_size)
-    for data in (record.config.encode(), describe(record, is_layout=True)[1]):
-        digest = Digest.of(data)
-        if digest not in written:
-            written.add(digest)
-            yield member(f"blobs/sha256/{digest.hex}", data)
-
-
-def named_entries(entry: dict[str, object], names: Sequence[Reference]) -> list[dict[str, object]]:
-    """An entry of ``index.json`` for each name."""
-    return [
-        {**entry, "annotations": {_CONTAINERD_NAME: str(name), _REF_NAME: name.tag}} for name in names
-    ] or [entry]
-
-
-def layout_files(index: Sequence[dict[str, object]]) -> Iterator[bytes]:
-    """What makes blobs an OCI layout, and the end of the tar."""
-    yield member("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
-    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(index)}
-    yield member("index.json", json.dumps(document).encode())
-    yield bytes(1024)
-
-
-def _header(name: str, size: int) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.size = size
-    info.mode = 0o644
-    return info.tobuf(tarfile.GNU_FORMAT)
-
-
-def member(name: str, data: bytes) -> bytes:
-    """A small file of a tar."""
-    return _header(name, len(data)) + data + bytes(-len(data) % 512)
-
-
-def _blob_pieces(content: Content, digest: Digest, size: int) -> Iterator[bytes]:
-    yield _header(f"blobs/sha256/{digest.hex}", size)
-    left = size
-    with content.blobs.open(digest) as file:
-        while left and (chunk := file.read(min(1 << 20, left))):
-            left -= len(chunk)
-            yield chunk
-    if left:
-        raise InvalidImage(f"the content {digest} is damaged")
-    if size % 512:
-        yield bytes(-size % 512)

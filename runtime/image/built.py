@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from runtime.image import archive, packing
+import trio
+
+from runtime.image import archive, packing, saving
 from runtime.image.attestations import Attached, Attestation, attach
 from runtime.image.content import Content
 from runtime.image.manifest import Descriptor, InvalidImage
@@ -17,8 +19,9 @@ from runtime.image.outgoing import describe
 from runtime.image.packing import Packing
 from runtime.image.platform import Platform
 from runtime.image.push import Pushed, Pusher
-from runtime.image.reference import Reference, parse_reference
+from runtime.image.reference import Reference, parse_reference, parse_target
 from runtime.image.registry.authentication import CredentialSource
+from runtime.image.several import encode_several
 
 
 class BuiltImages:
@@ -33,6 +36,19 @@ class BuiltImages:
     async def pack(self, image: Image, wanted: Packing) -> Image:
         """``image``, which leaves as ``wanted`` from now on. Raises InvalidImage."""
         return await packing.pack(self._content, image, wanted)
+
+    async def name(self, images: Sequence[Image], names: Sequence[str]) -> None:
+        """Give ``images``, one for each platform, some names together. Raises InvalidArgument."""
+        catalogue = self._content.catalogue
+        with self._content.collecting_stopped():
+            if len(images) > 1:
+                encoded = encode_several([self._record(image) for image in images], self._content.blobs)
+                await trio.to_thread.run_sync(self._content.blobs.put, encoded.data)
+                for image in images:
+                    catalogue.add_index(image.id, encoded.digest)
+            for reference in map(parse_target, names):
+                for image in images:
+                    catalogue.add_tag(image.id, reference)
 
     async def load_layout(self, directory: Path, *, tag: str = "", digest: str = "") -> Image:
         """An image of an OCI layout, under no name. Raises InvalidImage."""
@@ -71,7 +87,7 @@ class BuiltImages:
         records = [self._record(image) for image in images]
         attached = self._attached(records, [reference], said)
         descriptor, data = packing.index_of(records, wanted, attached)
-        return await self._pusher.push_index(descriptor, data, reference, credentials, attached)
+        return await self._pusher.push_index(descriptor, data, reference, credentials, attached, of=images)
 
     async def save(
         self,
@@ -86,10 +102,10 @@ class BuiltImages:
         for image in images:
             await self._content.compress(image.id)
         if len(images) == 1 and not any(said):
-            pieces = archive.save(self._content, [(images[0], tags)])
+            pieces = saving.save(self._content, [saving.Chosen(images, tags)])
         else:
             records = [self._record(image) for image in images]
-            pieces = archive.in_thread(self._layout(records, tags, wanted, said))
+            pieces = saving.in_thread(self._layout(records, tags, wanted, said))
         async for piece in pieces:
             yield piece
 
@@ -106,21 +122,21 @@ class BuiltImages:
     ) -> Iterator[bytes]:
         written: set[str] = set()
         for record in records:
-            yield from archive.blobs_of(self._content, record, written)
+            yield from saving.blobs_of(self._content, record, written)
         attached = self._attached(records, _references(tags), said, is_layout=True)
         for one in attached:
             for blob, content in (*one.blobs, (one.manifest, one.data)):
                 if blob.digest not in written:
                     written.add(blob.digest)
-                    yield archive.member(f"blobs/sha256/{blob.digest.hex}", content)
+                    yield saving.member(f"blobs/sha256/{blob.digest.hex}", content)
         descriptor, data = packing.index_of(records, wanted, attached, is_layout=True)
-        yield archive.member(f"blobs/sha256/{descriptor.digest.hex}", data)
+        yield saving.member(f"blobs/sha256/{descriptor.digest.hex}", data)
         entry: dict[str, object] = {
             "mediaType": descriptor.media_type,
             "digest": descriptor.digest,
             "size": descriptor.size,
         }
-        yield from archive.layout_files(archive.named_entries(entry, [parse_reference(tag) for tag in tags]))
+        yield from saving.layout_files(saving.named_entries(entry, [parse_reference(tag) for tag in tags]))
 
     def _attached(
         self,

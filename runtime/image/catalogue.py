@@ -1,11 +1,16 @@
 """Which images there are and what they are called: the documents of kind ``image``, and finding one by what a
-person typed."""
+person typed.
+
+A name can mean several images, if they are what one index has for several platforms. The first of them, this machine's
+if it is there, is what the name means where nobody asks for a platform.
+"""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -14,6 +19,7 @@ from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.image.digest import Digest
 from runtime.image.manifest import Descriptor, InvalidImage, parse_config
 from runtime.image.model import HistoryEntry, Image, ImageRecord, LayerRecord, NewImage, parse_time
+from runtime.image.platform import Platform, preferred
 from runtime.image.reference import Reference, parse_reference
 from runtime.storage.state import StateDatabase
 
@@ -30,12 +36,13 @@ Lowers = Callable[[Sequence[Digest]], tuple[Path, ...]]
 class Catalogue:
     """All images by id and by name, kept in memory and in the database alike."""
 
-    def __init__(self, database: StateDatabase, lowers: Lowers) -> None:
+    def __init__(self, database: StateDatabase, lowers: Lowers, platform: Platform) -> None:
         self._database = database
         self._lowers = lowers
+        self._preferred = preferred(platform)
         self._records: dict[str, ImageRecord] = {}
         self._images: dict[str, Image] = {}
-        self._names: dict[str, str] = {}
+        self._names: dict[str, tuple[str, ...]] = {}
         self.notices: list[str] = []
         self._embedded: dict[str, Image] = {}
         for key, body in database.items(KIND):
@@ -54,20 +61,30 @@ class Catalogue:
         self._records[record.id] = record
         self._images[record.id] = image
         for name in (*record.tags, *record.digests):
-            self._names[name] = record.id
+            named = (*self._names.get(name, ()), record.id)
+            self._names[name] = tuple(sorted(named, key=self._rank))
 
     def _forget(self, image_id: str) -> None:
         old = self._records.pop(image_id, None)
         self._images.pop(image_id, None)
         for name in (*old.tags, *old.digests) if old is not None else ():
-            if self._names.get(name) == image_id:
-                del self._names[name]
+            left = tuple(one for one in self._names.get(name, ()) if one != image_id)
+            if left:
+                self._names[name] = left
+            else:
+                self._names.pop(name, None)
+
+    def _rank(self, image_id: str) -> tuple[int, str]:
+        """The place of an image among those of one name: what this machine runs, best first."""
+        platform = self._images[image_id].platform
+        is_known = platform in self._preferred
+        return self._preferred.index(platform) if is_known else len(self._preferred), str(platform)
 
     def embed(self, image: Image) -> None:
         """Show an image that is not in the database."""
         self._embedded[image.id] = image
         for tag in image.tags:
-            self._names[str(parse_reference(tag))] = image.id
+            self._names[str(parse_reference(tag))] = (image.id,)
 
     # Reading
 
@@ -85,21 +102,69 @@ class Catalogue:
         ordered = sorted(self._images.values(), key=lambda image: (-image.created, image.id))
         return ordered + list(self._embedded.values())
 
+    def shown(self) -> list[Image]:
+        """As :meth:`images`, but of several that a name means only the first, under that name."""
+        found = []
+        for image in self.images():
+            record = self._records.get(image.id)
+            if record is None:
+                found.append(image)
+            elif self._is_shown(record):
+                first = [
+                    parse_reference(name).familiar for name in record.tags if self._is_first(record, name)
+                ]
+                found.append(replace(image, tags=tuple(sorted(first))))
+        return found
+
+    def _is_first(self, record: ImageRecord, name: str) -> bool:
+        return self._names[name][0] == record.id
+
+    def _is_shown(self, record: ImageRecord) -> bool:
+        names = record.tags or record.digests
+        return not names or any(self._is_first(record, name) for name in names)
+
     def by_name(self, reference: Reference) -> Image | None:
         """What a complete reference means here; with a digest, the tag does not matter."""
+        found = self.all_of(reference)
+        return found[0] if found else None
+
+    def all_of(self, reference: Reference) -> list[Image]:
+        """All that a complete reference means here, one for each platform, the first choice first."""
         name = reference.with_default_tag()
         if name.digest is not None:
             name = name.with_digest(name.digest)
-        found = self._names.get(str(name))
-        return self.image(found) if found is not None else None
+        found = (self.image(image_id) for image_id in self._names.get(str(name), ()))
+        return [image for image in found if image is not None]
 
     def resolve(self, text: str) -> Image | None:
         """A reference, an id (``sha256:...``), or the beginning of an id. Raises InvalidArgument (ambiguous,
         bad)."""
+        found = self.resolve_all(text)
+        return found[0] if found else None
+
+    def resolve_all(self, text: str) -> list[Image]:
+        """As :meth:`resolve`, all that a name means; an id means one. Raises InvalidArgument."""
         digits = text.removeprefix("sha256:")
         if len(digits) == 64 and _PREFIX.fullmatch(digits):
-            return self.image(f"sha256:{digits}")
-        return self.by_name(parse_reference(text)) or self._by_prefix(digits)
+            found = self.image(f"sha256:{digits}")
+            return [found] if found is not None else []
+        if named := self.all_of(parse_reference(text)):
+            return named
+        found = self._by_prefix(digits)
+        return [found] if found is not None else []
+
+    def siblings(self, image_id: str) -> list[Image]:
+        """Other images that have no tag but such as this one has, too: they are not shown beside it."""
+        record = self._records.get(image_id)
+        if record is None:
+            return []
+        own = {*record.tags, *record.digests}
+        named = {one for name in own for one in self._names[name] if not self._is_shown(self._records[one])}
+        return [
+            self._images[one]
+            for one in sorted(named - {image_id}, key=self._rank)
+            if own.issuperset(self._records[one].tags)
+        ]
 
     def _by_prefix(self, prefix: str) -> Image | None:
         if not _PREFIX.fullmatch(prefix):
@@ -125,8 +190,6 @@ class Catalogue:
         """Add an image, or more names to one that is there; its tags are taken from whatever had them."""
         image_id = str(Digest.of(new.config))
         with self._database.transaction():
-            for tag in new.tags:
-                self._take_name(tag, image_id)
             old = self._records.get(image_id)
             record = ImageRecord(
                 id=image_id,
@@ -135,8 +198,11 @@ class Catalogue:
                 manifest=new.manifest.decode() or (old.manifest if old else ""),
                 tags=tuple(sorted({*new.tags, *(old.tags if old else ())})),
                 digests=tuple(sorted({*new.digests, *(old.digests if old else ())})),
+                indexes=tuple(sorted({*new.indexes, *(old.indexes if old else ())})),
                 added=old.added if old else time.time_ns(),
             )
+            for name in (*new.tags, *new.digests):
+                self._take_name(name, record)
             return self._write(record)
 
     def _write(self, record: ImageRecord) -> Image:
@@ -144,33 +210,49 @@ class Catalogue:
         self._enter(record)
         return self._images[record.id]
 
-    def _take_name(self, name: str, image_id: str) -> None:
-        owner = self._names.get(name)
-        if owner is None or owner == image_id:
-            return
-        if owner in self._embedded:
-            raise InvalidArgument(f"the name {name} belongs to the embedded image")
-        self.remove_name(owner, name)
+    def _take_name(self, name: str, record: ImageRecord) -> None:
+        """Take a name from the images that have it, but for those that the same index has for other platforms."""
+        for owner in self._names.get(name, ()):
+            if owner == record.id:
+                continue
+            if owner in self._embedded:
+                raise InvalidArgument(f"the name {name} belongs to the embedded image")
+            if not self._go_together(self._records[owner], record):
+                self.remove_name(owner, name)
+
+    def _go_together(self, one: ImageRecord, other: ImageRecord) -> bool:
+        platforms = [parse_config(record.config.encode()).platform for record in (one, other)]
+        return platforms[0] != platforms[1] and not one.origins.isdisjoint(other.origins)
 
     def add_tag(self, image_id: str, reference: Reference) -> None:
         """Name an image; another that had the name loses it."""
         record = self._records[image_id]
         name = str(reference)
         with self._database.transaction():
-            self._take_name(name, image_id)
+            self._take_name(name, record)
             if name not in record.tags:
                 self._write(msgspec.structs.replace(record, tags=tuple(sorted({*record.tags, name}))))
 
-    def add_digest(self, image_id: str, reference: Reference, manifest: bytes) -> None:
-        """What a registry calls an image since it was pushed there, described by ``manifest``."""
+    def add_digest(self, image_id: str, reference: Reference, manifest: bytes = b"") -> None:
+        """What a registry calls an image since it was pushed there, described by ``manifest`` (b"": as a part of an
+        index)."""
         record = self._records.get(image_id)
         if record is None:
             return
         name = str(reference)
         with self._database.transaction():
-            self._take_name(name, image_id)
-            digests = tuple(sorted({*record.digests, name}))
-            self._write(msgspec.structs.replace(record, digests=digests, manifest=manifest.decode()))
+            record = msgspec.structs.replace(
+                record,
+                digests=tuple(sorted({*record.digests, name})),
+                manifest=manifest.decode() or record.manifest,
+            )
+            self._take_name(name, record)
+            self._write(record)
+
+    def add_index(self, image_id: str, index: Digest) -> None:
+        """An index lists an image."""
+        record = self._records[image_id]
+        self._write(msgspec.structs.replace(record, indexes=tuple(sorted({*record.indexes, str(index)}))))
 
     def replace_blob(self, old: str, new: Descriptor) -> None:
         """Let all images have a layer in another compression."""

@@ -25,6 +25,7 @@ from runtime.image.layers import LayerStore, StagedLayer
 from runtime.image.manifest import OCI_LAYER, Descriptor, InvalidImage, Manifest, parse_config
 from runtime.image.model import Image, ImageRecord, LayerRecord, Progress, PullProgress
 from runtime.image.outgoing import is_described, oci_layer_type
+from runtime.image.platform import Platform
 from runtime.image.unpack import DEFAULT_LIMITS, Limits, Unpacked
 from runtime.storage.files import sync_directory
 from runtime.storage.state import StateDatabase
@@ -65,12 +66,17 @@ class Content:
     """Everything on the disk below ``root`` that belongs to images. Methods are for the trio thread."""
 
     def __init__(
-        self, root: Path, database: StateDatabase, boot_id: str = "", limits: Limits = DEFAULT_LIMITS
+        self,
+        root: Path,
+        database: StateDatabase,
+        boot_id: str = "",
+        limits: Limits = DEFAULT_LIMITS,
+        platform: Platform | None = None,
     ) -> None:
         self.limits = limits
         self.blobs = BlobStore(root)
         self.layers = LayerStore(root / "layers", boot_id)
-        self.catalogue = Catalogue(database, self.layers.lowers)
+        self.catalogue = Catalogue(database, self.layers.lowers, platform or Platform.host())
         self._locks = KeyedLocks()
         self._busy = 0
         self._pins: Counter[Digest] = Counter()
@@ -367,6 +373,7 @@ class Content:
         for record in self.catalogue.records():
             chains.update(layer.chain_id for layer in record.layers)
             blobs.update(layer.blob for layer in record.layers)
+            blobs.update(record.indexes)
         for chain_id in self.layers.all():
             if chain_id not in chains:
                 self.layers.remove(chain_id)

@@ -35,7 +35,7 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
 ACCEPTED = (DOCKER_MANIFEST, DOCKER_INDEX, OCI_MANIFEST, OCI_INDEX)
-_ATTESTATION = "vnd.docker.reference.type"
+ATTESTATION = "vnd.docker.reference.type"
 
 T = TypeVar("T")
 
@@ -165,7 +165,7 @@ def choose(index: Index, wanted: Platform, *, exact: bool = False) -> Descriptor
 
     ``exact`` (the user named a platform) does not fall back to a 32-bit architecture. Raises InvalidImage.
     """
-    candidates = [item for item in index.manifests if not item.annotation(_ATTESTATION)]
+    candidates = [item for item in index.manifests if not item.annotation(ATTESTATION)]
     for platform in preferred(wanted):
         if exact and platform.architecture != wanted.architecture:
             break

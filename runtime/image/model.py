@@ -135,11 +135,18 @@ class ImageRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Canonical references with a tag."""
     digests: tuple[str, ...] = ()
     """Canonical references with a digest."""
+    indexes: tuple[str, ...] = ()
+    """Digests of the indexes that list it for its platform."""
     added: int = 0
 
     @property
     def chain_ids(self) -> tuple[Digest, ...]:
         return tuple(Digest(layer.chain_id) for layer in self.layers)
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Digests of what it came as or was a part of: of several platforms' images the same."""
+        return frozenset(self.indexes) | {name.rpartition("@")[2] for name in self.digests}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +176,7 @@ class NewImage:
     manifest: bytes = b""
     tags: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
+    indexes: list[str] = field(default_factory=list)
 
 
 def parse_time(text: str) -> int:

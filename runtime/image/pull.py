@@ -24,7 +24,7 @@ from runtime.image.manifest import (
     parse_manifest,
 )
 from runtime.image.model import Image, NewImage, Progress, PullProgress
-from runtime.image.platform import Platform, preferred
+from runtime.image.platform import Platform
 from runtime.image.reference import Reference
 from runtime.image.registry.authentication import CredentialSource
 from runtime.image.registry.client import Registry
@@ -40,6 +40,8 @@ class _Found:
     """Of what the name stands for: an index, or the manifest itself."""
     manifest: Manifest
     data: bytes
+    index: bytes
+    """What the name stands for, when it is an index; else b""."""
 
 
 class Puller:
@@ -130,8 +132,10 @@ class Puller:
 
         blobs = [layer.digest for layer in found.manifest.layers]
         chain = self._content.chain(config)
-        with self._content.pinned([*blobs, *chain]):
+        with self._content.pinned([found.root, *blobs, *chain]):
             records = await self._content.assemble(config, found.manifest, fetch, progress)
+            if found.index:
+                await trio.to_thread.run_sync(self._content.blobs.put, found.index, found.root)
             return self._content.catalogue.register(
                 NewImage(
                     config=config,
@@ -139,14 +143,16 @@ class Puller:
                     manifest=found.data,
                     tags=[str(reference)] if reference.digest is None else [],
                     digests=[str(reference.with_digest(found.root))],
+                    indexes=[str(found.root)] if found.index else [],
                 )
             )
 
     async def _unchanged(self, registry: Registry, reference: Reference, platform: Platform) -> Image | None:
         """The image that is here already when the registry still means the same by the name."""
         catalogue = self._content.catalogue
-        present = catalogue.by_name(reference)
-        if present is None or present.is_embedded or present.platform not in preferred(platform)[:1]:
+        named = (image for image in catalogue.all_of(reference) if image.platform == platform)
+        present = next(named, None)
+        if present is None or present.is_embedded:
             return None
         if not self._content.is_complete(present):
             return None
@@ -160,12 +166,12 @@ class Puller:
     async def _find(
         self, registry: Registry, reference: Reference, platform: Platform, exact: bool
     ) -> _Found:
-        fetched = await registry.manifest(reference)
-        root = fetched.digest
+        root = fetched = await registry.manifest(reference)
         for _ in range(INDEX_DEPTH):
             parsed = parse_manifest(fetched.data, fetched.media_type)
             if isinstance(parsed, Manifest):
-                return _Found(root, parsed, fetched.data)
+                index = root.data if fetched is not root else b""
+                return _Found(root.digest, parsed, fetched.data, index)
             assert isinstance(parsed, Index)
             chosen = choose(parsed, platform, exact=exact)
             fetched = await registry.manifest(reference, chosen.digest)

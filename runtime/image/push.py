@@ -22,6 +22,7 @@ from runtime.image.registry.configuration import RegistryConfiguration
 from runtime.image.registry.connection import Connection
 from runtime.image.registry.credentials import load_credentials
 from runtime.image.registry.upload import Uploader
+from runtime.image.several import encode_several
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,25 @@ class Pusher:
         finally:
             with trio.CancelScope(shield=True):
                 await connection.aclose()
-        self._content.catalogue.add_digest(image.id, reference.with_digest(descriptor.digest), manifest)
+        if is_named:
+            digest = reference.with_digest(descriptor.digest)
+            self._content.catalogue.add_digest(image.id, digest, manifest)
         return Pushed(reference.tag, descriptor.digest, descriptor.size)
+
+    async def push_several(
+        self,
+        images: Sequence[Image],
+        reference: Reference,
+        progress: Progress,
+        credentials: CredentialSource | None = None,
+    ) -> Pushed:
+        """Make ``reference`` mean ``images``, one for each platform, by an index: the one that they came with when all
+        of it is here. Raises as :meth:`push` does."""
+        for image in images:
+            await self.push(image, reference, progress, credentials, is_named=False)
+        records = [record for image in images if (record := self._content.catalogue.record(image.id))]
+        encoded = encode_several(records, self._content.blobs)
+        return await self.push_index(encoded.descriptor, encoded.data, reference, credentials, of=images)
 
     async def push_index(
         self,
@@ -89,9 +107,11 @@ class Pusher:
         reference: Reference,
         credentials: CredentialSource | None = None,
         attached: Sequence[Attached] = (),
+        *,
+        of: Sequence[Image] = (),
     ) -> Pushed:
-        """Make ``reference`` mean an index whose images are there; what is ``attached`` to them is sent. Raises as
-        :meth:`push` does."""
+        """Make ``reference`` mean an index whose images are there, those ``of`` this store; what is ``attached`` to
+        them is sent. Raises as :meth:`push` does."""
         find = credentials or partial(load_credentials, self._env)
         connection = Connection(
             reference.domain, self._configuration, credentials=partial(find, reference.domain)
@@ -107,6 +127,8 @@ class Pusher:
         finally:
             with trio.CancelScope(shield=True):
                 await connection.aclose()
+        for image in of:
+            self._content.catalogue.add_digest(image.id, reference.with_digest(descriptor.digest))
         return Pushed(reference.tag, descriptor.digest, descriptor.size)
 
     async def _send_blobs(

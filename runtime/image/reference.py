@@ -116,3 +116,13 @@ def _offending(path: str) -> str:
         if not re.fullmatch(_COMPONENT, component):
             return component
     return path
+
+
+def parse_target(text: str) -> Reference:
+    """What an image is to be called. Raises InvalidArgument."""
+    reference = parse_reference(text).with_default_tag()
+    if reference.digest is not None:
+        raise InvalidArgument("refusing to create a tag with a digest reference")
+    if reference.familiar_name == "sha256":
+        raise InvalidArgument("refusing to create an ambiguous tag using digest algorithm as name")
+    return reference

@@ -19,19 +19,18 @@ from typing import IO, BinaryIO
 import trio
 
 from runtime.container.config import ImageConfig
-from runtime.errors import Conflict, InvalidArgument, NotFound
-from runtime.image import archive, outgoing
+from runtime.errors import ComposerError, InvalidArgument, NotFound
+from runtime.image import archive, outgoing, saving
 from runtime.image.built import BuiltImages
 from runtime.image.changes import apply_changes, triggers
 from runtime.image.check import Checked, Checker, Problem
 from runtime.image.content import Content
 from runtime.image.digest import Digest
 from runtime.image.host import host_image
-from runtime.image.manifest import Descriptor, encode_config
+from runtime.image.manifest import MANIFEST_LIMIT, Descriptor, encode_config
 from runtime.image.model import (
     HistoryEntry,
     Image,
-    ImageRecord,
     ImageUse,
     NewImage,
     Progress,
@@ -41,12 +40,14 @@ from runtime.image.model import (
 from runtime.image.platform import Platform, parse_platform
 from runtime.image.pull import Puller
 from runtime.image.push import Pushed, Pusher
-from runtime.image.reference import parse_reference
+from runtime.image.reference import parse_reference, parse_target
 from runtime.image.registry.authentication import Credentials, CredentialSource
 from runtime.image.registry.configuration import RegistryConfiguration
 from runtime.image.registry.connection import Connection
 from runtime.image.registry.credentials import load_credentials
 from runtime.image.registry.search import Found, parse_condition, search
+from runtime.image.removing import Remover
+from runtime.image.several import of_platform
 from runtime.image.shared_pulls import SharedPulls
 from runtime.storage.state import StateDatabase
 
@@ -74,13 +75,14 @@ class ImageStore:
         self.users = users
         self._configuration = configuration or RegistryConfiguration()
         self._env = env
-        self._content = Content(root, database, boot_id, self._configuration.limits)
-        self._catalogue = self._content.catalogue
         self._platform = platform or Platform.host()
+        self._content = Content(root, database, boot_id, self._configuration.limits, self._platform)
+        self._catalogue = self._content.catalogue
         self._puller = Puller(self._content, self._configuration, env)
         self._pusher = Pusher(self._content, self._configuration, env)
         self.built = BuiltImages(root, self._content, self._pusher, self._platform)
         self._pulls = SharedPulls(self._puller, self._catalogue)
+        self._remover = Remover(self._content, lambda image_id: self.users(image_id))
         self._content.layers.prepare()
         self._content.layers.discard_interrupted()
         self._host_root = root / "host"
@@ -94,32 +96,55 @@ class ImageStore:
 
     # Finding
 
-    def resolve(self, text: str) -> Image | None:
-        """The image for a reference, an id or the beginning of one; None when there is none here.
+    def resolve(self, text: str, platform: str = "") -> Image | None:
+        """The image for a reference, an id or the beginning of one; None when there is none here (for ``platform``).
 
         Raises InvalidArgument for what is neither, or is the beginning of several ids.
         """
-        return self._catalogue.resolve(text)
+        if not platform:
+            return self._catalogue.resolve(text)
+        try:
+            return self.get(text, platform)
+        except NotFound:
+            return None
 
-    def get(self, text: str) -> Image:
+    def get(self, text: str, platform: str = "") -> Image:
         """As :meth:`resolve`; raises NotFound (``No such image: x:latest``)."""
-        return self._catalogue.get(text)
+        image = self._catalogue.get(text)
+        if not platform or image.is_embedded:
+            return image
+        return of_platform(self._catalogue.resolve_all(text), self.platform_of(platform), text)
 
     def image(self, image_id: str) -> Image | None:
         """By full id."""
         return self._catalogue.image(image_id)
 
     def list(self) -> Sequence[Image]:
-        """Newest first, the embedded image last; without what only the build cache knows."""
-        return [image for image in self._catalogue.images() if image.tags or image.comment != STEP_COMMENT]
+        """Newest first, the embedded image last; without what only the build cache knows. Of several that a name means
+        for several platforms the first, which :meth:`together` gives the others of."""
+        return [image for image in self._catalogue.shown() if image.tags or image.comment != STEP_COMMENT]
+
+    def together(self, image: Image) -> Sequence[Image]:
+        """An image of :meth:`list` and those for other platforms that are listed with it."""
+        return [image, *self._catalogue.siblings(image.id)]
+
+    def index(self, image: Image) -> bytes:
+        """The index that an image came with; b"" when it came with none, or with several."""
+        record = self._catalogue.record(image.id)
+        if record is None or len(record.indexes) != 1:
+            return b""
+        try:
+            return self._content.blobs.read(Digest(record.indexes[0]), MANIFEST_LIMIT)
+        except ComposerError:
+            return b""
 
     def everything(self) -> Sequence[Image]:
         """As :meth:`list`, with what only the build cache knows."""
         return self._catalogue.images()
 
-    def history(self, text: str) -> Sequence[HistoryEntry]:
+    def history(self, text: str, platform: str = "") -> Sequence[HistoryEntry]:
         """Newest first. Raises NotFound."""
-        return tuple(reversed(self.get(text).history))
+        return tuple(reversed(self.get(text, platform).history))
 
     def config_json(self, text: str) -> bytes:
         """The configuration as it was pulled, loaded or built; b"" for the embedded image. Raises
@@ -170,19 +195,28 @@ class ImageStore:
     # Pushing
 
     async def push(
-        self, text: str, progress: Progress | None = None, credentials: CredentialSource | None = None
+        self,
+        text: str,
+        progress: Progress | None = None,
+        credentials: CredentialSource | None = None,
+        platform: str = "",
     ) -> Pushed:
-        """Bring the image that has the tag ``text`` to the registry in its name.
+        """Bring the image that has the tag ``text`` to the registry in its name: all that the tag means here, or only
+        what it means for ``platform``.
 
         Raises NotFound, InvalidArgument, AccessDenied, Unreachable, InvalidImage.
         """
         reference = parse_reference(text).with_default_tag()
-        image = self._catalogue.by_name(reference)
-        if image is None or reference.digest is not None:
+        found = self._catalogue.all_of(reference)
+        if not found or reference.digest is not None:
             raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
-        if image.is_embedded:
-            raise InvalidArgument(f"{image.tags[0]} is this machine itself and cannot be pushed")
-        return await self._pusher.push(image, reference, progress or _ignore, credentials)
+        if found[0].is_embedded:
+            raise InvalidArgument(f"{found[0].tags[0]} is this machine itself and cannot be pushed")
+        if platform:
+            found = [of_platform(found, self.platform_of(platform), reference.familiar)]
+        if len(found) == 1:
+            return await self._pusher.push(found[0], reference, progress or _ignore, credentials)
+        return await self._pusher.push_several(found, reference, progress or _ignore, credentials)
 
     async def search(
         self,
@@ -206,13 +240,16 @@ class ImageStore:
 
     # Archives
 
-    async def load(self, source: Path, progress: Progress | None = None) -> Sequence[Image]:
-        """Register all images of a docker-archive or OCI layout (a tar, compressed or not, or a directory); each has
-        the tags that are in there.
+    async def load(
+        self, source: Path, progress: Progress | None = None, platform: str = ""
+    ) -> Sequence[Image]:
+        """Register all images of a docker-archive or OCI layout (a tar, compressed or not, or a directory), or only
+        those for ``platform``; each has the tags that are in there.
 
         Raises InvalidImage, or ComposerError when the file cannot be read.
         """
-        return await archive.load(self._content, source, self._platform, progress or _ignore)
+        wanted = self.platform_of(platform)
+        return await archive.load(self._content, source, wanted, progress or _ignore, exact=platform != "")
 
     async def import_(
         self,
@@ -296,17 +333,18 @@ class ImageStore:
                 NewImage(config=json.dumps(document).encode(), layers=layers, tags=names)
             )
 
-    def save(self, texts: Sequence[str]) -> AsyncIterator[bytes]:
+    def save(self, texts: Sequence[str], platform: str = "") -> AsyncIterator[bytes]:
         """The pieces of a tar that is a docker-archive and an OCI layout in one, with the images and the tags
-        that were named. Raises NotFound, and InvalidArgument for the embedded image, before the first
-        piece."""
-        chosen: list[tuple[Image, Sequence[str]]] = []
+        that were named, for all platforms that are here or for one. Raises NotFound, and InvalidArgument for the
+        embedded image, before the first piece."""
+        chosen: list[saving.Chosen] = []
         for text in texts:
-            image = self.get(text)
+            image = self.get(text, platform)
             if image.is_embedded:
                 raise InvalidArgument(f"{image.tags[0]} is this machine itself and cannot be saved")
-            chosen.append((image, self._tags_meant(image, text)))
-        return archive.save(self._content, chosen)
+            images = [image] if platform else self._catalogue.resolve_all(text)
+            chosen.append(saving.Chosen(images, self._tags_meant(image, text)))
+        return saving.save(self._content, chosen)
 
     def _tags_meant(self, image: Image, text: str) -> Sequence[str]:
         """The tags that a text names: one for a tag, all for a bare name, none for an id."""
@@ -321,106 +359,39 @@ class ImageStore:
     def tag(self, text: str, target: str) -> Image:
         """Give an image another name. Raises NotFound, InvalidArgument."""
         image = self.get(text)
-        reference = parse_reference(target).with_default_tag()
-        if reference.digest is not None:
-            raise InvalidArgument("refusing to create a tag with a digest reference")
-        if reference.familiar_name == "sha256":
-            raise InvalidArgument("refusing to create an ambiguous tag using digest algorithm as name")
+        reference = parse_target(target)
         if image.is_embedded:
             raise InvalidArgument(f"{image.tags[0]} is this machine itself and keeps its name")
-        self._catalogue.add_tag(image.id, reference)
+        for each in self._catalogue.resolve_all(text):
+            self._catalogue.add_tag(each.id, reference)
         return self.get(image.id)
 
     def untag(self, image: Image, text: str) -> None:
         """Take a name away from an image, which stays without one."""
         self._catalogue.remove_name(image.id, str(parse_reference(text).with_default_tag()))
 
-    def remove(self, text: str, *, force: bool = False) -> Removal:
-        """Take a name away, and with the last one the image (``docker image rm``).
+    def remove(self, text: str, *, force: bool = False, platforms: Sequence[str] = ()) -> Removal:
+        """Take a name away, and with the last one the image (``docker image rm``); with ``platforms``, only from the
+        images for these.
 
         Raises NotFound, and Conflict when containers use it or (by id) several repositories name it;
         ``force`` takes the names away all the same, but keeps an image that containers use. Call
         :meth:`sweep` afterwards.
         """
-        image = self.get(text)
-        if image.is_embedded:
-            raise Conflict(f"{image.tags[0]} is part of composer and cannot be removed")
-        record = self._catalogue.record(image.id)
-        assert record is not None
-        names = [*record.tags, *record.digests]
-        is_id = not any(parse_reference(name).familiar == _familiar(text) for name in names)
-        users = self.users(image.id)
-        if is_id:
-            self._refuse_id(image, record.tags, users, force)
-            gone = names
-        else:
-            name = next(name for name in names if parse_reference(name).familiar == _familiar(text))
-            others = [tag for tag in record.tags if tag != name]
-            if users and not others and not force:
-                raise Conflict(
-                    f'conflict: unable to remove repository reference "{text}" (must force) - container'
-                    f" {users[0].container} is using its referenced image {image.short_id}"
-                )
-            gone = [name] if others else [name, *(n for n in names if n != name)]
-        changes: list[dict[str, str]] = []
-        left = record
-        for name in gone:
-            if name not in (*left.tags, *left.digests):
-                continue  # a digest that went with its repository's last tag
-            known = left
-            self._catalogue.remove_name(image.id, name)
-            left = self._catalogue.record(image.id) or record
-            lost = [digest for digest in known.digests if digest not in left.digests and digest != name]
-            changes += ({"Untagged": parse_reference(each).familiar} for each in (name, *lost))
-        if left.tags or users:
-            return Removal(tuple(changes))
-        changes += self._delete(record)
-        return Removal(tuple(changes), self._content.collect())
-
-    def _delete(self, record: ImageRecord) -> Sequence[dict[str, str]]:
-        """Forget an image; what that deletes: itself, and the layers that no other image has, topmost first."""
-        self._catalogue.delete(record.id)
-        kept = {layer.chain_id for other in self._catalogue.records() for layer in other.layers}
-        gone = [layer.chain_id for layer in reversed(record.layers) if layer.chain_id not in kept]
-        return [{"Deleted": record.id}, *({"Deleted": chain_id} for chain_id in gone)]
-
-    def _refuse_id(self, image: Image, tags: Sequence[str], users: Sequence[ImageUse], force: bool) -> None:
-        unable = f"conflict: unable to delete {image.short_id}"
-        running = [use for use in users if use.running]
-        if running:
-            raise Conflict(
-                f"{unable} (cannot be forced) - image is being used by running container"
-                f" {running[0].container}"
-            )
-        if users and not force:
-            raise Conflict(
-                f"{unable} (must be forced) - image is being used by stopped container {users[0].container}"
-            )
-        if len({parse_reference(tag).name for tag in tags}) > 1 and not force:
-            raise Conflict(f"{unable} (must be forced) - image is referenced in multiple repositories")
+        chosen = [self.get(text, platform) for platform in dict.fromkeys(platforms)]
+        return self._remover.remove(text, chosen, force=force)
 
     async def prune(
         self, *, everything: bool = False, only: Callable[[Image], bool] = lambda _: True
     ) -> Removal:
         """Remove the images without a tag that no container uses; with ``everything`` those with tags as
-        well; of these ``only`` some.
+        well; of these ``only`` some, and no step of a build.
 
         Also what interrupted pulls left behind. Gives the space back before it returns.
         """
-        changes: list[dict[str, str]] = []
-        before = self._content.disk_usage()
-        for record in list(self._catalogue.records()):
-            image = self._catalogue.image(record.id)
-            if (record.tags and not everything) or self.users(record.id):
-                continue
-            if image is None or image.comment == STEP_COMMENT or not only(image):
-                continue
-            changes += ({"Untagged": parse_reference(n).familiar} for n in (*record.tags, *record.digests))
-            changes += self._delete(record)
-        self._content.collect()
-        self._content.blobs.discard_partial()
-        await self._content.sweep()
-        return Removal(tuple(changes), max(0, before - self._content.disk_usage()))
+        return await self._remover.prune(
+            lambda image: image.comment != STEP_COMMENT and only(image), everything=everything
+        )
 
     async def check(self, on_step: Callable[[Checked], None], *, repair: bool = False) -> Sequence[Problem]:
         """Verify everything that is kept (``composer system fsck``). Reads all of it, in threads."""
@@ -451,16 +422,6 @@ class ImageStore:
     def content(self) -> Content:
         """For the builder: blobs, layers and catalogue."""
         return self._content
-
-
-def _familiar(text: str) -> str:
-    try:
-        reference = parse_reference(text).with_default_tag()
-    except InvalidArgument:
-        return text
-    if reference.digest is not None:
-        reference = reference.with_digest(reference.digest)
-    return reference.familiar
 
 
 def _ignore(_: PullProgress) -> None:

@@ -38,7 +38,11 @@ def run_rm(session: Session, arguments: Arguments) -> int:
 
     failures: list[ComposerError] = []
     missing: list[ComposerError] = []
-    query = {"force": arguments.is_on("force"), "noprune": arguments.is_on("no-prune")}
+    query: dict[str, Any] = {
+        "force": arguments.is_on("force"),
+        "noprune": arguments.is_on("no-prune"),
+        "platforms": arguments.list("platform"),
+    }
     for name in arguments.words:
         try:
             for change in session.client.request("DELETE", f"{API}/images/{quote(name)}", query).json():
@@ -68,7 +72,8 @@ def run_tag(session: Session, arguments: Arguments) -> int:
 
 
 def run_inspect(session: Session, arguments: Arguments) -> int:
-    return inspect_each(session, arguments, lambda name: f"{API}/images/{quote(name)}/json", "image")
+    query = {"platform": arguments.text("platform") or None}
+    return inspect_each(session, arguments, lambda name: f"{API}/images/{quote(name)}/json", "image", query)
 
 
 def inspect_each(
@@ -110,7 +115,8 @@ def run_history(session: Session, arguments: Arguments) -> int:
     from composer.cli.output.units import human_size, rfc3339
     from composer.cli.project.containers import shortened
 
-    steps = session.client.request("GET", f"{API}/images/{quote(arguments.words[0])}/history").json()
+    query = {"platform": arguments.text("platform") or None}
+    steps = session.client.request("GET", f"{API}/images/{quote(arguments.words[0])}/history", query).json()
     full = arguments.is_on("no-trunc")
     rows = []
     for step in steps:
@@ -199,13 +205,7 @@ NO_TRUNC = Flag("no-trunc", help="Don't shorten anything")
 FILTER = Flag("filter", "f", "filter", "Only those with a property: KEY=VALUE")
 PLATFORM = Flag("platform", kind="string", help="Platform of a multi-platform image, such as linux/arm64")
 
-_ONE_PLATFORM = Flag(
-    "platform",
-    kind="string",
-    help="Of a multi-platform image",
-    refusal="an image here is of one platform, the one that it was pulled for",
-    is_hidden=True,
-)
+_ONE_PLATFORM = Flag("platform", kind="string", help="Of an image of several platforms, such as linux/arm64")
 _UNSIGNED = Flag(
     "disable-content-trust",
     help="Skip the verification of signatures",
@@ -235,9 +235,7 @@ _RM = Command(
     (
         Flag("force", "f", help="Also when stopped containers use it"),
         Flag("no-prune", help="Keep parents without a name"),
-        Flag(
-            "platform", kind="strings", help=_ONE_PLATFORM.help, refusal=_ONE_PLATFORM.refusal, is_hidden=True
-        ),
+        Flag("platform", kind="strings", help="Only what is here for these platforms"),
     ),
     at_least=1,
 )

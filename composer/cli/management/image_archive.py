@@ -24,7 +24,8 @@ def run_load(session: Session, arguments: Arguments) -> int:
     if not source and sys.stdin.isatty():
         raise UsageError("requested load from stdin, but stdin is empty", hint="composer image load -i FILE")
     with open_archive(source) as archive:
-        messages = session.client.stream("POST", f"{API}/images/load", {"quiet": True}, archive)
+        query = {"quiet": True, "platform": arguments.text("platform") or None}
+        messages = session.client.stream("POST", f"{API}/images/load", query, archive)
         show_progress(session, messages, quiet=arguments.is_on("quiet"), title="Loading")
     return 0
 
@@ -106,7 +107,8 @@ def run_save(session: Session, arguments: Arguments) -> int:
     is_layout = os.path.isdir(target)
     if is_layout and not os.path.exists(f"{target}/oci-layout") and os.listdir(target):
         raise UsageError(f"{target}: neither an empty directory nor an OCI layout")
-    pieces = session.client.chunks("GET", f"{API}/images/get", {"names": arguments.words})
+    query = {"names": arguments.words, "platform": arguments.text("platform") or None}
+    pieces = session.client.chunks("GET", f"{API}/images/get", query)
     if is_layout:
         write_layout(pieces, target)
         return 0

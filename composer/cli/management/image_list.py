@@ -140,7 +140,7 @@ def tree(images: Sequence[dict[str, Any]], *, everything: bool) -> list[str]:
         if number and has_children:
             rows.append(("", "", "", "", ""))
         names = sorted(image.get("RepoTags") or ()) or ["<untagged>"]
-        manifests = image.get("Manifests") or ()
+        manifests = [one for one in image.get("Manifests") or () if one.get("Kind", "image") == "image"]
         content = human_size(sum(one["Size"]["Content"] for one in manifests))
         used = _IN_USE if image.get("Containers", 0) > 0 else ""
         rows += [(name, "", "", "", "") for name in names[:-1]]

@@ -51,7 +51,7 @@ def run_push(session: Session, arguments: Arguments) -> int:
     if tag := _default_tag(session, name, every=every, quiet=is_quiet):
         name = f"{name}:{tag}"
     repository, _, tag = (name, "", "") if every else name.rpartition(":")
-    _push(session, repository, tag, quiet=is_quiet)
+    _push(session, repository, tag, arguments.text("platform"), quiet=is_quiet)
     if is_quiet:
         session.write_line("/".join(split_domain(name)))
     return 0
@@ -83,11 +83,11 @@ def push_image(session: Session, name: str, *, quiet: bool) -> None:
     _push(session, repository, tag, quiet=quiet)
 
 
-def _push(session: Session, repository: str, tag: str, *, quiet: bool) -> None:
+def _push(session: Session, repository: str, tag: str, platform: str = "", *, quiet: bool) -> None:
     messages = session.client.stream(
         "POST",
         f"{API}/images/{quote(repository)}/push",
-        {"tag": tag},
+        {"tag": tag, "platform": platform or None},
         headers=identity(session, repository),
     )
     show_progress(session, messages, quiet=quiet, title="Pushing", parent=repository, to_stdout=True)

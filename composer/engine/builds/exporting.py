@@ -67,9 +67,7 @@ class Exporter:
             for image in self._results
         ]
         if output.is_stored:
-            for image in self._own(results):
-                for name in names:
-                    self._images.tag(image.id, name)
+            await self._images.built.name(results, names)
             if any(self._said) and not output.pushes:
                 self.warnings.append(
                     "attestations are not kept with an image here: they go with --push and --output type=oci"

@@ -31,21 +31,22 @@ class ForeignImages:
         Raises ComposerErrors."""
         images = self.parts.images
         wanted = images.platform_of(platform)
+        here = images.resolve(reference, platform)
+        if here is not None and here.platform == wanted and not pull:
+            return here
         named = images.resolve(reference)
-        if named is not None and named.platform == wanted and not pull:
-            return named
         key = f"{reference} {wanted}"
         async with self._locks.hold(reference):
             known = self.database.get(_KIND, key)
             if known is not None and not pull and (image := images.image(known.decode())) is not None:
                 return image
             await self.parts.pull_image(reference, platform, lambda *_: None, credentials)
-            image = images.get(reference)
+            image = images.get(reference, platform)
             if image.platform != wanted:
                 raise NotFound(f"{reference} is for {image.platform}: there is none for {platform}")
             self.database.put(_KIND, key, image.id.encode())
-            if named is None:
+            if here is None:
                 images.untag(image, reference)
-            elif named.id != image.id and images.image(named.id) is not None:
+            if named is not None and images.resolve(reference) is None and images.image(named.id) is not None:
                 images.tag(named.id, reference)
             return image

@@ -123,7 +123,7 @@ def _is_to_build(builds: Builds, image: ImagePlan, request: UpRequest) -> bool:
     policy = request.pull if request.pull not in ("", "policy") else image.policy
     if request.build or policy == "build" or is_automatic(image, request):
         return True
-    return policy != "always" and builds.images.resolve(image.reference) is None
+    return policy != "always" and builds.images.resolve(image.reference, image.platform) is None
 
 
 def is_automatic(image: ImagePlan, request: UpRequest) -> bool:

@@ -29,16 +29,20 @@ def observe_container(container: Container) -> ObservedContainer:
     )
 
 
-def observe(project: str, references: Iterable[str], parts: Parts) -> Observed:
-    """What exists of ``project``, and all that it may refer to."""
+def observe(project: str, references: Iterable[tuple[str, str]], parts: Parts) -> Observed:
+    """What exists of ``project``, and all that it may refer to: ``references`` with a platform or ""."""
     images: dict[str, str] = {}
-    for reference in references:
+    of_platforms: dict[tuple[str, str], str] = {}
+    for reference, platform in references:
         try:
             image = parts.images.resolve(reference)
+            own = parts.images.resolve(reference, platform) if platform else None
         except InvalidArgument:
             continue  # no image has such a name; what exists can be taken down all the same
         if image is not None:
             images[reference] = image.id
+        if own is not None:
+            of_platforms[reference, platform] = own.id
     return Observed(
         containers=tuple(observe_container(c) for c in parts.of_project(project)),
         networks={
@@ -46,5 +50,6 @@ def observe(project: str, references: Iterable[str], parts: Parts) -> Observed:
         },
         volumes={v.name: ObservedVolume(name=v.name, labels=v.labels) for v in parts.volumes.list()},
         images=images,
+        images_of_platforms=of_platforms,
         container_names={c.name: c.id for c in parts.containers.all()},
     )

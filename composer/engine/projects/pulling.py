@@ -45,7 +45,7 @@ async def ensure_images(parts: Parts, images: Sequence[ImagePlan], request: UpRe
 def must_pull(parts: Parts, image: ImagePlan, asked: str) -> bool:
     """Whether an ``up`` pulls it; ``asked`` is ``--pull``. Raises when it is missing and may not be pulled."""
     policy = asked if asked and asked != "policy" else image.policy
-    present = parts.images.resolve(image.reference)
+    present = parts.images.resolve(image.reference, image.platform)
     if present is not None:
         return policy == "always" or (
             policy.startswith(("daily", "weekly", "every_")) and _is_old(parts, image, policy)
@@ -136,7 +136,11 @@ def _why_not_pulled(parts: Parts, project: Project, image: ImagePlan, request: P
     if image.policy in ("never", "build"):
         return f"its pull policy is {image.policy}"
     is_chosen = bool(request.policy) or all(service.pull_policy for service in services)
-    if is_chosen and parts.images.resolve(image.reference) is not None and not must_pull(parts, image, ""):
+    if (
+        is_chosen
+        and parts.images.resolve(image.reference, image.platform) is not None
+        and not must_pull(parts, image, "")
+    ):
         return "it is here"
     return ""
 

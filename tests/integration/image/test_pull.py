@@ -18,8 +18,8 @@ from runtime.image.manifest import InvalidImage
 from runtime.image.model import PullProgress
 from runtime.image.registry.responses import AccessDenied
 from runtime.image.store import ImageStore
-from tests.faulty_registry import MANIFEST, Fault, FaultyRegistry, digest_of
-from tests.integration.image.conftest import layer
+from tests.faulty_registry import Fault, FaultyRegistry, digest_of
+from tests.integration.image.conftest import add_index, layer
 
 
 async def pull(store: ImageStore, registry: FaultyRegistry, name: str = "app:1") -> str:
@@ -204,36 +204,6 @@ async def test_a_list_of_tags_without_end(store: ImageStore, faulty: FaultyRegis
         await store.tags(f"{faulty.address}/app")
 
 
-def add_index(registry: FaultyRegistry, tag: str, *platforms: str) -> dict[str, str]:
-    """An index of one-layer images, with an attestation; digests of the manifests by platform."""
-    digests = {}
-    for number, platform in enumerate(platforms):
-        system, architecture, *variant = platform.split("/")
-        named = {"os": system, "architecture": architecture, "variant": "".join(variant)}
-        digests[platform] = registry.add_image("app", f"only-{number}", [layer(number)], **named)
-    entries = [
-        {
-            "mediaType": MANIFEST,
-            "digest": digest,
-            "size": len(registry.manifests["app", digest][1]),
-            "platform": dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False)),
-        }
-        for platform, digest in digests.items()
-    ]
-    attestation = {
-        **entries[0],
-        "platform": {"os": "unknown", "architecture": "unknown"},
-        "annotations": {"vnd.docker.reference.type": "attestation-manifest"},
-    }
-    index = {
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [attestation, *entries],
-    }
-    registry.add_manifest("app", tag, index)
-    return digests
-
-
 @pytest.mark.parametrize(
     ("platform", "architecture"),
     [
@@ -258,14 +228,6 @@ async def test_a_platform_that_there_is_not(store: ImageStore, faulty: FaultyReg
     faulty.add_image("single", "1", [layer(1)], architecture="arm64")
     with pytest.raises(InvalidImage, match="wanted linux/amd64, actual: linux/arm64"):
         await store.pull(f"{faulty.address}/single:1", "linux/amd64")
-
-
-async def test_another_platform_replaces_the_name(store: ImageStore, faulty: FaultyRegistry) -> None:
-    add_index(faulty, "1", "linux/arm64", "linux/amd64")
-    first = await store.pull(f"{faulty.address}/app:1", "linux/arm64")
-    second = await store.pull(f"{faulty.address}/app:1")
-    assert store.get(f"{faulty.address}/app:1").id == second.id != first.id
-    assert store.get(first.id).tags == ()
 
 
 async def test_addresses_in_a_manifest_are_not_followed(store: ImageStore, faulty: FaultyRegistry) -> None:

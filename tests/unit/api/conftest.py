@@ -405,7 +405,13 @@ class FakeImages:
     def list(self) -> list[Image]:
         return list(self.all.values())
 
-    def get(self, ref: str) -> Image:
+    def together(self, image: Image) -> list[Image]:
+        return [image]
+
+    def index(self, image: Image) -> bytes:
+        return b""
+
+    def get(self, ref: str, platform: str = "") -> Image:
         for image in self.all.values():
             if (
                 ref in image.tags
@@ -425,7 +431,9 @@ class FakeImages:
             raise Conflict("the registry broke off", hint="again")
         await emit({"status": "Status: Image is up to date for busybox:latest"})
 
-    async def remove(self, ref: str, force: bool = False, prune: bool = True) -> list[dict[str, str]]:
+    async def remove(
+        self, ref: str, force: bool = False, prune: bool = True, platforms: Any = ()
+    ) -> list[dict[str, str]]:
         image = self.get(ref)
         del self.all[image.id]
         return [{"Untagged": "busybox:latest"}, {"Deleted": image.id}]
@@ -436,7 +444,7 @@ class FakeImages:
         image = self.get(ref)
         self.all[image.id] = with_changes(image, tags=(*image.tags, target))
 
-    async def load(self, archive: Path, emit: Any) -> None:
+    async def load(self, archive: Path, emit: Any, platform: str = "") -> None:
         self.loaded.append(archive.read_bytes())
         await emit({"stream": "Loaded image: busybox:latest\n"})
 
@@ -446,7 +454,7 @@ class FakeImages:
         self.loaded.append(archive.read_bytes())
         return BUSYBOX.id
 
-    async def save(self, refs: Any) -> AsyncIterator[bytes]:
+    async def save(self, refs: Any, platform: str = "") -> AsyncIterator[bytes]:
         yield b"tar"
 
     async def prune(self, *, everything: bool = False, only: Any = None) -> tuple[list[dict[str, str]], int]:
