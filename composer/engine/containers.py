@@ -185,6 +185,8 @@ class Containers:
     events: Events
     image_config: Callable[[str], ImageConfig | None]
     """Image id -> what containers inherit; None when the image is gone."""
+    on_forgotten: Callable[[], None] = lambda: None
+    """Called when a container is gone."""
     _by_id: dict[str, Container] = field(default_factory=dict)
     _by_name: dict[str, Container] = field(default_factory=dict)
 
@@ -363,6 +365,7 @@ class Containers:
         self._by_name.pop(container.name, None)
         container.is_removed.set()
         container.status.set(container.state)
+        self.on_forgotten()
         self.events.publish("container", "destroy", container.id, container.attributes)
 
     def volume_users(self, name: str) -> builtins.list[str]:

@@ -218,6 +218,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         prepare=launching.prepare,
     )
     images = Images(store, registry, events)
+    registry.on_forgotten = images.drop_unused
     operations = ContainerOperations(
         containers=registry,
         lifecycle=lifecycle,

@@ -210,6 +210,11 @@ class Images:
             elif (deleted := change.get("Deleted", "")) in known:  # and no layer
                 self.events.publish("image", "delete", deleted, {"name": deleted})
 
+    def drop_unused(self) -> None:
+        """A container is gone: so is what was removed by force and was only kept for it."""
+        if self.store.drop_unused():
+            self.wants_sweep.set()
+
     async def settle(self) -> None:
         """See to it that a power cut has not damaged what was unpacked just before."""
         for problem in await self.store.settle():
@@ -219,6 +224,7 @@ class Images:
     async def sweep(self) -> None:
         """Give back the space of what was removed, whenever something was, until cancelled; at first of what an
         earlier engine had no time for."""
+        self.store.drop_unused()
         while True:
             for problem in await self.store.sweep():
                 log.warning("removing images: %s", problem)

@@ -98,8 +98,9 @@ class Catalogue:
         return self._images.get(image_id) or self._embedded.get(image_id)
 
     def images(self) -> list[Image]:
-        """Newest first; the embedded ones last."""
-        ordered = sorted(self._images.values(), key=lambda image: (-image.created, image.id))
+        """Newest first; the embedded ones last. Without those that are only kept for their containers."""
+        kept = (image for image in self._images.values() if not self._records[image.id].is_removed)
+        ordered = sorted(kept, key=lambda image: (-image.created, image.id))
         return ordered + list(self._embedded.values())
 
     def shown(self) -> list[Image]:
@@ -169,7 +170,8 @@ class Catalogue:
     def _by_prefix(self, prefix: str) -> Image | None:
         if not _PREFIX.fullmatch(prefix):
             return None
-        found = [i for i in (*self._images, *self._embedded) if i.startswith(f"sha256:{prefix}")]
+        known = [image_id for image_id, record in self._records.items() if not record.is_removed]
+        found = [i for i in (*known, *self._embedded) if i.startswith(f"sha256:{prefix}")]
         if len(found) > 1 and len(prefix) < _TELLING:
             return None
         if len(found) > 1:
@@ -279,6 +281,11 @@ class Catalogue:
             digests = tuple(d for d in digests if parse_reference(d).name in repositories)
         digests = tuple(d for d in digests if d != name)
         self._write(msgspec.structs.replace(record, tags=tags, digests=digests))
+
+    def mark_removed(self, image_id: str) -> None:
+        """Take all names away, and show an image no more: it is there for its containers."""
+        bare = msgspec.structs.replace(self._records[image_id], tags=(), digests=(), is_removed=True)
+        self._write(bare)
 
     def delete(self, image_id: str) -> None:
         self._database.delete(KIND, image_id)

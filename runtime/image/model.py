@@ -137,6 +137,8 @@ class ImageRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Canonical references with a digest."""
     indexes: tuple[str, ...] = ()
     """Digests of the indexes that list it for its platform."""
+    is_removed: bool = False
+    """Kept only until the containers that were made from it are gone."""
     added: int = 0
 
     @property

@@ -31,7 +31,7 @@ class Remover:
             self._refuse_removal(each, name, text, force)
         changes: list[dict[str, str]] = []
         for each in found:
-            changes += (change for change in self._remove(each, name) if change not in changes)
+            changes += (change for change in self._remove(each, name, force) if change not in changes)
         return Removal(tuple(changes), self._content.collect())
 
     def _name_meant(self, image: Image, text: str) -> str:
@@ -53,8 +53,19 @@ class Remover:
                 f" {users[0].container} is using its referenced image {image.short_id}"
             )
 
-    def _remove(self, image: Image, name: str) -> list[dict[str, str]]:
-        """Take ``name``, or "" all names, from an image, and delete it when it has none left and no container."""
+    def drop_unused(self) -> bool:
+        """Delete what was removed while containers needed it and is needed no more; whether anything was."""
+        removed = [record for record in self._catalogue.records() if record.is_removed]
+        gone = [record for record in removed if not self._users(record.id)]
+        for record in gone:
+            self._delete(record)
+        if gone:
+            self._content.collect()
+        return bool(gone)
+
+    def _remove(self, image: Image, name: str, force: bool) -> list[dict[str, str]]:
+        """Take ``name``, or "" all names, from an image, and delete it when it has none left and no container; with
+        ``force``, when none runs: then it goes with the last of them."""
         record = self._catalogue.record(image.id)
         assert record is not None
         names = [*record.tags, *record.digests]
@@ -70,8 +81,12 @@ class Remover:
             left = self._catalogue.record(image.id) or record
             lost = [digest for digest in known.digests if digest not in left.digests and digest != each]
             changes += ({"Untagged": parse_reference(one).familiar} for one in (each, *lost))
-        if left.tags or self._users(image.id):
+        users = self._users(image.id)
+        if left.tags or any(use.running for use in users) or (users and not force):
             return changes
+        if users:
+            self._catalogue.mark_removed(image.id)
+            return [*changes, {"Deleted": image.id}]
         return [*changes, *self._delete(record)]
 
     def _delete(self, record: ImageRecord) -> Sequence[dict[str, str]]:

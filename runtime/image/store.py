@@ -375,11 +375,15 @@ class ImageStore:
         images for these.
 
         Raises NotFound, and Conflict when containers use it or (by id) several repositories name it;
-        ``force`` takes the names away all the same, but keeps an image that containers use. Call
-        :meth:`sweep` afterwards.
+        ``force`` takes the names away all the same; what stopped containers use is not shown any more and goes with
+        the last of them (:meth:`drop_unused`). Call :meth:`sweep` afterwards.
         """
         chosen = [self.get(text, platform) for platform in dict.fromkeys(platforms)]
         return self._remover.remove(text, chosen, force=force)
+
+    def drop_unused(self) -> bool:
+        """Delete what was removed by force and has no containers left; whether there was any: then :meth:`sweep`."""
+        return self._remover.drop_unused()
 
     async def prune(
         self, *, everything: bool = False, only: Callable[[Image], bool] = lambda _: True

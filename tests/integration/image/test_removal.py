@@ -94,8 +94,28 @@ async def test_used_images_stay(store: ImageStore) -> None:
         with pytest.raises(Conflict):
             store.remove(name)
     assert (await store.prune(everything=True)).changes == ()
+    store.users = lambda found: (ImageUse("web", True),) if found == image else ()
     assert store.remove("a:1", force=True).changes == ({"Untagged": "a:1"},)
+    with pytest.raises(Conflict, match="cannot be forced"):
+        store.remove(image, force=True)
     assert store.get(image).layers[0].is_dir()
+
+
+async def test_what_is_removed_by_force_goes_with_its_last_container(store: ImageStore) -> None:
+    image = await imported(store, "a:1", 1)
+    store.tag("a:1", "b:1")
+    users = [ImageUse("web", False)]
+    store.users = lambda found: users if found == image else ()
+    removal = store.remove(image, force=True)
+    assert removal.changes == ({"Untagged": "a:1"}, {"Untagged": "b:1"}, {"Deleted": image})
+    assert store.resolve(image[7:19]) is None and image not in [one.id for one in store.list()]
+    kept = store.get(image)
+    assert kept.layers[0].is_dir(), "the container can still be started"
+    assert not store.drop_unused()
+    users.clear()
+    assert store.drop_unused() and store.resolve(image) is None
+    await store.sweep()
+    assert not kept.layers[0].exists()
 
 
 async def test_prune(store: ImageStore) -> None:
