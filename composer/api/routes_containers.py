@@ -23,6 +23,7 @@ from composer.api.messages import (
     encode_json,
     json_response,
 )
+from composer.api.moments import parse_time
 from composer.api.routing import Route
 from composer.api.wire import CreateBody, ResourcesBody, decode_body
 from runtime.container.config import LIFTED, EndpointConfig
@@ -353,35 +354,19 @@ def is_pruned(labels: Any, filters: dict[str, list[str]]) -> bool:
 
 
 def until_bound(texts: list[str], now_ns: int) -> float:
-    """``until`` of prune: a time (seconds) or a duration back from now (``24h``); ns, inf without any."""
+    """``until`` of prune: a date, a time (seconds) or a duration back from now (``24h``); ns, inf without any. Raises
+    InvalidArgument."""
     if not texts:
         return math.inf
-    text = texts[0]
+    if len(texts) > 1:
+        raise InvalidArgument("more than one until filter specified")
     try:
-        return float(text) * 1e9
+        return parse_time(texts[0], now_ns)
     except ValueError:
-        return now_ns - parse_go_duration(text)
-
-
-_UNITS = {"h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-
-
-def parse_go_duration(text: str) -> float:
-    """Nanoseconds of ``1h30m``."""
-    number, unit, total = "", "", 0.0
-    for char in f"{text} ":
-        if char.isdigit() or char in ". ":
-            if unit:
-                if unit not in _UNITS or not number:
-                    raise InvalidArgument(f"invalid duration: {text!r}")
-                total += float(number) * _UNITS[unit] * 1e9
-                number = unit = ""
-            number += char.strip()
-        else:
-            unit += char
-    if number or unit:
-        raise InvalidArgument(f"invalid duration: {text!r}")
-    return total
+        raise InvalidArgument(
+            f'failed to parse value as time or duration: "{texts[0]}"',
+            hint="for instance until=24h, until=2026-01-31 or until=1767225600",
+        ) from None
 
 
 def terminal_size(request: Request) -> tuple[int, int]:

@@ -24,6 +24,7 @@ _ZERO = bytes(BLOCK)
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s6s66x8s8s155s12x")
 """Name, mode, uid, gid, size, mtime, checksum, type, link, magic, major, minor, prefix."""
 _BLANKS = 8 * 0x20
+_NO_HEADER = "the archive is not valid: a header with a wrong checksum (no tar at all, or a damaged one)"
 
 REGULAR = b"0"
 HARD_LINK = b"1"
@@ -270,7 +271,7 @@ def _parse_header(block: bytes) -> Entry:
     name, mode, uid, gid, size, mtime, checksum, kind, link, magic, major, minor, prefix = _HEADER.unpack(
         block
     )
-    _check_sum(block, _number(checksum))
+    _check_sum(block, checksum)
     name = name.partition(b"\0")[0]
     if magic == b"ustar\0" and (prefix := prefix.partition(b"\0")[0]):
         name = prefix + b"/" + name
@@ -289,9 +290,13 @@ def _parse_header(block: bytes) -> Entry:
     )
 
 
-def _check_sum(block: bytes, wanted: int) -> None:
-    """Raises InvalidImage unless the bytes of a header, its checksum taken for blanks, add up to ``wanted``; some old
+def _check_sum(block: bytes, checksum: bytes) -> None:
+    """Raises InvalidImage unless the bytes of a header, its checksum taken for blanks, add up to that; some old
     programs took bytes for signed ones."""
+    try:
+        wanted = _number(checksum)
+    except InvalidImage:
+        raise InvalidImage(_NO_HEADER) from None
     # The low half of Adler-32 is the sum itself while that is small, and takes a fiftieth of the time.
     plain = (zlib.adler32(block, 0) & 0xFFFF) - (zlib.adler32(block[148:156], 0) & 0xFFFF) + _BLANKS
     if plain == wanted:
@@ -299,7 +304,7 @@ def _check_sum(block: bytes, wanted: int) -> None:
     plain = sum(block) - sum(block[148:156]) + _BLANKS
     signed = plain - 256 * sum(byte > 127 for byte in block[:148] + block[156:])
     if wanted not in (plain, signed):
-        raise InvalidImage("the archive is not valid: a header with a wrong checksum")
+        raise InvalidImage(_NO_HEADER)
 
 
 @functools.lru_cache(maxsize=4096)

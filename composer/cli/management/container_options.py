@@ -312,7 +312,7 @@ def _healthcheck(arguments: Arguments) -> dict[str, Any]:
         if any(arguments.has(name) for name in _HEALTH):
             raise UsageError("--no-healthcheck conflicts with --health-* options")
         return {"Test": ["NONE"]}
-    from composer.cli.output.units import parse_duration
+    from composer.api.moments import parse_duration
 
     found: dict[str, Any] = {}
     if command := arguments.text("health-cmd"):

@@ -110,7 +110,11 @@ def run_prune(session: Session, arguments: Arguments) -> int:
         raise UsageError('The "until" filter is not supported with "--volumes"')
     everything = arguments.is_on("all")
     parts = ["all stopped containers", "all networks not used by at least one container"]
-    parts.append("all images without at least one container" if everything else "all dangling images")
+    parts.append(
+        "all images without at least one container associated to them"
+        if everything
+        else "all dangling images"
+    )
     if arguments.is_on("volumes"):
         parts.insert(2, "all anonymous volumes not used by at least one container")
     parts.append("all build cache" if everything else "unused build cache")

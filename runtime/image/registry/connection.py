@@ -284,7 +284,8 @@ class Connection:
                 self._no_credentials = error.message
 
     def _denied(self, reference: Reference, scopes: tuple[str, ...]) -> AccessDenied:
-        error = AccessDenied.of(reference, is_write=push_scope(reference.path) in scopes)
+        user = self._credentials.username or "an account" if self._credentials is not None else ""
+        error = AccessDenied.of(reference, is_write=push_scope(reference.path) in scopes, user=user)
         if self._no_credentials:
             error.hint = f"There are no credentials: {self._no_credentials}"
         return error

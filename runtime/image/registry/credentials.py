@@ -50,12 +50,9 @@ def configuration_file(env: Mapping[str, str]) -> Path:
 
 
 def load_credentials(env: Mapping[str, str], registry: str) -> Credentials | None:
-    """The credentials for a registry; None when there are none (or no readable configuration). Raises
-    ComposerError when a credential helper fails."""
-    try:
-        document = read_document(env)
-    except ComposerError:
-        return None
+    """The credentials for a registry; None when there are none. Raises ComposerError when the configuration is not
+    readable or a credential helper fails."""
+    document = read_document(env)
     if helper := helper_for(document, registry):
         return ask_helper(helper, server_name(registry), env)
     auths = document.get("auths")

@@ -11,6 +11,7 @@ import msgspec
 
 from runtime.errors import ComposerError, NotFound
 from runtime.image.manifest import InvalidImage
+from runtime.image.naming import DEFAULT_DOMAIN
 from runtime.image.reference import Reference
 
 _RETRIED = frozenset((408, 429, 500, 502, 503, 504))
@@ -29,9 +30,13 @@ class AccessDenied(ComposerError):
     status = 404
 
     @classmethod
-    def of(cls, reference: Reference, *, is_write: bool = False) -> AccessDenied:
+    def of(cls, reference: Reference, *, is_write: bool = False, user: str = "") -> AccessDenied:
+        """``user``: who is logged in to the registry, "" for nobody."""
         denied = "denied: requested access to the resource is denied"
-        hint = "Check the name, or give credentials with `composer login`."
+        server = "" if reference.domain == DEFAULT_DOMAIN else f" {reference.domain}"
+        hint = f"Check the name; or log in, nobody is: composer login{server}"
+        if user:
+            hint = f"{user} is logged in: check the name, and whether that account may do this."
         if is_write:
             return cls(denied, hint=hint, status=403)
         return cls(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,13 @@ _CERTIFICATES = (Path("/etc/composer/certs.d"), Path("/etc/docker/certs.d"))
 _AUTHORITIES_KEPT = 600.0
 """Seconds after which the system's authorities are read again."""
 _USER_AGENT = "composer/0.1"
+_WRONG_CERTIFICATES = {
+    9: "It is not valid yet: is this machine's clock right?",
+    10: "It is to be renewed by whoever runs the registry; or this machine's clock is wrong.",
+    62: "Use a name that it is for; or let whoever runs the registry have one made for this name.",
+    64: "Use a name that it is for; or let whoever runs the registry have one made for this address.",
+}
+"""What to do about some of OpenSSL's reasons (openssl/x509_vfy.h, ``X509_V_ERR_*``)."""
 
 
 def base_urls(host: str, configuration: RegistryConfiguration) -> tuple[str, ...]:
@@ -131,15 +139,33 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def unreachable(name: str, error: httpx.TransportError) -> Unreachable:
     """The error for people: what the innermost cause says."""
     *_, cause = _causes(error)
+    place = urlsplit(name).netloc or name
+    hint = "Check the network and HTTPS_PROXY, or configure a mirror (registry-mirrors) in engine.json."
     if isinstance(error, httpx.TimeoutException):
         reason = "no answer in time"
+    elif isinstance(error, httpx.ProxyError):
+        reason = f"the proxy says: {error}"
+        hint = "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY in the environment of the engine."
     elif isinstance(cause, ssl.SSLCertVerificationError):
         reason = f"its certificate is not trusted: {cause.verify_message}"
+        hint = _WRONG_CERTIFICATES.get(cause.verify_code) or (
+            f"Put the certificate of its authority into /etc/docker/certs.d/{place}/ca.crt; or name it among"
+            " insecure-registries in engine.json, if nobody can stand in between."
+        )
+    elif isinstance(cause, ssl.SSLError):
+        # Alerts of TLS 1.3 and of before where a client certificate is wanted, or is not the right one (RFC 8446, 6.2).
+        said = (cause.reason or str(cause)).lower().replace("_", " ")
+        reason = f"TLS: {said}"
+        if "alert" in said and "certificate" in said:
+            hint = f"It wants another client certificate: client.cert and client.key in /etc/docker/certs.d/{place}/."
+    elif isinstance(cause, socket.gaierror):
+        reason = cause.strerror or "no such name"
+        hint = f"Is {host_name(place)} its right name? If so: does this machine find names at all?"
+    elif _is_refused(error):
+        reason = os.strerror(errno.ECONNREFUSED)
+        hint = "Nothing listens there: is the port right, and the registry running?"
     elif isinstance(cause, OSError) and cause.strerror:
         reason = os.strerror(cause.errno or 0) if cause.errno in errno.errorcode else cause.strerror
     else:
         reason = str(error) or type(error).__name__
-    return Unreachable(
-        f"cannot reach {urlsplit(name).netloc or name}: {reason}",
-        hint="Check the network and HTTPS_PROXY, or configure a mirror (registry-mirrors) in engine.json.",
-    )
+    return Unreachable(f"cannot reach {place}: {reason}", hint=hint)

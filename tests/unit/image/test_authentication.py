@@ -131,10 +131,18 @@ def test_entries(entry: dict[str, Any], found: Credentials | None) -> None:
     assert parse_auth(entry) == found
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"auths": 3}', '{"auths": {"r": 3}}', '{"credHelpers": 1}'])
+@pytest.mark.parametrize("text", ["", '{"auths": 3}', '{"auths": {"r": 3}}', '{"credHelpers": 1}'])
 def test_a_configuration_that_says_nothing(env: dict[str, str], text: str) -> None:
     write(env).write_text(text)
     assert load_credentials(env, "r") is None
+
+
+@pytest.mark.parametrize(("text", "why"), [("{", "not valid JSON"), ("[]", "not a JSON object")])
+def test_a_configuration_that_cannot_be_read_is_told(env: dict[str, str], text: str, why: str) -> None:
+    path = write(env)
+    path.write_text(text)
+    with pytest.raises(ComposerError, match=f"{path}: {why}"):
+        load_credentials(env, "r")
 
 
 def test_credentials_are_kept_beside_everything_else(env: dict[str, str]) -> None:
