@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from composer.compose.durations import SECOND, format_duration
 from composer.engine.containers import Container, Containers
 from composer.engine.events import Events
 from composer.engine.health import OUTPUT_LIMIT
@@ -191,7 +192,7 @@ class Execs:
                 _kill(session)
             _drain(reader, output, limit)
             if scope.cancelled_caught:
-                late = f"Health check exceeded timeout ({timeout:g}s)"
+                late = f"Health check exceeded timeout ({format_duration(round(timeout * SECOND))})"
                 output[:0] = (f"{late}: " if output else late).encode()
             return code, bytes(output[:limit])
         finally:

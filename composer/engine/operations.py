@@ -28,6 +28,7 @@ from runtime.container.host_facts import HostFacts
 from runtime.container.spec import check_config
 from runtime.crash_points import crash_point
 from runtime.errors import InvalidArgument, NotFound
+from runtime.image.host import REFERENCE
 from runtime.image.model import Image
 from runtime.image.platform import Platform, parse_platform, preferred
 from runtime.image.store import ImageStore
@@ -300,7 +301,9 @@ def check_platform(config: ContainerConfig, image: Image) -> None:
     if image.architecture and image.platform not in preferred(wanted):
         raise NotFound(
             f"No such image: {config.image} for {wanted}: the one that is here is for {image.platform}",
-            hint=f"composer image pull --platform {wanted} {config.image}",
+            hint="it is this machine's own userland: leave the platform out, or use another image"
+            if REFERENCE in image.tags
+            else f"composer image pull --platform {wanted} {config.image}",
         ).pointing_at("platform")
 
 

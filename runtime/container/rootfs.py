@@ -403,25 +403,30 @@ class Root:
         """The host's /dev/null, proven to be it."""
         if self._host_null < 0:
             fd = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-            state = os.fstat(fd)
-            if not stat.S_ISCHR(state.st_mode) or state.st_rdev != os.makedev(1, 3):
+            if not _is_null(fd):
                 raise OSError(errno.EINVAL, "/dev/null of the host is not the null device")
             self._host_null = fd
         return self._host_null
 
     def _null_to_mask_with(self) -> int:
-        """The container's own /dev/null, or where its /dev is not ours the host's."""
+        """The container's own /dev/null; the host's, where its /dev is not ours or has something else mounted there:
+        that would show through every mask (CVE-2025-31133)."""
         if self.dev < 0:
             return self.null()
         if self._own_null < 0:
             self._own_null = os.open("null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.dev)
-        return self._own_null
+        return self._own_null if _is_null(self._own_null) else self.null()
 
     def _empty_directory(self) -> int:
         if self._empty < 0:
             self._empty = mounts.new_filesystem("tmpfs", EMPTY_DIRECTORY, syscalls.MOUNT_ATTR_RDONLY)
             syscalls.move_mount(self._empty, self._scratch, "empty directory")
         return self._empty
+
+
+def _is_null(fd: int) -> bool:
+    state = os.fstat(fd)
+    return stat.S_ISCHR(state.st_mode) and state.st_rdev == os.makedev(1, 3)
 
 
 def make_like(path: str, model: int) -> None:

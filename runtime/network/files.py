@@ -72,13 +72,20 @@ def parse_extra_host(entry: str) -> tuple[str, str]:
     try:
         if not found or not name:
             raise ValueError
-        ipaddress.ip_address(address)
+        # What stands behind % is anything at all to it, line breaks too.
+        ipaddress.ip_address(_check_word(address))
     except ValueError:
         raise InvalidArgument(
             f"extra_hosts: {entry!r} is not of the form name=address",
             hint="for instance db.example=192.0.2.7, or host.internal=host-gateway",
         ) from None
     return _check_name(name, entry), address
+
+
+def _check_word(text: str) -> str:
+    if any(character.isspace() or not character.isprintable() for character in text):
+        raise ValueError
+    return text
 
 
 def _check_name(name: str, entry: str) -> str:

@@ -23,7 +23,7 @@ SUITE = "bookworm"
 PYTHON = "3.11"
 """Of ``SUITE``."""
 NAMES = {"x86_64": ("amd64", "qemu-system-x86_64"), "aarch64": ("arm64", "qemu-system-aarch64")}
-PACKAGES = ("python3", "kmod", "iproute2", "procps", "util-linux")
+PACKAGES = ("python3", "apparmor", "kmod", "iproute2", "procps", "util-linux")
 TESTING = ("pytest", "pytest-trio", "hypothesis")
 MODULES = (
     "overlay bridge veth br_netfilter nf_tables nft_chain_nat nft_nat nft_masq nft_ct nft_fib_inet nft_redir"
@@ -40,6 +40,7 @@ mountpoint -q /run || mount -t tmpfs -o mode=0755 tmpfs /run
 mkdir -p /dev/pts /dev/shm
 mount -t devpts -o newinstance,ptmxmode=0666,mode=0620,gid=5 devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
+mount -t securityfs securityfs /sys/kernel/security
 ln -sf pts/ptmx /dev/ptmx
 ln -sfn /proc/self/fd /dev/fd
 mount -t cgroup2 -o nsdelegate cgroup2 /sys/fs/cgroup

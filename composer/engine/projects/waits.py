@@ -79,7 +79,9 @@ async def explain_failure(error: ConditionFailed, logs: ContainerLogs, prefix: s
     if state.health is not None and state.health.status != "healthy" and state.health.log:
         probe = state.health.log[-1]
         said = probe.output.strip() or "(no output)"
-        parts.append(f"  its last healthcheck ended with {probe.exit_code}: {said}")
+        # -1: it has not ended, and the text says why.
+        how = "failed" if probe.exit_code < 0 else f"ended with {probe.exit_code}"
+        parts.append(f"  its last healthcheck {how}: {said}")
     lines = [line async for line in logs.read(container, since=state.started_at, tail=LOG_LINES)]
     if lines:
         parts.append(
