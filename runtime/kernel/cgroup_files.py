@@ -163,6 +163,12 @@ def check(limits: Limits, version: int) -> None:
             raise InvalidArgument(f"invalid {name}: {text!r}", hint="write for instance 0-2,4")
     if limits.blkio_weight and not 10 <= limits.blkio_weight <= 1000:
         raise InvalidArgument("Range of blkio weight is from 10 to 1000")
+    for device in limits.blkio_weight_device:
+        if not 10 <= device.weight <= 1000:
+            raise InvalidArgument(
+                f"invalid weight for device: {device.path}:{device.weight}",
+                hint="the range is from 10 to 1000",
+            )
     if version == 2 and (limits.cpu_rt_period or limits.cpu_rt_runtime):
         raise InvalidArgument("cpu_rt_period and cpu_rt_runtime cannot be set on a machine with cgroup v2")
 

@@ -283,7 +283,11 @@ def _labels(arguments: Arguments) -> dict[str, str]:
     entries: list[str] = []
     for path in arguments.list("label-file"):
         entries += lines_of(path)
-    return _pairs(entries + arguments.list("label"))
+    entries += arguments.list("label")
+    for entry in entries:
+        if entry.startswith("="):
+            raise UsageError(f'invalid argument "{entry}" for "-l, --label" flag: invalid label: empty name')
+    return _pairs(entries)
 
 
 def env_lines(path: str) -> list[str]:

@@ -27,8 +27,8 @@ async def test_writable_layer(laboratory: Laboratory) -> None:
 
 
 async def test_root_attributes(laboratory: Laboratory) -> None:
-    assert (await laboratory.sh("stat -c '%a %u %g' / /tmp /etc /dev/shm")).lines == [
-        "755 0 0", "1777 0 0", "755 0 0", "1777 0 0",
+    assert (await laboratory.sh("stat -c '%a %u %g' / /tmp /etc /dev/shm /.dockerenv")).lines == [
+        "755 0 0", "1777 0 0", "755 0 0", "1777 0 0", "755 0 0",
     ]  # fmt: skip
 
 

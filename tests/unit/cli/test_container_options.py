@@ -99,6 +99,7 @@ def test_streams(words: tuple[str, ...], found: list[str]) -> None:
         (("--rm", "--restart", "always"), "conflicting options: cannot specify both --restart and --rm"),
         (("--no-healthcheck", "--health-cmd", "x"), "--no-healthcheck conflicts with --health-* options"),
         (("-e", "=x"), "invalid environment variable: =x"),
+        (("-l", "=x"), 'invalid argument "=x" for "-l, --label" flag: invalid label: empty name'),
         (("--cpus", "many"), "failed to parse many as a rational number"),
         (("--mac-address", "foo"), "foo is not a valid mac address"),
         (("--shm-size", "-1"), "invalid size: '-1'"),

@@ -129,6 +129,22 @@ def test_plan_v2() -> None:
         cgroups.plan(f"composer/{ID}", weights, None, version=2, available=("cpu", "memory", "pids"))
 
 
+def test_what_an_update_may_add() -> None:
+    """v1: the cpuset that a container does without until somebody limits it."""
+    available = ("cpu", "cpuset", "memory")
+    plan = cgroups.plan(f"composer/{ID}", Resources(), None, version=1, available=available)
+    assert plan["later"] == [f"/sys/fs/cgroup/cpuset/composer/{ID}"]
+    limited = cgroups.plan(f"composer/{ID}", Resources(memory=64 << 20), None, version=1, available=available)
+    assert (limited["later"], len(limited["directories"])) == ([], 3)
+
+
+@pytest.mark.parametrize("weight", [0, 9, 1001])
+def test_weights_of_devices(weight: int) -> None:
+    limits = Resources(blkio_weight_device=(WeightDevice(path="/dev/sda", weight=weight),))
+    with pytest.raises(InvalidArgument, match=f"invalid weight for device: /dev/sda:{weight}"):
+        cgroups.plan(f"composer/{ID}", limits, None, version=1, available=("blkio",))
+
+
 @pytest.mark.parametrize(
     ("parent", "path"), [("a", "a"), ("/a//b/", "a/b"), ("m.slice/x:y", "m.slice/x:y"), ("./a", "a")]
 )
