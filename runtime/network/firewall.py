@@ -16,6 +16,7 @@ from runtime.network.rules import CHAINS
 from runtime.network.ruleset import (
     SETS,
     BridgeRules,
+    CountedElements,
     Elements,
     FirewallState,
     Forward,
@@ -54,7 +55,8 @@ class Firewall:
         """What another firewall prevents, and how to allow it."""
         self._netfilter = NetlinkSocket(NETLINK_NETFILTER)
         self._state = FirewallState()
-        self._content: Elements | None = None
+        self._held: CountedElements | None = None
+        """What the kernel holds, while the ruleset's generation says so; as the state."""
         self._generation = -1
         self._has_exceptions = False
 
@@ -101,30 +103,34 @@ class Firewall:
         ``unrouted`` is kept by the firewall itself. Raises ComposerError when the kernel refuses.
         """
         try:
-            is_known = self._content is not None and self._generation == self._read_generation()
-            if not is_known:
-                self._content = self._read()
-            unrouted = self._known_unrouted() | self._enable_forwarding(desired)
-            desired = _replace(desired, unrouted=unrouted)
-            wanted = elements(desired)
-            if self._content is None:
-                self._commit(build(self.table, wanted))
+            is_known = self._held is not None and self._generation == self._read_generation()
+            found = None if is_known else self._read()
+            known = self._state.unrouted if is_known else _unrouted(found)
+            desired = _replace(desired, unrouted=known | self._enable_forwarding(desired))
+            if self._held is not None and is_known:
+                held = self._held
+                requests = _requests(self.table, *held.change(desired))
             else:
-                requests = difference(self.table, self._content, wanted)
-                if requests:
-                    try:
-                        self._commit(requests)
-                    except NetlinkError as error:
-                        if error.errno not in (errno.ENOENT, errno.EEXIST):
-                            raise
-                        # Somebody changed the table between our reading and our writing.
-                        self._commit(build(self.table, wanted))
+                held = CountedElements(desired)
+                requests = (
+                    build(self.table, elements(desired))
+                    if found is None
+                    else difference(self.table, found, elements(desired))
+                )
+            if requests:
+                try:
+                    self._commit(requests)
+                except NetlinkError as error:
+                    if error.errno not in (errno.ENOENT, errno.EEXIST):
+                        raise
+                    # Somebody changed the table between our reading and our writing.
+                    self._commit(build(self.table, elements(desired)))
             bridges = self._foreign_bridges()
-            self._content, self._state = wanted, desired
+            self._held, self._state = held, desired
             if not is_known or bridges != self._foreign_bridges() or not self._has_exceptions:
                 self._make_exceptions()
         except OSError as error:
-            self._content = None
+            self._held = None
             raise ComposerError(
                 f"firewall: {error.strerror or error}",
                 hint=_MODULES
@@ -138,14 +144,14 @@ class Firewall:
         Nearly free while nobody changes any rule: the ruleset's generation tells.
         """
         try:
-            if self._content is not None and self._generation == self._read_generation():
+            if self._held is not None and self._generation == self._read_generation():
                 return False
             found = self._read()
             wanted = elements(self._state)
             repaired = found != wanted and (found is not None or bool(self._state.networks))
             if repaired:
                 self._commit(build(self.table, wanted))
-            self._content = wanted if repaired or found is not None else None
+            self._held = CountedElements(self._state) if repaired or found is not None else None
             return self._make_exceptions() or repaired
         except OSError as error:
             raise ComposerError(f"firewall: {error.strerror or error}") from error
@@ -154,7 +160,7 @@ class Firewall:
         """Take away the table and the exceptions in other tables, and switch forwarding off if this engine
         had switched it on and nobody else forwards."""
         try:
-            found = self._content if self._content is not None else self._read()
+            found = self._read()
             places = [(rule.family, rule.table, rule.chain, rule.handle) for rule in self._own_exceptions()]
             requests = [nftables.delete_rule(*place) for place in places]
             if found is not None:
@@ -168,15 +174,11 @@ class Firewall:
         except OSError as error:
             raise ComposerError(f"firewall: {error.strerror or error}") from error
         finally:
-            self._content = None
+            self._held = None
             self._state = FirewallState()
             self._has_exceptions = False
 
     # Parts.
-
-    def _known_unrouted(self) -> frozenset[str]:
-        content = self._content or {}
-        return frozenset(key.rstrip(b"\0").decode() for key, _ in content.get("unrouted", ()))
 
     def _enable_forwarding(self, desired: FirewallState) -> frozenset[str]:
         if not any(not network.internal for network in desired.networks):
@@ -290,13 +292,22 @@ class Firewall:
 
 def difference(table: str, present: Elements, wanted: Elements) -> list[Request]:
     """Requests that turn the elements ``present`` into ``wanted``."""
+    gone = {name: present[name] - wanted[name] for name in SETS}
+    return _requests(table, gone, {name: wanted[name] - present[name] for name in SETS})
+
+
+def _requests(table: str, gone: Elements, new: Elements) -> list[Request]:
     requests: list[Request] = []
     for name in SETS:
-        if gone := present[name] - wanted[name]:
-            requests += nftables.delete_elements(NFPROTO_INET, table, name, gone)
-        if new := wanted[name] - present[name]:
-            requests += nftables.add_elements(NFPROTO_INET, table, name, new)
+        if some := gone.get(name):
+            requests += nftables.delete_elements(NFPROTO_INET, table, name, some)
+        if some := new.get(name):
+            requests += nftables.add_elements(NFPROTO_INET, table, name, some)
     return requests
+
+
+def _unrouted(content: Elements | None) -> frozenset[str]:
+    return frozenset(key.rstrip(b"\0").decode() for key, _ in (content or {}).get("unrouted", ()))
 
 
 def _replace(

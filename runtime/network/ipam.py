@@ -8,6 +8,7 @@ import ipaddress
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from socket import AF_INET, AF_INET6, inet_pton
 
 from runtime.errors import Conflict, InvalidArgument
 from runtime.network.model import Endpoint, Network, Pool
@@ -244,7 +245,9 @@ def allocate_address(pool: Pool, used: Mapping[str, str], *, requested: str = ""
     """
     subnet = ipaddress.ip_network(pool.subnet)
     if not requested:
-        taken = frozenset(int(ipaddress.ip_address(address)) for address in used)
+        family = AF_INET if subnet.version == 4 else AF_INET6
+        same = (address for address in used if (":" in address) == (subnet.version == 6))
+        taken = frozenset(int.from_bytes(inet_pton(family, address), "big") for address in same)
         return f"{_first_free(pool, taken, name)}/{subnet.prefixlen}"
     address = _within(requested.partition("/")[0], subnet, f"network {name}")
     if str(address) == pool.gateway:

@@ -58,6 +58,25 @@ class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
         return f"{host}:{self.host_port}->{self.container_port}/{self.protocol}"
 
 
+class PortTaken(Conflict):
+    """Somebody else has the port; who it is has not been asked yet, since of a range it does not matter."""
+
+    def __init__(self, protocol: str, address: str, port: int) -> None:
+        super().__init__(
+            f"Bind for {_shown(address, port)} failed: port is already allocated",
+            hint="publish another host port, or stop what holds this one",
+        )
+        self.protocol, self.address, self.port = protocol, address, port
+
+    def with_holder(self, owner: Owner) -> Conflict:
+        """The same, saying who holds the port. Takes some milliseconds on a machine of many processes."""
+        holder = owner(self.protocol, self.address, self.port, 0)
+        holder = holder or _holder(self.protocol, self.address, self.port, owner)
+        return (
+            Conflict(f"{self.message}: {self.port} is held by {holder}", hint=self.hint) if holder else self
+        )
+
+
 class Reservation(NamedTuple):
     """A published port and the socket that holds it; None for SCTP where the kernel has no sockets for it."""
 
@@ -114,32 +133,31 @@ def release(reservations: Iterable[Reservation]) -> None:
 
 def _reserve(binding: Binding, addresses: Sequence[str], owner: Owner) -> list[Reservation]:
     last = max(binding.host_port, binding.host_port_end)
-    if not binding.host_port:
-        for _ in range(_ATTEMPTS):
-            try:
-                return _bind(binding, addresses, 0, owner)
-            except Conflict as error:
-                failure = error
-        raise failure
-    for port in range(binding.host_port, last + 1):
+    tries = range(binding.host_port, last + 1) if binding.host_port else [0] * _ATTEMPTS
+    for port in tries:
         try:
-            return _bind(binding, addresses, port, owner)
-        except Conflict as error:
-            if port == last == binding.host_port:
-                raise
-            failure = error
+            return _bind(binding, addresses, port)
+        except PortTaken as error:
+            taken = error
+    failure = taken.with_holder(owner)
+    if last == binding.host_port:
+        raise failure from None
     raise Conflict(
         f"Bind for {addresses[0]}:{binding.host_port}-{last} failed: no port of the range is free "
         f"({failure.message})"
     )
 
 
-def _bind(binding: Binding, addresses: Sequence[str], port: int, owner: Owner) -> list[Reservation]:
+def _shown(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _bind(binding: Binding, addresses: Sequence[str], port: int) -> list[Reservation]:
     made: list[Reservation] = []
     number = port
     try:
         for address in addresses:
-            bound = bind_socket(binding.protocol, address, number, owner)
+            bound = bind_socket(binding.protocol, address, number)
             number = bound.getsockname()[1] if bound else number
             if not number:
                 raise InvalidArgument(
@@ -159,15 +177,15 @@ def _bind(binding: Binding, addresses: Sequence[str], port: int, owner: Owner) -
     return made
 
 
-def bind_socket(protocol: str, address: str, port: int, owner: Owner = _nobody) -> socket.socket | None:
+def bind_socket(protocol: str, address: str, port: int) -> socket.socket | None:
     """The socket that reserves ``address:port`` (0: any free one), listening if it is TCP or SCTP.
 
-    None if the kernel has no SCTP sockets. Raises Conflict or InvalidArgument.
+    None if the kernel has no SCTP sockets. Raises PortTaken or InvalidArgument.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
     number = IPPROTO_SCTP if protocol == "sctp" else 0
-    shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    shown = _shown(address, port)
     try:
         made = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, number)
     except OSError as error:
@@ -185,12 +203,7 @@ def bind_socket(protocol: str, address: str, port: int, owner: Owner = _nobody) 
     except OSError as error:
         made.close()
         if error.errno == errno.EADDRINUSE:
-            holder = owner(protocol, address, port, 0) or _holder(protocol, address, port, owner)
-            raise Conflict(
-                f"Bind for {shown} failed: port is already allocated"
-                + (f": {port} is held by {holder}" if holder else ""),
-                hint="publish another host port, or stop what holds this one",
-            ) from None
+            raise PortTaken(protocol, address, port) from None
         if error.errno == errno.EADDRNOTAVAIL:
             raise InvalidArgument(
                 f"Bind for {shown} failed: {address} is not an address of this host",

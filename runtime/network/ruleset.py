@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -151,15 +152,56 @@ def forward_element(forward: Forward) -> tuple[str, Element]:
 def elements(state: FirewallState) -> dict[str, frozenset[Element]]:
     """The elements of every set and map in ``state``."""
     found: dict[str, set[Element]] = {name: set() for name in SETS}
-    for network in state.networks:
-        for name, element in _bridge_elements(network):
-            found[name].add(element)
-    for forward in state.forwards:
-        name, element = forward_element(forward)
+    for name, element in _elements(state):
         found[name].add(element)
-    for interface in state.unrouted:
-        found["unrouted"].add((interface_key(interface), b""))
     return {name: frozenset(members) for name, members in found.items()}
+
+
+class CountedElements:
+    """The elements of a state that changes, at a cost that grows with the change only: an element that several of its
+    networks or ports have in common goes with the last one."""
+
+    def __init__(self, state: FirewallState) -> None:
+        self._state = state
+        self._counts = Counter(_elements(state))
+
+    def change(self, desired: FirewallState) -> tuple[Elements, Elements]:
+        """Become the elements of ``desired``: those that are gone, and those that are new."""
+        before, self._state = self._state, desired
+        counts = self._counts
+        touched: dict[tuple[str, Element], int] = {}
+        for one in _elements(_less(desired, before)):
+            touched.setdefault(one, counts[one])
+            counts[one] += 1
+        for one in _elements(_less(before, desired)):
+            touched.setdefault(one, counts[one])
+            counts[one] -= 1
+        gone: dict[str, frozenset[Element]] = {}
+        new: dict[str, frozenset[Element]] = {}
+        for (name, element), count in touched.items():
+            now = counts[name, element]
+            if not now:
+                del counts[name, element]
+            if bool(count) != bool(now):
+                changed = new if now else gone
+                changed[name] = changed.get(name, frozenset()) | {element}
+        return gone, new
+
+
+def _less(one: FirewallState, other: FirewallState) -> FirewallState:
+    """What ``other`` has not."""
+    return FirewallState(
+        one.networks - other.networks, one.forwards - other.forwards, one.unrouted - other.unrouted
+    )
+
+
+def _elements(state: FirewallState) -> Iterator[tuple[str, Element]]:
+    for network in state.networks:
+        yield from _bridge_elements(network)
+    for forward in state.forwards:
+        yield forward_element(forward)
+    for interface in state.unrouted:
+        yield "unrouted", (interface_key(interface), b"")
 
 
 def _bridge_elements(network: BridgeRules) -> Iterator[tuple[str, Element]]:

@@ -24,8 +24,9 @@ from runtime.container.config import ContainerConfig, EndpointConfig
 from runtime.crash_points import crash_point
 from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound
 from runtime.network import bridge, ipam, overlay
+from runtime.network.bridge_removal import BridgeRemoval
 from runtime.network.firewall import Firewall
-from runtime.network.host import host_addresses, host_routes
+from runtime.network.host import HostRoutes, host_addresses
 from runtime.network.model import (
     Network,
     Pool,
@@ -57,6 +58,8 @@ class Networks:
         self._tag = tag
         self.bridges_changed = trio.Event()
         """Set, and replaced, when a bridge has come or gone."""
+        self._removal = BridgeRemoval(tag)
+        self._host_routes = HostRoutes()
         self._made: set[str] = set()
         """Names of bridges that this engine has made, or found to be its own."""
         for name, driver in BUILT_IN.items():
@@ -172,7 +175,7 @@ class Networks:
             enable_ipv6=network.enable_ipv6,
             has_bridge=network.has_bridge,
             networks=others,
-            host_routes=host_routes(),
+            host_routes=self._host_routes(),
             chance=chance,
         )
 
@@ -251,7 +254,7 @@ class Networks:
             self._firewall.remove_network(network.bridge)
             self._tell_bridges_changed()
             crash_point("core.network-rm.unruled")
-            await trio.to_thread.run_sync(bridge.remove_bridge, network.bridge, self._tag)
+            await self._removal.remove(network.bridge)
             crash_point("core.network-rm.unbridged")
 
     # What containers need

@@ -42,6 +42,9 @@ RTM_NEWNEIGH = 28
 
 IFF_UP = 0x1
 
+GROUPS_OF_ROUTES = 0x010 | 0x040 | 0x100 | 0x400
+"""Multicast groups for changes of addresses and routes of both families (RTMGRP_*)."""
+
 IFLA_ADDRESS = 1
 IFLA_IFNAME = 3
 IFLA_MTU = 4
@@ -301,6 +304,17 @@ def delete_link(*, name: str = "", index: int = 0, ignore: tuple[int, ...] = ())
     return Request(RTM_DELLINK, 0, body, f"delete {name or f'link {index}'}", ignore)
 
 
+def set_link_group(index: int, group: int, *, ignore: tuple[int, ...] = ()) -> Request:
+    body = _IFINFO.pack(0, 0, index, 0, 0) + u32(IFLA_GROUP, group)
+    return Request(RTM_SETLINK, 0, body, f"set group of link {index}", ignore)
+
+
+def delete_group(group: int, *, ignore: tuple[int, ...] = ()) -> Request:
+    """All links of a group at once: the kernel waits for those who may still use one of them only once."""
+    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(IFLA_GROUP, group)
+    return Request(RTM_DELLINK, 0, body, f"delete links of group {group}", ignore)
+
+
 def add_address(index: int, prefix: str, *, ignore: tuple[int, ...] = ()) -> Request:
     """Add ``prefix`` to a link; IPv6 without duplicate address detection, so that it is usable at once."""
     address, _, length = prefix.partition("/")
@@ -377,10 +391,10 @@ def dump_links() -> Request:
     return Request(RTM_GETLINK, NLM_F_DUMP, body, "list links")
 
 
-def get_link(name: str, *, ignore: tuple[int, ...] = ()) -> Request:
-    body = _IFINFO.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name)
+def get_link(name: str = "", *, index: int = 0, ignore: tuple[int, ...] = ()) -> Request:
+    body = _IFINFO.pack(0, 0, index, 0, 0) + (text(IFLA_IFNAME, name) if name else b"")
     body += u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
-    return Request(RTM_GETLINK, 0, body, f"look up {name}", ignore)
+    return Request(RTM_GETLINK, 0, body, f"look up {name or f'link {index}'}", ignore)
 
 
 def dump_addresses() -> Request:
@@ -388,8 +402,8 @@ def dump_addresses() -> Request:
 
 
 def dump_routes(family: int) -> Request:
-    """``family`` AF_INET or AF_INET6."""
-    header = _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
+    """The unicast routes of all tables; ``family`` AF_INET or AF_INET6."""
+    header = _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, RTN_UNICAST, 0)
     return Request(RTM_GETROUTE, NLM_F_DUMP, header, "list routes")
 
 

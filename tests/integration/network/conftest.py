@@ -84,6 +84,7 @@ class Place:
         try:
             client.connect(target)
         except OSError:
+            client.close()  # or it goes on asking, and is the one that the listener takes next
             return None
         server, peer = listener.accept()
         with server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from runtime.container.config import PortBinding
 from runtime.errors import Conflict
-from runtime.network.ports import bind_socket, foreign_container, reserve_ports
+from runtime.network.ports import foreign_container, release, reserve_ports
 
 ID = "0123456789ab" + "c" * 52
 
@@ -52,8 +53,9 @@ def test_the_message_names_port_process_and_container() -> None:
         def owner(protocol: str, host_ip: str, number: int, pid: int) -> str:
             return "container x of project y" if pid == os.getpid() else ""
 
+        asked = [PortBinding(container_port=80, host_ip="127.0.0.1", host_port=port)]
         with pytest.raises(Conflict) as caught:
-            bind_socket("tcp", "127.0.0.1", port, owner)
+            reserve_ports(asked, owner=owner)
     name = Path("/proc/self/comm").read_text().strip()
     expected = f"{port} is held by {name}, pid {os.getpid()}, container x of project y"
     assert caught.value.message.endswith(expected)
@@ -71,3 +73,39 @@ def test_what_is_said_is_about_the_port_that_is_held() -> None:
         with pytest.raises(Conflict) as caught:
             reserve_ports(asked)
     assert caught.value.about == "ports[1]"
+
+
+def test_of_a_range_only_the_last_one_is_asked_about() -> None:
+    asked: list[int] = []
+
+    def owner(protocol: str, host_ip: str, number: int, pid: int) -> str:
+        asked.append(number)
+        return "container x"
+
+    with contextlib.ExitStack() as stack:
+        first = _held_row(stack, 3)
+        ports = PortBinding(container_port=80, host_ip="127.0.0.1", host_port=first, host_port_end=first + 3)
+        (made,) = reserve_ports([ports], owner=owner)
+        stack.callback(release, [made])
+        assert made.port.host_port == first + 3
+        assert not asked
+        with pytest.raises(
+            Conflict, match=rf"no port of the range is free .*{first + 3} is held by container x"
+        ):
+            reserve_ports([ports], owner=owner)
+        assert asked == [first + 3]
+
+
+def _held_row(stack: contextlib.ExitStack, count: int) -> int:
+    """The first of ``count`` ports in a row that are held; the one after them is free."""
+    for first in range(21000, 31000, 10):
+        with contextlib.ExitStack() as some:
+            try:
+                for port in range(first, first + count):
+                    some.enter_context(socket.create_server(("127.0.0.1", port)))
+                socket.create_server(("127.0.0.1", first + count)).close()
+            except OSError:
+                continue
+            stack.enter_context(some.pop_all())
+            return first
+    raise AssertionError("no free ports")
