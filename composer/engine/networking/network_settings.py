@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from runtime.container.config import ContainerConfig
 from runtime.errors import Conflict, InvalidArgument, NotFound
 from runtime.network import ipam
 from runtime.network.model import Network, Pool
@@ -62,4 +63,22 @@ def check_is_not_taken(network: Network, others: Sequence[Network]) -> None:
     if any(other.config_from == network.name for other in others):
         raise Conflict(
             f'error while removing network: configuration network "{network.name}" is in use', status=403
+        )
+
+
+def check_may_join(network: Network, config: ContainerConfig, *, has_networks: bool) -> None:
+    """Raises Conflict where network or container cannot have an interface more."""
+    if network.driver == "host":
+        raise Conflict(
+            "container cannot be disconnected from host network or connected to host network", status=403
+        )
+    if config.network_mode == "none" or network.driver == "none":
+        raise Conflict(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+            status=403,
+        )
+    if not has_networks and config.network_mode not in ("bridge", "default", ""):
+        raise Conflict(
+            f"container sharing network namespace with another container or host cannot be connected to any "
+            f"other network ({config.network_mode})"
         )

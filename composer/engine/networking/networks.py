@@ -392,20 +392,7 @@ class Networks:
         container = self._containers.get(container_ref)
         network_settings.check_is_more_than_settings(network)
         self._check_is_free(network, container)
-        if network.driver == "host":
-            raise Conflict(
-                "container cannot be disconnected from host network or connected to host network", status=403
-            )
-        if container.config.network_mode == "none" or network.driver == "none":
-            raise Conflict(
-                "container cannot be connected to multiple networks with one of the networks in private (none) mode",
-                status=403,
-            )
-        if not container.endpoints and container.config.network_mode not in ("bridge", "default", ""):
-            raise Conflict(
-                f"container sharing network namespace with another container or host cannot be connected to any "
-                f"other network ({container.config.network_mode})"
-            )
+        network_settings.check_may_join(network, container.config, has_networks=bool(container.endpoints))
         async with container.busy:
             self._check_is_free(network, container)
             network = self.ensure(network)
@@ -445,6 +432,11 @@ class Networks:
         network = self.get(ref)
         if isinstance(container, str):
             container = self._containers.get(container)
+        if network.driver == "none" and container.config.network_mode == "none":
+            # It is on no network then, as one that has left its last, and may join others.
+            config = replace(container.config, network_mode="bridge", endpoints=())
+            container.update(config=config)
+            return
         endpoint = container.endpoints.get(network.name)
         if endpoint is None:
             if force:
