@@ -22,6 +22,7 @@ from runtime.errors import InvalidArgument, NotFound
 from runtime.image.check import Checked
 from runtime.image.content import Throttle
 from runtime.image.downloads import download
+from runtime.image.index import entries_of, platform_of
 from runtime.image.manifest import Descriptor
 from runtime.image.model import HistoryEntry, Image, ImageUse, PullProgress, Removal, Status
 from runtime.image.push import Pushed
@@ -169,7 +170,23 @@ class Images:
             await emit({"status": line})
             aux = {"Tag": pushed.tag, "Digest": str(pushed.digest), "Size": pushed.size}
             await emit({"progressDetail": {}, "aux": aux})
+            if not platform and (missing := self._left_out(text)):
+                left = ", ".join(missing)
+                await emit(
+                    {"status": f"Only what is here was pushed: the index that it came with also has {left}"}
+                )
             self.events.publish("image", "push", text, {"name": text})
+
+    def _left_out(self, text: str) -> Sequence[str]:
+        """The platforms that the index of an image lists and for which nothing is here under that name."""
+        image = self.store.get(text)
+        index = self.store.index(image)
+        listed = (
+            {str(platform) for entry in entries_of(index) if (platform := platform_of(entry))}
+            if index
+            else set()
+        )
+        return sorted(listed - {str(one.platform) for one in self.store.named(text)})
 
     async def search(
         self,

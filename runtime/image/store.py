@@ -124,6 +124,10 @@ class ImageStore:
         for several platforms the first, which :meth:`together` gives the others of."""
         return [image for image in self._catalogue.shown() if image.tags or image.comment != STEP_COMMENT]
 
+    def named(self, text: str) -> Sequence[Image]:
+        """All that a name means here, one for each platform; an id means one."""
+        return self._catalogue.resolve_all(text)
+
     def together(self, image: Image) -> Sequence[Image]:
         """An image of :meth:`list` and those for other platforms that are listed with it."""
         return [image, *self._catalogue.siblings(image.id)]

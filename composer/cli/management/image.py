@@ -6,7 +6,6 @@ import sys
 
 from composer.api.client import API, quote
 from composer.cli.arguments import Command, Flag, UsageError
-from composer.cli.management.image_archive import run_import, run_load, run_save
 from composer.cli.management.image_build import build_command
 from composer.cli.management.image_list import run_ls, short_id
 from composer.cli.management.image_transfer import run_pull, run_push
@@ -31,6 +30,24 @@ def parse_filters(conditions: Iterable[str]) -> dict[str, list[str]]:
             raise UsageError(f"invalid filter {condition!r}", hint="--filter KEY=VALUE")
         found.setdefault(key, []).append(value)
     return found
+
+
+def run_import(session: Session, arguments: Arguments) -> int:
+    from composer.cli.management import image_archive  # what it imports takes a pull's start too long
+
+    return image_archive.run_import(session, arguments)
+
+
+def run_load(session: Session, arguments: Arguments) -> int:
+    from composer.cli.management import image_archive
+
+    return image_archive.run_load(session, arguments)
+
+
+def run_save(session: Session, arguments: Arguments) -> int:
+    from composer.cli.management import image_archive
+
+    return image_archive.run_save(session, arguments)
 
 
 def run_rm(session: Session, arguments: Arguments) -> int:

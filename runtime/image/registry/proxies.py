@@ -80,7 +80,15 @@ class EnvironmentTransport(httpx.AsyncBaseTransport):
                 verify=self._verify, limits=self._limits, trust_env=False, proxy=proxy or None
             )
             self._transports[proxy] = transport
-        return await transport.handle_async_request(request)
+        try:
+            return await transport.handle_async_request(request)
+        except httpx.ConnectError as error:
+            if not proxy or isinstance(error.__cause__, ssl.SSLError) or "SSL" in str(error):
+                raise
+            place = urlsplit(proxy)
+            raise httpx.ProxyError(
+                f"{place.hostname}:{place.port or 80}: {error}", request=request
+            ) from error
 
     async def aclose(self) -> None:
         for transport in self._transports.values():

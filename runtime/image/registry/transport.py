@@ -144,7 +144,9 @@ def unreachable(name: str, error: httpx.TransportError) -> Unreachable:
     if isinstance(error, httpx.TimeoutException):
         reason = "no answer in time"
     elif isinstance(error, httpx.ProxyError):
-        reason = f"the proxy says: {error}"
+        reason = f"the proxy {error}"
+        if _is_refused(error):
+            reason = f"the proxy {str(error).partition(': ')[0]}: {os.strerror(errno.ECONNREFUSED)}"
         hint = "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY in the environment of the engine."
     elif isinstance(cause, ssl.SSLCertVerificationError):
         reason = f"its certificate is not trusted: {cause.verify_message}"
