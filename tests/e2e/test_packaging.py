@@ -28,8 +28,8 @@ def test_install(composer: Composer, tmp_path: Path) -> None:
     )
     # From a copy: building must not write into the checkout.
     source = tmp_path / "source"
-    run("cp", "-a", "--reflink=auto", *(str(ROOT / name) for name in ("composer", "runtime", "schemas", "scripts", "README.md")),
-        str(ROOT / "pyproject.toml"), "-t", str(mkdir(source)))  # fmt: skip
+    needed = ("composer", "runtime", "schemas", "scripts", "README.md", "pyproject.toml")
+    run("cp", "-a", "--reflink=auto", *(str(ROOT / name) for name in needed), "-t", str(mkdir(source)))
     run(*pip, str(source))
     run("rm", "-rf", str(source))
 

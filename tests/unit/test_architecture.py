@@ -74,6 +74,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "composer.disk",
         "composer.api.plain_json",
         "composer.api.durations",
+        "composer.api.moments",
         "composer.api.detaching",
         "composer.api.client",
         "composer.compose",
