@@ -15,7 +15,7 @@ from typing import NoReturn
 import trio
 
 from composer import __version__
-from composer.api import interface
+from composer.api import interface, leaving
 from composer.api.routes_succession import Successor
 from composer.api.server import Connections, serve
 from composer.engine.engine import REST_AFTER, Engine, build
@@ -57,6 +57,7 @@ class Core:
             await nursery.start(self._run_engine, nursery.cancel_scope)
             served: interface.Engine = self.engine
             self._tell_version()
+            leaving.open_door(self.paths.socket)
             connections: Connections = await nursery.start(serve, served, self.listener, self._give_way)
             crash_point("core.engine.served")
             await self.keeper.ready()
@@ -138,6 +139,8 @@ class Core:
             with trio.move_on_after(REST_AFTER) as patience:
                 await connections.changed()
             if patience.cancelled_caught and connections.count == 0 and self.engine.is_idle:
+                if not await leaving.close_door(self.paths.socket, self.listener, lambda: connections.count):
+                    continue
                 log.info("nothing to do for %.0f s: ending until the next command", REST_AFTER)
                 self.engine.scope.cancel()
                 return
