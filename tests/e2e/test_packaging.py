@@ -28,7 +28,7 @@ def test_install(composer: Composer, tmp_path: Path) -> None:
     )
     # From a copy: building must not write into the checkout.
     source = tmp_path / "source"
-    needed = ("composer", "runtime", "schemas", "scripts", "README.md", "pyproject.toml")
+    needed = ("composer", "runtime", "schemas", "README.md", "pyproject.toml")
     run("cp", "-a", "--reflink=auto", *(str(ROOT / name) for name in needed), "-t", str(mkdir(source)))
     run(*pip, str(source))
     run("rm", "-rf", str(source))
