@@ -8,7 +8,7 @@ from collections.abc import Callable
 Modes = Callable[[int, bool], int]
 """From the bits of something, and whether it is a directory, to its new bits."""
 
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=][rwxXst]*)+)")
+_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)")
 _SHIFTS = {"u": 6, "g": 3, "o": 0}
 
 
@@ -25,7 +25,7 @@ def parse_modes(text: str) -> Modes:
                 f"invalid chmod parameter: {text!r}. it should be octal or symbolic, as u=rwX,go=rX"
             )
         who = "ugo" if not match[1] or "a" in match[1] else match[1]
-        clauses += [(who, item[0], item[1:]) for item in re.findall(r"[-+=][rwxXst]*", match[2])]
+        clauses += [(who, item[0], item[1:]) for item in re.findall(r"[-+=][rwxXstugo]*", match[2])]
 
     def changed(bits: int, is_directory: bool) -> int:
         for who, sign, letters in clauses:
@@ -36,6 +36,9 @@ def parse_modes(text: str) -> Modes:
 
 
 def _changed(bits: int, who: str, sign: str, letters: str, is_directory: bool) -> int:
+    if letters in _SHIFTS:  # what those have already
+        kept = bits >> _SHIFTS[letters] & 7
+        letters = "".join(letter for letter, bit in (("r", 4), ("w", 2), ("x", 1)) if kept & bit)
     runs = "x" in letters or ("X" in letters and (is_directory or bool(bits & 0o111)))
     basic = (4 if "r" in letters else 0) | (2 if "w" in letters else 0) | (1 if runs else 0)
     mask = named = 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from runtime.build.devices import StepDevice
 from runtime.build.git_urls import GitSource
 from runtime.errors import InvalidArgument
 
@@ -44,6 +45,10 @@ class Step:
         if not self.number:
             return self.text
         return f"[{self.stage + ' ' if self.stage else ''}{self.number}/{self.total}] {self.text}"
+
+    def error(self, message: str, part: str = "") -> DockerfileError:
+        """Something is wrong with it."""
+        return self.place.error(message, part)
 
     @property
     def inputs(self) -> tuple[Step, ...]:
@@ -94,6 +99,12 @@ class Selection:
     exclude: tuple[str, ...] = ()
     keeps_parents: bool = False
     keeps_owners: bool = False
+    place: Place | None = None
+    """Where it is said, when that is not where the source is."""
+
+    def error(self, message: str, part: str = "") -> DockerfileError:
+        """Something is wrong with it."""
+        return (self.place or self.source.place).error(message, part)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -216,6 +227,7 @@ class Run(LayerStep):
     network: str = "bridge"
     is_insecure: bool = False
     mounts: tuple[RunMount, ...] = ()
+    devices: tuple[StepDevice, ...] = ()
     program: tuple[str, bytes] | None = None
     """A here document that says itself what runs it: where it is to be, and what it has."""
     hosts: tuple[str, ...] = ()
@@ -241,6 +253,7 @@ class Run(LayerStep):
             "the working directory": self.working_dir,
             "the network": (self.network, self.hosts, self.is_insecure),
             "a mount": tuple(mount.facts for mount in self.mounts),
+            **({"a device": tuple(device.name for device in self.devices)} if self.devices else {}),
         }
 
 

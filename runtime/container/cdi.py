@@ -31,6 +31,11 @@ def is_qualified(name: str) -> bool:
     return _QUALIFIED.fullmatch(name) is not None
 
 
+def is_kind(name: str) -> bool:
+    """``vendor.com/class``."""
+    return _KIND.fullmatch(name) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A device node to be made; what is not given is taken from the host's node at ``source``."""
@@ -72,6 +77,8 @@ class Specification:
     kind: str
     devices: Mapping[str, Mapping[str, Any]]
     common: Mapping[str, Any]
+    annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By device: those of the file, and its own over them."""
 
 
 def parse(document: Any, path: str) -> Specification:
@@ -82,16 +89,19 @@ def parse(document: Any, path: str) -> Specification:
         kind = document.get("kind")
         _demand(isinstance(kind, str) and bool(_KIND.fullmatch(kind)), f"invalid kind {kind!r}")
         devices: dict[str, Mapping[str, Any]] = {}
+        annotations: dict[str, Mapping[str, str]] = {}
+        general = _texts(document.get("annotations"))
         for device in document.get("devices") or ():
             name = device.get("name") if isinstance(device, Mapping) else None
             _demand(isinstance(name, str) and bool(_DEVICE.fullmatch(name)), f"invalid device name {name!r}")
             _demand(name not in devices, f"device {name} is there twice")
             devices[str(name)] = _mapping(device.get("containerEdits"), "containerEdits")
+            annotations[str(name)] = {**general, **_texts(device.get("annotations"))}
         _demand(bool(devices), "it has no devices")
         common = _mapping(document.get("containerEdits"), "containerEdits")
     except InvalidArgument as error:
         raise error.within(f"CDI specification {path}") from None
-    return Specification(path, str(kind), devices, common)
+    return Specification(path, str(kind), devices, common, annotations)
 
 
 def _demand(holds: bool, message: str) -> None:
@@ -102,6 +112,10 @@ def _demand(holds: bool, message: str) -> None:
 def _mapping(value: Any, what: str) -> Mapping[str, Any]:
     _demand(value is None or isinstance(value, Mapping), f"{what} is not a mapping")
     return value or {}
+
+
+def _texts(value: Any) -> Mapping[str, str]:
+    return {str(key): str(text) for key, text in _mapping(value, "annotations").items()}
 
 
 def edits_of(fields: Mapping[str, Any]) -> Edits:
@@ -178,6 +192,10 @@ class Registry:
         """Of all devices, qualified."""
         found = {f"{one.kind}={name}" for rank in self.ranks for one in rank for name in one.devices}
         return tuple(sorted(found))
+
+    def annotations(self, name: str) -> Mapping[str, str]:
+        """Of a device that is there. Raises InvalidArgument."""
+        return self._find(name).annotations.get(name.partition("=")[2], {})
 
     def edits(self, requests: Iterable[DeviceRequest]) -> Edits:
         """What ``requests`` come to. Raises InvalidArgument that says what there is."""

@@ -21,6 +21,8 @@ class Node:
     hosts: tuple[str, ...]
     """Where it is: a directory in each layer that has it (topmost first), anything else in one."""
     status: os.stat_result
+    alias: str = ""
+    """The name under which it was asked for, when a link of that name led to it."""
 
     @property
     def is_directory(self) -> bool:
@@ -32,7 +34,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        return self.path.rpartition("/")[2]
+        return self.alias or self.path.rpartition("/")[2]
 
 
 class Tree:

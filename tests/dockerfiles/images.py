@@ -10,6 +10,7 @@ import json
 import lzma
 import os
 import posixpath
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -64,23 +65,38 @@ BASE = "composer-base"
 
 
 def describe(archive: Path, *, skipped: int = 0) -> dict[str, Any]:
-    """An image that was saved in Docker's form. Empty settings are as those that are not there; labels of
+    """The only image of an archive in Docker's form. Empty settings are as those that are not there; labels of
     Docker Compose do not count, nor the lowest ``skipped`` layers."""
     with tarfile.open(archive) as tar:
+        (image,) = json.loads(_member(tar, "manifest.json"))
+        return _described(tar, image, skipped)
 
-        def read(name: str) -> bytes:
-            file = tar.extractfile(name)
-            assert file is not None
-            return file.read()
 
-        (image,) = json.loads(read("manifest.json"))
-        config = json.loads(read(image["Config"])).get("config") or {}
-        tree: dict[str, Any] = {}
-        for layer in image["Layers"][skipped:]:
-            file = tar.extractfile(layer)
-            assert file is not None
-            with tarfile.open(fileobj=file) as entries:
-                _apply(entries, tree)
+def describe_all(archive: Path, skipped: dict[str, int]) -> dict[str, dict[str, Any]]:
+    """The images of an archive by their names without tags; ``skipped``: how many of the lowest layers of each do not
+    count."""
+    with tarfile.open(archive) as tar:
+        found = {}
+        for image in json.loads(_member(tar, "manifest.json")):
+            for name in (tag.rpartition(":")[0] for tag in image["RepoTags"]):
+                found[name] = _described(tar, image, skipped[name])
+        return found
+
+
+def _member(tar: tarfile.TarFile, name: str) -> bytes:
+    file = tar.extractfile(name)
+    assert file is not None
+    return file.read()
+
+
+def _described(tar: tarfile.TarFile, image: dict[str, Any], skipped: int) -> dict[str, Any]:
+    config = json.loads(_member(tar, image["Config"])).get("config") or {}
+    tree: dict[str, Any] = {}
+    for layer in image["Layers"][skipped:]:
+        file = tar.extractfile(layer)
+        assert file is not None
+        with tarfile.open(fileobj=file) as entries:
+            _apply(entries, tree)
     config["Labels"] = {
         key: value
         for key, value in (config.get("Labels") or {}).items()
@@ -96,8 +112,8 @@ def describe(archive: Path, *, skipped: int = 0) -> dict[str, Any]:
 
 def skipped_layers(dockerfile: str) -> int:
     """How many layers of the image that a case makes are those of its base."""
-    last = [line.split()[1] for line in dockerfile.splitlines() if line.startswith("FROM ")][-1]
-    return 1 if last == BASE else 0
+    bases = re.findall(r"^\s*FROM\s+(\S+)", dockerfile.removeprefix("\ufeff"), re.MULTILINE | re.IGNORECASE)
+    return 1 if bases[-1:] == [BASE] else 0
 
 
 def _apply(entries: tarfile.TarFile, tree: dict[str, Any]) -> None:

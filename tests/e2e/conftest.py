@@ -26,7 +26,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 _FAILED = pytest.StashKey[bool]()
-_PROGRAMS = ("sh", "cat", "ls", "rm", "mkdir", "sleep")
+_PROGRAMS = (
+    *("sh", "cat", "chmod", "chown", "env", "id", "ln", "ls", "mkdir", "mkfifo", "mv", "rm", "sleep", "sort"),
+    *("stat", "touch"),
+)
 
 
 @pytest.fixture

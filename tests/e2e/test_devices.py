@@ -65,3 +65,23 @@ def test_gpus_that_are_not_there(composer: Composer, project: Project) -> None:
     done = composer.run("up", "-d", cwd=project.directory, status=1)
     assert 'could not select device driver "" with capabilities: [gpu]' in done.stderr
     assert composer.run("container", "run", "--gpus", "x", "composer.local/host", status=125).stderr
+
+
+def test_a_step_of_a_build_has_devices_that_it_is_allowed(
+    composer: Composer, base: str, kind: str, tmp_path: Path
+) -> None:
+    step = "cat /opt/library > /seen && stat -c '%F %a' /dev/thing0 >> /seen && echo $THING >> /seen"
+    file = tmp_path / "Dockerfile"
+    file.write_text(
+        f"FROM {base}\nRUN --device={kind}=zero {step}\nFROM scratch\nCOPY --from=0 /seen /opt* /out/\n"
+    )
+    build = ("image", "build", "--network", "none", "--output", str(tmp_path / "result"), str(tmp_path))
+    refused = composer.run(*build, status=1)
+    assert f"Dockerfile:2:5: the device {kind}=zero is not allowed" in refused.stderr
+    composer.run(*build, "--allow", f"device={kind}=zero")
+    assert (tmp_path / "result/out/seen").read_text() == "of the device\ncharacter special file 640\n1\n"
+    assert not (tmp_path / "result/out/library").exists()  # what is mounted leaves nothing
+    file.write_text(f"FROM {base}\nRUN --device={kind}=other,required true\n")
+    assert "is not there" in composer.run(*build, "--allow", "device", status=1).stderr
+    file.write_text(f"FROM {base}\nRUN --device={kind}=other true\n")
+    composer.run("image", "build", "--network", "none", str(tmp_path))

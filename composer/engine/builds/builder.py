@@ -250,6 +250,7 @@ class _Build:
             env=self.options.env,
             agents=self.options.ssh,
             keeps_failed=self.options.keeps_failed,
+            allow=self.options.allow,
         )
 
     async def _source(self, source: ImageSource) -> Snapshot:

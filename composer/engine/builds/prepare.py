@@ -16,6 +16,7 @@ from composer.engine.builds.attestation_options import parse_attestations
 from composer.engine.builds.contexts import KEEP_GIT, Context, Contexts, read_text
 from composer.engine.builds.options import BuildOptions
 from composer.engine.builds.requests import ImageBuild
+from runtime.build.devices import is_device_entitlement
 from runtime.build.git_urls import parse_git_url
 from runtime.build.ignore import Ignore, keep_all, parse_ignore
 from runtime.container.config import Ulimit
@@ -50,8 +51,8 @@ async def prepare(
     for name, source in request.contexts.items():
         named[name] = await _named(name, source, request, contexts, images, held)
     for entitlement in request.allow:
-        if entitlement not in _ENTITLEMENTS:
-            known = ", ".join(_ENTITLEMENTS)
+        if entitlement not in _ENTITLEMENTS and not is_device_entitlement(entitlement):
+            known = ", ".join((*_ENTITLEMENTS, "device[=vendor.com/class=name]"))
             raise InvalidArgument(f"the entitlement {entitlement!r} is not supported: there are {known}")
     if request.network not in _NETWORKS:
         raise InvalidArgument(

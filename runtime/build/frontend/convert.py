@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from runtime.build.devices import StepDevice, parse_device
 from runtime.build.frontend.copies import convert_copy
 from runtime.build.frontend.expand import json_words
 from runtime.build.frontend.lines import Line, heredoc_command, is_script, parse_lines
@@ -300,6 +301,7 @@ class _Conversion:
         if state.step is None:
             raise line.error("RUN needs a program, and FROM scratch has none")
         mounts: list[RunMount] = []
+        devices: list[StepDevice] = []
         network, is_insecure = self.asked.network, False
         for name, raw in line.flags:
             value = expanded(line, raw, state.variables, self.file.escape)
@@ -308,6 +310,11 @@ class _Conversion:
                 mounts.append(
                     convert_mount(line, value, lambda name: self.source(state.stage, line, name), number)
                 )
+            elif name == "device":
+                try:
+                    devices.append(parse_device(value))
+                except ValueError as error:
+                    raise line.error(str(error), "--device") from None
             elif name == "network" and value in ("default", "none", "host"):
                 if value == "host" and network != "host" and "network.host" not in self.asked.allow:
                     raise line.error(
@@ -348,6 +355,7 @@ class _Conversion:
             network=network,
             is_insecure=is_insecure,
             mounts=tuple(mounts),
+            devices=tuple(devices),
             program=program,
             hosts=self.asked.hosts,
             shm_size=self.asked.shm_size,

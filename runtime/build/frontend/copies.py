@@ -79,6 +79,7 @@ def convert_copy(
             exclude=tuple(excluded),
             keeps_parents=flags.get("parents") == "true",
             keeps_owners="from" in flags,
+            place=line,
         )
     default_unpacks = None if line.name == "ADD" else False
     return Copy(

@@ -17,6 +17,7 @@ from runtime.image.changes import apply_changes
 
 SETTINGS = "ENV LABEL CMD ENTRYPOINT EXPOSE VOLUME USER STOPSIGNAL HEALTHCHECK SHELL WORKDIR".split()
 _LAST_SIGNAL = 64
+_LAST_PORT = 65535
 _SIGNALS = frozenset(
     (
         "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM "
@@ -66,12 +67,11 @@ def configure(
             return _change(config, line, f"{line.name} {expanded(line, line.rest, variables, escape)}")
         case "EXPOSE":
             ports = [expanded(line, word, variables, escape) for word in line.rest.split()]
-            every: list[str] = []
-            for port in ports:
-                every += _ports(port)
-            every = [
-                port for port in every if port
-            ]  # as with Docker, a variable without a value says nothing
+            try:
+                # As with Docker, a variable may have several, and one without a value says nothing.
+                every = [one for text in ports for port in text.split() for one in _ports(port)]
+            except ValueError as error:
+                raise line.error(str(error), line.rest) from None
             return _change(config, line, f"EXPOSE {' '.join(every)}") if every else config
         case "VOLUME":
             listed = json_words(line.rest) or line.rest.split()  # quotes join no words here
@@ -100,10 +100,10 @@ def assignments(line: Line, variables: Mapping[str, str], escape: str) -> dict[s
     """``NAME=value ...`` or, the old form, ``NAME value``. Raises DockerfileError."""
     words = split(line, escape)
     if "=" not in words[0]:
-        name, _, value = line.rest.partition(" ")
-        if not value.strip():
-            raise line.error(f"{line.name} must have two arguments", name)
-        return {name: expanded(line, value.strip(), variables, escape)}
+        parts = line.rest.split(maxsplit=1)
+        if len(parts) < 2:
+            raise line.error(f"{line.name} must have two arguments", parts[0])
+        return {parts[0]: expanded(line, parts[1].strip(), variables, escape)}
     found: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -123,12 +123,18 @@ def _is_signal(text: str) -> bool:
 
 
 def _ports(text: str) -> list[str]:
+    """What ``[[ADDRESS:]HOST:]PORT[-PORT][/PROTOCOL]`` exposes: only the container's side counts. Raises ValueError."""
     port, _, protocol = text.partition("/")
-    match = re.fullmatch(r"(\d+)-(\d+)", port)
-    if match is None:
-        return [text.lower()]
-    suffix = f"/{protocol.lower()}" if protocol else ""
-    return [f"{number}{suffix}" for number in range(int(match[1]), min(int(match[2]), 65535) + 1)]
+    port = port.rpartition(":")[2]
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", port)
+    if match is None or not port.isascii():
+        raise ValueError(f"invalid containerPort: {port}" if port else f"no port specified: {text}")
+    first, last = int(match[1]), int(match[2] or match[1])
+    if (protocol.lower() or "tcp") not in ("tcp", "udp", "sctp"):
+        raise ValueError(f"invalid proto: {protocol}: there are tcp, udp and sctp")
+    if first > last or last > _LAST_PORT:
+        raise ValueError(f"invalid containerPort: {port}")
+    return [f"{number}/{protocol.lower() or 'tcp'}" for number in range(first, last + 1)]
 
 
 def _change(config: ImageConfig, line: Line, change: str) -> ImageConfig:

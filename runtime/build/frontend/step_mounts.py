@@ -37,6 +37,7 @@ def convert_mount(
             source=source_of(mount.origin),
             patterns=(mount.source or ".",),
             keeps_owners=bool(mount.origin),
+            place=line,
         )
     return steps.RunMount(
         type=mount.type,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from runtime.build.devices import parse_device
 from runtime.build.frontend.expand import json_words, split_words
 from runtime.build.frontend.flags import check_flags, flag
 from runtime.build.frontend.lines import DockerfileError, Line, read_lines
@@ -16,13 +17,15 @@ _MILLISECOND = 10**6
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _NETWORKS = ("default", "none", "host")
 _SECURITY = ("sandbox", "insecure")
+_MAY_BE_EMPTY = ("ARG", "CMD", "ENTRYPOINT", "RUN")
+"""ARG has words of its own for it; the others are, as with Docker, an empty command of the shell."""
 _STAGE = re.compile(r"[a-z][a-z0-9-_.]*")
 
 
 def check_syntax(line: Line, escape: str) -> None:
     """Raises DockerfileError for the first thing that is wrong."""
     check_flags(line)
-    if not line.rest and not (line.name == "ARG"):
+    if not line.rest and line.name not in _MAY_BE_EMPTY:
         raise line.error(f"{line.name} requires at least one argument", line.word)
     try:
         _RULES.get(line.name, _nothing)(line, escape)
@@ -89,8 +92,6 @@ def _copy(line: Line, escape: str) -> None:
 def _run(line: Line, escape: str) -> None:
     json_words(line.rest)
     for name, value in line.flags:
-        if name == "device":
-            raise line.error("RUN --device is not supported: composer gives steps no devices", "--device")
         if name == "network" and value.lower() not in _NETWORKS:
             raise line.error(
                 f"invalid network mode: {value!r}: there are {', '.join(_NETWORKS)}", "--network"
@@ -99,6 +100,11 @@ def _run(line: Line, escape: str) -> None:
             raise line.error(
                 f"security {value!r} is not valid: there are {', '.join(_SECURITY)}", "--security"
             )
+        if name == "device" and "$" not in value:
+            try:
+                parse_device(value)
+            except ValueError as error:
+                raise line.error(str(error), "--device") from None
         if name != "mount":
             continue
         if re.search(r"(^|,)from=[^,]*\$", value):

@@ -81,7 +81,14 @@ def place_copy(
         inside = _unpacked(archive, held)
         # As with Docker, --chown and --chmod are not for what an archive says itself.
         items = copying.place(
-            inside, [inside.root], (), target, step.destination, keeps_owners=True, exclude=exclude
+            inside,
+            [inside.root],
+            (),
+            target,
+            step.destination,
+            keeps_owners=True,
+            exclude=exclude,
+            replaces=True,
         )
         made = copying.make_directories(target, step.destination, owner or (0, 0))
         placed |= {item.path: item for item in (*items, *made)}

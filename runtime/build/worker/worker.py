@@ -15,6 +15,7 @@ from typing import BinaryIO, Protocol
 
 import trio
 
+from runtime.build.devices import chosen_devices
 from runtime.build.ignore import Ignore
 from runtime.build.steps import (
     ContextSource,
@@ -44,7 +45,9 @@ from runtime.build.worker.placing import place_copy
 from runtime.build.worker.snapshot import Snapshot
 from runtime.build.worker.step_images import StepImages
 from runtime.build.worker.stubs import remove_stubs
-from runtime.container.config import ContainerConfig, FileContent, Healthcheck, Ulimit
+from runtime.container.cdi import Edits
+from runtime.container.cdi_files import read_registry
+from runtime.container.config import ContainerConfig, DeviceRequest, FileContent, Healthcheck, Ulimit
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.image.manifest import InvalidImage
 from runtime.image.model import Image
@@ -96,6 +99,8 @@ class Setting:
     """The container of a step that fails is not removed."""
     agents: Mapping[str, str] = field(default_factory=dict)
     """The sockets that ``--mount=type=ssh`` leads to, by id."""
+    allow: tuple[str, ...] = ()
+    """Entitlements: devices that steps may have."""
 
 
 @dataclass
@@ -173,7 +178,7 @@ class Worker:
             self.database.put(_CONTENT, key, found.encode())
             return found
         except (OSError, NotFound, InvalidArgument) as error:
-            raise _told(selection.source, error) from None
+            raise _told(selection, error) from None
 
     # Layers
 
@@ -264,6 +269,7 @@ class Worker:
 
         async def keep(upper: str) -> None:
             targets = [mount.target for mount in step.mounts if mount.target]
+            targets += [mount.target for mount in edits.mounts]
             await trio.to_thread.run_sync(remove_stubs, upper, below.tree, targets)
             made.append(
                 await self._put(
@@ -284,6 +290,7 @@ class Worker:
             assert snapshot.image is not None
             return snapshot.image
 
+        devices, edits = await self._devices(step, setting)
         held = held_mounts(
             step, results, setting.secrets, setting.agents, self.caches, as_image, self.scratch
         )
@@ -303,6 +310,7 @@ class Worker:
                 shm_size=step.shm_size,
                 ulimits=setting.ulimits,
                 privileged=step.is_insecure,
+                device_requests=devices,
             )
             secrets = StepSecrets((*step.proxies, *mounts.env), tuple(mounts.files))
             try:
@@ -321,6 +329,18 @@ class Worker:
                 details=shown,
             )
         return made[0]
+
+    async def _devices(self, step: Run, setting: Setting) -> tuple[tuple[DeviceRequest, ...], Edits]:
+        """What a step asks for by name, and what that adds to its container. Raises DockerfileError."""
+        if not step.devices:
+            return (), Edits()
+        registry = await trio.to_thread.run_sync(read_registry)
+        try:
+            names = chosen_devices(step.devices, registry, setting.allow)
+            requests = (DeviceRequest(driver="cdi", device_ids=names),) if names else ()
+            return requests, registry.edits(requests)
+        except InvalidArgument as error:
+            raise step.place.error(error.message, "--device") from None
 
     async def files(self, selection: Selection, snapshot: Snapshot) -> dict[str, str]:
         """Path -> digest of the files that a selection has of a context; none when there are too many to remember."""
@@ -352,10 +372,11 @@ def _digest_directory(selection: Selection, snapshot: Snapshot) -> str:
     return digest_context(snapshot.tree, selection, snapshot.ignore, snapshot.scan)
 
 
-def _told(step: Step, error: Exception) -> DockerfileError:
+def _told(step: Step | Selection, error: Exception) -> DockerfileError:
     """What went wrong, with the place in the Dockerfile."""
     if isinstance(error, DockerfileError):
         return error
     if isinstance(error, OSError):
-        return step.place.error(f"{os.strerror(error.errno or 0)}: {error.filename}")
-    return step.place.error(str(error).partition("\n")[0])
+        return step.error(f"{os.strerror(error.errno or 0)}: {error.filename}")
+    part = error.pattern if isinstance(error, copying.SourceNotFound) else ""
+    return step.error(str(error).partition("\n")[0], part)

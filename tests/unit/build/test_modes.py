@@ -19,6 +19,7 @@ from runtime.build.modes import parse_modes
         ("g+s", 0o755, True, 0o2755),
         ("u=rw-x", 0o777, False, 0o677),
         ("o=", 0o777, False, 0o770),
+        ("o=u,g+o", 0o640, False, 0o666),
     ],
 )
 def test_modes(text: str, bits: int, is_directory: bool, result: int) -> None:
