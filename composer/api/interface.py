@@ -42,7 +42,7 @@ from composer.engine.requests import (
     StopRequest,
     UpRequest,
 )
-from runtime.build.solver.pruning import CacheEntry
+from runtime.build.solver.pruning import CacheEntry, Limits
 from runtime.container.config import (
     ContainerConfig,
     EndpointConfig,
@@ -403,7 +403,7 @@ class BuildCache(Protocol):
         filters: Mapping[str, Sequence[str]] | None = None,
         *,
         everything: bool = False,
-        keep: int = 0,
+        limits: Limits = ...,
     ) -> tuple[builtins.list[str], int]:
         """Ids of what was removed, and the bytes given back."""
 

@@ -9,7 +9,7 @@ from composer.api.interface import Engine
 from composer.api.messages import Answer, Request, json_response
 from composer.api.routing import Route
 from composer.api.times import rfc3339
-from runtime.build.solver.pruning import CacheEntry
+from runtime.build.solver.pruning import CacheEntry, Limits
 from runtime.errors import InvalidArgument
 
 
@@ -47,10 +47,13 @@ class BuildRoutes:
 
     async def prune(self, request: Request) -> Answer:
         query = request.query
-        texts = [query.text(name) for name in ("keep-storage", "reserved-space", "max-used-space")]
-        keep = max((_bytes(text) for text in texts if text), default=0)
+        limits = Limits(
+            reserved=_bytes(query.text("reserved-space") or query.text("keep-storage") or "0"),
+            most=_bytes(query.text("max-used-space") or "0"),
+            free=_bytes(query.text("min-free-space") or "0"),
+        )
         ids, freed = await self.engine.build_cache.prune(
-            _filters(request), everything=query.flag("all"), keep=keep
+            _filters(request), everything=query.flag("all"), limits=limits
         )
         return json_response({"CachesDeleted": ids or None, "SpaceReclaimed": freed})
 

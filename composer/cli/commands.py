@@ -99,6 +99,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 FAMILIES: dict[str, tuple[str, str]] = {
     "bridge": ("unavailable", "Convert Compose files into another model"),
     "builder": ("management.builder", "Look after the build cache"),
+    "buildx": ("management.buildx", "Build images, as with Docker"),
     "container": ("management.container", "Look after single containers"),
     "engine": ("management.engine", "Look after the engine itself"),
     "image": ("management.image", "Look after images"),

@@ -93,7 +93,8 @@ def _run_family(name: str, words: list[str], options: Arguments, started: float)
     if not words or words[0] in ("-h", "--help", "help"):
         from composer.cli.help import group_help
 
-        rows = [(key, entry.summary) for key, entry in table.items() if not _is_alias(key, entry)]
+        available = {key: entry for key, entry in table.items() if not entry.refusal} or table
+        rows = [(key, entry.summary) for key, entry in available.items() if not _is_alias(key, entry)]
         sys.stdout.write(group_help(f"{name} COMMAND", FAMILIES[name][1], (), [("Commands", rows)]))
         return 0
     if words[0].startswith("-"):

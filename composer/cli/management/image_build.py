@@ -23,6 +23,10 @@ def run_image_build(session: Session, arguments: Arguments) -> int:
     from composer.cli.management.build_files import spooled_input, stream_of_output
     from composer.cli.project.build_debug import debugging
 
+    if arguments.text("builder") not in ("", "default"):
+        raise UsageError(
+            "--builder is not available in composer: there is one builder, the engine's", is_flag=True
+        )
     call = arguments.text("call") or ("check" if arguments.is_on("check") else "build")
     if call not in ("build", "check"):
         raise UsageError(
@@ -273,12 +277,14 @@ def _refused(name: str, kind: str, why: str, short: str = "") -> Flag:
 _NO_LIMITS = "steps are not limited; what limits the engine limits them"
 _FLAGS = (
     Flag("add-host", kind="list", help="Add a custom host-to-IP mapping (host:ip)"),
-    Flag("allow", kind="stringArray", help="Allow steps what is dangerous (network.host, security.insecure)"),
+    Flag(
+        "allow", kind="stringArray", help="Allow what is dangerous (network.host, security.insecure, device)"
+    ),
     Flag("annotation", kind="stringArray", help="Add annotation to the image"),
     Flag("attest", kind="stringArray", help="Attestation parameters (type=sbom|provenance,disabled=true)"),
     Flag("build-arg", kind="list", help="Set build-time variables"),
     Flag("build-context", kind="stringArray", help="Additional build contexts (name=path)"),
-    _refused("builder", "string", "there is one builder, the engine's"),
+    Flag("builder", kind="string", help="Set builder to use (there is one: default)", is_hidden=True),
     Flag("explain", help="Say of each step why it was done, or why not"),
     Flag("cache-from", kind="stringArray", help="External cache sources"),
     Flag("cache-to", kind="stringArray", help="Cache export destinations"),
@@ -307,6 +313,7 @@ _FLAGS = (
     Flag("no-cache-filter", kind="stringArray", help="Do not cache specified stages"),
     Flag("output", "o", "stringArray", "Output destination (type=local,dest=path)"),
     Flag("platform", kind="stringArray", help="Set target platform for build"),
+    _refused("policy", "stringArray", "builds are not judged by policies"),
     Flag("progress", kind="string", help="Type of progress output (auto, plain, tty, quiet, rawjson)"),
     Flag("provenance", kind="string", help="Shorthand for --attest=type=provenance"),
     Flag("pull", help="Always attempt to pull all referenced images"),

@@ -63,10 +63,6 @@ def run_build(session: Session, arguments: Arguments) -> int:
     return session.perform("build", body, title="Building", quiet=arguments.is_on("quiet"))
 
 
-def _without(name: str, kind: str, help: str, short: str = "") -> Flag:
-    return Flag(name, short, kind, help, refusal="the builder of composer has no such setting")
-
-
 COMMANDS = {
     "build": Command(
         "build [OPTIONS] [SERVICE...]",
@@ -78,9 +74,19 @@ COMMANDS = {
             Flag("check", help="Check build configuration"),
             Flag("debug", help="Open a shell in the files of a step that fails"),
             Flag("explain", help="Say of each step why it was done, or why not"),
-            _without("memory", "string", "Set memory limit for the build", "m"),
+            Flag(
+                "memory",
+                "m",
+                "bytes",
+                "Set memory limit for the build",
+                refusal="steps are not limited; what limits the engine limits them",
+            ),
             Flag("no-cache", help="Do not use the cache when building the image"),
-            _without("print", "", "Print equivalent bake file"),
+            Flag(
+                "print",
+                help="Print equivalent bake file",
+                refusal="there are no bake files here; `composer config` prints what is built",
+            ),
             Flag("provenance", kind="string", help="Add a provenance attestation"),
             Flag("pull", help="Always attempt to pull a newer version of the image"),
             Flag("push", help="Push service images"),

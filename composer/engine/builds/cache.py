@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import trio
 
 from composer.engine.builds.solving import Workshop
-from runtime.build.solver.pruning import CacheEntry, parse_conditions, to_remove
+from runtime.build.solver.pruning import NO_LIMITS, CacheEntry, Limits, parse_conditions, to_remove
 from runtime.image.store import STEP_COMMENT
 from runtime.storage.files import directory_size
 
@@ -107,12 +107,15 @@ class BuildCache:
         filters: Mapping[str, Sequence[str]] | None = None,
         *,
         everything: bool = False,
-        keep: int = 0,
+        limits: Limits = NO_LIMITS,
     ) -> tuple[list[str], int]:
         """Remove what is not used, as :func:`to_remove` says; ids, and bytes given back. Raises InvalidArgument."""
         condition = parse_conditions(filters or {}, time.time_ns())
-        gone = to_remove(await self.usage(), condition=condition, everything=everything, keep=keep)
-        if everything and not filters and not keep:
+        entries = await self.usage()
+        disk = os.statvfs(self.shop.worker.scratch)
+        keep = limits.keep(sum(entry.size for entry in entries), disk.f_bavail * disk.f_frsize)
+        gone = to_remove(entries, condition=condition, everything=everything, keep=keep)
+        if everything and not filters and keep is None:
             self.shop.worker.forget()
         return await self._remove(gone)
 
@@ -165,7 +168,7 @@ class BuildCache:
         if limit is None:
             disk = os.statvfs(self.shop.worker.scratch)
             limit = max(_AT_LEAST, disk.f_frsize * disk.f_blocks // _SHARE)
-        gone = to_remove(await self.usage(), keep=max(limit, 1))
+        gone = to_remove(await self.usage(), keep=limit)
         if gone:
             ids, freed = await self._remove(gone)
             log.info(

@@ -83,12 +83,35 @@ def _duration(text: str) -> int:
     return int(sum(float(number) * _UNITS[unit] for number, unit in parts) * _SECOND)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much of a cache may stay, in bytes; 0: nothing is said."""
+
+    reserved: int = 0
+    """So much stays in any case."""
+    most: int = 0
+    free: int = 0
+    """The disk is to have so much left."""
+
+    def keep(self, total: int, disk_free: int) -> int | None:
+        """How much of ``total`` stays; None: nothing has to."""
+        if not (self.reserved or self.most or self.free):
+            return None
+        kept = self.most or (total if self.free else 0)
+        if self.free:
+            kept = min(kept, max(0, total - max(0, self.free - disk_free)))
+        return max(kept, self.reserved)
+
+
+NO_LIMITS = Limits()
+
+
 def to_remove(
     entries: Iterable[CacheEntry],
     *,
     condition: Condition = lambda _: True,
     everything: bool = False,
-    keep: int = 0,
+    keep: int | None = None,
 ) -> list[CacheEntry]:
     """What goes, the longest unused first, what is on others before these. What a build uses stays, and without
     ``everything`` what images have, too. ``keep``: stop when no more than that many bytes are left of what could go."""
@@ -96,7 +119,7 @@ def to_remove(
     left = sum(entry.size for entry in candidates)
     found: list[CacheEntry] = []
     for entry in sorted(candidates, key=lambda entry: (entry.used, -entry.depth)):
-        if keep and left <= keep:
+        if keep is not None and left <= keep:
             break
         if condition(entry):
             found.append(entry)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runtime.build.solver.pruning import CacheEntry, parse_conditions, to_remove
+from runtime.build.solver.pruning import CacheEntry, Limits, parse_conditions, to_remove
 from runtime.errors import InvalidArgument
 
 _HOUR = 3600 * 10**9
@@ -28,6 +28,24 @@ def test_the_longest_unused_goes_first_and_children_before_parents() -> None:
     assert [entry.id for entry in to_remove(entries)] == ["child", "old", "new"]
     assert [entry.id for entry in to_remove(entries, keep=20)] == ["child"]
     assert to_remove(entries, keep=30) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept"),
+    [
+        (Limits(), None),
+        (Limits(reserved=30), 30),
+        (Limits(most=50), 50),
+        (Limits(reserved=60, most=50), 60),
+        (Limits(free=10), 100),  # there is so much
+        (Limits(free=60), 60),
+        (Limits(free=500), 0),
+        (Limits(free=60, most=50), 50),
+        (Limits(free=60, most=80, reserved=70), 70),
+    ],
+)
+def test_how_much_stays(limits: Limits, kept: int | None) -> None:
+    assert limits.keep(100, 20) == kept
 
 
 @pytest.mark.parametrize(
