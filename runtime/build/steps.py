@@ -16,6 +16,16 @@ from runtime.build.git_urls import GitSource
 from runtime.errors import InvalidArgument
 
 
+def told(text: str) -> str:
+    """What is said of names in a context, which may have any bytes: those that are no characters, or would move a
+    terminal's cursor, are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode() for one in text
+    )
+
+
 class DockerfileError(InvalidArgument):
     """A mistake in a Dockerfile, or a step that failed, told with its place."""
 
@@ -32,7 +42,9 @@ class Step:
     """Something that has a result: a file tree, made of layers or found somewhere."""
 
     text: str
-    """The instruction, on one line."""
+    """The instruction, on one line, as histories have it."""
+    written: str = ""
+    """The same with its flags, and how its here-documents begin; "": ``text``."""
     place: Place
     stage: str = ""
     number: int = 0
@@ -42,9 +54,10 @@ class Step:
     @property
     def title(self) -> str:
         """For people: ``[stage 2/5] RUN make``."""
+        text = self.written or self.text
         if not self.number:
-            return self.text
-        return f"[{self.stage + ' ' if self.stage else ''}{self.number}/{self.total}] {self.text}"
+            return text
+        return f"[{self.stage + ' ' if self.stage else ''}{self.number}/{self.total}] {text}"
 
     def error(self, message: str, part: str = "") -> DockerfileError:
         """Something is wrong with it."""

@@ -73,6 +73,8 @@ class PlainRenderer(Renderer):
     def __init__(self, write: Write, *, colour: bool = False, started: float = 0.0) -> None:
         super().__init__(write, colour=colour, started=started)
         self._shown: dict[str, str] = {}
+        self._begun: dict[str, float] = {}
+        """When parts of the whole began, in seconds of a monotonic clock."""
 
     def line(self, text: str) -> None:
         self._write(f"{text}\n")
@@ -93,8 +95,18 @@ class PlainRenderer(Renderer):
         if not name or self._shown.get(f"{parent} {key}") == status:
             return  # said already (waited for by several, progress within a status), or about no part of it
         self._shown[f"{parent} {key}"] = status
+        text = text or self._duration(f"{parent} {key}", status)
         shown = paint(status, COLOURS[state_of(status)]) if self._colour else status
         self._write(f" {key}  {shown}{f'  {text}' if text else ''}\n")
+
+    def _duration(self, key: str, status: str) -> str:
+        """How long a step of a build took, when it has ended."""
+        from time import monotonic
+
+        if status == "Building":
+            self._begun[key] = monotonic()
+        begun = self._begun.get(key) if status in ("Built", "Error") else None
+        return f"{monotonic() - begun:.1f}s" if begun is not None else ""
 
 
 class JsonRenderer(Renderer):

@@ -153,6 +153,8 @@ async def _dockerfile(
         ignored = context.path / ".dockerignore"
         if context.path == Path(request.context) or _is_within(ignored, context.path):
             rules = await trio.to_thread.run_sync(read_text, ignored)
+    # As with Docker, bytes that are no UTF-8 are not kept, wherever they are.
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return text, file, parse_ignore(rules, str(ignored)) if rules else keep_all
 
 

@@ -267,6 +267,7 @@ class _Conversion:
         state.number += 1
         return {
             "text": text,
+            "written": _as_written(line),
             "place": line,
             "stage": state.stage.name,
             "number": state.number,
@@ -367,6 +368,16 @@ def _one_line(line: Line) -> str:
     others say how."""
     flags = [f"--{name}={value}" for name, value in line.flags if line.name == "HEALTHCHECK"]
     return " ".join([line.name, *flags, *line.rest.split()])
+
+
+def _as_written(line: Line) -> str:
+    """With all flags, and the first line of each here-document."""
+    flags = [f"--{name}" if value == "true" else f"--{name}={value}" for name, value in line.flags]
+    beginnings = []
+    for doc in line.heredocs:
+        first, *rest = doc.content.strip().split("\n")
+        beginnings.append(f"({first}{'...' if rest else ''})")
+    return " ".join([line.name, *flags, *line.rest.split(), *beginnings])
 
 
 def _triggers(texts: Sequence[str], stage: Stage) -> tuple[Line, ...]:

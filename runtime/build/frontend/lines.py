@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from runtime.build.frontend.expand import split_words
 from runtime.build.steps import DockerfileError as DockerfileError
+from runtime.build.steps import told
 
 INSTRUCTIONS = (
     "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL STOPSIGNAL "
@@ -75,7 +76,7 @@ class Line:
         """A mistake here; the caret points at ``part`` where the source has it, ``details`` come last."""
         number, column, text = self.place(part)
         return DockerfileError(
-            f"{self.file}:{number}:{column}: {message}\n{excerpt(number, column, text)}"
+            f"{self.file}:{number}:{column}: {told(message)}\n{excerpt(number, column, text)}"
             + (f"\n{details}" if details else "")
         )
 

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 
 from runtime.build.ignore import Ignore, keep_all, parse_ignore
-from runtime.build.steps import Selection
+from runtime.build.steps import Selection, told
 from runtime.build.worker.context import ContextScan, digest_file
 from runtime.build.worker.copying import chosen_sources
 from runtime.files.tree import Node, Tree
@@ -81,14 +81,14 @@ def files_of(
     for pattern in selection.patterns:
         for node in chosen_sources(tree, pattern, ignore, deep=selection.keeps_parents):
             if not node.is_directory:
-                found[node.path] = (
+                found[told(node.path)] = (
                     f"{node.status.st_mode:o} {scan.file(node.path, node.status.st_mode).hex()[:_SHORT]}"
                 )
                 continue
             for name, mode, digest in _lines(scan, node.path, "", ignore, keep_all):
                 if stat.S_ISDIR(mode):
                     continue
-                found[f"{node.path}/{name}".lstrip("/")] = f"{mode:o} {digest[:_SHORT]}"
+                found[told(f"{node.path}/{name}".lstrip("/"))] = f"{mode:o} {digest[:_SHORT]}"
                 if len(found) > limit:
                     return found
     return found

@@ -92,7 +92,17 @@ class ContextCache:
         """Keep what was learnt. What cannot be written is learnt again."""
         if not self._is_changed:
             return
-        data = msgspec.msgpack.encode(_Saved(_VERSION, self.root, self._directories))
+        try:
+            data = msgspec.msgpack.encode(_Saved(_VERSION, self.root, self._directories))
+        except UnicodeEncodeError:  # names that are no UTF-8: their directories are looked at again
+            kept = {
+                path: known
+                for path, known in self._directories.items()
+                if _is_utf8(path) and all(_is_utf8(row[0]) for row in known.rows)
+            }
+            if not _is_utf8(self.root):
+                return
+            data = msgspec.msgpack.encode(_Saved(_VERSION, self.root, kept))
         with contextlib.suppress(OSError, ComposerError):
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomically(self.file, data)
@@ -143,6 +153,10 @@ class ContextCache:
         """A directory is gone."""
         if self._directories.pop(path, None) is not None:
             self._is_changed = True
+
+
+def _is_utf8(name: str) -> bool:
+    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _is_as_it_was(directory: int, names: list[str], rows: list[Row]) -> bool:
