@@ -11,6 +11,10 @@ from composer.cli.arguments import Arguments, Command, Flag, HelpAsked, UsageErr
 from composer.cli.commands import COMMANDS, DRY_RUN, FAMILIES, GLOBAL_FLAGS, READING, REHEARSED
 from composer.cli.session import Session
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
 INTERRUPTED = 130
 """128 + SIGINT, what shells expect."""
 
@@ -37,6 +41,15 @@ def main(argv: list[str] | None = None) -> int:
     if argv is None:
         _end(status)
     return status
+
+
+def _make_readable(env: MutableMapping[str, str]) -> None:
+    """Replace bytes that are no UTF-8, as Docker's commands do: what is sent to the engine is JSON."""
+    for name, value in list(env.items()):
+        if not value.isascii():
+            env[name] = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        if not name.isascii() and not name.isprintable():
+            del env[name]
 
 
 def _is_debug(words: list[str]) -> bool:
@@ -127,6 +140,7 @@ def _run_command(
         return _fail(
             error.message, _in_front(error.message) or error.hint, flag_error if error.is_flag else 1
         )
+    _make_readable(os.environ)
     session = Session(options, os.environ, started)
     if options.is_on("dry-run") or arguments.is_on("dry-run"):
         if name not in REHEARSED | READING:

@@ -84,6 +84,8 @@ def files_of(
                 found[told(node.path)] = (
                     f"{node.status.st_mode:o} {scan.file(node.path, node.status.st_mode).hex()[:_SHORT]}"
                 )
+                if len(found) > limit:
+                    return found
                 continue
             for name, mode, digest in _lines(scan, node.path, "", ignore, keep_all):
                 if stat.S_ISDIR(mode):

@@ -13,7 +13,9 @@ import hashlib
 import os
 import stat
 import time
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -240,9 +242,9 @@ class ContextScan:
         """The digest of a single file or link."""
         above, _, name = path.rpartition("/")
         rows, digests = self._rows(above)
-        for number, row in enumerate(rows):
-            if row[0] == name:
-                return self._cache.digest(above, number, rows, digests)
+        number = bisect_left(rows, name, key=itemgetter(0))
+        if number < len(rows) and rows[number][0] == name:
+            return self._cache.digest(above, number, rows, digests)
         return digest_file(f"{self._cache.root}/{path}", mode)
 
     def tree(self, path: str) -> bytes:

@@ -33,7 +33,7 @@ from composer.engine.model import (
     VolumeRecord,
 )
 from composer.engine.requests import ResultEvent, StepEvent
-from runtime.build.solver.pruning import CacheEntry
+from runtime.build.solver.pruning import NO_LIMITS, CacheEntry, Limits
 from runtime.container.config import ImageConfig
 from runtime.errors import Conflict, NotFound
 from runtime.image.model import HistoryEntry, Image
@@ -513,7 +513,7 @@ class FakeBuildCache:
         ]
 
     async def prune(
-        self, filters: Any = None, *, everything: bool = False, keep: int = 0
+        self, filters: Any = None, *, everything: bool = False, limits: Limits = NO_LIMITS
     ) -> tuple[list[str], int]:
         return ["ab12"], 5
 

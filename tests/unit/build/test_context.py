@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from runtime.build.frontend.lines import parse_lines
-from runtime.build.ignore import parse_ignore
+from runtime.build.ignore import keep_all, parse_ignore
 from runtime.build.steps import ContextSource, Selection
-from runtime.build.worker.contents import digest_context
+from runtime.build.worker.contents import digest_context, files_of
 from runtime.build.worker.context import ContextCache
 from runtime.build.worker.worker import Setting, Worker
 from runtime.files.tree import Tree
@@ -135,3 +135,26 @@ async def test_a_context_that_changes_while_it_is_read_is_noticed(root: Path, tm
     assert await worker.digest(selection, snapshot) == first  # what was seen when the build began
     assert not await worker.is_unchanged(selection, snapshot, first)
     database.close()
+
+
+def test_names_that_are_no_text_are_digested_and_the_rest_is_remembered(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _later(monkeypatch)
+    (root / "src" / os.fsdecode(b"\xff\xfe")).write_text("x")
+    cache = ContextCache(str(root), tmp_path / "cache")
+    first = _digest(cache, root)
+    cache.save()
+    again = ContextCache(str(root), tmp_path / "cache")
+    assert _digest(again, root) == first and again.files_read == 2  # those of the directory with that name
+    selection = Selection(source=_SOURCE, patterns=("src/*",))
+    known = files_of(Tree([root]), selection, keep_all, again.scan(), 10)
+    assert sorted(known) == ["src/\\udcff\\udcfe", "src/b", "src/deep/c"]
+
+
+def test_a_link_counts_under_its_own_name(root: Path, tmp_path: Path) -> None:
+    cache = ContextCache(str(root), tmp_path / "cache")
+    (root / "one").symlink_to("a")
+    first = _digest(cache, root, "o*")
+    (root / "one").rename(root / "other")
+    assert _digest(cache, root, "o*") != first

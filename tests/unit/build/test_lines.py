@@ -82,3 +82,11 @@ def test_mistakes_are_told_with_their_place(text: str, told: str) -> None:
     with pytest.raises(DockerfileError) as caught:
         parse_lines(text)
     assert told in caught.value.message
+
+
+def test_what_comes_from_names_of_files_moves_no_cursor() -> None:
+    (line,) = parse_lines("COPY x /y")
+    message = line.error("not found (did you mean \x1b[31mred\udcff?)", "x").message
+    assert (
+        message == "Dockerfile:1:6: not found (did you mean \\x1b[31mred\\udcff?)\n1 | COPY x /y\n         ^"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 
 import pytest
 
@@ -99,3 +100,12 @@ def test_a_build_for_machines() -> None:
     assert "completed" not in begun["vertexes"][0] and vertex["cached"] is False
     assert vertex["completed"] == "1970-01-01T00:00:01.500000Z"
     assert base64.b64decode(said["logs"][0]["data"]) == b"hi\n"
+
+
+def test_plain_lines_say_how_long_a_step_took() -> None:
+    written: list[str] = []
+    renderer = PlainRenderer(written.append)
+    for status in ("Building", "Built"):
+        renderer.step({"kind": "Image", "name": "[1/1] RUN x", "parent": "i", "status": status})
+    assert written[0] == " [1/1] RUN x  Building\n"
+    assert re.fullmatch(r" \[1/1\] RUN x  Built  \d+\.\ds\n", written[1])
