@@ -1,12 +1,12 @@
 """The same inputs and SOURCE_DATE_EPOCH make the same image on another machine: another state root, path, umask, time
-zone, language and order of directories."""
+zone, language, order of directories, owner of the files and file system."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import tarfile
+import tempfile
 from pathlib import Path
 
 from tests.e2e import engine
@@ -41,6 +41,7 @@ def _context(directory: Path, base: Path, *, is_reversed: bool) -> Path:
     for path in (directory / "files", *(directory / "files").iterdir()):
         path.chmod(0o755 if path.is_dir() else 0o644)
         os.utime(path, (1, 1) if is_reversed else None)
+        os.chown(path, *((12345, 54321) if is_reversed else (0, 0)))
     (directory / "Dockerfile").chmod(0o644)
     return directory
 
@@ -62,9 +63,9 @@ def _digest(composer: Composer, context: Path, umask: int) -> str:
 def test_another_machine_makes_the_same_image(composer: Composer, base: str, tmp_path: Path) -> None:
     composer.run("engine", "stop")
     here = _context(tmp_path / "here", tmp_path / "base.tar", is_reversed=False)
-    there = _context(tmp_path / "some/other place", tmp_path / "base.tar", is_reversed=True)
     first = _digest(composer, here, 0o022)
     other = {"TZ": "Asia/Tokyo", "LANG": "C", "HOME": str(tmp_path), "HOSTNAME": "elsewhere"}
-    with engine.running(tmp_path / "other", other, lambda: False) as second:
-        assert _digest(second, there, 0o077) == first
-    shutil.rmtree(there)
+    with tempfile.TemporaryDirectory(prefix="some other place", dir="/dev/shm") as memory:
+        there = _context(Path(memory) / "context", tmp_path / "base.tar", is_reversed=True)
+        with engine.running(tmp_path / "other", other, lambda: False) as second:
+            assert _digest(second, there, 0o077) == first

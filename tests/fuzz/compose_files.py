@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -61,12 +61,12 @@ class Files:
         return self.is_file(path) or self.is_dir(path)
 
 
-def mutate(text: str, other: str, dice: random.Random) -> str:
-    """``text`` with one change, or a few."""
+def mutate(text: str, other: str, dice: random.Random, words: Sequence[str] = WORDS) -> str:
+    """``text`` with one change, or a few; ``words`` are put into it."""
     for _ in range(dice.choice((1, 1, 1, 2, 4))):
         pieces = text.splitlines(keepends=True) if dice.random() < 0.5 else WORD.findall(text)
         if not pieces:
-            return dice.choice(WORDS)
+            return dice.choice(words)
         at = dice.randrange(len(pieces))
         match dice.randrange(7):
             case 0:
@@ -74,9 +74,9 @@ def mutate(text: str, other: str, dice: random.Random) -> str:
             case 1:
                 pieces[at:at] = pieces[at : at + dice.randint(1, 5)]
             case 2:
-                pieces[at] = dice.choice(WORDS)
+                pieces[at] = dice.choice(words)
             case 3:
-                pieces.insert(at, dice.choice(WORDS))
+                pieces.insert(at, dice.choice(words))
             case 4:
                 swap = dice.randrange(len(pieces))
                 pieces[at], pieces[swap] = pieces[swap], pieces[at]
