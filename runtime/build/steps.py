@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from runtime.build.devices import StepDevice
 from runtime.build.git_urls import GitSource
 from runtime.errors import InvalidArgument
 
@@ -195,6 +194,18 @@ class Copy(LayerStep):
             ),
             "a here document": self.files,
         }
+
+
+DEVICE_ENTITLEMENT = "device"
+"""What a build is allowed to give steps devices with: ``device`` or ``device=NAME``."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepDevice:
+    """``RUN --device``. A step goes without one that is not there, unless it is required."""
+
+    name: str
+    is_required: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

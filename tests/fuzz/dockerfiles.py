@@ -19,9 +19,9 @@ import time
 import traceback
 from pathlib import Path
 
-from runtime.build.devices import parse_device
 from runtime.build.frontend.checks.check import check_dockerfile, unused_arguments
 from runtime.build.frontend.convert import Asked, Base, convert, images_needed
+from runtime.build.frontend.devices import parse_device
 from runtime.build.frontend.stages import parse_dockerfile, platform_arguments
 from runtime.build.ignore import keep_all, parse_ignore
 from runtime.build.solver.graph import in_order, step_graph

@@ -35,6 +35,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runtime.build.ignore",
         "runtime.build.modes",
         "runtime.build.git_urls",
+        "runtime.container.cdi",
         "runtime.container.config",
         "runtime.image.changes",
     ),

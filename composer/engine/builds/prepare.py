@@ -16,7 +16,7 @@ from composer.engine.builds.attestation_options import parse_attestations
 from composer.engine.builds.contexts import KEEP_GIT, Context, Contexts, read_text
 from composer.engine.builds.options import BuildOptions
 from composer.engine.builds.requests import ImageBuild
-from runtime.build.devices import is_device_entitlement
+from runtime.build.frontend.devices import is_device_entitlement
 from runtime.build.git_urls import parse_git_url
 from runtime.build.ignore import Ignore, keep_all, parse_ignore
 from runtime.container.config import Ulimit

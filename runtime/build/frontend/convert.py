@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from runtime.build.devices import StepDevice, parse_device
 from runtime.build.frontend.copies import convert_copy
+from runtime.build.frontend.devices import parse_device
 from runtime.build.frontend.expand import json_words
 from runtime.build.frontend.lines import Line, heredoc_command, is_script, parse_lines
 from runtime.build.frontend.settings import SETTINGS, assignments, configure, environment
@@ -25,6 +25,7 @@ from runtime.build.steps import (
     RunMount,
     Selection,
     Step,
+    StepDevice,
 )
 from runtime.container.config import ImageConfig
 

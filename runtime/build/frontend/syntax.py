@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from runtime.build.devices import parse_device
+from runtime.build.frontend.devices import parse_device
 from runtime.build.frontend.expand import json_words, split_words
 from runtime.build.frontend.flags import check_flags, flag
 from runtime.build.frontend.lines import DockerfileError, Line, read_lines

@@ -15,7 +15,6 @@ from typing import BinaryIO, Protocol
 
 import trio
 
-from runtime.build.devices import chosen_devices
 from runtime.build.ignore import Ignore
 from runtime.build.steps import (
     ContextSource,
@@ -36,6 +35,7 @@ from runtime.build.worker.changes_writing import take_changes
 from runtime.build.worker.checkouts import Checkouts
 from runtime.build.worker.contents import digest_context, digest_tree, files_of
 from runtime.build.worker.context import ContextCache
+from runtime.build.worker.devices import chosen_devices
 from runtime.build.worker.emulation import can_run
 from runtime.build.worker.fetching import Fetched
 from runtime.build.worker.labels import KEEP_LABEL, STEP_LABEL

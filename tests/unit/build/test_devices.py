@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from runtime.build.devices import StepDevice, chosen_devices, is_device_entitlement, parse_device
+from runtime.build.frontend.devices import is_device_entitlement, parse_device
+from runtime.build.steps import StepDevice
+from runtime.build.worker.devices import chosen_devices
 from runtime.container.cdi import Registry, parse
 from runtime.errors import InvalidArgument
 
