@@ -120,7 +120,7 @@ def test_a_link_in_the_way_of_a_copy_leads_nowhere(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     os.symlink(str(outside), context / "two/a")
-    with pytest.raises(InvalidArgument, match="something else is copied there"):
+    with pytest.raises(InvalidArgument, match="cannot replace the directory /to/a with a file"):
         _written(_copied(context, "one", "two"), tmp_path)
     assert list(outside.iterdir()) == []
 
