@@ -59,7 +59,7 @@ def _plan_network(
             raise NotFound(
                 f"network {spec.name} declared as external, but could not be found",
                 hint=f"make it: composer network create {spec.name}",
-            )
+            ).pointing_at(f"networks.{spec.key}")
         return _network(spec, "keep")
     if found is None:
         return _network(spec, "create", "does not exist")
@@ -97,7 +97,7 @@ def _plan_volume(
             raise NotFound(
                 f'external volume "{spec.name}" not found',
                 hint=f"make it: composer volume create {spec.name}",
-            )
+            ).pointing_at(f"volumes.{spec.key}")
         return _volume(spec, "keep")
     if found is None:
         return _volume(spec, "create", "does not exist")

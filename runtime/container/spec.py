@@ -21,7 +21,7 @@ from runtime.container.network_options import check_network_options
 from runtime.container.operations import Namespace
 from runtime.container.wire import LaunchSpec, LogSettings, Namespaces, Process
 from runtime.errors import InvalidArgument, concerning
-from runtime.kernel import cgroup_files, cgroups, device_filter
+from runtime.kernel import capabilities, cgroup_files, cgroups, device_filter, rlimits
 from runtime.kernel.sysctls import check_sysctls
 from runtime.kernel.users import check_user
 
@@ -131,6 +131,13 @@ def check_config(config: ContainerConfig, host: HostFacts) -> None:
     cgroup_files.check_available(config.resources, host.cpus, host.online_cpus, host.online_nodes)
     with concerning("security_opt"):
         security = SecurityOptions.parse(config.security_opt)
+    for name, values in (("cap_add", config.cap_add), ("cap_drop", config.cap_drop)):
+        for number, value in enumerate(values):
+            with concerning(f"{name}[{number}]"):
+                capabilities.parse(value)
+    for limit in config.ulimits:
+        with concerning(f"ulimits.{limit.name}"):
+            rlimits.resolve(limit.name, limit.soft, limit.hard)
     confine(config, host, security)
     has_own_net = config.network_mode != "host" and not config.network_mode.startswith("container:")
     with concerning("sysctls"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 
-from runtime.errors import InvalidArgument
+from runtime.errors import InvalidArgument, concerning
 from runtime.network.host import parse_nameservers, parse_options, parse_search
 from runtime.network.sandbox import RESOLVER_ADDRESS
 
@@ -101,6 +101,25 @@ def _check_text(text: str, what: str) -> str:
     return text
 
 
+def check_resolver_options(dns: Sequence[str], search: Sequence[str], options: Sequence[str]) -> None:
+    """Raises InvalidArgument for what cannot stand in a resolv.conf, about ``dns``, ``dns_search`` or ``dns_opt``."""
+    for name, values in (("dns", dns), ("dns_search", search), ("dns_opt", options)):
+        for number, value in enumerate(values):
+            with concerning(f"{name}[{number}]"):
+                _check_text(value, name)
+                if not value or any(character.isspace() for character in value):
+                    raise InvalidArgument(f"{name}: {value!r} is not one word")
+                if name == "dns":
+                    _check_server(value)
+
+
+def _check_server(server: str) -> None:
+    try:
+        ipaddress.ip_address(server.partition("%")[0])
+    except ValueError:
+        raise InvalidArgument(f"dns: {server!r} is no valid address") from None
+
+
 def resolv_conf(
     host_text: str,
     *,
@@ -115,15 +134,7 @@ def resolv_conf(
     (``network_mode: host`` or ``none``) ``dns`` or else the host's own are named. ``search: ["."]`` means
     none.
     """
-    for value in (*dns, *search, *options):
-        _check_text(value, "dns")
-        if not value or any(character.isspace() for character in value):
-            raise InvalidArgument(f"dns: {value!r} is not one word")
-    for server in dns:
-        try:
-            ipaddress.ip_address(server.partition("%")[0])
-        except ValueError:
-            raise InvalidArgument(f"dns: {server!r} is no valid address") from None
+    check_resolver_options(dns, search, options)
     servers: Sequence[str] = [RESOLVER_ADDRESS] if has_resolver else dns or parse_nameservers(host_text)
     domains = list(search) or list(parse_search(host_text))
     chosen = list(options) or list(parse_options(host_text))

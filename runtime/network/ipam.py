@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET, AF_INET6, inet_pton
 
-from runtime.errors import Conflict, InvalidArgument
+from runtime.errors import Conflict, InvalidArgument, concerning
 from runtime.network.model import Endpoint, Network, Pool
 
 Subnet = IPv4Network | IPv6Network
@@ -307,21 +307,25 @@ def allocate_endpoint(
     """A container's addresses in ``network``. ``used`` maps this network's addresses in use (without
     length, both families) to the containers that have them."""
     address4 = address6 = ""
-    if network.pool4:
-        address4 = _allocate(network, 4, used, ipv4)
-    elif ipv4:
-        raise InvalidArgument(f"network {network.name} has no IPv4 subnet for address {ipv4}")
-    if network.pool6:
-        address6 = _allocate(network, 6, used, ipv6)
-    elif ipv6:
-        raise InvalidArgument(
-            f"network {network.name} has no IPv6 subnet for address {ipv6}", hint="set enable_ipv6: true"
-        )
+    with concerning("ipv4_address"):
+        if network.pool4:
+            address4 = _allocate(network, 4, used, ipv4)
+        elif ipv4:
+            raise InvalidArgument(f"network {network.name} has no IPv4 subnet for address {ipv4}")
+    with concerning("ipv6_address"):
+        if network.pool6:
+            address6 = _allocate(network, 6, used, ipv6)
+        elif ipv6:
+            raise InvalidArgument(
+                f"network {network.name} has no IPv6 subnet for address {ipv6}", hint="set enable_ipv6: true"
+            )
+    with concerning("mac_address"):
+        own_mac = parse_hardware_address(mac) if mac else ""
     return Endpoint(
         network_id=network.id,
         ipv4=address4,
         ipv6=address6,
-        mac=parse_hardware_address(mac) if mac else hardware_address(address4, container_id + network.id),
+        mac=own_mac or hardware_address(address4, container_id + network.id),
         link_local=tuple(link_local),
         priority=priority,
         gw_priority=gw_priority,

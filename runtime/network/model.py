@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from runtime.errors import InvalidArgument
+from runtime.errors import InvalidArgument, concerning
 from runtime.network import overlay
 
 BRIDGE_PREFIX = "cmp-"
@@ -206,7 +206,19 @@ def validate_network(network: Network) -> None:
         )
     if network.config_only:
         return
-    validate_driver(network.driver, network.name)
+    with concerning("driver"):
+        validate_driver(network.driver, network.name)
+    with concerning("driver_opts"):
+        _validate_options(network)
+    if not (network.enable_ipv4 or network.enable_ipv6) and (network.has_bridge or network.is_direct):
+        raise InvalidArgument(f"network {network.name}: IPv4 or IPv6 must be enabled")
+    if network.enable_ipv6 and 0 < network.mtu < SMALLEST_MTU6:
+        raise InvalidArgument(
+            f"network {network.name}: IPv6 needs an MTU of at least {SMALLEST_MTU6}, not {network.mtu}"
+        ).pointing_at("driver_opts")
+
+
+def _validate_options(network: Network) -> None:
     if network.is_direct:
         _validate_direct(network)
     else:
@@ -221,12 +233,6 @@ def validate_network(network: Network) -> None:
                 f"network {network.name}: gateway mode isolated is for internal networks",
                 hint="make the network internal, or leave the mode out",
             )
-    if not (network.enable_ipv4 or network.enable_ipv6) and (network.has_bridge or network.is_direct):
-        raise InvalidArgument(f"network {network.name}: IPv4 or IPv6 must be enabled")
-    if network.enable_ipv6 and 0 < network.mtu < SMALLEST_MTU6:
-        raise InvalidArgument(
-            f"network {network.name}: IPv6 needs an MTU of at least {SMALLEST_MTU6}, not {network.mtu}"
-        )
 
 
 def validate_driver(driver: str, name: str) -> None:

@@ -122,7 +122,8 @@ def plan_sandbox(
         taken.add(name)
         through = [gateway for network_id, gateway in gateways if network_id == network.id]
         planned.append(plan_endpoint(container_id, network, endpoint, name, through))
-    has_resolver = resolver and mode == "bridge" and bool(planned)
+    # Also when it is on no network yet: it may join one while it runs.
+    has_resolver = resolver and mode == "bridge"
     inherited: dict[str, str] = {}
     if planned and not any(endpoint.ipv6 for _, endpoint in ordered):
         # Switching IPv6 off for an interface that is there needs the kernel's one lock over all links, for which

@@ -349,3 +349,64 @@ def test_two_engines_at_the_same_moment(composer: Composer, tmp_path: Path) -> N
         assert not any(a.overlaps(b) for n, a in enumerate(subnets) for b in subnets[:n])
         for one, where in zip(engines, directories, strict=True):
             one.run("down", "-t", "0", cwd=where)
+
+
+def test_of_no_network_and_then_of_one(composer: Composer, project: Project) -> None:
+    network, container = f"{project.name}-late", f"{project.name}-none"
+    composer.run("network", "create", network)
+    composer.run(
+        "container",
+        "run",
+        "-d",
+        "--name",
+        container,
+        "--network",
+        "none",
+        "composer.local/host",
+        "sleep",
+        "infinity",
+    )
+    composer.run("network", "connect", network, container, status=1)
+    composer.run("network", "disconnect", "none", container)
+    composer.run("network", "connect", network, container)
+    joined = composer.run("container", "exec", container, "cat", "/proc/net/route", "/etc/resolv.conf").stdout
+    assert "eth0" in joined
+    assert "127.0.0.11" not in joined  # nobody would answer there before the next start
+    composer.run("container", "restart", "-t", "0", container)
+    assert composer.run("container", "exec", container, "getent", "hosts", container).stdout.strip()
+    composer.run("container", "rm", "-f", container)
+    refused = composer.run(
+        "container",
+        "run",
+        "--rm",
+        "--network",
+        network,
+        "--ip",
+        "172.30.1.2",
+        "composer.local/host",
+        "true",
+        status=125,
+    )
+    assert "a subnet of the user's own" in refused.stderr
+    composer.run("network", "rm", network)
+
+
+def test_what_the_engine_refuses_has_its_place(composer: Composer, project: Project) -> None:
+    directory = project.write(
+        "services:\n  web:\n    image: composer.local/host\n    dns: [192.0.2.1, nobody]\n    networks: [front]\n"
+        "networks:\n  front:\n    driver_opts: {com.docker.network.foo: x}\n"
+    )
+    assert "8:5: networks.front.driver_opts: " in composer.run("up", "-d", cwd=directory, status=1).stderr
+    directory = project.write(
+        "services:\n  web:\n    image: composer.local/host\n    networks:\n      front: {ipv4_address: 10.86.0.1}\n"
+        "networks:\n  front:\n    ipam: {config: [{subnet: 10.87.0.0/24}]}\n"
+    )
+    assert (
+        "5:29: services.web.networks.front.ipv4_address: "
+        in composer.run("up", "-d", cwd=directory, status=1).stderr
+    )
+    directory = project.write(
+        "services:\n  web:\n    image: composer.local/host\n    dns: [192.0.2.1, nobody]\n"
+    )
+    assert "4:22: services.web.dns[1]: " in composer.run("up", "-d", cwd=directory, status=1).stderr
+    composer.run("down", cwd=directory)

@@ -4,11 +4,22 @@ Pure."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from runtime.container.config import ContainerConfig
-from runtime.errors import Conflict, InvalidArgument, NotFound
+from runtime.container.config import ContainerConfig, EndpointConfig
+from runtime.errors import Conflict, InvalidArgument, NotFound, concerning
 from runtime.network import ipam
+from runtime.network.files import check_resolver_options, parse_extra_host
 from runtime.network.model import Network, Pool
+
+
+def asked_pool(pool: Mapping[str, Any]) -> Pool:
+    return Pool(
+        subnet=pool.get("subnet", ""),
+        ip_range=pool.get("ip_range", ""),
+        gateway=pool.get("gateway", ""),
+        aux_addresses=dict(pool.get("aux_addresses") or {}),
+    )
 
 
 def check_settings_only(network: Network, asked: Sequence[Pool]) -> None:
@@ -64,6 +75,30 @@ def check_is_not_taken(network: Network, others: Sequence[Network]) -> None:
         raise Conflict(
             f'error while removing network: configuration network "{network.name}" is in use', status=403
         )
+
+
+def check_names(config: ContainerConfig) -> None:
+    """Raises InvalidArgument for what cannot stand in a container's resolv.conf or hosts."""
+    check_resolver_options(config.dns, config.dns_search, config.dns_opt)
+    with concerning("extra_hosts"):
+        for entry in config.extra_hosts:
+            parse_extra_host(entry)
+
+
+def check_may_wish(network: Network, asked: EndpointConfig) -> None:
+    """Raises InvalidArgument for an address on a network whose subnet nobody chose: the next time it is another."""
+    if asked.ipv4_address and network.has_chosen_subnet and network.pool4:
+        where = (
+            "user defined networks"
+            if network.name == "bridge"
+            else "networks with a subnet of the user's own"
+        )
+        raise InvalidArgument(
+            f"network {network.name}: an address can only be asked for on {where}",
+            hint=""
+            if network.name == "bridge"
+            else "give the network a subnet (--subnet; ipam: in a project)",
+        ).pointing_at("ipv4_address")
 
 
 def check_may_join(network: Network, config: ContainerConfig, *, has_networks: bool) -> None:

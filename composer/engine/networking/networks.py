@@ -22,7 +22,7 @@ from composer.engine.networking.endpoints import leased_endpoint, running_ports,
 from composer.engine.records import Records
 from runtime.container.config import ContainerConfig, EndpointConfig
 from runtime.crash_points import crash_point
-from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound
+from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound, concerning
 from runtime.network import bridge, ipam, overlay
 from runtime.network.bridge_removal import BridgeRemoval
 from runtime.network.firewall import Firewall
@@ -99,15 +99,7 @@ class Networks:
         enable_ipv4 = families.get(4, enable_ipv4)
         enable_ipv6 = families.get(6, enable_ipv6)
         network_id = secrets.token_hex(32)
-        asked = [
-            Pool(
-                subnet=pool.get("subnet", ""),
-                ip_range=pool.get("ip_range", ""),
-                gateway=pool.get("gateway", ""),
-                aux_addresses=dict(pool.get("aux_addresses") or {}),
-            )
-            for pool in pools
-        ]
+        asked = list(map(network_settings.asked_pool, pools))
         if config_from and not config_only:
             source = network_settings.settings_of(
                 self.find(config_from),
@@ -151,9 +143,9 @@ class Networks:
             has_chosen_subnet = network.has_bridge and all(
                 ":" in pool.subnet for pool in asked if pool.subnet
             )
-            network = replace(
-                network, pools=self._plan_pools(network, asked), has_chosen_subnet=has_chosen_subnet
-            )
+            with concerning("ipam"):
+                planned = self._plan_pools(network, asked)
+            network = replace(network, pools=planned, has_chosen_subnet=has_chosen_subnet)
         self._records.put(network_id, network)
         crash_point("core.network.recorded")
         self._events.publish("network", "create", network_id, {"name": name, "type": driver})
@@ -328,13 +320,20 @@ class Networks:
 
     def plan_endpoints(self, config: ContainerConfig, container_id: str, name: str) -> dict[str, Endpoint]:
         """A new container's endpoints: network name -> addresses. Raises NotFound, Conflict, InvalidArgument."""
+        network_settings.check_names(config)
         asked = config.endpoints
         if config.network_mode not in ("bridge", "default", ""):
             return {}
         if not asked:
             asked = (EndpointConfig(network="bridge", mac_address=config.mac_address),)
         named = [replace(e, network=self.get(e.network).name) for e in asked]
-        return {e.network: self.plan_endpoint(e, container_id, name, config) for e in named}
+        return {e.network: self._plan_asked(e, container_id, name, config) for e in named}
+
+    def _plan_asked(
+        self, asked: EndpointConfig, container_id: str, name: str, config: ContainerConfig
+    ) -> Endpoint:
+        with concerning(f"networks.{asked.network}"):
+            return self.plan_endpoint(asked, container_id, name, config)
 
     def _name(self, ref: str) -> str:
         """The network's name, or ``ref`` where it is gone."""
@@ -347,6 +346,7 @@ class Networks:
         """One endpoint: a lease of addresses, and the names it answers to."""
         network = self.get(asked.network)
         network_settings.check_is_more_than_settings(network)
+        network_settings.check_may_wish(network, asked)
         if not (network.has_bridge or network.is_direct):
             raise InvalidArgument(
                 f"network {network.name} has driver {network.driver}: use network_mode: {network.driver} alone"

@@ -146,7 +146,7 @@ class Sandboxes:
             hosts = _host_hosts() + hosts.partition("ip6-allrouters\n")[2]
         resolv = resolv_conf(
             host.read_resolv_conf(),
-            has_resolver=bool(container.endpoints),
+            has_resolver=bool(container.endpoints) and (container.shim is None or container.has_resolver),
             dns=config.dns,
             search=config.dns_search,
             options=config.dns_opt,
@@ -161,6 +161,7 @@ class Sandboxes:
         """Answer the container's questions for names, and carry connections that the kernel does not, until
         cancelled."""
         udp, tcp = shim.take("udp"), shim.take("tcp")
+        container.has_resolver = udp is not None
         async with trio.open_nursery() as nursery:
             if udp is not None and tcp is not None:
                 nursery.start_soon(self.resolver.serve, container.id, udp, tcp)

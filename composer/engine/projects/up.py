@@ -32,7 +32,7 @@ from composer.plan.steps import (
     WaitFor,
 )
 from runtime.container.config import ContainerConfig
-from runtime.errors import ComposerError
+from runtime.errors import ComposerError, concerning
 
 
 @dataclass
@@ -143,6 +143,10 @@ class Up:
         await tell(self.emit, "Network", network.name, "Recreated")
 
     async def _create_network(self, network: NetworkPlan) -> None:
+        with concerning(f"networks.{network.key}"):
+            await self._create(network)
+
+    async def _create(self, network: NetworkPlan) -> None:
         await self.parts.networks.create(
             network.name,
             driver=network.driver or "bridge",
@@ -234,9 +238,17 @@ class Up:
             return await self.parts.create(config, replica.plan.name, carried=carried)
         except ComposerError as error:
             service = replica.plan.service
+            self._name_as_in_file(error)
             raise error.within(f"creating {replica.plan.name} (service {service})").pointing_at(
                 f"services.{service}"
             )
+
+    def _name_as_in_file(self, error: ComposerError) -> None:
+        """What the engine says of a network is about its key."""
+        for network in self.plan.networks:
+            if error.about == (about := f"networks.{network.name}") or error.about.startswith(f"{about}."):
+                error.about = f"networks.{network.key}{error.about.removeprefix(about)}"
+                return
 
     async def _recreate(self, replica: _Replica, action: Recreate) -> Container:
         name = replica.plan.name
