@@ -151,10 +151,11 @@ def run_stats(session: Session, arguments: Arguments) -> int:
 
     def chosen() -> list[dict[str, Any]]:
         if arguments.words:
-            found = [
-                session.client.request("GET", container_path(name, "json")).json() for name in arguments.words
-            ]
-            return [{"Id": one["Id"], "Name": one["Name"]} for one in found]
+            found = {
+                name: session.client.request("GET", container_path(name, "json")).json()
+                for name in arguments.words
+            }
+            return [{"Id": one["Id"], "Name": one["Name"], "Asked": name} for name, one in found.items()]
         query = {"all": arguments.is_on("all")}
         listed = session.client.request("GET", f"{API}/containers/json", query).json()
         return [{"Id": one["Id"], "Name": one["Names"][0]} for one in listed]

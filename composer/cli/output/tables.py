@@ -68,7 +68,7 @@ def formatted(
 
     is_table = layout.startswith("table ")
     template = Template(unescape(layout[len("table ") :] if is_table else layout))
-    texts = [template.render(row) for row in rows]
+    texts = [template.render(dict(sorted(row.items()))) for row in rows]
     if not is_table:
         return for_stdout("".join(text + "\n" for text in texts))
     methods = {key: str.upper for row in rows[:1] for key, value in row.items() if callable(value)}

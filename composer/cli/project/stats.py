@@ -86,9 +86,11 @@ def _row(
     for entry in (now.get("blkio_stats") or {}).get("io_service_bytes_recursive") or ():
         if entry["op"].lower() in blocks:
             blocks[entry["op"].lower()] += entry["value"]
+    shown = container["Id"] if full else container["Id"][:12]
     return {
-        "ID": container["Id"] if full else container["Id"][:12],
-        "Container": container["Id"] if full else container["Id"][:12],
+        "ID": shown,
+        # As it was asked for: docker-container-stats(1).
+        "Container": container.get("Asked", shown),
         "Name": str(container["Name"]).removeprefix("/"),
         "CPUPerc": f"{_cpu(now, before):.2f}%",
         "MemUsage": f"{binary_size(used)} / {binary_size(limit)}",
