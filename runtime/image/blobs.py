@@ -33,12 +33,15 @@ class BlobStore:
         self._trash = self.blobs / TRASH
         self._writing: set[str] = set()
         self._unsynced: set[Digest] = set()
+        self._distrusted: set[Digest] = set()
 
     def path(self, digest: Digest) -> Path:
         return self.blobs / digest.algorithm / digest.hex
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
-        """Whether it is there (with the right size, when that is known)."""
+        """Whether it is there (with the right size, when that is known), and nobody has found it damaged."""
+        if digest in self._distrusted:
+            return False
         try:
             found = os.stat(self.path(digest)).st_size
         except FileNotFoundError:
@@ -74,6 +77,7 @@ class BlobStore:
         if not self.has(digest, len(data)):
             self._make(self.path(digest).parent)
             write_atomically(self.path(digest), data)
+            self._distrusted.discard(digest)
         return digest
 
     def begin(self, descriptor: Descriptor) -> Ingest:
@@ -100,6 +104,14 @@ class BlobStore:
         except FileNotFoundError:
             return False
         return digest.matches(hasher)
+
+    def distrust(self, digest: Digest) -> None:
+        """Take a damaged one for missing, so that whoever needs it brings it again."""
+        self._distrusted.add(digest)
+
+    def trust(self, digest: Digest) -> None:
+        """It is as it should be after all."""
+        self._distrusted.discard(digest)
 
     def sync(self, digest: Digest) -> None:
         """Make a blob durable that has just been written. Blocking. To be called before an image names it."""
@@ -174,6 +186,7 @@ class BlobStore:
         self._make(target.parent)
         self._unsynced.add(digest)
         os.rename(file.name, target)
+        self._distrusted.discard(digest)
         return Descriptor("", digest, os.fstat(file.fileno()).st_size)
 
     def spool(self, source: Readable) -> Descriptor:
@@ -195,6 +208,7 @@ class BlobStore:
             target = self.path(digest)
             self._make(target.parent)
             os.rename(path, target)
+            self._distrusted.discard(digest)
             sync_directory(target.parent)
         except OSError as error:
             raise storage_error(error, "write", path) from error
@@ -276,6 +290,7 @@ class Ingest:
             self._store._unsynced.add(self.descriptor.digest)
             self._file.close()
             os.rename(self.path, target)
+            self._store._distrusted.discard(self.descriptor.digest)
         except OSError as error:
             raise storage_error(error, "write", target) from error
 

@@ -106,17 +106,18 @@ class Checker:
         names: list[str] = []
         for record in self._records(layer):
             names += [parse_reference(tag).familiar for tag in record.tags] or [record.id[7:19]]
-        return tuple(sorted(names))
+        return tuple(sorted(set(names)))
 
     async def _check_blob(self, layer: LayerRecord, repair: bool) -> Problem | None:
         store, digest = self._content.blobs, Digest(layer.blob)
-        if store.has(digest, layer.blob_size) and await trio.to_thread.run_sync(
-            store.verify, digest, abandon_on_cancel=True
-        ):
+        if await trio.to_thread.run_sync(store.verify, digest, abandon_on_cancel=True):
+            store.trust(digest)
             return None
-        is_there = store.has(digest)
+        is_there = store.path(digest).exists()
         if is_there and repair:
             store.remove(digest)
+        elif is_there:
+            store.distrust(digest)
         return Problem(
             "blob",
             layer.blob,

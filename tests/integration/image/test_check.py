@@ -38,9 +38,10 @@ async def test_nothing_is_wrong(store: ImageStore, image: Image) -> None:
     assert await check(store) == []
 
 
+@pytest.mark.parametrize("is_repair", [False, True])
 @pytest.mark.parametrize("is_gone", [False, True])
 async def test_a_damaged_blob_is_fetched_again(
-    store: ImageStore, faulty: FaultyRegistry, image: Image, is_gone: bool
+    store: ImageStore, faulty: FaultyRegistry, image: Image, is_gone: bool, is_repair: bool
 ) -> None:
     path = blob_path(store, 1)
     if is_gone:
@@ -50,7 +51,7 @@ async def test_a_damaged_blob_is_fetched_again(
     (problem,) = await check(store)
     assert (problem.kind, problem.id, problem.is_mended) == ("blob", digest_of(layer(1)), False)
     assert problem.images == (f"{faulty.address}/app:1",)
-    assert len(await check(store, repair=True)) == 1
+    assert len(await check(store, repair=is_repair)) == 1
     faulty.seen.clear()
     await store.pull(f"{faulty.address}/app:1")
     assert faulty.count("GET", "/blobs/sha256:" + path.name) == 1
