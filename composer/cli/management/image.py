@@ -97,6 +97,7 @@ def inspect_each(
     session: Session, arguments: Arguments, path: Any, what: str, query: dict[str, Any] | None = None
 ) -> int:
     """``inspect`` of several things: a JSON list, or a template a thing."""
+    from composer.cli.terminals.terminal import for_stdout
     from runtime.errors import ComposerError
 
     found: list[Any] = []
@@ -113,13 +114,11 @@ def inspect_each(
         try:
             template = Template(layout)
             for item in found:
-                session.write(template.render(item) + "\n")
+                session.write(for_stdout(template.render(item) + "\n"))
         except TemplateError as error:
             raise refused(error) from None
     else:
         import json
-
-        from composer.cli.terminals.terminal import for_stdout
 
         document = json.dumps(found, indent=None if layout == "json" else 4, ensure_ascii=False)
         session.write(for_stdout(document + "\n"))

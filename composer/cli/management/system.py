@@ -76,6 +76,7 @@ def run_events(session: Session, arguments: Arguments) -> int:
     from composer.cli.management.image import parse_filters
     from composer.cli.output.templates import Template, TemplateError, refused
     from composer.cli.output.units import moment_of, rfc3339
+    from composer.cli.terminals.terminal import for_stdout
 
     query: dict[str, Any] = {}
     if filters := parse_filters(arguments.list("filter")):
@@ -96,7 +97,7 @@ def run_events(session: Session, arguments: Arguments) -> int:
                 told = ", ".join(f"{key}={value}" for key, value in sorted(actor["Attributes"].items()))
                 line = f"{rfc3339(event['timeNano'])} {event['Type']} {event['Action']} {actor['ID']}"
                 line += f" ({told})" if told else ""
-            session.write(line + "\n")
+            session.write(for_stdout(line + "\n"))
     except TemplateError as error:
         raise refused(error) from None
     return 0
