@@ -1,6 +1,6 @@
 """Many cycles of ``up`` and ``down``, and what they leave: counts before and after, the core's memory, the pace.
 
-    python -m bench.soak [--cycles N] [--composer PATH]
+    python -m bench.soak [--cycles N] [--every N] [--composer PATH]
 
 Needs root. Works on a state root of its own, and removes it. Ends with status 1 when something has grown.
 """
@@ -63,11 +63,20 @@ PACE = 1.5
 
 @dataclass(frozen=True)
 class Soak:
-    """What was seen: counts after the warm-up and at the end, and seconds of each cycle."""
+    """What was seen: counts after the warm-up, at times and at the end, and seconds of each cycle."""
 
-    before: Census
-    after: Census
+    counts: Sequence[Census]
     seconds: Sequence[float]
+
+    @property
+    def before(self) -> Census:
+        """After the warm-up."""
+        return self.counts[0]
+
+    @property
+    def after(self) -> Census:
+        """At the end."""
+        return self.counts[-1]
 
     @property
     def paces(self) -> tuple[float, float]:
@@ -88,8 +97,8 @@ class Soak:
         return found
 
 
-def soak(composer: str, room: Path, cycles: int, *, warm_up: int = WARM_UP) -> Soak:
-    """Run the cycles on an engine in ``room`` that is ended afterwards."""
+def soak(composer: str, room: Path, cycles: int, *, warm_up: int = WARM_UP, every: int | None = None) -> Soak:
+    """Run the cycles on an engine in ``room`` that is ended afterwards; count (and show it) after ``every`` so many."""
     root = room / "engine"
     tool = Tool("composer", (composer, "--progress", "quiet"), (composer,), {"COMPOSER_ROOT": str(root)})
     directory = room / "five"
@@ -103,9 +112,18 @@ def soak(composer: str, room: Path, cycles: int, *, warm_up: int = WARM_UP) -> S
     try:
         for _ in range(warm_up):
             cycle()
-        before = settled(root)
-        seconds = [cycle() for _ in range(cycles)]
-        return Soak(before, settled(root), seconds)
+        counts = [settled(root)]
+        seconds: list[float] = []
+        while len(seconds) < cycles:
+            part = [cycle() for _ in range(min(every or cycles, cycles - len(seconds)))]
+            seconds += part
+            counts.append(settled(root))
+            if every:
+                print(
+                    f"{len(seconds)} | {statistics.median(part):.3f} s | {' | '.join(map(str, counts[-1]))}",
+                    flush=True,
+                )
+        return Soak(counts, seconds)
     finally:
         subprocess.run(
             [composer, "engine", "stop", "--all"], env={"COMPOSER_ROOT": str(root), "PATH": "/usr/bin:/bin"}
@@ -127,10 +145,11 @@ def settled(root: Path) -> Census:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--cycles", type=int, default=1000)
+    parser.add_argument("--every", type=int, help="show the counts each time after so many")
     parser.add_argument("--composer", default=f"{Path(sys.executable).parent}/composer")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="composer-soak-") as name:
-        seen = soak(given.composer, Path(name), given.cycles)
+        seen = soak(given.composer, Path(name), given.cycles, every=given.every)
     print("| what | before | after |\n|---|---|---|")
     for name, first, last in zip(Census._fields, seen.before, seen.after, strict=True):
         print(f"| {name} | {first} | {last} |")

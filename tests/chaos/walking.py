@@ -59,7 +59,7 @@ class Walk:
         self.witness = composer.inspect("witness")["State"]["Pid"]
         self.witness_shim = _parent(self.witness)
         self.before: Census | None = None
-        self.before = self._settled(lambda census: census.processes == MEMBERS)
+        self.before = self._settled(lambda census: census.processes <= MEMBERS)
 
     # One combination
 
@@ -100,8 +100,9 @@ class Walk:
         then = self.before
         assert then is not None
         return (
-            now._replace(memory=0, descriptors=0, mounts=0)
-            == then._replace(memory=0, descriptors=0, mounts=0)
+            now._replace(memory=0, descriptors=0, mounts=0, processes=0)
+            == then._replace(memory=0, descriptors=0, mounts=0, processes=0)
+            and now.processes <= MEMBERS
             and now.descriptors <= then.descriptors + 4
         )
 
