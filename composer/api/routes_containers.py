@@ -296,8 +296,9 @@ class ContainerRoutes:
         container = self._get(request)
 
         async def produce(sink: Sink) -> None:
+            status: list[int] = []
+            broken: list[Exception] = []
             async with trio.open_nursery() as nursery:
-                status: list[int] = []
 
                 async def wait() -> None:
                     status.append(
@@ -311,7 +312,13 @@ class ContainerRoutes:
                 nursery.start_soon(wait)
                 await trio.lowlevel.checkpoint()
                 await trio.lowlevel.checkpoint()
-                await sink.send(b"")
+                try:
+                    await sink.send(b"")
+                except Exception as error:  # alone, not in a group: who asked is gone
+                    broken.append(error)
+                    nursery.cancel_scope.cancel()
+            if broken:
+                raise broken[0]
             await sink.send(encode_json({"StatusCode": status[0]}) + b"\n")
 
         return Streaming(produce)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import urllib.request
 from functools import partial
 from pathlib import Path
@@ -135,3 +136,23 @@ services:
         with urllib.request.urlopen(f"http://{address}/", timeout=5) as answer:
             assert answer.status == 200
     composer.run("down", "-t", "0", cwd=directory)
+
+
+def test_an_attached_up_goes_on_with_the_next_core(composer: Composer, project: Project) -> None:
+    directory = project.write(
+        "services:\n  count:\n    image: composer.local/host\n    stop_grace_period: 0s\n"
+        "    command: sh -c 'i=0; while :; do echo $$i; i=$$((i+1)); sleep 0.1; done'\n"
+    )
+    attached = composer.start("up", "--no-log-prefix", cwd=directory)
+    assert attached.stdout is not None
+    assert attached.stdout.readline().startswith("Attaching to")
+    seen = [int(attached.stdout.readline()) for _ in range(5)]
+    composer.kill("composer-core")
+    seen += [int(attached.stdout.readline()) for _ in range(40)]
+    assert seen == list(range(45))
+    attached.send_signal(signal.SIGINT)
+    attached.communicate(timeout=30)
+    assert attached.returncode == 130
+    assert [found["State"] for found in composer.containers()] == ["exited"]
+    composer.run("down", cwd=directory)
+    assert "Traceback" not in composer.paths.engine_log.read_text()

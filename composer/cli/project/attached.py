@@ -8,6 +8,7 @@ from composer.cli.project.log_lines import LogPrinter, shown_name, writer_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
     from typing import Any
 
@@ -85,6 +86,22 @@ class _Interrupts:
                 pass
 
 
+def _events(session: Session, body: dict[str, Any], interrupts: _Interrupts) -> Iterator[dict[str, Any]]:
+    """What the engine says; what is only shown goes on with the next one, when this one is gone."""
+    from time import time_ns
+
+    from composer.cli.project.resuming import Shown, resumed
+
+    decides = body["abort_on_container_exit"] or body["abort_on_container_failure"] or body["exit_code_from"]
+
+    def rest() -> dict[str, Any] | None:
+        if decides or not interrupts.shown:
+            return None
+        return {"project": body["project"], "services": sorted(interrupts.shown), "follow": True}
+
+    return resumed(session, "up", body, Shown(time_ns(), 0, has_tail=False), rest)
+
+
 def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -> int:
     """Returns the exit status: of the service that was asked for, 130 after Ctrl-C."""
     import signal
@@ -104,7 +121,7 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
     interrupts = _Interrupts(session, body, printer)
     is_following = False
     try:
-        for event in session.events("up", body):
+        for event in _events(session, body, interrupts):
             kind = event["type"]
             if kind == "log":
                 printer.log(event)

@@ -66,25 +66,12 @@ def _events(session: Session, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     rest."""
     from time import time_ns
 
-    from composer.cli.endurance import Endurance
-    from composer.cli.project.resuming import Shown
-    from runtime.errors import ConnectionLost
+    from composer.cli.project.resuming import Shown, resumed
 
-    shown = Shown(body.get("since"), time_ns(), has_tail="tail" in body)
-    endurance = Endurance(session, 1.0)
-    while True:
-        try:
-            for event in session.events("logs", body):
-                if event["type"] != "log" or shown.is_new(event):
-                    yield event
-            return
-        except ConnectionLost:
-            if not (body["follow"] and endurance.goes_on()):
-                raise
-        body.pop("tail", None)
-        body.pop("since", None)
-        if (since := shown.begin_again()) is not None:
-            body["since"] = since
+    def rest() -> dict[str, Any] | None:
+        return {k: v for k, v in body.items() if k not in ("tail", "since")} if body["follow"] else None
+
+    return resumed(session, "logs", body, Shown(body.get("since"), time_ns(), has_tail="tail" in body), rest)
 
 
 def parse_tail(text: str) -> int | None:

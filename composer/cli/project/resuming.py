@@ -4,7 +4,38 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import Any
+
+    from composer.cli.session import Session
+
+
+def resumed(
+    session: Session,
+    verb: str,
+    body: dict[str, Any],
+    shown: Shown,
+    rest: Callable[[], dict[str, Any] | None],
+) -> Iterator[dict[str, Any]]:
+    """What the engine says to a request. When it is gone, and was not ended on purpose, the next one is asked for the
+    logs that ``rest`` names (a LogsRequest without its times; None when that would not do): ConnectionLost then."""
+    from composer.cli.endurance import Endurance
+    from runtime.errors import ConnectionLost
+
+    endurance = Endurance(session, 1.0)
+    while True:
+        try:
+            for event in session.events(verb, body):
+                if event["type"] != "log" or shown.is_new(event):
+                    yield event
+            return
+        except ConnectionLost:
+            further = rest()
+            if further is None or not endurance.goes_on():
+                raise
+        verb, body = "logs", further
+        if (since := shown.begin_again()) is not None:
+            body["since"] = since
 
 
 class Shown:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from composer.cli.arguments import Arguments
     from composer.cli.session import Session
 
+INTERRUPTED = 130
 PULL = ("always", "missing", "never", "build", "policy", "if_not_present")
 
 
@@ -30,7 +31,13 @@ def run_up(session: Session, arguments: Arguments) -> int:
         return session.rehearse("up", body)
     quiet = arguments.is_on("quiet-build") and arguments.is_on("quiet-pull")
     if not attached:
-        return session.perform("up", body, title="Running", quiet=quiet and session.is_debug)
+        try:
+            return session.perform("up", body, title="Running", quiet=quiet and session.is_debug)
+        except KeyboardInterrupt:
+            session.write_status(
+                "canceled: what was started goes on (`composer ps` shows it, `composer down` removes it)\n"
+            )
+            return INTERRUPTED
     from composer.cli.project.attached import run_attached
 
     body |= {

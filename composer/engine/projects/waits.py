@@ -40,7 +40,10 @@ async def wait_for_condition(container: Container, condition: Condition, *, was_
             if isinstance(found, Met):
                 return found
             if isinstance(found, Never):
-                raise ConditionFailed(container, found.reason, found.exit_code)
+                reason = found.reason
+                if container.record.is_manually_stopped and not status.is_alive:
+                    reason = f"container {container.name} was stopped by another command"
+                raise ConditionFailed(container, reason, found.exit_code)
     raise ConditionFailed(container, f"container {container.name} was removed", 1)
 
 
@@ -70,6 +73,8 @@ def unwrap(group: BaseExceptionGroup[BaseException]) -> BaseException:
 async def explain_failure(error: ConditionFailed, logs: ContainerLogs, prefix: str) -> ComposerError:
     """The error a person sees: who failed, why, what its last probe said and the last lines of its log."""
     container = error.container
+    if container.record.is_manually_stopped:  # its program is not to blame
+        return ComposerError(f"{prefix}{error.message}", exit_status=1)
     parts = [f"{prefix}{error.message}"]
     state = container.state
     if state.error:
