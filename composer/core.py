@@ -18,6 +18,7 @@ from composer import __version__
 from composer.api import interface, leaving
 from composer.api.routes_succession import Successor
 from composer.api.server import Connections, serve
+from composer.engine.cells import first_of
 from composer.engine.engine import REST_AFTER, Engine, build
 from composer.engine.task_tree import task_stacks
 from composer.program import core_argv
@@ -134,16 +135,22 @@ class Core:
                 await self.engine.sandboxes.publishing.store_again()
 
     async def _rest(self, connections: Connections) -> None:
-        """End the engine when nothing runs and nobody has been connected for a while."""
+        """End the engine when nothing runs and nobody has been connected for a while. Nothing ticks before that."""
         while True:
-            with trio.move_on_after(REST_AFTER) as patience:
+            if connections.count:
                 await connections.changed()
-            if patience.cancelled_caught and connections.count == 0 and self.engine.is_idle:
-                if not await leaving.close_door(self.paths.socket, self.listener, lambda: connections.count):
-                    continue
-                log.info("nothing to do for %.0f s: ending until the next command", REST_AFTER)
-                self.engine.scope.cancel()
-                return
+                continue
+            if not self.engine.is_idle:
+                await first_of(connections.changed, self.engine.less_to_do)
+                continue
+            with trio.move_on_after(REST_AFTER):
+                await connections.changed()
+                continue
+            if not await leaving.close_door(self.paths.socket, self.listener, lambda: connections.count):
+                continue
+            log.info("nothing to do for %.0f s: ending until the next command", REST_AFTER)
+            self.engine.scope.cancel()
+            return
 
     async def _obey_signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:

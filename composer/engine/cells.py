@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Generic, TypeVar
 
 import trio
 
 T = TypeVar("T")
+
+
+async def first_of(*news: Callable[[], Awaitable[object]]) -> None:
+    """Until one of several things has happened; the others are no longer waited for."""
+
+    async def wait(one: Callable[[], Awaitable[object]]) -> None:
+        await one()
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for one in news:
+            nursery.start_soon(wait, one)
 
 
 class Cell(Generic[T]):

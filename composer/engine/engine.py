@@ -16,6 +16,7 @@ from composer.engine.builds.builder import Builder
 from composer.engine.builds.builds import Builds
 from composer.engine.builds.cache import BuildCache
 from composer.engine.builds.contexts import Contexts
+from composer.engine.cells import first_of
 from composer.engine.container_files import ContainerFiles
 from composer.engine.containers import Container, Containers
 from composer.engine.debugging import Debugging
@@ -60,8 +61,6 @@ log = logging.getLogger(__name__)
 
 REST_AFTER = 60.0
 """Seconds without containers and connections after which the engine ends by itself."""
-FIREWALL_CHECK = 30.0
-"""Seconds between two looks at whether our rules are whole, should the kernel not have told of a change."""
 FIREWALL_SETTLES = 0.1
 """Seconds from the first change of rules to our second look."""
 
@@ -137,17 +136,17 @@ class Engine:
         await self.recovery.start_wanted(wanted)
 
     async def _guard_firewall(self) -> None:
-        """Put back what somebody else's flush has taken, as long as there is anything to guard."""
+        """Put back what somebody else's flush has taken, as long as there is anything to guard. The kernel tells of
+        every change, also when it had no room for what it was."""
         with RulesetChanges() as changes:
             while True:
                 if not self.firewall.state.networks:
                     await self._next_container_event()
                     continue
-                with trio.move_on_after(FIREWALL_CHECK):
-                    await trio.lowlevel.wait_readable(changes)
-                    self._restore_firewall()  # at once: without rules networks are open to each other
-                    # After a flush its maker loads rules of its own: another look at the end of it.
-                    await trio.sleep(FIREWALL_SETTLES)
+                await trio.lowlevel.wait_readable(changes)
+                self._restore_firewall()  # at once: without rules networks are open to each other
+                # After a flush its maker loads rules of its own: another look at the end of it.
+                await trio.sleep(FIREWALL_SETTLES)
                 changes.drain()
                 self._restore_firewall()
 
@@ -163,6 +162,13 @@ class Engine:
     def is_idle(self) -> bool:
         """No container runs or will run again."""
         return all(c.state.is_settled for c in self.registry.all())
+
+    async def less_to_do(self) -> None:
+        """Until one of the containers that run, or will, does something else: as long as it does not, there is work."""
+        for container in self.registry.all():
+            if not container.state.is_settled:
+                await first_of(container.status.changed, container.is_removed.wait)
+                return
 
 
 def build(paths: Paths, keeper: KeeperClient) -> Engine:

@@ -47,6 +47,8 @@ FIRST_DELAY, LAST_DELAY = 0.05, 10.0
 LAST_DELAY_OF_SERVING = 1.0
 """Seconds at most where the one that died has served: somebody may be waiting for its like."""
 LONG_ENOUGH = 10.0
+BREATH = 0.1
+"""Seconds until what there was no memory for is tried again."""
 
 
 def main() -> NoReturn:
@@ -243,6 +245,10 @@ class Keeper:
             with contextlib.suppress(OSError):
                 sockets.send_packet(connection, {"error": f"the engine's keeper: {error.strerror}"})
             return True
+        except MemoryError:
+            # Nothing was read: it is still there when there is memory again.
+            time.sleep(BREATH)
+            return False
         except (OSError, ValueError) as error:
             _complain(f"core: {error}")
             packet = None
@@ -255,7 +261,8 @@ class Keeper:
         try:
             reply, attached = self._answer(message, descriptors)
         except Exception as error:
-            reply, attached = {"error": f"{message.get('op')}: {error}"}, []
+            reason = getattr(error, "strerror", None) or error
+            reply, attached = {"error": f"{message.get('op')}: {reason}"}, []
         finally:
             if message.get("op") != "store":
                 sockets.close_all(descriptors)

@@ -66,6 +66,9 @@ def run(
     except Failure as failure:
         shim.give_up(failure)
         os._exit(1)
+    except OSError as error:
+        shim.give_up(Failure("shim", error.errno or 0, f"cannot start a process: {error.strerror}"))
+        os._exit(1)
     except BaseException as error:
         shim.give_up(Failure("shim", 0, f"{type(error).__name__}: {error}"))
         os._exit(1)

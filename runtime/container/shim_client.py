@@ -204,8 +204,6 @@ class Shim:
             self.first_output.set()
         self._lock = trio.Lock()
         self._exit: ExitStatus | None = None
-        self._told: ExitStatus | None = None
-        """What the shim says: counts where it could not write (a full disk)."""
 
     @property
     def pidfd(self) -> int:
@@ -223,7 +221,8 @@ class Shim:
         return self.descriptors.pop(name, None)
 
     async def wait(self) -> ExitStatus:
-        """Until the container has ended, its status is on disk and its shim is done.
+        """Until the container has ended, its status is on disk and nothing of it is left but its shim, which may still
+        have something for readers that are behind.
 
         When the shim itself was killed the status is 137, ``error`` says so, and the container has been killed by the
         kernel; its cgroup may still hold processes that were not in its pid namespace."""
@@ -231,14 +230,15 @@ class Shim:
             while self._exit is None:
                 packet = await self._connection.receive()
                 if packet is None:
-                    self._exit = status_file.read(self._state_dir) or self._told or self._without_shim()
+                    self._exit = status_file.read(self._state_dir) or self._without_shim()
                     break
                 message, descriptors = packet
                 sockets.close_all(descriptors)
                 if message.get("event") == "output":
                     self.first_output.set()
                 elif message.get("event") == "exited":
-                    self._told = status_file.from_fields(message["status"])
+                    # Also where the status could not be written (a full disk).
+                    self._exit = status_file.from_fields(message["status"])
             return self._exit
 
     def _without_shim(self) -> ExitStatus:

@@ -97,6 +97,9 @@ async def test_terminal(laboratory: Laboratory) -> None:
                 if b"0 0" in shown and not typed:
                     typed = True
                     await session.resize(40, 100)
+                    with trio.fail_after(TIMEOUT):
+                        while os.get_terminal_size(session.terminal) != (100, 40):
+                            await trio.sleep(0.01)
                     os.write(session.terminal, b"\n")
         os.close(session.terminal)
     assert code == [6]

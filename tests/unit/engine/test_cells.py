@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 import trio.testing
 
-from composer.engine.cells import Cell
+from composer.engine.cells import Cell, first_of
 
 
 async def test_a_state_that_holds_already_is_not_waited_for() -> None:
@@ -56,3 +56,12 @@ async def test_setting_an_equal_value_wakes_too() -> None:
         nursery.start_soon(cell.changed)
         await trio.testing.wait_all_tasks_blocked()
         cell.set(1)
+
+
+async def test_the_first_of_several_news_is_enough(autojump_clock: trio.testing.MockClock) -> None:
+    cell, never = Cell(0), trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first_of, cell.changed, never.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        cell.set(1)
+    assert not never.is_set()
