@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 from composer.engine.builds.requests import ImageBuild
 from composer.engine.model import (
@@ -54,8 +54,10 @@ from runtime.container.config import (
 from runtime.image.manifest import Descriptor
 from runtime.image.model import Image
 from runtime.image.registry.authentication import Credentials, CredentialSource
-from runtime.image.registry.search import Found
 from runtime.network.model import Network
+
+if TYPE_CHECKING:
+    from runtime.image.registry.search import Found
 
 Emit = Callable[[Event], Awaitable[None]]
 """Takes what a project request says while it runs; waits while the client is slow to read."""

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 import trio
 
@@ -21,16 +21,17 @@ from composer.engine.events import Events
 from runtime.errors import InvalidArgument, NotFound
 from runtime.image.check import Checked
 from runtime.image.content import Throttle
-from runtime.image.downloads import download
 from runtime.image.index import entries_of, platform_of
 from runtime.image.manifest import Descriptor
 from runtime.image.model import HistoryEntry, Image, ImageUse, PullProgress, Removal, Status
-from runtime.image.push import Pushed
 from runtime.image.reference import Reference, parse_reference
 from runtime.image.registry.authentication import Credentials, CredentialSource
 from runtime.image.registry.credentials import registry_domain
-from runtime.image.registry.search import Found
 from runtime.image.store import ImageStore
+
+if TYPE_CHECKING:
+    from runtime.image.push import Pushed
+    from runtime.image.registry.search import Found
 
 log = logging.getLogger(__name__)
 
@@ -196,11 +197,11 @@ class Images:
         credentials: CredentialSource | None = None,
     ) -> Sequence[Found]:
         """What a registry finds for a word."""
-        return await self.store.search(term, limit, filters, credentials)
+        return await self.store.registries.search(term, limit, filters, credentials)
 
     async def login(self, server: str, credentials: Credentials) -> None:
         """Whether a registry accepts credentials. Raises ComposerErrors when not."""
-        await self.store.login(registry_domain(server), credentials)
+        await self.store.registries.login(registry_domain(server), credentials)
 
     async def tag(self, ref: str, target: str) -> None:
         self.store.tag(ref, target)
@@ -279,6 +280,7 @@ class Images:
 
     async def download(self, url: str, file: BinaryIO, emit: Progress) -> None:
         """Put what is at ``url`` into ``file``, with Docker's progress messages."""
+        from runtime.image.downloads import download
 
         async def work(tell: Callable[[PullProgress], None]) -> None:
             throttle = Throttle(tell)

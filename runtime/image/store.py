@@ -12,16 +12,13 @@ import os
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property
 from pathlib import Path
-from typing import IO, BinaryIO
-
-import trio
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from runtime.container.config import ImageConfig
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.image import archive, outgoing, saving
-from runtime.image.built import BuiltImages
 from runtime.image.changes import apply_changes, triggers
 from runtime.image.check import Checked, Checker, Problem
 from runtime.image.content import Content
@@ -38,18 +35,17 @@ from runtime.image.model import (
     Removal,
 )
 from runtime.image.platform import Platform, parse_platform
-from runtime.image.pull import Puller
-from runtime.image.push import Pushed, Pusher
 from runtime.image.reference import parse_reference, parse_target
-from runtime.image.registry.authentication import Credentials, CredentialSource
+from runtime.image.registries import Registries
+from runtime.image.registry.authentication import CredentialSource
 from runtime.image.registry.configuration import RegistryConfiguration
-from runtime.image.registry.connection import Connection
-from runtime.image.registry.credentials import load_credentials
-from runtime.image.registry.search import Found, parse_condition, search
 from runtime.image.removing import Remover
 from runtime.image.several import of_platform
-from runtime.image.shared_pulls import SharedPulls
 from runtime.storage.state import StateDatabase
+
+if TYPE_CHECKING:  # what speaks to registries is imported when one is needed
+    from runtime.image.built import BuiltImages
+    from runtime.image.push import Pushed
 
 STEP_COMMENT = "composer build step"
 """What tells the images of single build steps from others."""
@@ -73,15 +69,12 @@ class ImageStore:
         boot_id: str = "",
     ) -> None:
         self.users = users
+        self._root = root
         self._configuration = configuration or RegistryConfiguration()
-        self._env = env
         self._platform = platform or Platform.host()
         self._content = Content(root, database, boot_id, self._configuration.limits, self._platform)
         self._catalogue = self._content.catalogue
-        self._puller = Puller(self._content, self._configuration, env)
-        self._pusher = Pusher(self._content, self._configuration, env)
-        self.built = BuiltImages(root, self._content, self._pusher, self._platform)
-        self._pulls = SharedPulls(self._puller, self._catalogue)
+        self.registries = Registries(self._content, self._configuration, env)
         self._remover = Remover(self._content, lambda image_id: self.users(image_id))
         self._content.layers.prepare()
         self._content.layers.discard_interrupted()
@@ -93,6 +86,13 @@ class ImageStore:
     def notices(self) -> list[str]:
         """Sentences for the engine's log: records that had to be set aside."""
         return self._catalogue.notices
+
+    @cached_property
+    def built(self) -> BuiltImages:
+        """Images that were built, on their way out."""
+        from runtime.image.built import BuiltImages
+
+        return BuiltImages(self._root, self._content, self.registries.pusher, self._platform)
 
     # Finding
 
@@ -183,7 +183,7 @@ class ImageStore:
         embedded = self._catalogue.by_name(reference)
         if embedded is not None and embedded.is_embedded:
             return embedded
-        return await self._pulls.pull(
+        return await self.registries.pulls.pull(
             reference, self.platform_of(platform), progress or _ignore, credentials, exact=platform != ""
         )
 
@@ -193,7 +193,7 @@ class ImageStore:
         reference = parse_reference(text)
         if reference.tag or reference.digest is not None:
             raise InvalidArgument("tag can't be used with --all-tags/-a")
-        names = await self._puller.tags(reference, credentials)
+        names = await self.registries.puller.tags(reference, credentials)
         return [parse_reference(f"{reference.name}:{tag}").familiar for tag in names]
 
     # Pushing
@@ -219,28 +219,8 @@ class ImageStore:
         if platform:
             found = [of_platform(found, self.platform_of(platform), reference.familiar)]
         if len(found) == 1:
-            return await self._pusher.push(found[0], reference, progress or _ignore, credentials)
-        return await self._pusher.push_several(found, reference, progress or _ignore, credentials)
-
-    async def search(
-        self,
-        term: str,
-        limit: int,
-        filters: Mapping[str, Sequence[str]],
-        credentials: CredentialSource | None = None,
-    ) -> Sequence[Found]:
-        """What the registry in ``term`` (else Docker Hub) finds. Raises as ``runtime.image.registry.search.search``."""
-        find = credentials or partial(load_credentials, self._env)
-        return await search(self._configuration, term, limit, parse_condition(filters), find)
-
-    async def login(self, domain: str, credentials: Credentials) -> None:
-        """Ask the registry ``domain`` whether it accepts credentials. Raises Unauthorized, Unreachable."""
-        connection = Connection(domain, self._configuration, credentials=lambda: credentials)
-        try:
-            await connection.login()
-        finally:
-            with trio.CancelScope(shield=True):
-                await connection.aclose()
+            return await self.registries.pusher.push(found[0], reference, progress or _ignore, credentials)
+        return await self.registries.pusher.push_several(found, reference, progress or _ignore, credentials)
 
     # Archives
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -271,6 +272,21 @@ def test_what_is_forked_needs_the_standard_library_only() -> None:
 def test_every_module_can_be_imported(name: str) -> None:
     """Also those that a command imports late, where no other test may ever get."""
     importlib.import_module(name)
+
+
+def test_the_core_starts_without_what_builds_and_pulls() -> None:
+    """Most engines are started for neither; both are a third of what there is to import."""
+    late = (
+        "httpx",
+        "networkx",
+        "rich",
+        "runtime.build.frontend",
+        "runtime.build.worker.worker",
+        "runtime.image.pull",
+    )
+    code = f"import composer.core, sys; print(*[name for name in {late} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_modules_hold_one_idea() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import trio
 
-from composer.engine.builds.solving import Workshop
+from composer.engine.builds.workshop import Workshop
 from runtime.build.solver.pruning import NO_LIMITS, CacheEntry, Limits, parse_conditions, to_remove
 from runtime.image.store import STEP_COMMENT
 from runtime.storage.files import directory_size
@@ -41,7 +41,7 @@ class BuildCache:
         return sorted(filter(condition, found), key=lambda entry: -entry.used)
 
     def _layers(self) -> list[CacheEntry]:
-        catalogue = self.shop.worker.images.content.catalogue
+        catalogue = self.shop.images.content.catalogue
         shared = {
             layer.chain_id
             for record in catalogue.records()
@@ -145,10 +145,10 @@ class BuildCache:
     def discard_unused(self, among: AbstractSet[str] | None = None) -> None:
         """Forget layers that no record leads to: of records that are gone (``among``), and when no build goes on all of
         them: a killed engine may have made some and not remembered them."""
-        catalogue = self.shop.worker.images.content.catalogue
+        catalogue = self.shop.images.content.catalogue
         for image_id in self.shop.cache.unused_images():
             is_meant = not self.shop.builds or among is None or image_id in among
-            is_used = image_id in self.shop.in_use or self.shop.worker.images.users(image_id)
+            is_used = image_id in self.shop.in_use or self.shop.images.users(image_id)
             if is_meant and not is_used:
                 catalogue.delete(image_id)
 
@@ -158,7 +158,7 @@ class BuildCache:
             await self.shop.has_grown.wait()
             self.shop.has_grown = trio.Event()
             while self.shop.undurable:
-                content = self.shop.worker.images.content
+                content = self.shop.images.content
                 await trio.to_thread.run_sync(content.make_durable, self.shop.undurable.pop())
             await self.keep_small()
 

@@ -16,7 +16,6 @@ from runtime.build.git_urls import GitSource, parse_git_url
 from runtime.build.worker.git import check_out
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 from runtime.image.compression import decompressed
-from runtime.image.downloads import fetch_file
 from runtime.image.manifest import InvalidImage
 from runtime.image.tar import TarReader
 from runtime.image.unpack import unpack
@@ -100,6 +99,8 @@ class Contexts:
         return Context(directory, commit=commit)
 
     async def _fetched(self, url: str, env: Mapping[str, str], held: AsyncExitStack) -> Context:
+        from runtime.image.downloads import fetch_file
+
         file = self.directory(held) / "fetched"
         await fetch_file(url, file, env)
         if await trio.to_thread.run_sync(is_tar, file):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -201,9 +200,3 @@ async def _layout(name: str, text: str, images: ImageStore) -> str:
         raise NotFound(f"the context {name}=oci-layout://{text}: {directory} is no directory")
     image = await images.built.load_layout(Path(directory), tag=tag, digest=digest)
     return f"docker-image://{image.id}"
-
-
-def environment_values(names: Mapping[str, str | None], env: Mapping[str, str]) -> dict[str, str]:
-    """Arguments with values: those without one take the environment's, if it has one."""
-    given = {name: value for name, value in names.items() if value is not None}
-    return given | {name: env[name] for name, value in names.items() if value is None and name in env}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from composer.engine.builds.solving import Tell
+from composer.engine.builds.workshop import Tell
 from composer.engine.requests import Event, StepEvent
 
 

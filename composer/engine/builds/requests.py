@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from composer.engine.requests import Request
 
+EPOCH = "SOURCE_DATE_EPOCH"
+"""The argument, and the variable, that says what time it is in what is built."""
+
 
 class ImageBuild(Request, frozen=True):
     """One build. Paths are absolute; ``env`` is that of whoever gave the command."""

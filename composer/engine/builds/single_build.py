@@ -162,6 +162,7 @@ class SingleBuild:
             env=self.options.env,
             agents=self.options.ssh,
             keeps_failed=self.options.keeps_failed,
+            allow=self.options.allow,
         )
 
     async def _source(self, source: ImageSource) -> Snapshot:

@@ -6,13 +6,13 @@ result in the cache.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import trio
 
+from composer.engine.builds.workshop import Tell, Workshop
 from runtime.build.solver.cache_config import CachedResult
 from runtime.build.solver.explain import Outcome
 from runtime.build.solver.graph import Schedule, in_order, step_graph, to_do
@@ -27,38 +27,16 @@ from runtime.build.steps import (
     Selection,
     Step,
 )
-from runtime.build.worker.records import CacheRecord, CacheRecords
+from runtime.build.worker.records import CacheRecord
 from runtime.build.worker.snapshot import Snapshot
-from runtime.build.worker.worker import Setting, Worker
+from runtime.build.worker.worker import Setting
 from runtime.errors import ComposerError
-from runtime.image.flight import KeyedLocks
 
 if TYPE_CHECKING:
     import networkx as nx
 
-Tell = Callable[[str, str, str], Awaitable[None]]
-"""Told of progress: the step's title, its status (Building, Cached, Built), a line of output."""
 _ATTEMPTS = 3
 """How often a step is done whose context changes meanwhile."""
-
-
-@dataclass
-class Workshop:
-    """What the builds of an engine share."""
-
-    worker: Worker
-    cache: CacheRecords
-    limit: trio.CapacityLimiter
-    """Of the steps that are done at one time."""
-    flight: KeyedLocks = field(default_factory=KeyedLocks)
-    in_use: Counter[str] = field(default_factory=Counter)
-    """Ids of the images that builds have results in: they are not pruned."""
-    builds: int = 0
-    """How many go on."""
-    has_grown: trio.Event = field(default_factory=trio.Event)
-    """Set when there is more than before."""
-    undurable: set[str] = field(default_factory=set)
-    """Ids of images that were built and may not have reached the disk."""
 
 
 @dataclass(frozen=True)

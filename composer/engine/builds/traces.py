@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from composer.engine.builds.solving import Solve, Tell
+from composer.engine.builds.solving import Solve
+from composer.engine.builds.workshop import Tell
 from runtime.build.solver.explain import BELOW, FILES, Trace, explain
 from runtime.build.solver.keys import digest, selection_facts
 from runtime.build.steps import LayerStep

@@ -14,7 +14,8 @@ import msgspec
 import trio
 
 from composer.engine.builds.cache_options import CachePlace
-from composer.engine.builds.solving import ImportedCache, Solve, Tell
+from composer.engine.builds.solving import ImportedCache, Solve
+from composer.engine.builds.workshop import Tell
 from runtime.build.solver.cache_config import INLINE, MEDIA_TYPE, CachedLayer, CachedResult, decode, encode
 from runtime.build.worker.records import CacheRecord
 from runtime.build.worker.remote_cache import Found, RemoteCaches, inline_cache

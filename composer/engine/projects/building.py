@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,20 +12,20 @@ import trio
 from composer.compose.model import Build, Project, Service
 from composer.engine.at_once import taken
 from composer.engine.builds.builder import Session
-from composer.engine.builds.builds import EPOCH, Builds
+from composer.engine.builds.builds import Builds
 from composer.engine.builds.cache_options import absolute_cache
-from composer.engine.builds.prepare import environment_values
 from composer.engine.builds.progress import teller
-from composer.engine.builds.requests import ImageBuild
+from composer.engine.builds.requests import EPOCH, ImageBuild
 from composer.engine.projects.steps import Emit, tell, warn
 from composer.engine.requests import BuildRequest, Event, StepEvent, UpRequest
 from composer.plan.container import image_of
 from composer.plan.steps import ImagePlan
-from runtime.build.frontend.checks.rules import Finding
 from runtime.errors import ComposerError, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     import networkx as nx
+
+    from runtime.build.frontend.checks.rules import Finding
 
 
 async def build_services(
@@ -191,7 +191,7 @@ def build_of(project: Project, service: Service, build: Build, request: BuildReq
         dockerfile_text=build.dockerfile_inline or None,
         target=build.target,
         tags=(image_of(project, service), *build.tags),
-        args={**epoch, **environment_values(build.args, env), **request.args},
+        args={**epoch, **_environment_values(build.args, env), **request.args},
         labels={
             **build.labels,
             "com.docker.compose.project": project.name,
@@ -237,3 +237,9 @@ def _secrets(project: Project, build: Build) -> tuple[dict[str, str], dict[str, 
         else:
             values[name] = known.value if known.value is not None else known.content
     return files, values
+
+
+def _environment_values(names: Mapping[str, str | None], env: Mapping[str, str]) -> dict[str, str]:
+    """Arguments with values: those without one take the environment's, if it has one."""
+    given = {name: value for name, value in names.items() if value is not None}
+    return given | {name: env[name] for name, value in names.items() if value is None and name in env}

@@ -150,6 +150,6 @@ async def test_uploads_carry_no_credentials_elsewhere(store: ImageStore, guarded
 
 
 async def test_login(store: ImageStore, guarded: FaultyRegistry) -> None:
-    await store.login(guarded.address, ANN)
+    await store.registries.login(guarded.address, ANN)
     with pytest.raises(Unauthorized, match="incorrect username or password"):
-        await store.login(guarded.address, Credentials("ann", "wrong"))
+        await store.registries.login(guarded.address, Credentials("ann", "wrong"))

@@ -18,18 +18,20 @@ async def test_results(store: ImageStore, faulty: FaultyRegistry) -> None:
     faulty.accounts["me"] = "secret"
     faulty.faults.append(Fault(path="/v1/search", status=503))
     known = Credentials("me", "secret")
-    found = await store.search(f"{faulty.address}/redis", 5, {}, lambda _: known)
+    found = await store.registries.search(f"{faulty.address}/redis", 5, {}, lambda _: known)
     assert [item.name for item in found] == ["redis", "a/redis"]
     assert "q=redis&n=5" in faulty.seen[-1].path
-    found = await store.search(f"{faulty.address}/redis", 5, {"is-official": ["false"]}, lambda _: known)
+    found = await store.registries.search(
+        f"{faulty.address}/redis", 5, {"is-official": ["false"]}, lambda _: known
+    )
     assert [item.name for item in found] == ["a/redis"]
 
 
 async def test_what_cannot_be_searched(store: ImageStore, faulty: FaultyRegistry) -> None:
     with pytest.raises(NotFound, match="cannot be searched"):
-        await store.search(f"{faulty.address}/redis", 25, {})
+        await store.registries.search(f"{faulty.address}/redis", 25, {})
     with pytest.raises(InvalidArgument, match=r"outside the range of \[1, 100\]"):
-        await store.search("redis", 101, {})
+        await store.registries.search("redis", 101, {})
     faulty.results = [{"name": 5}]
     with pytest.raises(ComposerError, match="list of results is not valid"):
-        await store.search(f"{faulty.address}/redis", 25, {})
+        await store.registries.search(f"{faulty.address}/redis", 25, {})
