@@ -66,11 +66,9 @@ def run(
     except Failure as failure:
         shim.give_up(failure)
         os._exit(1)
-    except OSError as error:
-        shim.give_up(Failure("shim", error.errno or 0, f"cannot start a process: {error.strerror}"))
-        os._exit(1)
     except BaseException as error:
-        shim.give_up(Failure("shim", 0, f"{type(error).__name__}: {error}"))
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        shim.give_up(Failure("shim", 0, reason))
         os._exit(1)
     del for_shim, for_container
     gc.enable()
@@ -424,9 +422,8 @@ class Shim:
         except Failure as failure:
             _tell(connection, {"failed": failure.as_message()})
         except Exception as error:
-            _tell(
-                connection, {"failed": Failure("request", 0, f"{type(error).__name__}: {error}").as_message()}
-            )
+            reason = f"{type(error).__name__}: {error}"
+            _tell(connection, {"failed": Failure("request", 0, reason).as_message()})
         finally:
             sockets.close_all(descriptors)
 
