@@ -112,7 +112,7 @@ class Images:
             return await self.fetch(reference, platform, forward, credentials)
 
         image = await _told(work, emit, name)
-        if digest := pulled_digest(image, name):
+        if digest := self.store.pulled_digest(image, reference):
             await emit({"status": f"Digest: {digest}"})
         is_same = before is not None and before.id == image.id
         word = "Image is up to date" if is_same else "Downloaded newer image"
@@ -180,8 +180,8 @@ class Images:
 
     def _left_out(self, text: str) -> Sequence[str]:
         """The platforms that the index of an image lists and for which nothing is here under that name."""
-        image = self.store.get(text)
-        index = self.store.index(image)
+        image = self.store.resolve(text)
+        index = self.store.index(image) if image is not None else b""
         listed = (
             {str(platform) for entry in entries_of(index) if (platform := platform_of(entry))}
             if index
@@ -332,15 +332,6 @@ class Images:
 
     def history(self, ref: str, platform: str = "") -> Sequence[HistoryEntry]:
         return self.store.history(ref, platform)
-
-
-def pulled_digest(image: Image, name: Reference) -> str:
-    """What the repository of ``name`` calls an image; "" when it does not. Another repository may have the same image
-    under another digest, with another manifest."""
-    if name.digest is not None:
-        return str(name.digest)
-    known = (parse_reference(text) for text in image.digests)
-    return next((str(item.digest) for item in known if item.name == name.name), "")
 
 
 async def _told(

@@ -53,6 +53,8 @@ class Puller:
         self._content = content
         self._configuration = configuration
         self._env = env
+        self.roots: dict[str, Digest] = {}
+        """What references with a tag stood for when they were last looked at."""
 
     async def pull(
         self,
@@ -161,12 +163,14 @@ class Puller:
         digest = await registry.head(reference)
         if digest is None or reference.with_digest(digest).familiar not in present.digests:
             return None
+        self.roots[str(reference)] = digest
         return present
 
     async def _find(
         self, registry: Registry, reference: Reference, platform: Platform, exact: bool
     ) -> _Found:
         root = fetched = await registry.manifest(reference)
+        self.roots[str(reference)] = root.digest
         for _ in range(INDEX_DEPTH):
             parsed = parse_manifest(fetched.data, fetched.media_type)
             if isinstance(parsed, Manifest):

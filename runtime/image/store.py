@@ -187,6 +187,15 @@ class ImageStore:
             reference, self.platform_of(platform), progress or _ignore, credentials, exact=platform != ""
         )
 
+    def pulled_digest(self, image: Image, text: str) -> str:
+        """What the registry called an image when it was pulled as ``text``; "" for none of a registry."""
+        reference = parse_reference(text).with_default_tag()
+        if reference.digest is not None:
+            return str(reference.digest)
+        own = [name for name in map(parse_reference, image.digests) if name.name == reference.name]
+        told = self._puller.roots.get(str(reference))
+        return next((str(name.digest) for name in own if told in (None, name.digest)), "")
+
     async def tags(self, text: str, credentials: CredentialSource | None = None) -> Sequence[str]:
         """The references of all that a repository has in its registry: ``name:tag`` each. Raises as
         :meth:`pull`."""

@@ -241,8 +241,23 @@ def test_platforms(composer: Composer, base: str, tmp_path: Path) -> None:
     words = ("--platform", f"{own},{other}", "-t", "both", "-o", "type=image", ".")
     found = _tree(_build(composer, *words, cwd=tmp_path))
     assert found == {f"{name.replace('/', '_')}/p": f"{name}\n" for name in (own, other)}
-    shown = composer.run("image", "inspect", "-f", "{{.Os}}/{{.Architecture}}", "both").stdout
-    assert shown.strip() == own
+    layout = "{{.Os}}/{{.Architecture}}"
+    assert composer.run("image", "inspect", "-f", layout, "both").stdout.strip() == own
+    shown = composer.run("image", "inspect", "--platform", other, "-f", layout, "both").stdout
+    assert shown.strip() == other
+    assert composer.run("image", "ls", "both", "-q").stdout.count("\n") == 1
+    tree = composer.run("image", "ls", "--tree", "--filter", "reference=both").stdout
+    assert [line.split()[1] for line in tree.splitlines() if "─" in line] == [own, other]
+    (tmp_path / "compose.yaml").write_text(
+        f"services: {{a: {{image: both, command: x}}, b: {{image: both, command: x, platform: {other}}}}}"
+    )
+    composer.run("create", cwd=tmp_path)
+    made = {one["Labels"]["com.docker.compose.service"]: one["ImageID"] for one in composer.containers()}
+    assert made["a"] != made["b"] and "Recreate" not in composer.run("create", cwd=tmp_path).stderr
+    composer.run("down", cwd=tmp_path)
+    composer.run("image", "rm", "--platform", other, "both")
+    missing = composer.run("image", "history", "--platform", other, "both", status=1).stderr
+    assert f"does not provide the specified platform ({other})" in missing
     file.write_text("FROM scratch\nCOPY <<x /y\nx\nRUN z\n")
     done = composer.run("image", "build", "--platform", other, ".", cwd=tmp_path, status=None)
     if done.returncode == 0 or "emulation" not in done.stderr:

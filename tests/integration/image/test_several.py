@@ -16,7 +16,7 @@ from runtime.image.manifest import InvalidImage
 from runtime.image.model import Image, ImageUse
 from runtime.image.store import ImageStore
 from runtime.storage.state import StateDatabase
-from tests.faulty_registry import FaultyRegistry
+from tests.faulty_registry import FaultyRegistry, digest_of
 from tests.integration.image.conftest import AMD64, add_index, layer
 
 ARM64, AMD = "linux/arm64", "linux/amd64"
@@ -183,3 +183,19 @@ async def test_a_store_that_is_opened_again_knows_them_all(
         assert names(again) == [("amd64", (name,))]
     finally:
         database.close()
+
+
+async def test_what_is_told_is_the_digest_of_the_name_that_was_pulled(
+    store: ImageStore, faulty: FaultyRegistry
+) -> None:
+    name, single = f"{faulty.address}/app:1", f"{faulty.address}/app:2"
+    digests = add_index(faulty, "1", ARM64, AMD)
+    root = digest_of(faulty.manifests["app", "1"][1])
+    image = await store.pull(name)
+    store.tag(name, single)
+    await store.push(single)
+    for text, digest in ((name, root), (single, digests[AMD]), (name, root)):
+        image = await store.pull(text)
+        assert store.pulled_digest(image, text) == digest
+    assert store.pulled_digest(image, f"{faulty.address}/app@{root}") == root
+    assert store.pulled_digest(image, "other:1") == ""

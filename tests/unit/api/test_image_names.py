@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 
 from composer.api.reference_patterns import matches_reference, with_names
-from composer.engine.images import pulled_digest
 from runtime.container.config import ImageConfig
 from runtime.errors import InvalidArgument
 from runtime.image.model import Image
-from runtime.image.reference import parse_reference
 
 ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 
@@ -49,10 +47,3 @@ def test_names_that_do_not_match_are_not_shown() -> None:
     shown = with_names(image, ["app:1", "web"])
     assert shown.tags == ("app:1", "web:1")
     assert shown.digests == (f"web@{TWO}",)
-
-
-def test_the_digest_is_of_the_repository_that_was_asked() -> None:
-    image = Image(ONE, ImageConfig(), (), digests=(f"app@{ONE}", f"web@{TWO}"))
-    assert pulled_digest(image, parse_reference("web:1")) == TWO
-    assert pulled_digest(image, parse_reference(f"other@{ONE}")) == ONE
-    assert pulled_digest(image, parse_reference("other:1")) == ""
