@@ -48,6 +48,7 @@ from runtime.image.registry.configuration import configuration_path, load_config
 from runtime.image.store import ImageStore
 from runtime.kernel.cgroups import Cgroups
 from runtime.network.firewall import Firewall
+from runtime.network.kept_clients import KeptClients
 from runtime.network.names import NameTable
 from runtime.network.overlay_names import OverlayNames
 from runtime.network.pending import PendingQuestions
@@ -200,7 +201,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
     firewall = Firewall(tag)
     networks = Networks(database, registry, events, firewall, tag)
     names = NameTable()
-    resolver = Resolver(names, pending=PendingQuestions(paths.run / "questions"))
+    resolver = Resolver(names, pending=PendingQuestions(paths.run / "questions"), clients=KeptClients(keeper))
     publishing = Publishing(registry, networks, firewall, keeper)
     sandboxes = Sandboxes(registry, networks, names, resolver, paths, publishing, cgroups)
     networks.sandboxes = sandboxes

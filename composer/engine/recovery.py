@@ -61,10 +61,13 @@ class Recovery:
         wanted: list[Container] = []
         forwards: list[Forward] = []
         unsettled: list[Container] = []
+        await self.sandboxes.resolver.clients.fetch()
         for container in self.containers.all():
             if await self._take_up(container, forwards, unsettled):
                 wanted.append(container)
-        self.sandboxes.resolver.forget_left([c.id for c in self.containers.all() if c.shim is not None])
+        living = [c.id for c in self.containers.all() if c.shim is not None]
+        self.sandboxes.resolver.forget_left(living)
+        await self.sandboxes.resolver.clients.forget_left(living)
         await self.sandboxes.publishing.drop_stale()
         self._restore_firewall(forwards)
         for container in unsettled:

@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from runtime.network.dns import MINIMUM_SIZE, NOTIMP, SERVFAIL, Malformed, Query, parse_query, respond
+from runtime.network.kept_clients import KeptClients, look_at_question
 from runtime.network.names import Answer, NameTable
 from runtime.network.pending import PendingQuestions, Question
 from runtime.network.upstreams import Forwarder, HostUpstreams, Upstreams, receive_framed, send_all
@@ -44,13 +45,15 @@ class Resolver:
         *,
         port: int = _PORT,
         pending: PendingQuestions | None = None,
+        clients: KeptClients | None = None,
     ) -> None:
         """``upstreams`` gives the servers to forward to where a container has none of its own; ``port`` is
-        theirs. ``pending`` keeps what is being forwarded for the next core."""
+        theirs. ``pending`` keeps what is being forwarded for the next core, ``clients`` who asks over TCP."""
         self.table = table
         self._upstreams = upstreams or HostUpstreams()
         self._forwarder = Forwarder(port)
         self._pending = pending or PendingQuestions()
+        self.clients = clients or KeptClients()
         self._known: dict[tuple[str, bytes], tuple[Query, Answer | None]] = {}
         """What the table says, by asker and question without its number, until the table changes."""
         self._generation = -1
@@ -160,6 +163,10 @@ class Resolver:
     ) -> None:
         clients = trio.CapacityLimiter(TCP_CLIENTS)
         async with trio.open_nursery() as nursery:
+            for name, left in self.clients.take_left(container_id):
+                left.setblocking(False)
+                known = trio.socket.from_stdlib_socket(left)
+                nursery.start_soon(self._serve_client, container_id, known, limit, clients, name)
             while True:
                 try:
                     client, _ = await tcp.accept()
@@ -179,23 +186,27 @@ class Resolver:
         client: trio.socket.SocketType,
         limit: trio.CapacityLimiter,
         clients: trio.CapacityLimiter,
+        name: str = "",
     ) -> None:
         async with clients:
             with client:
+                name = name or await self.clients.keep(container_id, client)
                 try:
                     while True:
                         with trio.fail_after(TCP_IDLE):
-                            message = await receive_framed(client)
+                            message = await look_at_question(client)
                         answer = self.answer(container_id, message, tcp=True)
                         if isinstance(answer, Query):
                             async with limit:
                                 answer = await self._forward(container_id, message, answer, tcp=True)
                         if answer is None:
-                            return
+                            break
                         with trio.fail_after(TCP_IDLE):
                             await send_all(client, struct.pack("!H", len(answer)) + answer)
+                            await receive_framed(client)
                 except (OSError, EOFError, trio.TooSlowError):
-                    return
+                    pass
+            await self.clients.drop(container_id, name)
 
     async def _forward(self, container_id: str, message: bytes, query: Query, *, tcp: bool) -> bytes:
         """What the container's own servers or the host's say; SERVFAIL where nobody may be asked."""

@@ -317,6 +317,41 @@ services:
     composer.run("down", cwd=directory)
 
 
+def test_a_question_over_tcp_outlives_the_core(composer: Composer, project: Project) -> None:
+    """A connection stays, and what has come of a question when the core is killed is answered by the next one."""
+    directory = project.write("""
+services:
+  web: {image: composer.local/host, command: sleep infinity, init: true}
+""")
+    composer.run("up", "-d", cwd=directory)
+    pid = composer.inspect(f"{project.name}-web-1")["State"]["Pid"]
+    netns = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        asking = in_network_namespace(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+    finally:
+        os.close(netns)
+    question = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + b"\3web\0" + struct.pack("!2H", 1, 1)
+    framed = struct.pack("!H", len(question)) + question
+    with asking, asking.makefile("rb") as answers:
+        asking.settimeout(30)
+        asking.connect(("127.0.0.11", 53))
+
+        def hear() -> bytes:
+            (length,) = struct.unpack("!H", answers.read(2))
+            return answers.read(length)
+
+        asking.sendall(framed)
+        assert struct.unpack_from("!H", hear(), 6) == (1,)
+        asking.sendall(framed[:9])
+        old = composer.processes("composer-core")
+        composer.kill("composer-core")
+        asking.sendall(framed[9:] + framed)
+        for _ in range(2):
+            assert struct.unpack_from("!H", hear(), 6) == (1,)
+        assert composer.processes("composer-core") != old
+    composer.run("down", cwd=directory)
+
+
 def test_two_engines_at_the_same_moment(composer: Composer, tmp_path: Path) -> None:
     """Neither knows of the other, and both choose: networks that do not overlap, names and addresses in order."""
     with running(tmp_path / "second", {}, lambda: False) as second:

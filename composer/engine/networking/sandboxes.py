@@ -176,6 +176,7 @@ class Sandboxes:
         if container.record.joining or container.record.leaving:
             container.update(joining=(), leaving={})  # interfaces have ended with the namespace
         await self.publishing.release(container)
+        await self.resolver.clients.release(container.id)
 
     async def clean(self, container: Container) -> None:
         """Remove the container's files and what may be left of its cgroup."""
