@@ -38,7 +38,7 @@ def write_project(directory: Path, containers: int) -> Path:
         "  again:\n"
         "    image: composer.local/host\n"
         "    command: [sleep, infinity]\n"
-        "    restart: always\n"
+        "    deploy: {restart_policy: {condition: any, delay: 50ms}}\n"
         "    stop_grace_period: 0s\n",
         encoding="ascii",
     )
