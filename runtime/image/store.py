@@ -193,7 +193,7 @@ class ImageStore:
         if reference.digest is not None:
             return str(reference.digest)
         own = [name for name in map(parse_reference, image.digests) if name.name == reference.name]
-        told = self._puller.roots.get(str(reference))
+        told = self.registries.puller.roots.get(str(reference))
         return next((str(name.digest) for name in own if told in (None, name.digest)), "")
 
     async def tags(self, text: str, credentials: CredentialSource | None = None) -> Sequence[str]:
