@@ -201,12 +201,14 @@ class Connection:
 
     async def _send(self, method: str, path: str, headers: Mapping[str, str], body: Body) -> httpx.Response:
         """Send to the first base URL that can be spoken to, and follow redirects."""
+        secure: httpx.TransportError | None = None
         for base in self._bases:
             url = path if "://" in path else base + path
             try:
                 response = await self._follow(method, url, base, headers, body)
             except httpx.TransportError as error:
                 if base != self._bases[-1] and is_wrong_scheme(error):
+                    secure = error
                     continue
                 if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
                     raise Retry(unreachable(self.name, error), attempts=_CONNECT_ATTEMPTS) from None
@@ -217,6 +219,10 @@ class Connection:
                 # "Client sent an HTTP request to an HTTPS server"
                 await response.aclose()
                 continue
+            if secure is not None and response.status_code == 400:
+                # It does speak TLS, but not with us: that is what to tell.
+                await response.aclose()
+                raise Retry(unreachable(self.name, secure), attempts=_CONNECT_ATTEMPTS)
             self._bases = (base,)
             return response
         raise Unreachable(f"{self.name} could not be reached")
