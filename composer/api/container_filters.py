@@ -134,10 +134,15 @@ def _matches(container: Container, key: str, value: str) -> bool:
 
 
 def _matches_name(name: str, pattern: str) -> bool:
+    return has_pattern(f"/{name}", pattern) or has_pattern(name, pattern)
+
+
+def has_pattern(text: str, pattern: str) -> bool:
+    """Whether the regular expression is found in ``text``; what is none is looked for as it stands."""
     try:
-        return bool(re.search(pattern, f"/{name}") or re.search(pattern, name))
+        return bool(re.search(pattern, text))
     except re.error:
-        return pattern in name
+        return pattern in text
 
 
 def _ports(text: str) -> set[tuple[int, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from composer.api.container_create import endpoint_config
-from composer.api.container_filters import has_labels
+from composer.api.container_filters import has_labels, has_pattern
 from composer.api.interface import Engine
 from composer.api.messages import Answer, Request, Response, json_response
 from composer.api.network_json import network_json, network_pools
@@ -67,8 +67,8 @@ class NetworkRoutes:
         kind = "builtin" if network.name in BUILT_IN else "custom"
         tests: dict[str, Callable[[str], bool]] = {
             "driver": lambda value: value == ("null" if network.driver == "none" else network.driver),
-            "id": network.id.startswith,
-            "name": lambda value: value in network.name,
+            "id": lambda value: has_pattern(network.id, value),
+            "name": lambda value: has_pattern(network.name, value),
             "scope": lambda value: value == "local",
             "type": lambda value: value == kind,
         }

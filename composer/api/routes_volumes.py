@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from composer.api.container_filters import has_labels
+from composer.api.container_filters import has_labels, has_pattern
 from composer.api.interface import Engine
 from composer.api.messages import NO_CONTENT, Answer, Request, json_response
 from composer.api.routes_containers import is_pruned
@@ -106,11 +105,4 @@ def _is_listed(record: VolumeRecord, filters: dict[str, list[str]], used: set[st
         return False
     if "driver" in filters and record.driver not in filters["driver"]:
         return False
-    return "name" not in filters or any(_matches(record.name, pattern) for pattern in filters["name"])
-
-
-def _matches(name: str, pattern: str) -> bool:
-    try:
-        return bool(re.search(pattern, name))
-    except re.error:
-        return pattern in name
+    return "name" not in filters or any(has_pattern(record.name, pattern) for pattern in filters["name"])

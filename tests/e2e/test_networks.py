@@ -403,6 +403,9 @@ def test_of_no_network_and_then_of_one(composer: Composer, project: Project) -> 
     )
     composer.run("network", "connect", network, container, status=1)
     composer.run("network", "disconnect", "none", container)
+    assert composer.run(
+        "network", "ls", "--filter", f"name=^{network}$", "--format", "{{.Name}}"
+    ).stdout.split() == [network]
     composer.run("network", "connect", network, container)
     joined = composer.run("container", "exec", container, "cat", "/proc/net/route", "/etc/resolv.conf").stdout
     assert "eth0" in joined
