@@ -135,7 +135,8 @@ def show_progress(
     try:
         for message in messages:
             if "error" in message:
-                raise ComposerError(message["error"], hint=message.get("hint", ""))
+                hint = (message.get("errorDetail") or {}).get("hint", "")
+                raise ComposerError(message["error"], hint=hint)
             if message.get("status", "").startswith("Pulling from "):
                 tell(f"{message['id']}: {message['status']}")
             elif layer := message.get("id"):
