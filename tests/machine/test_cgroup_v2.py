@@ -12,7 +12,7 @@ from tests.machine import boot
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTAINERS = "tests/integration/container"
-LIMITS = ("values", "update", "processors_of_a_container_that_runs", "out_of_memory", "cgroup_files_inside")
+LIMITS = ("values", "processors_of_a_container_that_runs", "out_of_memory")
 COMMAND = (
     "python3 tests/tiers.py smoke && COMPOSER_TEST_PATIENCE=10 python3 -m pytest -q -p no:cacheprovider "
     f"{CONTAINERS}/test_apparmor.py {' '.join(f'{CONTAINERS}/test_limits.py::test_{name}' for name in LIMITS)}"
