@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.kernel.syscalls import AT_FDCWD, RESOLVE_NO_SYMLINKS, openat2
+
 _LINKS = 40
 """As many links are followed as the kernel does (path_resolution(7))."""
 OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
@@ -41,7 +43,8 @@ class Tree:
     """The merged view of ``layers``, topmost first, as overlayfs would give it. Blocking."""
 
     def __init__(self, layers: Sequence[Path]) -> None:
-        self.root = Node("", tuple(str(layer) for layer in layers), os.stat(layers[0]))
+        roots = tuple(os.path.realpath(layer) for layer in layers)
+        self.root = Node("", roots, os.stat(roots[0]))
 
     def child(self, node: Node, name: str) -> Node | None:
         """What a directory has under ``name``, links not followed."""
@@ -113,6 +116,15 @@ class Tree:
             yield child
             if child.is_directory:
                 yield from self.walk(child)
+
+
+def open_node(node: Node, flags: int) -> int:
+    """A descriptor of what is at ``node``, reached without any link: a directory on the way that was exchanged for one
+    since it was looked at leads nowhere. Raises OSError (ELOOP)."""
+    try:
+        return openat2(AT_FDCWD, os.fsencode(node.hosts[0]), flags, RESOLVE_NO_SYMLINKS)
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), node.path) from None
 
 
 def is_whiteout(info: os.stat_result) -> bool:

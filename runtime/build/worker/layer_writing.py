@@ -19,6 +19,7 @@ from runtime.build.worker import tar_writing
 from runtime.build.worker.context import file_attributes
 from runtime.build.worker.layer_tar import Placed
 from runtime.errors import ComposerError, InvalidArgument
+from runtime.files.tree import open_node
 from runtime.image.digest import Digest
 from runtime.image.unpack import Unpacked
 from runtime.kernel.syscalls import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
@@ -129,7 +130,7 @@ class _Writer:
             content = item.content or b""
             source, size, moment, attributes = -1, len(content), self._now, {}
         else:
-            source = os.open(item.node.hosts[0], _READ)
+            source = open_node(item.node, _READ)
             found = os.fstat(source)
             if not stat.S_ISREG(found.st_mode):
                 os.close(source)

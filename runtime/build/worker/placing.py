@@ -19,7 +19,7 @@ from runtime.build.worker import copying
 from runtime.build.worker.layer_tar import Placed
 from runtime.build.worker.owners import owner_of
 from runtime.build.worker.snapshot import Snapshot
-from runtime.files.tree import Node, Tree
+from runtime.files.tree import Node, Tree, open_node
 from runtime.image.compression import decompressed
 from runtime.image.manifest import InvalidImage
 from runtime.image.unpack import unpack
@@ -100,7 +100,7 @@ def is_archive(node: Node) -> bool:
     if not stat.S_ISREG(node.status.st_mode):
         return False
     try:
-        with open(os.open(node.hosts[0], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as source:
+        with open(open_node(node, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as source:
             stream, block = decompressed(source), b""
             while len(block) < tarfile.BLOCKSIZE and (piece := stream.read(tarfile.BLOCKSIZE - len(block))):
                 block += piece
@@ -113,6 +113,6 @@ def is_archive(node: Node) -> bool:
 def _unpacked(archive: Node, held: ExitStack) -> Tree:
     directory = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="composer-add-")))
     directory.chmod(0o755)
-    with open(archive.hosts[0], "rb") as source:
+    with open(open_node(archive, os.O_RDONLY | os.O_NOFOLLOW), "rb") as source:
         unpack(source, directory)
     return Tree([directory])

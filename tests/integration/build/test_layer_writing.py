@@ -156,3 +156,15 @@ def test_changes_become_the_layer_as_their_tar_says(tmp_path: Path) -> None:
     for name in ("gone",):  # whose time nobody sees
         assert stat.S_ISCHR(ours.pop(name)[0]) and stat.S_ISCHR(theirs.pop(name)[0])  # type: ignore[arg-type]
     assert ours == theirs
+
+
+def test_a_directory_that_becomes_a_link_leads_nowhere(tmp_path: Path) -> None:
+    context, outside = tmp_path / "context", tmp_path / "outside"
+    for directory in (context / "sub", outside):
+        directory.mkdir(parents=True)
+        (directory / "file").write_text(directory.name)
+    placed = _copied(context, "sub")
+    (context / "sub").rename(context / "was")
+    (context / "sub").symlink_to(outside)
+    with pytest.raises(OSError, match="symbolic links"):
+        _written(placed, tmp_path)
