@@ -39,9 +39,12 @@ async def close_door(path: Path, listener: socket.socket, count: Callable[[], in
 
 
 def open_door(path: Path) -> None:
-    """Give the socket back the name that a core had taken away when it was killed."""
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(_hidden(path), path)
+    """Give the socket back the name that a core had taken away when it was killed; not when its keeper was killed, too,
+    and what has the name now is another engine's."""
+    hidden = _hidden(path)
+    with contextlib.suppress(FileNotFoundError, FileExistsError):
+        os.link(hidden, path, follow_symlinks=False)
+    hidden.unlink(missing_ok=True)
 
 
 def _hidden(path: Path) -> Path:

@@ -57,3 +57,12 @@ async def test_killed_with_the_door_closed(path: Path) -> None:
         open_door(path)
         open_door(path)
         connect(path).close()
+
+
+async def test_killed_with_its_keeper(path: Path) -> None:
+    sockets.listen(path, socket.SOCK_STREAM).close()
+    path.rename(path.with_name("engine.sock.leaving"))
+    with sockets.listen(path, socket.SOCK_STREAM):
+        open_door(path)
+        connect(path).close()
+    assert list(path.parent.iterdir()) == [path]
