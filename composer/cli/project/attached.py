@@ -153,6 +153,8 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
                 return INTERRUPTED if interrupts.count else int(event.get("exit_status", 0))
             elif kind == "error":
                 raise error_of(event)
+        interrupts.wait()
+        return INTERRUPTED if interrupts.count else 1
     except KeyboardInterrupt:
         if is_following:
             raise
@@ -161,7 +163,6 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
         return INTERRUPTED
     finally:
         renderer.close()
+        # What was interrupted has its exit status: more of the same, while it ends, does not take it away.
         for number in SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-    interrupts.wait()
-    return INTERRUPTED if interrupts.count else 1
+            signal.signal(number, signal.SIG_IGN if interrupts.count else signal.SIG_DFL)
