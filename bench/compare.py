@@ -26,7 +26,7 @@ from pathlib import Path
 
 import composer as composer_package
 import runtime as runtime_package
-from bench.measure import Tool, context_switches, median_of, processes, proportional_bytes
+from bench.measure import Tool, context_switches, median_of, processes, proportional_bytes, wake_ups
 from bench.stacks import IMAGE, write_chatter, write_stack
 
 LOG_LINES = 500_000
@@ -165,7 +165,7 @@ class Comparison:
             rest = sum(map(proportional_bytes, engine)) / 1e6
             before = context_switches(engine)
             time.sleep(5)
-            woken = (context_switches(engine) - before) / 5
+            woken = wake_ups(before, context_switches(engine)) / 5
             tool.call(tool.compose, "down", "-t", "0", cwd=directory)
             found[tool.name] = each, rest, woken
         theirs, ours = found[self.docker.name], found[self.composer.name]

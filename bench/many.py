@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.measure import Tool, context_switches, processes, proportional_bytes
+from bench.measure import Tool, context_switches, processes, proportional_bytes, wake_ups
 
 COMMAND_BUDGET = 0.150
 REACTION_BUDGET = 0.010
@@ -108,7 +108,7 @@ def main() -> int:
             time.sleep(2.0)
             before = context_switches(engine), context_switches(shims)
             time.sleep(REST)
-            woken = context_switches(engine) - before[0], context_switches(shims) - before[1]
+            woken = [wake_ups(b, context_switches(p)) for b, p in zip(before, (engine, shims), strict=True)]
             rows.append((f"wake-ups in {REST:.0f} s at rest, core and keeper", str(woken[0])))
             rows.append((f"wake-ups in {REST:.0f} s at rest, {len(shims)} shims", str(woken[1])))
             rows.append(("memory of core and keeper", f"{sum(map(proportional_bytes, engine)) / 1e6:.0f} MB"))

@@ -77,12 +77,17 @@ def processes(is_wanted: Callable[[str], bool], variable: str = "") -> list[int]
     return found
 
 
-def context_switches(pids: Sequence[int]) -> int:
-    """Voluntary context switches of all threads so far: how often they woke up."""
-    total = 0
+def context_switches(pids: Sequence[int]) -> dict[str, int]:
+    """Voluntary context switches of each thread so far: how often it woke up."""
+    found: dict[str, int] = {}
     for pid in pids:
         for status in Path(f"/proc/{pid}/task").glob("*/status"):
             for line in status.read_text(encoding="utf-8", errors="replace").splitlines():
                 if line.startswith("voluntary_ctxt_switches"):
-                    total += int(line.split()[1])
-    return total
+                    found[status.parent.name] = int(line.split()[1])
+    return found
+
+
+def wake_ups(before: dict[str, int], after: dict[str, int]) -> int:
+    """Of the threads that there are ``after``."""
+    return sum(count - before.get(thread, 0) for thread, count in after.items())
