@@ -3,7 +3,9 @@ next one, and ``down`` leaves nothing."""
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -45,10 +47,14 @@ volumes: {{data: {{}}}}
 
 
 def interrupt(composer: Composer, victim: str, moment: float, *words: str, cwd: Path) -> None:
-    """Run a command, and kill ``victim`` so many seconds into it."""
+    """Run a command, and kill ``victim`` so many seconds into it: not what it has just forked, which still has its
+    name."""
+    wait_for(lambda: composer.processes(victim), f"a {victim}")
+    victims = composer.processes(victim)
     process = composer.start(*words, cwd=cwd)
     time.sleep(moment + random.random() * 0.01)  # the point is to hit different places
-    composer.kill(victim)
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
 
