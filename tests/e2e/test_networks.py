@@ -260,6 +260,16 @@ networks: {{inner: {{internal: true}}}}
     composer.run("down", cwd=directory)
 
 
+def socket_inside(composer: Composer, container: str, kind: int) -> socket.socket:
+    """Of ours, in a container's network namespace."""
+    pid = composer.inspect(container)["State"]["Pid"]
+    netns = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return in_network_namespace(netns, lambda: socket.socket(socket.AF_INET, kind))
+    finally:
+        os.close(netns)
+
+
 def test_no_question_for_a_name_is_lost_while_the_core_restarts(composer: Composer, project: Project) -> None:
     """Each question is asked once and answered, by whichever core; once, but for the one that a killed core had just
     answered when it was killed, which the next finds unanswered."""
@@ -268,12 +278,7 @@ services:
   web: {image: composer.local/host, command: sleep infinity, init: true}
 """)
     composer.run("up", "-d", cwd=directory)
-    pid = composer.inspect(f"{project.name}-web-1")["State"]["Pid"]
-    netns = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        asking = in_network_namespace(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-    finally:
-        os.close(netns)
+    asking = socket_inside(composer, f"{project.name}-web-1", socket.SOCK_DGRAM)
     answers: Counter[int] = Counter()
     with asking:
         asking.settimeout(30)  # a slow machine's engine is longer away than a resolver would wait
@@ -324,12 +329,7 @@ services:
   web: {image: composer.local/host, command: sleep infinity, init: true}
 """)
     composer.run("up", "-d", cwd=directory)
-    pid = composer.inspect(f"{project.name}-web-1")["State"]["Pid"]
-    netns = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        asking = in_network_namespace(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-    finally:
-        os.close(netns)
+    asking = socket_inside(composer, f"{project.name}-web-1", socket.SOCK_STREAM)
     question = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + b"\3web\0" + struct.pack("!2H", 1, 1)
     framed = struct.pack("!H", len(question)) + question
     with asking, asking.makefile("rb") as answers:
