@@ -4,7 +4,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
     from composer.cli.session import Session
+
+    Asked = tuple[str, dict[str, Any]]
 
 REPEATABLE = frozenset(
     ("build", "create", "down", "pull", "push", "restart", "rm", "scale", "start", "stop", "up")
@@ -12,6 +17,32 @@ REPEATABLE = frozenset(
 """Verbs that say what is to be: asking again does the rest."""
 ATTEMPTS = 5
 """Short-lived engines in a row after which it is given up: what is asked may be what kills them."""
+
+
+def lasting_events(
+    session: Session,
+    verb: str,
+    body: dict[str, Any],
+    again: Callable[[], Asked | None],
+    *,
+    short: float,
+    on_next: Callable[[], None] = lambda: None,
+) -> Iterator[dict[str, Any]]:
+    """What the engine says to a request. When it has died the next one is asked for what ``again`` names (verb and
+    body; None when that would not do), after ``on_next``. Raises ConnectionLost otherwise."""
+    from runtime.errors import ConnectionLost
+
+    endurance = Endurance(session, short)
+    while True:
+        try:
+            yield from session.events(verb, body)
+            return
+        except ConnectionLost:
+            further = again()
+            if further is None or not endurance.goes_on():
+                raise
+        on_next()
+        verb, body = further
 
 
 class Endurance:

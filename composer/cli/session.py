@@ -296,9 +296,19 @@ class Session:
         live: bool = True,
     ) -> tuple[int, Any]:
         """As :meth:`perform`, with the data of the result."""
+        from composer.cli.endurance import REPEATABLE, lasting_events
+
         renderer = self.renderer(title, quiet=quiet, live=live)
+        news = f"the engine has died: the next one goes on with `composer {verb}`"
         try:
-            for event in self._lasting_events(verb, body, renderer):
+            for event in lasting_events(
+                self,
+                verb,
+                body,
+                lambda: (verb, body) if verb in REPEATABLE else None,
+                short=60.0,
+                on_next=lambda: renderer.warning(news),
+            ):
                 kind = event["type"]
                 if kind == "step":
                     renderer.step(event)
@@ -312,23 +322,6 @@ class Session:
         finally:
             renderer.close()
         raise _unfinished()
-
-    def _lasting_events(
-        self, verb: str, body: dict[str, Any], renderer: Renderer
-    ) -> Iterator[dict[str, Any]]:
-        """As :meth:`events`; when the engine dies, and asking again does the rest, the next one is asked."""
-        from composer.cli.endurance import REPEATABLE, Endurance
-        from runtime.errors import ConnectionLost
-
-        endurance = Endurance(self, 60.0)
-        while True:
-            try:
-                yield from self.events(verb, body)
-                return
-            except ConnectionLost:
-                if verb not in REPEATABLE or not endurance.goes_on():
-                    raise
-            renderer.warning(f"the engine has died: the next one goes on with `composer {verb}`")
 
     def rehearse(self, verb: str, body: dict[str, Any]) -> int:
         """Post a request with ``dry_run`` and print the steps that it would take."""

@@ -19,23 +19,17 @@ def resumed(
 ) -> Iterator[dict[str, Any]]:
     """What the engine says to a request. When it is gone, and was not ended on purpose, the next one is asked for the
     logs that ``rest`` names (a LogsRequest without its times; None when that would not do): ConnectionLost then."""
-    from composer.cli.endurance import Endurance
-    from runtime.errors import ConnectionLost
+    from composer.cli.endurance import lasting_events
 
-    endurance = Endurance(session, 1.0)
-    while True:
-        try:
-            for event in session.events(verb, body):
-                if event["type"] != "log" or shown.is_new(event):
-                    yield event
-            return
-        except ConnectionLost:
-            further = rest()
-            if further is None or not endurance.goes_on():
-                raise
-        verb, body = "logs", further
-        if (since := shown.begin_again()) is not None:
-            body["since"] = since
+    def again() -> tuple[str, dict[str, Any]] | None:
+        further = rest()
+        if further is not None and (since := shown.begin_again()) is not None:
+            further["since"] = since
+        return None if further is None else ("logs", further)
+
+    for event in lasting_events(session, verb, body, again, short=1.0):
+        if event["type"] != "log" or shown.is_new(event):
+            yield event
 
 
 class Shown:

@@ -15,13 +15,11 @@ from msgspec import structs
 from composer.compose.model import Project
 from composer.engine.builds.builds import Builds
 from composer.engine.containers import Container
-from composer.engine.logs import Exit, Item, Source, merge
 from composer.engine.projects import operations
-from composer.engine.projects.attached import Attached, Starting, exit_event, log_event
+from composer.engine.projects.attached import Attached, Starting
 from composer.engine.projects.building import build_services, ensure_built
 from composer.engine.projects.down import images_by_containers, take_down
-from composer.engine.projects.following import Following
-from composer.engine.projects.known import Known
+from composer.engine.projects.known import Known, hint_for
 from composer.engine.projects.listing import container_summary, project_summaries, service_summary
 from composer.engine.projects.observe import observe
 from composer.engine.projects.oneoff import make_oneoff
@@ -30,6 +28,7 @@ from composer.engine.projects.probe_warnings import absent_programs
 from composer.engine.projects.pulling import check_images, ensure_images, pull_project
 from composer.engine.projects.readiness import wait_ready
 from composer.engine.projects.rehearsal import rehearse_down, rehearse_up
+from composer.engine.projects.showing_logs import show_logs
 from composer.engine.projects.sources import ProjectLoader
 from composer.engine.projects.steps import Emit, tell, warn, warn_all
 from composer.engine.projects.turns import Preempted, Turns
@@ -51,7 +50,6 @@ from composer.engine.requests import (
     StopRequest,
     UpRequest,
 )
-from composer.plan import labels
 from composer.plan.addresses import with_address
 from composer.plan.graph import restarted_with, with_dependencies
 from composer.plan.plan import (
@@ -65,8 +63,6 @@ from composer.plan.plan import (
 )
 from composer.plan.steps import Keep, Plan, WaitFor
 from runtime.errors import InvalidArgument, NotFound
-
-_STARTS = {"type": ["container"], "event": ["start"]}
 
 
 @dataclass
@@ -99,27 +95,6 @@ class Projects:
         if project is not None and emit is not None:
             await warn_all(emit, project.warnings)
         return Known(name, project, self.parts.of_project(name))
-
-    def _chosen(
-        self, known: Known, services: Sequence[str], *, with_oneoffs: bool = False
-    ) -> list[Container]:
-        """The project's containers, of ``services`` if any are named."""
-        present = {service_of(c) for c in known.containers}
-        defined = (
-            set(known.project.services) | set(known.project.disabled_services) if known.project else set()
-        )
-        for service in services if present | defined else ():
-            if service not in present | defined:
-                raise NotFound(
-                    f"no such service: {service}", hint=_nearest(service, sorted(present | defined))
-                )
-        wanted = set(services) or (present & defined if known.project else present)
-        return [
-            c
-            for c in known.containers
-            if service_of(c) in wanted
-            and (with_oneoffs or c.config.labels.get(labels.ONEOFF, "").lower() != "true")
-        ]
 
     @asynccontextmanager
     async def _turn(
@@ -277,10 +252,10 @@ class Projects:
         async with self._turn("start", request, emit) as known:
             if not (known.project or known.containers):
                 raise NotFound(f'no container found for project "{known.name}": not found')
-            chosen = self._chosen(known, request.services)
+            chosen = known.chosen(request.services)
             self._demand_containers(chosen, request.services or _with_replicas(known.project))
             if request.services:
-                chosen = self._chosen(known, sorted(with_dependencies(known.dependencies, request.services)))
+                chosen = known.chosen(sorted(with_dependencies(known.dependencies, request.services)))
             await operations.start(self.parts, chosen, known.dependencies, emit)
         if request.wait:
             await wait_ready(chosen, request.wait_timeout, emit, self.parts.logs)
@@ -295,7 +270,7 @@ class Projects:
 
     async def stop(self, request: StopRequest, emit: Emit) -> ResultEvent:
         async with self._turn("stop", request, emit, preempts=request.interrupts) as known:
-            chosen = self._chosen(known, request.services)
+            chosen = known.chosen(request.services)
             await operations.stop(self.parts, chosen, known.dependencies, request.timeout, emit)
         return ResultEvent()
 
@@ -304,13 +279,13 @@ class Projects:
             services = set(request.services)
             if services and not request.no_deps:
                 services |= restarted_with(known.dependencies, services)
-            chosen = self._chosen(known, sorted(services))
+            chosen = known.chosen(sorted(services))
             await operations.restart(self.parts, chosen, known.dependencies, request, emit)
         return ResultEvent()
 
     async def kill(self, request: KillRequest, emit: Emit) -> ResultEvent:
         known = await self._know(request.project, request.services, emit)
-        chosen = self._chosen(known, request.services, with_oneoffs=True)
+        chosen = known.chosen(request.services, with_oneoffs=True)
         if request.remove_orphans:
             orphans = [c for c in known.containers if c not in chosen and not request.services]
             for orphan in orphans:
@@ -323,18 +298,18 @@ class Projects:
 
     async def rm(self, request: RemoveRequest, emit: Emit) -> ResultEvent:
         async with self._turn("rm", request, emit) as known:
-            chosen = self._chosen(known, request.services)
+            chosen = known.chosen(request.services)
             await operations.remove(self.parts, chosen, request, emit)
         return ResultEvent()
 
     async def pause(self, request: ProjectRequest, emit: Emit) -> ResultEvent:
         async with self._turn("pause", request, emit) as known:
-            await operations.pause(self.parts, self._chosen(known, request.services), emit)
+            await operations.pause(self.parts, known.chosen(request.services), emit)
         return ResultEvent()
 
     async def unpause(self, request: ProjectRequest, emit: Emit) -> ResultEvent:
         async with self._turn("unpause", request, emit) as known:
-            await operations.unpause(self.parts, self._chosen(known, request.services), emit)
+            await operations.unpause(self.parts, known.chosen(request.services), emit)
         return ResultEvent()
 
     async def pull(self, request: PullRequest, emit: Emit) -> ResultEvent:
@@ -360,7 +335,7 @@ class Projects:
         if request.service not in project.services:
             raise NotFound(
                 f"no such service: {request.service}",
-                hint=_nearest(request.service, sorted(project.services)),
+                hint=hint_for(request.service, sorted(project.services)),
             )
         async with self.turns.take(project.name, "run", emit):
             needs = [
@@ -386,53 +361,10 @@ class Projects:
 
     async def logs(self, request: LogsRequest, emit: Emit) -> ResultEvent:
         known = await self._know(request.project, request.services, emit)
-        self._chosen(known, request.services)  # refuses services that there are not
-        now = time.time_ns()
-
-        def choose() -> list[Container]:
-            there = replace(known, containers=self.parts.of_project(known.name))
-            chosen = self._readable(there, request)
-            return [c for c in chosen if c.config.log.driver != "none"]
-
-        def read(container: Container, since: int | None) -> AsyncIterator[Item | None]:
-            return self.parts.logs.read_marked(
-                container,
-                follow=request.follow,
-                since=max(since or 0, request.since or 0) or None,
-                until=request.until,
-                tail=None if since else request.tail,
-                exits_since=now if request.follow else None,
-            )
-
-        async def deliver(container: Container, item: Item) -> None:
-            await emit(
-                exit_event(container, item.status) if isinstance(item, Exit) else log_event(container, item)
-            )
-
-        readable = self._readable(known, request)
-        if request.index and not readable:
-            raise NotFound(f'service "{request.services[0]}" has no container #{request.index}')
-        for container in readable:
-            if container.config.log.driver == "none":
-                await warn(emit, f'no logs of "{container.name}": its logging driver is none')
-        if request.follow:
-            starts = functools.partial(self.parts.events.subscribe, filters=_STARTS)
-            at_work = functools.partial(self.turns.at_work, known.name)
-            await Following(choose, read, deliver).run(starts, at_work)
-        else:
-            await merge([Source(c, functools.partial(read, c, None)) for c in choose()], deliver)
+        known.chosen(request.services)  # refuses services that there are not
+        at_work = functools.partial(self.turns.at_work, known.name)
+        await show_logs(self.parts, known, request, emit, at_work)
         return ResultEvent()
-
-    def _readable(self, known: Known, request: LogsRequest) -> list[Container]:
-        """The containers whose logs are asked for."""
-        present = {service_of(c) for c in known.containers}
-        services = [s for s in request.services if s in present]
-        if request.services and not services:
-            return []
-        chosen = self._chosen(known, services, with_oneoffs=not known.project)
-        if not request.index:
-            return chosen
-        return [c for c in chosen if number_of(c) == request.index]
 
     async def resolve(self, request: ProjectRequest) -> dict[str, Any]:
         """The project of a directory, and its containers."""
@@ -446,7 +378,7 @@ class Projects:
                     service_of(c) for c in known.containers
                 }:
                     raise NotFound(
-                        f"no such service: {service}", hint=_nearest(service, sorted(project.services))
+                        f"no such service: {service}", hint=hint_for(service, sorted(project.services))
                     )
         return {
             "Name": known.name,
@@ -467,13 +399,6 @@ class Projects:
 
 def _with_replicas(project: Project | None) -> list[str]:
     return [name for name, service in project.services.items() if service.replicas] if project else []
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {close[0]}?" if close else f"services: {', '.join(known)}" if known else ""
 
 
 __all__ = ["Keep", "Known", "Projects"]

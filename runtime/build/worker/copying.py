@@ -215,10 +215,12 @@ class _Placement:
         is_directory = isinstance(source, Node) and source.is_directory
         is_there = path in self.placed or self._node(path) is not None
         if is_there and self._is_directory(path) != is_directory:
-            if is_directory and not self._replaces:
-                raise InvalidArgument(f"cannot copy a directory to /{path}, which is none")
-            if not is_directory and not self._replaces:
-                raise InvalidArgument(f"cannot replace the directory /{path} with a file")
+            if not self._replaces:
+                raise InvalidArgument(
+                    f"cannot copy a directory to /{path}, which is none"
+                    if is_directory
+                    else f"cannot replace the directory /{path} with a file"
+                )
             self._there[path] = None
         uid, gid = self._owner or (0, 0)
         if isinstance(source, bytes):

@@ -1,0 +1,70 @@
+"""``logs``: of which containers, from when on, and whether what comes later is shown as well."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+import trio
+
+from composer.engine.containers import Container
+from composer.engine.logs import Exit, Item, Source, merge
+from composer.engine.projects.attached import exit_event, log_event
+from composer.engine.projects.following import Following
+from composer.engine.projects.known import Known
+from composer.engine.projects.parts import Parts, number_of, service_of
+from composer.engine.projects.steps import Emit, warn
+from composer.engine.requests import LogsRequest
+from runtime.errors import NotFound
+
+_STARTS = {"type": ["container"], "event": ["start"]}
+
+
+async def show_logs(
+    parts: Parts, known: Known, request: LogsRequest, emit: Emit, at_work: Callable[[], trio.Event | None]
+) -> None:
+    """Emit what is asked for; with ``follow`` until nothing of it runs and nobody is ``at_work``. Raises NotFound."""
+    now = time.time_ns()
+
+    def choose() -> list[Container]:
+        chosen = _readable(replace(known, containers=parts.of_project(known.name)), request)
+        return [c for c in chosen if c.config.log.driver != "none"]
+
+    def read(container: Container, since: int | None) -> AsyncIterator[Item | None]:
+        return parts.logs.read_marked(
+            container,
+            follow=request.follow,
+            since=max(since or 0, request.since or 0) or None,
+            until=request.until,
+            tail=None if since else request.tail,
+            exits_since=now if request.follow else None,
+        )
+
+    async def deliver(container: Container, item: Item) -> None:
+        await emit(
+            exit_event(container, item.status) if isinstance(item, Exit) else log_event(container, item)
+        )
+
+    readable = _readable(known, request)
+    if request.index and not readable:
+        raise NotFound(f'service "{request.services[0]}" has no container #{request.index}')
+    for container in readable:
+        if container.config.log.driver == "none":
+            await warn(emit, f'no logs of "{container.name}": its logging driver is none')
+    if request.follow:
+        starts = functools.partial(parts.events.subscribe, filters=_STARTS)
+        await Following(choose, read, deliver).run(starts, at_work)
+    else:
+        await merge([Source(c, functools.partial(read, c, None)) for c in choose()], deliver)
+
+
+def _readable(known: Known, request: LogsRequest) -> list[Container]:
+    """The containers whose logs are asked for."""
+    present = {service_of(c) for c in known.containers}
+    services = [s for s in request.services if s in present]
+    if request.services and not services:
+        return []
+    chosen = known.chosen(services, with_oneoffs=not known.project)
+    return [c for c in chosen if not request.index or number_of(c) == request.index]
