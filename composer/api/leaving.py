@@ -24,9 +24,8 @@ async def close_door(path: Path, listener: socket.socket, count: Callable[[], in
     try:
         os.rename(path, hidden)
     except OSError:
-        return (
-            True  # somebody has taken it away, or nothing can be written: then nobody can be kept from coming
-        )
+        # Somebody has taken it away, or nothing can be written: then nobody can be kept from coming.
+        return True
     for _ in range(_ROUNDS):
         await trio.lowlevel.checkpoint()
     waiting = select.poll()
