@@ -77,6 +77,25 @@ def test_the_command_goes_on(composer: Composer, project: Project, victim: str) 
         wait_for(lambda: not things_left(composer), "everything to be gone")
 
 
+def test_an_attached_one_goes_on(composer: Composer, project: Project) -> None:
+    """Also while nothing is shown yet: the next core brings up the rest."""
+    directory = project.write(stack())
+    composer.run("ls")
+    for moment in (0.02, 0.06, 0.13):
+        (core,) = composer.processes("composer-core")
+        process = composer.start("up", cwd=directory)
+        time.sleep(moment)  # the point is to hit different places
+        os.kill(core, signal.SIGKILL)
+        assert process.stdout is not None
+        assert any("Attaching to" in line for line in iter(process.stdout.readline, "")), (
+            process.communicate()
+        )
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 130, said
+        composer.run("down", "-v", "-t", "0", cwd=directory)
+
+
 def things_left(composer: Composer) -> list[str]:
     """What is there besides the engine itself."""
     own = ("process", "namespace", "nftables")

@@ -87,19 +87,22 @@ class _Interrupts:
 
 
 def _events(session: Session, body: dict[str, Any], interrupts: _Interrupts) -> Iterator[dict[str, Any]]:
-    """What the engine says; what is only shown goes on with the next one, when this one is gone."""
+    """What the engine says. When it has died, the next one brings up the rest, or goes on with what is only shown."""
     from time import time_ns
 
     from composer.cli.project.resuming import Shown, resumed
 
     decides = body["abort_on_container_exit"] or body["abort_on_container_failure"] or body["exit_code_from"]
 
-    def rest() -> dict[str, Any] | None:
-        if decides or not interrupts.shown:
+    def rest() -> tuple[str, dict[str, Any]] | None:
+        if not interrupts.shown:
+            return "up", body
+        if decides:
             return None
-        return {"project": body["project"], "services": sorted(interrupts.shown), "follow": True}
+        services = sorted(interrupts.shown)
+        return "logs", {"project": body["project"], "services": services, "follow": True}
 
-    return resumed(session, "up", body, Shown(time_ns(), 0, has_tail=False), rest)
+    return resumed(session, "up", body, Shown(time_ns(), 0, has_tail=False), rest, short=60.0)
 
 
 def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -> int:

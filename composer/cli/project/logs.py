@@ -68,8 +68,10 @@ def _events(session: Session, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     from composer.cli.project.resuming import Shown, resumed
 
-    def rest() -> dict[str, Any] | None:
-        return {k: v for k, v in body.items() if k not in ("tail", "since")} if body["follow"] else None
+    def rest() -> tuple[str, dict[str, Any]] | None:
+        if not body["follow"]:
+            return None
+        return "logs", {k: v for k, v in body.items() if k not in ("tail", "since")}
 
     return resumed(session, "logs", body, Shown(body.get("since"), time_ns(), has_tail="tail" in body), rest)
 

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from composer.cli.endurance import Asked
     from composer.cli.session import Session
 
 
@@ -15,19 +16,21 @@ def resumed(
     verb: str,
     body: dict[str, Any],
     shown: Shown,
-    rest: Callable[[], dict[str, Any] | None],
+    rest: Callable[[], Asked | None],
+    *,
+    short: float = 1.0,
 ) -> Iterator[dict[str, Any]]:
-    """What the engine says to a request. When it is gone, and was not ended on purpose, the next one is asked for the
-    logs that ``rest`` names (a LogsRequest without its times; None when that would not do): ConnectionLost then."""
+    """As :func:`lasting_events`, with each line of logs once. Requests for ``logs`` that ``rest`` names get their times
+    here."""
     from composer.cli.endurance import lasting_events
 
-    def again() -> tuple[str, dict[str, Any]] | None:
+    def again() -> Asked | None:
         further = rest()
-        if further is not None and (since := shown.begin_again()) is not None:
-            further["since"] = since
-        return None if further is None else ("logs", further)
+        if further is not None and further[0] == "logs" and (since := shown.begin_again()) is not None:
+            further[1]["since"] = since
+        return further
 
-    for event in lasting_events(session, verb, body, again, short=1.0):
+    for event in lasting_events(session, verb, body, again, short=short):
         if event["type"] != "log" or shown.is_new(event):
             yield event
 
