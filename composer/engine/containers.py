@@ -101,6 +101,11 @@ class Container:
         return self.status.value
 
     @property
+    def is_to_stop(self) -> bool:
+        """Whether there is something to stop: it runs, or is about to once the engine has taken up what is there."""
+        return not self.state.is_settled or self.record.is_wanted
+
+    @property
     def endpoints(self) -> dict[str, Endpoint]:
         return self.record.endpoints
 

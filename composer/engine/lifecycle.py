@@ -77,12 +77,15 @@ class Lifecycle:
 
     # Starting
 
-    async def start(self, ref: str) -> None:
+    async def start(self, ref: str, *, if_wanted: bool = False) -> None:
         """Start a container and return when its process runs. Raises LaunchError with what went wrong and where;
-        one that is to be removed at its end is removed then."""
+        one that is to be removed at its end is removed then. ``if_wanted``: raises AlreadyStarted for one that
+        somebody has stopped since it was wanted."""
         container = self.containers.get(ref)
         try:
-            async with taken():
+            async with taken(), container.busy:
+                if if_wanted and not container.record.is_wanted:
+                    raise AlreadyStarted(f"Container {container.name} has been stopped")
                 await self._start(container)
         except ComposerError:
             if container.config.auto_remove and container.state.status in ("created", "exited"):
@@ -93,22 +96,21 @@ class Lifecycle:
                 raise ComposerError(f"post_start hook of {container.name} failed: {' '.join(hook.command)}")
 
     async def _start(self, container: Container) -> None:
-        async with container.busy:
-            match container.state.status:
-                case "running":
-                    raise AlreadyStarted(f"Container {container.name} is already running")
-                case "paused":
-                    raise Conflict("cannot start a paused container, try unpause instead")
-                case "removing" | "dead":
-                    raise Conflict("container is marked for removal and cannot be started")
-                case "restarting":
-                    await self._end_pause(container)
-                case _:
-                    pass
-            container.update(is_wanted=True, is_manually_stopped=False, boot_id=self.boot_id)
-            crash_point("core.start.wanted")
-            shim = await self._launch(container, restart_count=0)
-            self._supervise(container, shim, last_delay=0.0)
+        match container.state.status:
+            case "running":
+                raise AlreadyStarted(f"Container {container.name} is already running")
+            case "paused":
+                raise Conflict("cannot start a paused container, try unpause instead")
+            case "removing" | "dead":
+                raise Conflict("container is marked for removal and cannot be started")
+            case "restarting":
+                await self._end_pause(container)
+            case _:
+                pass
+        container.update(is_wanted=True, is_manually_stopped=False, boot_id=self.boot_id)
+        crash_point("core.start.wanted")
+        shim = await self._launch(container, restart_count=0)
+        self._supervise(container, shim, last_delay=0.0)
 
     async def _end_pause(self, container: Container) -> None:
         """End the back-off of a restarting container and wait until its task has let go."""

@@ -64,6 +64,7 @@ class Recovery:
         await self.sandboxes.resolver.clients.fetch()
         for container in self.containers.all():
             if await self._take_up(container, forwards, unsettled):
+                container.update(is_wanted=True)
                 wanted.append(container)
         living = [c.id for c in self.containers.all() if c.shim is not None]
         self.sandboxes.resolver.forget_left(living)
@@ -181,7 +182,7 @@ class Recovery:
         with trio.move_on_after(LONGEST_WAIT):
             await self._wait_for_dependencies(container)
         try:
-            await self.lifecycle.start(container.id)
+            await self.lifecycle.start(container.id, if_wanted=True)
             log.info("started %s, as its restart policy asks", container.name)
         except AlreadyStarted:
             pass

@@ -69,6 +69,8 @@ class UpRequest(ProjectRequest, frozen=True):
     """Grace in seconds for containers that must be stopped to be recreated; None: their own."""
     attach: bool = False
     """Also emit ``LogEvent`` and ``ExitEvent`` of the services until the stream is closed."""
+    logs_since: int | None = None
+    """ns; None: from now on. Of ``attach``: what an earlier engine did not get to show."""
     attach_services: tuple[str, ...] = ()
     no_attach: tuple[str, ...] = ()
     attach_dependencies: bool = False
@@ -235,6 +237,10 @@ class AttachedEvent(msgspec.Struct, frozen=True, kw_only=True, tag="attached"):
     containers: tuple[dict[str, Any], ...]
 
 
+class StartedEvent(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
+    """All that an attached ``up`` was to bring up is up; what follows is only shown."""
+
+
 class AbortingEvent(msgspec.Struct, frozen=True, kw_only=True, tag="aborting"):
     """A container's exit ends an attached ``up``."""
 
@@ -265,5 +271,13 @@ class ErrorEvent(msgspec.Struct, frozen=True, kw_only=True, tag="error", omit_de
 
 
 Event = (
-    StepEvent | LogEvent | ExitEvent | AttachedEvent | AbortingEvent | WarningEvent | ResultEvent | ErrorEvent
+    StepEvent
+    | LogEvent
+    | ExitEvent
+    | AttachedEvent
+    | StartedEvent
+    | AbortingEvent
+    | WarningEvent
+    | ResultEvent
+    | ErrorEvent
 )

@@ -262,8 +262,8 @@ def test_who_waits_for_a_turn_acts_on_what_is_there_then(composer: Composer, pro
     assert restart.stderr is not None
     first = restart.stderr.readline()
     assert "waiting for `composer up`" in first
-    composer.run("container", "exec", name, "touch", "/dev/shm/go")
-    composer.run("container", "kill", "-s", "USR1", name)
+    Path(f"/proc/{old['State']['Pid']}/root/dev/shm/go").touch()
+    composer.run("container", "kill", "-s", "USR1", name, status=None)  # or TERM came after the file
     assert up.wait(30) == 0
     _, problem = restart.communicate(timeout=30)
     assert restart.returncode == 0, problem

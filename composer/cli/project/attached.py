@@ -36,6 +36,8 @@ class _Interrupts:
         self.stopper = 0
         self.shown: set[str] = set()
         """Services whose logs are shown: they stop, too, if only some are named."""
+        self.is_all_up = False
+        """All has been started; what follows is only shown."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         import signal
@@ -87,22 +89,28 @@ class _Interrupts:
 
 
 def _events(session: Session, body: dict[str, Any], interrupts: _Interrupts) -> Iterator[dict[str, Any]]:
-    """What the engine says. When it has died, the next one brings up the rest, or goes on with what is only shown."""
+    """What the engine says. When it has died, the next one brings up the rest, or goes on with what is only shown; what
+    is being stopped is over with it."""
     from time import time_ns
 
     from composer.cli.project.resuming import Shown, resumed
+    from runtime.errors import ConnectionLost
 
     decides = body["abort_on_container_exit"] or body["abort_on_container_failure"] or body["exit_code_from"]
 
     def rest() -> tuple[str, dict[str, Any]] | None:
-        if not interrupts.shown:
-            return "up", body
-        if decides:
+        if interrupts.count or (interrupts.shown and decides):
             return None
+        if not interrupts.is_all_up:
+            return "up", dict(body)
         services = sorted(interrupts.shown)
         return "logs", {"project": body["project"], "services": services, "follow": True}
 
-    return resumed(session, "up", body, Shown(time_ns(), 0, has_tail=False), rest, short=60.0)
+    try:
+        yield from resumed(session, "up", body, Shown(time_ns(), 0, has_tail=False), rest, short=60.0)
+    except ConnectionLost:
+        if not interrupts.count:
+            raise
 
 
 def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -> int:
@@ -143,11 +151,14 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
                 names = [shown_name(container) for container in event["containers"]]
                 for name in names:
                     printer.register(name)
+                if not is_following:
+                    session.write(f"Attaching to {', '.join(names)}\n")
                 interrupts.shown = {container["service"] for container in event["containers"]}
-                session.write(f"Attaching to {', '.join(names)}\n")
                 for number in SIGNALS:
                     signal.signal(number, interrupts)
                 is_following = True
+            elif kind == "started":
+                interrupts.is_all_up = True
             elif kind == "aborting":
                 printer.end_line()
                 session.write_status("Aborting on container exit...\n")

@@ -20,14 +20,14 @@ def resumed(
     *,
     short: float = 1.0,
 ) -> Iterator[dict[str, Any]]:
-    """As :func:`lasting_events`, with each line of logs once. Requests for ``logs`` that ``rest`` names get their times
-    here."""
+    """As :func:`lasting_events`, with each line of logs once. What ``rest`` names gets the time here from which on logs
+    are wanted."""
     from composer.cli.endurance import lasting_events
 
     def again() -> Asked | None:
         further = rest()
-        if further is not None and further[0] == "logs" and (since := shown.begin_again()) is not None:
-            further[1]["since"] = since
+        if further is not None and (since := shown.begin_again()) is not None:
+            further[1]["logs_since" if further[0] == "up" else "since"] = since
         return further
 
     for event in lasting_events(session, verb, body, again, short=short):

@@ -46,6 +46,7 @@ from composer.engine.requests import (
     ResultEvent,
     RunRequest,
     ScaleRequest,
+    StartedEvent,
     StartRequest,
     StopRequest,
     UpRequest,
@@ -108,7 +109,7 @@ class Projects:
     # Verbs
 
     async def up(self, request: UpRequest, emit: Emit) -> ResultEvent:
-        begun = time.time_ns()
+        begun = time.time_ns() if request.logs_since is None else request.logs_since
         project = self._load(request.project, request.services)
         await warn_all(emit, project.warnings)
         if request.dry_run:
@@ -136,6 +137,8 @@ class Projects:
             async with trio.open_nursery() as nursery:
                 try:
                     up = await work()
+                    if request.attach:
+                        await emit(StartedEvent())
                 except Preempted:
                     if attached is None:
                         raise

@@ -104,13 +104,13 @@ async def stop(
     timeout: float | None,
     emit: Emit,
 ) -> None:
-    """Stop what runs, dependents first."""
+    """Stop what runs or is about to, dependents first."""
     for layer in reversed(in_layers(containers, dependencies)):
         await side_by_side(
             [
                 _bind(lambda c: stop_container(parts, c, timeout, emit), container)
                 for container in layer
-                if not container.state.is_settled
+                if container.is_to_stop
             ]
         )
 
@@ -151,7 +151,7 @@ async def remove(parts: Parts, containers: Sequence[Container], request: RemoveR
     """Remove containers that do not run (``stop``: stop them first)."""
 
     async def one(container: Container) -> None:
-        if request.stop and not container.state.is_settled:
+        if request.stop and container.is_to_stop:
             await stop_container(parts, container, None, emit)
         await tell(emit, "Container", container.name, "Removing")
         with contextlib.suppress(NotFound):  # one with --rm may go by itself
