@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import trio
 
@@ -23,7 +23,7 @@ from runtime.image.check import Checked
 from runtime.image.content import Throttle
 from runtime.image.index import entries_of, platform_of
 from runtime.image.manifest import Descriptor
-from runtime.image.model import HistoryEntry, Image, ImageUse, PullProgress, Removal, Status
+from runtime.image.model import HistoryEntry, Image, ImageUse, PullProgress, Removal
 from runtime.image.reference import Reference, parse_reference
 from runtime.image.registry.authentication import Credentials, CredentialSource
 from runtime.image.registry.credentials import registry_domain
@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 Progress = Callable[[dict[str, Any]], Awaitable[None]]
 _TAGS_AT_ONCE = 3
 T = TypeVar("T")
-LayerProgress = Callable[[str, str, int, int], None]
 
 
 @dataclass
@@ -81,15 +80,11 @@ class Images:
         self,
         reference: str,
         platform: str,
-        progress: LayerProgress,
+        progress: Callable[[PullProgress], None],
         credentials: CredentialSource | None = None,
     ) -> Image:
         """Pull, telling the progress of each layer."""
-
-        def forward(event: PullProgress) -> None:
-            progress(event.layer, event.status, event.current, event.total)
-
-        image = await self.store.pull(reference, platform, forward, credentials)
+        image = await self.store.pull(reference, platform, progress, credentials)
         self._pulled[reference] = time.time_ns()
         self.events.publish("image", "pull", reference, {"name": reference})
         return image
@@ -106,10 +101,7 @@ class Images:
         before = self.store.resolve(reference, platform)
 
         async def work(tell: Callable[[PullProgress], None]) -> Image:
-            def forward(layer: str, status: str, current: int, total: int) -> None:
-                tell(PullProgress(layer, cast("Status", status), current, total))
-
-            return await self.fetch(reference, platform, forward, credentials)
+            return await self.fetch(reference, platform, tell, credentials)
 
         image = await _told(work, emit, name)
         if digest := self.store.pulled_digest(image, reference):
@@ -348,7 +340,7 @@ async def _told(
             message["id"] = event.layer
         if event.text:
             message["status"] = f"{event.status} {event.text}"
-        if not event.layer and name is not None:
+        if event.status == "Pulling from" and name is not None:
             message = {"status": f"{event.status} {name.path}", "id": name.tag or str(name.digest)}
         if event.total:
             message["progressDetail"] = {"current": event.current, "total": event.total}

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from runtime.container.config import ImageConfig
+from runtime.errors import ComposerError
 from runtime.image.digest import Digest
 from runtime.image.platform import Platform
 
@@ -31,6 +32,7 @@ Status = Literal[
     "Pushed",
     "Layer already exists",
     "Mounted from",
+    "Retrying",
 ]
 
 
@@ -48,6 +50,11 @@ class PullProgress:
 
 
 Progress = Callable[[PullProgress], None]
+
+
+def tell_pause(progress: Progress, layer: str, error: ComposerError, seconds: float) -> None:
+    """Why nothing happens for a while: after ``error`` it is tried again."""
+    progress(PullProgress(layer, "Retrying", text=f"in {max(seconds, 1):.0f} s: {error.message}"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from runtime.image.manifest import (
     parse_config,
     parse_manifest,
 )
-from runtime.image.model import Image, NewImage, Progress, PullProgress
+from runtime.image.model import Image, NewImage, Progress, PullProgress, tell_pause
 from runtime.image.platform import Platform
 from runtime.image.reference import Reference
 from runtime.image.registry.authentication import CredentialSource
@@ -74,6 +74,7 @@ class Puller:
         failures: list[ComposerError] = []
         for place in self._places(reference, credentials):
             async with _closing(place) as registry:
+                registry.connection.on_pause = partial(tell_pause, progress, "")
                 try:
                     return await self._pull_from(registry, reference, platform, progress, exact)
                 except ComposerError as error:
@@ -100,12 +101,12 @@ class Puller:
         self, registry: Registry, reference: Reference, platform: Platform, progress: Progress, exact: bool
     ) -> Image:
         present = await self._unchanged(registry, reference, platform)
-        found = await self._find(registry, reference, platform, exact) if present is None else None
-        progress(PullProgress("", "Pulling from", text=reference.familiar_name))
-        if found is None:
-            assert present is not None
+        if present is not None:
+            progress(PullProgress("", "Pulling from", text=reference.familiar_name))
             return present
+        found = await self._find(registry, reference, platform, exact)
         config = await registry.blob(reference, found.manifest.config.digest, CONFIG_LIMIT)
+        progress(PullProgress("", "Pulling from", text=reference.familiar_name))
         document = parse_config(config)
         if exact and document.platform.architecture != platform.architecture:
             raise InvalidImage(
@@ -127,6 +128,7 @@ class Puller:
                         reference,
                         ingest,
                         lambda n: throttle(PullProgress(short, "Downloading", n, descriptor.size)),
+                        partial(tell_pause, progress, short),
                     )
                 finally:
                     ingest.close()

@@ -14,7 +14,7 @@ from runtime.image.attestations import Attached
 from runtime.image.content import Content, Throttle
 from runtime.image.digest import Digest
 from runtime.image.manifest import OCI_CONFIG, Descriptor, InvalidImage
-from runtime.image.model import Image, ImageRecord, LayerRecord, Progress, PullProgress
+from runtime.image.model import Image, ImageRecord, LayerRecord, Progress, PullProgress, tell_pause
 from runtime.image.outgoing import describe
 from runtime.image.reference import Reference, parse_reference
 from runtime.image.registry.authentication import CredentialSource
@@ -68,6 +68,7 @@ class Pusher:
         connection = Connection(
             reference.domain, self._configuration, credentials=partial(find, reference.domain)
         )
+        connection.on_pause = partial(tell_pause, progress, "")
         try:
             record = await self._content.compress(image.id)
             blobs = [layer.blob for layer in record.layers]

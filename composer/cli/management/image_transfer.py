@@ -141,13 +141,17 @@ def show_progress(
                 tell(f"{message['id']}: {message['status']}")
             elif layer := message.get("id"):
                 detail = message.get("progressDetail") or {}
+                state, text = message.get("status", ""), ""
+                if state.startswith("Retrying "):
+                    state, _, text = state.partition(" ")
                 renderer.step(
                     {
                         "type": "step",
                         "kind": "Image",
                         "name": layer,
                         "parent": parent,
-                        "status": message.get("status", ""),
+                        "status": state,
+                        "text": text,
                         "current": detail.get("current", 0),
                         "total": detail.get("total", 0),
                     }

@@ -18,12 +18,11 @@ from composer.engine.waiting import Waiting
 from composer.plan import labels
 from runtime.container.config import ContainerConfig
 from runtime.errors import ComposerError
+from runtime.image.model import Progress
 from runtime.image.registry.authentication import CredentialSource
 from runtime.image.store import ImageStore
 from runtime.storage.files import read_regular
 
-PullProgress = Callable[[str, str, int, int], None]
-"""Layer, status, bytes so far, bytes in all."""
 CreateContainer = Callable[[ContainerConfig, str, dict[str, str]], Awaitable[Container]]
 
 
@@ -39,7 +38,7 @@ class Parts:
     logs: ContainerLogs
     events: Events
     create_container: CreateContainer
-    pull_image: Callable[[str, str, PullProgress, CredentialSource | None], Awaitable[object]]
+    pull_image: Callable[[str, str, Progress, CredentialSource | None], Awaitable[object]]
     """Reference, platform ("" for this machine's), progress, who one is (None: who the engine is)."""
     remove_image: Callable[[str], Awaitable[object]]
     waiting: Waiting

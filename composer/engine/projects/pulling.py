@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from composer.engine.projects.waits import unwrap
 from composer.engine.requests import PullRequest, ResultEvent, StepEvent, UpRequest
 from composer.plan.steps import ImagePlan
 from runtime.errors import ComposerError, InvalidArgument
+from runtime.image.model import PullProgress
 from runtime.image.reference import parse_reference
 from runtime.image.registry.credentials import load_credentials
 
@@ -169,6 +171,21 @@ async def pull_all(
         raise unwrap(group) from None
 
 
+def _step(reference: str, event: PullProgress) -> StepEvent:
+    """Of a layer, which is below its image; or of the image itself, which goes on when its registry has answered."""
+    status = "Pulling" if event.status == "Pulling from" else event.status
+    return StepEvent(
+        kind="Image",
+        name=event.layer or reference,
+        parent=reference if event.layer else "",
+        status=status,
+        text=event.text if event.status == "Retrying" else "",
+        current=event.current,
+        total=event.total,
+        time=time.time_ns(),
+    )
+
+
 async def pull(
     parts: Parts,
     image: ImagePlan,
@@ -182,23 +199,11 @@ async def pull(
     await tell(emit, "Image", image.reference, "Pulling")
     send, receive = trio.open_memory_channel[StepEvent](256)
 
-    def progress(layer: str, status: str, current: int, total: int) -> None:
+    def progress(event: PullProgress) -> None:
         if is_quiet:
             return
-        try:
-            send.send_nowait(
-                StepEvent(
-                    kind="Image",
-                    name=layer,
-                    parent=image.reference,
-                    status=status,
-                    current=current,
-                    total=total,
-                    time=time.time_ns(),
-                )
-            )
-        except trio.WouldBlock:
-            pass
+        with contextlib.suppress(trio.WouldBlock):
+            send.send_nowait(_step(image.reference, event))
 
     async def forward() -> None:
         async for event in receive:

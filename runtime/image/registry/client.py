@@ -19,7 +19,7 @@ from runtime.image.manifest import ACCEPTED, MANIFEST_LIMIT, InvalidImage, decod
 from runtime.image.reference import Reference
 from runtime.image.registry.authentication import Credentials, join
 from runtime.image.registry.configuration import RegistryConfiguration
-from runtime.image.registry.connection import STALL, Connection, Retry, read
+from runtime.image.registry.connection import STALL, Connection, OnPause, Retry, read
 from runtime.image.registry.responses import Unreachable, begins_at
 
 _SLOWEST = 1024
@@ -126,9 +126,14 @@ class Registry:
         return await self.connection.retrying(attempt)
 
     async def download(
-        self, reference: Reference, ingest: Ingest, on_progress: Callable[[int], None] | None = None
+        self,
+        reference: Reference,
+        ingest: Ingest,
+        on_progress: Callable[[int], None] | None = None,
+        on_pause: OnPause | None = None,
     ) -> None:
-        """Write a blob into ``ingest`` and commit it, going on where an earlier attempt or pull ended."""
+        """Write a blob into ``ingest`` and commit it, going on where an earlier attempt or pull ended. ``on_pause`` is
+        told of failures instead of the connection's."""
         descriptor = ingest.descriptor
         failures = mismatches = 0
         while True:
@@ -150,7 +155,7 @@ class Registry:
                     raise Retry(error) from None
             except Retry as retry:
                 failures = 0 if ingest.offset >= start + _PROGRESS else failures + 1
-                await self.connection.pause_after(retry, failures)
+                await self.connection.pause_after(retry, failures, on_pause)
 
     async def _download_once(
         self, reference: Reference, ingest: Ingest, on_progress: Callable[[int], None] | None

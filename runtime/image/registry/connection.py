@@ -70,9 +70,19 @@ class Retry(Exception):
         self.attempts = attempts
 
 
+OnPause = Callable[[ComposerError, float], None]
+"""Told why an attempt failed, and how many seconds it takes until the next one."""
+
+
+def _ignore(_error: ComposerError, _seconds: float) -> None:
+    pass
+
+
 class Connection:
     """The registry ``domain``, or a mirror of it at ``url``. Sockets and tokens are kept until
     :meth:`aclose`. ``credentials`` is called once, in a thread, when the registry first wants to know who asks."""
+
+    on_pause: OnPause
 
     def __init__(
         self,
@@ -86,6 +96,7 @@ class Connection:
         self.name = url or domain
         """What to call it in messages."""
         self.attempts = configuration.attempts
+        self.on_pause = _ignore
         self._bases = (url,) if url else base_urls(host, configuration)
         self._find_credentials = credentials
         self._credentials: Credentials | None = None
@@ -130,11 +141,13 @@ class Connection:
             failures += 1
             await self.pause_after(retry, failures)
 
-    async def pause_after(self, retry: Retry, failures: int) -> None:
+    async def pause_after(self, retry: Retry, failures: int, on_pause: OnPause | None = None) -> None:
         """Sleep before the next attempt; raises what ``retry`` is about when ``failures`` are enough."""
         if failures >= min(self.attempts, retry.attempts):
             raise retry.error from None
-        await trio.sleep(_pause(max(failures, 1), retry.pause))
+        pause = _pause(max(failures, 1), retry.pause)
+        (on_pause or self.on_pause)(retry.error, pause)
+        await trio.sleep(pause)
 
     @contextlib.asynccontextmanager
     async def response(

@@ -159,7 +159,10 @@ def unreachable(name: str, error: httpx.TransportError) -> Unreachable:
         said = (cause.reason or str(cause)).lower().replace("_", " ")
         reason = f"TLS: {said}"
         if "alert" in said and "certificate" in said:
-            hint = f"It wants another client certificate: client.cert and client.key in /etc/docker/certs.d/{place}/."
+            hint = (
+                "It wants a client certificate that it trusts: client.cert and client.key in"
+                f" /etc/docker/certs.d/{place}/."
+            )
     elif isinstance(cause, socket.gaierror):
         reason = cause.strerror or "no such name"
         hint = f"Is {host_name(place)} its right name? If so: does this machine find names at all?"

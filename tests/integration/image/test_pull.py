@@ -37,6 +37,20 @@ async def test_an_image_comes_whole(store: ImageStore, faulty: FaultyRegistry) -
     assert sorted(done) == sorted(digest_of(layer(n))[7:19] for n in (1, 2))
 
 
+async def test_why_it_takes_longer_is_told(store: ImageStore, faulty: FaultyRegistry) -> None:
+    """Of the image as a whole until its layers are known, then of the layer."""
+    faulty.add_image("app", "1", [layer(1)])
+    whole = Fault("/manifests/", "GET", times=1, status=429, headers={"Retry-After": "0"})
+    faulty.faults += [whole, Fault(digest_of(layer(1)), "GET", times=1, status=503)]
+    events: list[PullProgress] = []
+    await store.pull(f"{faulty.address}/app:1", progress=events.append)
+    told = [(event.layer, event.text) for event in events if event.status == "Retrying"]
+    assert [one for one, _ in told] == ["", digest_of(layer(1))[7:19]]
+    assert all(text.startswith("in 1 s: ") for _, text in told)
+    assert "toomanyrequests" in told[0][1]
+    assert "503" in told[1][1]
+
+
 async def test_an_unchanged_image_costs_one_request(store: ImageStore, faulty: FaultyRegistry) -> None:
     faulty.add_image("app", "1", [layer(1)])
     first = await pull(store, faulty)
