@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal, Protocol, cast
 
 from isal import igzip, isal_zlib
 
-from runtime.image.manifest import LIMITS_HINT, InvalidImage
+from runtime.image.manifest import InvalidImage, OverLimit
 
 try:
     import zstandard
@@ -195,9 +195,7 @@ class HashingStream:
                     break
                 total += len(chunk)
                 if total > self._limit:
-                    raise InvalidImage(
-                        f"the layer is larger than the limit of {self._limit} bytes", hint=LIMITS_HINT
-                    )
+                    raise OverLimit(f"the layer is larger than the limit of {self._limit} bytes")
                 hasher.update(chunk)
                 self._queue.put(chunk)
                 if self._on_read is not None:

@@ -46,6 +46,13 @@ class InvalidImage(ComposerError):
     status = 500
 
 
+class OverLimit(InvalidImage):
+    """It has more than the configuration allows: so it has wherever else it is."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint=LIMITS_HINT)
+
+
 @dataclass(frozen=True, slots=True)
 class Descriptor:
     """A pointer to content: its type, digest and exact size in bytes."""

@@ -19,6 +19,7 @@ from runtime.image.manifest import (
     Index,
     InvalidImage,
     Manifest,
+    OverLimit,
     choose,
     parse_config,
     parse_manifest,
@@ -30,6 +31,7 @@ from runtime.image.registry.authentication import CredentialSource
 from runtime.image.registry.client import Registry
 from runtime.image.registry.configuration import RegistryConfiguration
 from runtime.image.registry.credentials import load_credentials
+from runtime.storage.files import StorageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Puller:
         it.
 
         ``exact``: the user named the platform, so that nothing else will do. Raises ComposerErrors, the
-        registry's own when the mirrors fail as well.
+        registry's own when the mirrors fail as well; at once what no other place would change (a full disk, a limit).
         """
         failures: list[ComposerError] = []
         for place in self._places(reference, credentials):
@@ -77,6 +79,8 @@ class Puller:
                 registry.connection.on_pause = partial(tell_pause, progress, "")
                 try:
                     return await self._pull_from(registry, reference, platform, progress, exact)
+                except (OverLimit, StorageError):
+                    raise
                 except ComposerError as error:
                     failures.append(error)
         failure = failures.pop()

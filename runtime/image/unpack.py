@@ -23,7 +23,7 @@ from runtime.errors import ComposerError
 from runtime.image import tar
 from runtime.image.compression import HashingStream, Readable
 from runtime.image.digest import Digest
-from runtime.image.manifest import LIMITS_HINT, InvalidImage
+from runtime.image.manifest import InvalidImage, OverLimit
 from runtime.kernel.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, openat2
 from runtime.storage.files import apparent_size, storage_error
 from runtime.storage.removal import remove_at
@@ -93,7 +93,7 @@ def unpack(
                 for number, entry in enumerate(reader := tar.TarReader(_Stoppable(stream, cancelled))):
                     if number >= limits.entries:
                         told = f"the layer has more than the limit of {limits.entries} entries"
-                        raise InvalidImage(told, hint=LIMITS_HINT)
+                        raise OverLimit(told)
                     try:
                         unpacker.add(entry, reader)
                     except InterruptedError:

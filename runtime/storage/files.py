@@ -14,7 +14,11 @@ from runtime.errors import ComposerError
 TEMPORARY_PREFIX = ".tmp-"
 
 
-def storage_error(error: OSError, step: str, path: str | os.PathLike[str]) -> ComposerError:
+class StorageError(ComposerError):
+    """The file system does not do what it is asked for: a full disk, one that is read-only."""
+
+
+def storage_error(error: OSError, step: str, path: str | os.PathLike[str]) -> StorageError:
     """Turn an OSError into one with the step and the path in it, and a hint where a person can act."""
     hint = ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -25,7 +29,7 @@ def storage_error(error: OSError, step: str, path: str | os.PathLike[str]) -> Co
         hint = "The file system is mounted read-only; set COMPOSER_ROOT to a directory that can be written."
     elif error.errno in (errno.EACCES, errno.EPERM):
         hint = "Check the owner and permissions, or set COMPOSER_ROOT to a directory that can be written."
-    return ComposerError(f"{step} {os.fspath(path)}: {os.strerror(error.errno or 0)}", hint=hint)
+    return StorageError(f"{step} {os.fspath(path)}: {os.strerror(error.errno or 0)}", hint=hint)
 
 
 def sync_directory(path: str | os.PathLike[str]) -> None:

@@ -141,9 +141,9 @@ def show_progress(
                 tell(f"{message['id']}: {message['status']}")
             elif layer := message.get("id"):
                 detail = message.get("progressDetail") or {}
-                state, text = message.get("status", ""), ""
+                state, reason = message.get("status", ""), ""
                 if state.startswith("Retrying "):
-                    state, _, text = state.partition(" ")
+                    state, _, reason = state.partition(" ")
                 renderer.step(
                     {
                         "type": "step",
@@ -151,7 +151,7 @@ def show_progress(
                         "name": layer,
                         "parent": parent,
                         "status": state,
-                        "text": text,
+                        "text": reason,
                         "current": detail.get("current", 0),
                         "total": detail.get("total", 0),
                     }

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from runtime.image.manifest import OverLimit
 from runtime.image.registry.authentication import Credentials
 from runtime.image.registry.configuration import RegistryConfiguration
 from runtime.image.registry.responses import AccessDenied
 from runtime.image.store import ImageStore
+from runtime.image.unpack import Limits
 from runtime.storage.state import StateDatabase
 from tests.faulty_registry import Fault, FaultyRegistry
 from tests.integration.image.conftest import AMD64, layer
@@ -61,6 +63,24 @@ async def test_neither_can(mirrored: Mirrored, faulty: FaultyRegistry) -> None:
     with pytest.raises(AccessDenied) as caught:
         await store.pull(f"{faulty.address}/app:1")
     assert "Mirrors before it: manifest for" in caught.value.hint
+
+
+async def test_what_another_place_would_not_change_ends_it(
+    faulty: FaultyRegistry, mirrored: Mirrored, tmp_path: Path
+) -> None:
+    _, mirror = mirrored
+    mirror.add_image("app", "1", [layer(1)])
+    configuration = RegistryConfiguration(
+        mirrors={faulty.address: (f"http://{mirror.address}",)}, limits=Limits(entries=0)
+    )
+    database = StateDatabase(tmp_path / "other.db")
+    store = ImageStore(tmp_path / "other", database, configuration, env={}, platform=AMD64)
+    try:
+        with pytest.raises(OverLimit):
+            await store.pull(f"{faulty.address}/app:1")
+    finally:
+        database.close()
+    assert faulty.seen == []
 
 
 async def test_a_mirror_gets_no_credentials(mirrored: Mirrored, faulty: FaultyRegistry) -> None:
