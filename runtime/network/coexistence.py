@@ -130,6 +130,9 @@ def exception_rules(place: Place, bridges: Iterable[str], own_table: str) -> lis
     our own do, which need rules of their own."""
     patterns = [BRIDGE_PREFIX.encode(), *(name.encode().ljust(16, b"\0") for name in sorted(bridges))]
     rules: list[Sequence[bytes]] = []
+    # First, since a bridge of ours may have been given a name that looks like one of Docker's.
+    if not (place.is_input or place.is_strict):
+        rules += [(meta(NFT_META_OIFNAME), compare(each), counter(), verdict(NF_ACCEPT)) for each in patterns]
     for pattern in patterns:
         incoming = (meta(NFT_META_IIFNAME), compare(pattern))
         if place.is_docker:
@@ -137,8 +140,6 @@ def exception_rules(place: Place, bridges: Iterable[str], own_table: str) -> lis
                 to_docker = (meta(NFT_META_OIFNAME), compare(docker))
                 rules.append((*incoming, *to_docker, counter(), verdict(NFT_RETURN)))
         rules.append((*incoming, counter(), verdict(NF_ACCEPT)))
-        if not (place.is_input or place.is_strict):
-            rules.append((meta(NFT_META_OIFNAME), compare(pattern), counter(), verdict(NF_ACCEPT)))
     mark = comment(own_table)
     return [
         add_rule(place.family, place.table, place.chain, rule, userdata=mark, first=True)

@@ -342,6 +342,20 @@ def test_beside_docker(lab: Lab, firewall: Firewall) -> None:
     assert len(lab.host.run(lambda: rules_of("FORWARD"))) == 1
 
 
+def test_beside_docker_with_a_bridge_named_like_its_own(lab: Lab, firewall: Firewall) -> None:
+    """What comes back over that bridge is no traffic of Docker's."""
+    lab.host.run(docker_rules)
+    front = lab.network("front")
+    back = lab.network("back", options={"com.docker.network.bridge.name": "br-mine"})
+    apply(lab, firewall, front, back)
+    web, other = lab.container("web", front), lab.container("other", back)
+    listener = web.listen(80)
+    publish(lab, firewall, Forward("tcp", "0.0.0.0", 8080, web.address, 80))
+    assert other.reaches((lab.host.address, 8080), listener)
+    assert other.reaches((lab.machine.address, 80), lab.machine.listen(80)) == lab.host.address
+    assert lab.machine.reaches((other.address, 80), other.listen(80), timeout=QUICK) is None
+
+
 def firewalld_rules(netfilter: NetlinkSocket, *, is_owned: bool = False, is_strict: bool = False) -> None:
     """Chains as firewalld makes them: what it does not know ends at their end. An owned table is there as long as
     ``netfilter`` is open."""
