@@ -31,7 +31,10 @@ class Events:
         action: str,
         actor_id: str,
         attributes: Mapping[str, str] | None = None,
+        *,
+        is_kept: bool = True,
     ) -> None:
+        """``is_kept``: also for who asks later. What happens all the time would drive the rest out of the history."""
         if is_inner(attributes or {}):
             return
         event = EngineEvent(
@@ -41,7 +44,8 @@ class Events:
             attributes=dict(attributes or {}),
             time_ns=time.time_ns(),
         )
-        self._history.append(event)
+        if is_kept:
+            self._history.append(event)
         for listener in self._listeners:
             listener.offer(event)
 
@@ -53,7 +57,7 @@ class Events:
     ) -> AsyncIterator[EngineEvent]:
         """Events from ``since`` (ns; None: from now) to ``until`` (ns; None: for ever), in order, that match Docker's
         ``filters`` (type, event, container, network, volume, image, label)."""
-        listener = _Listener()
+        listener = _Listener(filters or {})
         if since is None and until is not None and until <= time.time_ns():
             since = 0  # there is nothing but what was
         if since is not None:
@@ -68,8 +72,7 @@ class Events:
                     event = await listener.next()
                 if scope.cancelled_caught or (until is not None and event.time_ns > until):
                     return
-                if matches(event, filters or {}):
-                    yield event
+                yield event
         finally:
             self._listeners.discard(listener)
 
@@ -79,11 +82,14 @@ def _seconds_until(time_ns: int | None) -> float:
 
 
 class _Listener:
-    def __init__(self) -> None:
+    def __init__(self, filters: Mapping[str, Sequence[str]]) -> None:
         self._queue: deque[EngineEvent] = deque(maxlen=BACKLOG)
         self._news = trio.Event()
+        self._filters = filters
 
     def offer(self, event: EngineEvent) -> None:
+        if not matches(event, self._filters):
+            return
         self._queue.append(event)
         self._news.set()
 

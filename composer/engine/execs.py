@@ -162,10 +162,22 @@ class Execs:
             await running.session.resize(rows, cols)
 
     async def run_command(
+        self, container: Container, command: Sequence[str], spec: ExecSpec, timeout: float, limit: int
+    ) -> tuple[int, bytes]:
+        """Run ``spec``, which was made of ``command``, for at most ``timeout`` seconds: exit code (-1: killed for
+        taking too long; 126, 127: could not be started) and at most ``limit`` bytes of its output."""
+        about = {**container.attributes, "execID": secrets.token_hex(32)}
+        line = _line(command)
+        self.events.publish("container", f"exec_create: {line}", container.id, about, is_kept=False)
+        self.events.publish("container", f"exec_start: {line}", container.id, about, is_kept=False)
+        code, output = await self._run_spec(container, spec, timeout, limit)
+        about["exitCode"] = str(code)
+        self.events.publish("container", "exec_die", container.id, about, is_kept=False)
+        return code, output
+
+    async def _run_spec(
         self, container: Container, spec: ExecSpec, timeout: float, limit: int
     ) -> tuple[int, bytes]:
-        """Run ``spec`` for at most ``timeout`` seconds: exit code (-1: killed for taking too long; 126, 127: could
-        not be started) and at most ``limit`` bytes of its output."""
         shim = _running_shim(container)
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(reader, False)
@@ -201,16 +213,15 @@ class Execs:
     async def run_hook(self, container: Container, hook: Hook) -> int:
         """Run a post_start or pre_stop hook to its end; its exit code."""
         spec = self.launching.hook_spec(container, hook)
-        code, _ = await self.run_command(container, spec, float("inf"), CHUNK)
+        code, _ = await self.run_command(container, hook.command, spec, float("inf"), CHUNK)
         return code
 
     async def run_probe(
         self, container: Container, command: tuple[str, ...], timeout: float
     ) -> tuple[int, bytes]:
         """Run a healthcheck."""
-        return await self.run_command(
-            container, self.launching.exec_spec(container, command), timeout, OUTPUT_LIMIT
-        )
+        spec = self.launching.exec_spec(container, command)
+        return await self.run_command(container, command, spec, timeout, OUTPUT_LIMIT)
 
 
 def _line(command: Sequence[str]) -> str:

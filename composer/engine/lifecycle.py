@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import trio
 
+from composer.engine import uses
 from composer.engine.at_once import taken
 from composer.engine.containers import Container, Containers
 from composer.engine.ending import Ending, send
@@ -165,6 +166,7 @@ class Lifecycle:
             )
         )
         crash_point("core.start.recorded")
+        uses.publish_begin(container, self.sandboxes.networks, self.events)
         self.events.publish("container", "start", container.id, container.attributes)
         return shim
 
@@ -289,6 +291,7 @@ class Lifecycle:
         if exit_status.oom_killed:
             self.events.publish("container", "oom", container.id, container.attributes)
         self.events.publish("container", "die", container.id, attributes)
+        uses.publish_end(container, self.sandboxes.networks, self.events)
         return delay
 
     def _next_delay(
@@ -461,7 +464,7 @@ class Lifecycle:
         if condition == "next-exit":
             before = container.state.finished_at
             status = await container.status.wait_for(
-                lambda s: s.finished_at > before and s.status in ("exited", "restarting", "removing")
+                lambda s: s.finished_at != before and s.status in ("exited", "restarting", "removing")
             )
         else:
             status = await container.status.wait_for(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import trio
 from composer.engine.containers import Container
 from composer.engine.model import LogLine, Status
 from runtime.container.logfile import list_files
-from runtime.container.logs import LogEntry, LogReader
+from runtime.container.logs import LogEntry, LogReader, end_of_log
 from runtime.errors import ComposerError
 from runtime.storage.paths import Paths
 
@@ -35,6 +36,16 @@ class Exit:
 Item = LogLine | Exit
 
 
+@dataclass(slots=True)
+class Seen:
+    """What is known of one container's log, by what it is and not by its times: the clock may be set back meanwhile."""
+
+    position: tuple[int, int] | None = None
+    """Behind what was read last; None: nothing was."""
+    finished_at: int = 0
+    """Of the last run whose end is known (ns; 0: of none)."""
+
+
 @dataclass
 class ContainerLogs:
     """Logs by container."""
@@ -48,6 +59,11 @@ class ContainerLogs:
             return sum(os.stat(directory / f"{number}.log").st_size for number in list_files(directory))
         except FileNotFoundError:
             return -1  # rotated this very moment, so there is news
+
+    def seen_by_now(self, container: Container) -> Seen:
+        """Whoever reads on from there gets what is written, and the ends of runs, from now on."""
+        end = end_of_log(self.paths.container(container.id) / "log")
+        return Seen(end, container.state.finished_at)
 
     async def read(
         self,
@@ -78,17 +94,24 @@ class ContainerLogs:
         since: int | None = None,
         until: int | None = None,
         tail: int | None = None,
-        exits_since: int | None = None,
+        seen: Seen | None = None,
     ) -> AsyncIterator[LogLine | Exit | None]:
-        """As :meth:`read`, with None whenever the reader has caught up with the writer, and with an :class:`Exit`
-        behind the lines of each run that ended after ``exits_since`` (ns)."""
+        """As :meth:`read`, with None whenever the reader has caught up with the writer. With ``seen``, which follows
+        what is read: from there on, and with an :class:`Exit` behind the lines of each run."""
         if container.config.log.driver == "none":
             raise ComposerError("configured logging driver does not support reading", status=501)
         reader = LogReader(self.paths.container(container.id) / "log")
+        begun = time.time_ns()
         try:
-            for entry in reader.history(since=since, until=until, tail=tail):
-                if _is_wanted(entry, stdout, stderr):
-                    yield _line(entry)
+            if seen is not None and seen.position is not None:
+                reader.seek(seen.position)
+                since = None
+            else:
+                for entry in reader.history(since=since, until=until, tail=tail):
+                    if _is_wanted(entry, stdout, stderr):
+                        yield _line(entry)
+            if since is not None and since <= begun:
+                since = None  # what is written from now on is later, whatever its time says
             while follow:
                 # Asked before the last read, so that nothing written before the end is missed.
                 status = container.state
@@ -98,14 +121,16 @@ class ContainerLogs:
                         return
                     if (since is None or entry.time_ns >= since) and _is_wanted(entry, stdout, stderr):
                         yield _line(entry)
-                if exits_since is not None and not status.is_alive and status.finished_at > exits_since:
-                    exits_since = status.finished_at
+                if seen is not None and not status.is_alive and status.finished_at != seen.finished_at:
+                    seen.finished_at = status.finished_at
                     yield Exit(status)
                 if is_over:
                     return
                 yield None
                 await _wait_for_either(reader.wait_for_news, container, status)
         finally:
+            if seen is not None:
+                seen.position = reader.position
             reader.close()
 
 

@@ -26,6 +26,10 @@ from composer.engine.model import Health, ProbeResult
 from runtime.container.shim_client import Shim
 from runtime.network.diag import listening
 
+KILLED = 137
+"""Exit code of a probe that SIGKILL has ended."""
+ENDING = 0.5
+"""Seconds in which a container's own end is heard of."""
 RunProbe = Callable[[Container, tuple[str, ...], float], Awaitable[tuple[int, bytes]]]
 """Run a command in the container for at most so many seconds: exit code (-1 when it took too long) and output."""
 
@@ -124,6 +128,10 @@ class _Watch:
         begun = time.time_ns()
         clock = trio.current_time()
         code, output = await self.prober.run_probe(self.container, self.command, self.schedule.timeout)
+        if code == KILLED:
+            # With its container, maybe: the kernel kills what is in it first, and the rest is heard of in a moment.
+            # Nobody watches it then.
+            await trio.sleep(ENDING)
         now = trio.current_time()
         self.last_probe = now
         self.last_duration = now - clock

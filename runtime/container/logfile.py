@@ -97,8 +97,22 @@ class LogWriter:
         return b"%s.%09dZ" % (self._second_text, nanoseconds)
 
     def _append(self, out: bytes) -> None:
-        if self._max_size and self._size and self._size + len(out) > self._max_size:
-            self._rotate()
+        """Whole lines; as many into each file as it may hold, a longer one into a file of its own."""
+        if not self._max_size or self._size + len(out) <= self._max_size:
+            self._put(out)
+            return
+        at = 0
+        while at < len(out):
+            room = self._max_size - self._size
+            end = len(out) if len(out) - at <= room else out.rfind(b"\n", at, at + max(0, room)) + 1
+            if end <= at and self._size:
+                self._rotate()
+                continue
+            end = end if end > at else out.index(b"\n", at) + 1
+            self._put(out[at:end])
+            at = end
+
+    def _put(self, out: bytes) -> None:
         if self._fd < 0:
             self._open()
         try:
@@ -120,6 +134,7 @@ class LogWriter:
             os.close(self._fd)
         oldest_kept = self._number + 2 - self._max_files
         self._number += 1
+        self._size = 0
         self._open()
         for number in range(oldest_kept - 1, -1, -1):
             try:

@@ -81,6 +81,14 @@ def read_log(
         reader.close()
 
 
+def end_of_log(directory: Path) -> tuple[int, int]:
+    """The :attr:`LogReader.position` behind all that has been written."""
+    for number in reversed(list_files(directory)):
+        with contextlib.suppress(FileNotFoundError):  # rotated away this very moment
+            return number, os.stat(directory / f"{number}.log").st_size
+    return -1, 0
+
+
 class LogReader:
     """Reads one log, first what is there (:meth:`history`), then what is added (:meth:`read_new`)."""
 
@@ -98,6 +106,17 @@ class LogReader:
             if fd >= 0:
                 os.close(fd)
         self._fd = self._inotify = -1
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Behind the last line that was taken: number of the file and offset; (-1, 0): before the first one."""
+        return self._number, self._offset
+
+    def seek(self, position: tuple[int, int]) -> None:
+        """Go on with :meth:`read_new` at a :attr:`position`; when its file is gone, with the next one there is."""
+        number, offset = position
+        if number >= 0 and not self._open(number, offset):
+            self._number = number
 
     def history(
         self, *, since: int | None = None, until: int | None = None, tail: int | None = None

@@ -234,3 +234,23 @@ services:
     assert up.returncode == 1
     assert "up was ended by `composer down`" in errors
     assert composer.run("ps", "-aq", cwd=directory).stdout == ""
+
+
+def test_health_that_there_is_not(composer: Composer, project: Project) -> None:
+    """Told before anything is started, with its place."""
+    directory = project.write("""
+services:
+  quiet: {image: composer.local/host, command: sleep infinity}
+  web:
+    image: composer.local/host
+    command: sleep infinity
+    depends_on: {quiet: {condition: service_healthy}}
+""")
+    done = composer.run("up", "-d", cwd=directory, status=1)
+    assert (
+        "compose.yaml:7:37: services.web.depends_on.quiet.condition: service quiet has no healthcheck"
+        in done.stderr
+    )
+    assert composer.containers() == []
+    for words in (("create",), ("up", "-d", "quiet"), ("up", "-d", "--no-deps", "web"), ("down", "-t", "0")):
+        composer.run(*words, cwd=directory)

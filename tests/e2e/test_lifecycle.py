@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import select
 import time
 from pathlib import Path
 
@@ -270,3 +273,62 @@ def test_who_waits_for_a_turn_acts_on_what_is_there_then(composer: Composer, pro
     new = composer.inspect(name)
     assert new["Id"] != old["Id"]
     assert new["State"]["Running"]
+
+
+def test_events_of_what_a_container_uses(composer: Composer, project: Project) -> None:
+    """As Docker's: volumes and networks come and go with each run, and a probe is an exec."""
+    directory = project.write("""
+services:
+  web:
+    image: composer.local/host
+    init: true
+    command: sleep infinity
+    volumes: ["data:/data:ro", "/more"]
+    healthcheck: {test: "true", interval: 500ms}
+volumes: {data: {}}
+""")
+    composer.run("create", cwd=directory)
+    listener = composer.start("system", "events", "--format", "{{json .}}")
+    assert listener.stdout is not None
+    tries = itertools.count()
+
+    def is_heard() -> bool:
+        composer.run("volume", "create", f"told{next(tries)}")
+        return bool(select.select([listener.stdout], [], [], 0.1)[0])
+
+    wait_for(is_heard, "the listener")
+    composer.run("up", "-d", "--wait", cwd=directory)
+    composer.run("stop", cwd=directory)
+    network = composer.inspect(f"{project.name}-web-1")["NetworkSettings"]["Networks"]
+    assert list(network) == [f"{project.name}_default"]
+    composer.run("down", "-v", cwd=directory)
+    composer.run("volume", "prune", "-af")
+    events = []
+    for line in listener.stdout:
+        events.append(json.loads(line))
+        if events[-1]["Action"] == "destroy" and events[-1]["Actor"]["ID"] == "told0":
+            break
+    listener.kill()
+    listener.communicate()
+    actions = [(event["Type"], event["Action"]) for event in events]
+    order = [
+        ("network", "connect"),
+        ("volume", "mount"),
+        ("container", "start"),
+        ("container", "exec_create: /bin/sh -c true"),
+        ("container", "exec_start: /bin/sh -c true"),
+        ("container", "exec_die"),
+        ("container", "health_status: healthy"),
+        ("container", "die"),
+        ("network", "disconnect"),
+        ("volume", "unmount"),
+        ("container", "stop"),
+    ]
+    assert [actions.index(action) for action in order] == sorted(actions.index(action) for action in order)
+    assert actions.count(("volume", "mount")) == actions.count(("volume", "unmount")) == 2
+    mounted = {
+        event["Actor"]["Attributes"]["destination"]: event["Actor"]["Attributes"]["read/write"]
+        for event in events
+        if event["Action"] == "mount"
+    }
+    assert mounted == {"/data": "false", "/more": "true"}

@@ -91,7 +91,8 @@ def test_leaving_by_keys(composer: Composer) -> None:
     assert composer.inspect("two")["State"]["Running"]
     terminal = Terminal(composer, "container", "attach", "--detach-keys", "ctrl-x,y", "two")
     terminal.type(b"\x18y")
-    assert terminal.end() == 0
+    terminal.until(b"read escape sequence\r\n")
+    assert terminal.end() == 1
     terminal = Terminal(composer, "container", "attach", "two")
     terminal.type(b"word\r")
     terminal.until(b"got word")
@@ -107,7 +108,8 @@ def test_leaving_an_exec_by_keys(composer: Composer, sleeper: str) -> None:
     )
     terminal.until(b"ready")
     terminal.type(b"\x10\x11\x18y")
-    assert terminal.end() == 0
+    terminal.until(b"read escape sequence\r\n")
+    assert terminal.end() == 1
     assert len(composer.inspect(sleeper)["ExecIDs"]) == 1
     refused = composer.run("container", "exec", "--detach-keys", "ctrl", sleeper, "true", status=1)
     assert refused.stderr.splitlines()[0] == "Invalid escape keys (ctrl) provided"

@@ -50,9 +50,9 @@ def converse_with(
     logs: bool = False,
     outputs: Sequence[str] = ("stdout", "stderr"),
 ) -> int:
-    """Attach to a container, ``start`` it then if wanted, and return its exit status when it has ended (0 when it
-    goes on)."""
-    from composer.cli.terminals.streams import converse
+    """Attach to a container, ``start`` it then if wanted, and return its exit status when it has ended. When it is left
+    instead: 0 for who started it, Detached for who came to it, as with Docker."""
+    from composer.cli.terminals.streams import Detached, converse
 
     client = session.client
     details = client.request("GET", f"{API}/containers/{container}/json").json()
@@ -103,6 +103,8 @@ def converse_with(
     finally:
         connection.close()
     if is_detached:
+        if not start:
+            raise Detached
         return 0
     # Its last output comes before its end is known.
     return int(ended())

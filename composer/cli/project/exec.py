@@ -126,8 +126,8 @@ def run_in(session: Session, container: str, config: dict[str, Any], *, detach: 
 
 
 def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool, detach_keys: str = "") -> int:
-    """Start an exec that was made, converse with it, and return its exit status; 0 when ``detach_keys`` left it."""
-    from composer.cli.terminals.streams import converse
+    """Start an exec that was made, converse with it, and return its exit status. Raises Detached when it is left."""
+    from composer.cli.terminals.streams import Detached, converse
 
     client = session.client
     start: dict[str, Any] = {"Detach": False, "Tty": tty}
@@ -149,7 +149,7 @@ def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool, detac
     finally:
         connection.close()
     if is_detached:
-        return 0
+        raise Detached
     state = client.request("GET", f"{API}/exec/{exec_id}/json").json()
     return int(state["ExitCode"] or 0)
 

@@ -48,6 +48,8 @@ class Shown:
         self._is_again = False
         self._repeated: dict[str, int] = {}
         """By container: how many lines of its last time are yet to come again."""
+        self._went_back: set[str] = set()
+        """Containers whose lines' times did: the clock was set back, and a later time does not make a later line."""
 
     def begin_again(self) -> int | None:
         """From when on to ask this time (ns; None: from the beginning)."""
@@ -63,15 +65,16 @@ class Shown:
         container, time = event["container"], event["time"]
         if container in self._repeated:
             last, _ = self._last[container]
-            if time < last:
-                return False
             if time == last and self._repeated[container]:
                 self._repeated[container] -= 1
                 return False
-            if time > last:
-                del self._repeated[container]
+            if self._repeated[container] and (time < last or container in self._went_back):
+                return False
+            del self._repeated[container]
         elif self._is_again and container not in self._last and time < (self._floor or 0):
             return False
         last, count = self._last.get(container, (time, 0))
+        if time < last:
+            self._went_back.add(container)
         self._last[container] = (time, count + 1 if time == last else 1)
         return True

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 
+from runtime.errors import ComposerError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable
 
 _READ_SIZE = 65536
+
+
+class Detached(ComposerError):
+    """The keys that detach were typed: what was come to goes on without this terminal. Docker's words and status."""
+
+    def __init__(self) -> None:
+        super().__init__("read escape sequence")
 
 
 def converse(

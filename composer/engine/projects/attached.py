@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 import trio
 
 from composer.engine.containers import Container
 from composer.engine.lifecycle import AlreadyStarted
-from composer.engine.logs import Exit, Item, Source, merge
+from composer.engine.logs import Exit, Item, Seen, Source, merge
 from composer.engine.model import LogLine, Status
 from composer.engine.projects.parts import Parts, number_of, service_of
 from composer.engine.projects.steps import Emit, tell
@@ -94,8 +94,9 @@ class Attached:
             or self.request.exit_code_from
         )
 
-    async def run(self, since: int) -> None:
-        """Show everything written and every exit after ``since`` (ns), in order, until all has ended."""
+    async def run(self, before: Mapping[str, Seen], since: int | None) -> None:
+        """Show everything written and every exit after what was seen ``before`` (by container id; others are new),
+        and not before ``since`` (ns), in order, until all has ended."""
         shown = [c for c in self.containers if c.config.log.driver != "none"]
         await self.emit(
             AttachedEvent(
@@ -108,15 +109,17 @@ class Attached:
             self._nursery = nursery
             for container in self.project:
                 if container not in shown:
-                    nursery.start_soon(self._watch, container, since)
-            sources = [Source(c, functools.partial(self._lines, c, since)) for c in shown]
+                    nursery.start_soon(self._watch, container, before.get(container.id, Seen()))
+            sources = [
+                Source(c, functools.partial(self._lines, c, before.get(c.id, Seen()), since)) for c in shown
+            ]
             nursery.start_soon(merge, sources, self._deliver)
 
-    async def _lines(self, container: Container, since: int) -> AsyncIterator[Item | None]:
+    async def _lines(self, container: Container, seen: Seen, since: int | None) -> AsyncIterator[Item | None]:
         yield None  # there is nothing to wait for from one that has not been started
         if not await self._is_started(container):
             return
-        async for item in self.parts.logs.read_marked(container, follow=True, since=since, exits_since=since):
+        async for item in self.parts.logs.read_marked(container, follow=True, since=since, seen=seen):
             yield item
 
     async def _is_started(self, container: Container) -> bool:
@@ -138,13 +141,13 @@ class Attached:
         else:
             await self.emit(log_event(container, item))
 
-    async def _watch(self, container: Container, seen: int) -> None:
+    async def _watch(self, container: Container, seen: Seen) -> None:
         """Tell each exit of a container whose log is not shown, until it has ended for good."""
         if not await self._is_started(container):
             return
         async for status in container.status.values():
-            if not status.is_alive and status.finished_at > seen:
-                seen = status.finished_at
+            if not status.is_alive and status.finished_at != seen.finished_at:
+                seen.finished_at = status.finished_at
                 await self._tell_exit(container, status)
             if (status.is_settled and status.status != "created") or container.is_removed.is_set():
                 return

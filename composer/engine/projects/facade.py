@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -15,10 +14,12 @@ from msgspec import structs
 from composer.compose.model import Project
 from composer.engine.builds.builds import Builds
 from composer.engine.containers import Container
+from composer.engine.logs import Seen
 from composer.engine.projects import operations
 from composer.engine.projects.attached import Attached, Starting
 from composer.engine.projects.building import build_services, ensure_built
 from composer.engine.projects.down import images_by_containers, take_down
+from composer.engine.projects.health_waits import check_health_waits
 from composer.engine.projects.known import Known, hint_for
 from composer.engine.projects.listing import container_summary, project_summaries, service_summary
 from composer.engine.projects.observe import observe
@@ -109,20 +110,20 @@ class Projects:
     # Verbs
 
     async def up(self, request: UpRequest, emit: Emit) -> ResultEvent:
-        begun = time.time_ns() if request.logs_since is None else request.logs_since
         project = self._load(request.project, request.services)
         await warn_all(emit, project.warnings)
         if request.dry_run:
             return rehearse_up(self.parts, self.builds, self._plan(project, request), request)
         starting = Starting()
         attached: Attached | None = None
+        before = self._seen(project.name, request.logs_since) if request.attach else {}
 
         async def follow(up: Up) -> None:
             """Show logs from the moment that all containers stand."""
             nonlocal attached
             await up.all_created.wait()
             attached = self._attach(up, request, project, emit, starting)
-            await attached.run(begun)
+            await attached.run(before, request.logs_since)
 
         async def work() -> Up:
             async with self.turns.take(project.name, "up" if request.start else "create", emit):
@@ -166,8 +167,18 @@ class Projects:
         is_built = await ensure_built(self.builds, project, plan.images, request, emit)
         if await ensure_images(self.parts, plan.images, request, emit) or is_built:
             plan = self._plan(project, request)  # what was brought in may change what has to be done
+        check_health_waits(plan, self.parts)
         await warn_all(emit, await trio.to_thread.run_sync(absent_programs, project, plan, self.parts))
         return Up(self.parts, plan, request, emit)
+
+    def _seen(self, name: str, since: int | None) -> dict[str, Seen]:
+        """What an attached ``up`` is not to show of containers that there are: what was before it, or before ``since``
+        (ns) when it goes on where another engine stopped."""
+        containers = self.parts.of_project(name)
+        if since is None:
+            return {c.id: self.parts.logs.seen_by_now(c) for c in containers}
+        ends = {c.id: c.state.finished_at for c in containers}
+        return {id: Seen(finished_at=end if end <= since else 0) for id, end in ends.items()}
 
     def _attach(
         self, up: Up, request: UpRequest, project: Project, emit: Emit, starting: Starting

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import trio
 
 from composer.engine.containers import Container
-from composer.engine.logs import Item, Source, merge
+from composer.engine.logs import Item, Seen, Source, merge
 
 Choose = Callable[[], Sequence[Container]]
-Read = Callable[[Container, int | None], AsyncIterator[Item | None]]
-"""A container's log, followed to its end; only what was written from a time (ns) on, unless that is None."""
+Read = Callable[[Container, Seen], AsyncIterator[Item | None]]
+"""A container's log, followed to its end, from what was seen of it on."""
 Deliver = Callable[[Container, Item], Awaitable[None]]
 
 
@@ -27,8 +27,8 @@ class Following:
         self._read = read
         self._deliver = deliver
         self._shown: set[str] = set()
-        self._seen: dict[str, int] = {}
-        """By id: the time (ns) of the last thing that was shown."""
+        self._seen: dict[str, Seen] = {}
+        """By id: what was shown."""
         self._news = trio.Event()
 
     async def run(
@@ -38,7 +38,9 @@ class Following:
         are at work."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, starts)
-            nursery.start_soon(self._show, self._begin(self._choose()))
+            present = self._choose()
+            self._seen = {c.id: Seen(finished_at=c.state.finished_at) for c in present}
+            nursery.start_soon(self._show, self._begin(present))
             while True:
                 self._news = trio.Event()
                 if fresh := self._begin([c for c in self._choose() if c.state.is_alive]):
@@ -68,11 +70,7 @@ class Following:
         await merge([Source(c, lambda c=c: self._lines(c)) for c in containers], self._deliver)  # type: ignore[misc]
 
     async def _lines(self, container: Container) -> AsyncIterator[Item | None]:
-        last = self._seen.get(container.id)
-        async for item in self._read(container, None if last is None else last + 1):
-            if item is not None:
-                self._seen[container.id] = max(item.time_ns, self._seen.get(container.id, 0))
+        async for item in self._read(container, self._seen.setdefault(container.id, Seen())):
             yield item
-        self._seen.setdefault(container.id, container.state.finished_at)
         self._shown.discard(container.id)
         self._news.set()

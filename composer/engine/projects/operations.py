@@ -48,6 +48,7 @@ async def start(
     parts: Parts, containers: Sequence[Container], dependencies: Dependencies, emit: Emit
 ) -> None:
     """Start what does not run, each when what it depends on is in the wanted condition."""
+    failed: list[str] = []
     for layer in in_layers(containers, dependencies):
 
         async def one(container: Container) -> None:
@@ -62,7 +63,9 @@ async def start(
             except AlreadyStarted:
                 pass
             except ComposerError as error:
-                await tell(emit, "Container", container.name, "Error", error.message)
+                # The first one ends the command, which tells it then.
+                await tell(emit, "Container", container.name, "Error", error.message if failed else "")
+                failed.append(container.name)
                 error.exit_status = 1
                 raise error.within(f"starting {container.name}").pointing_at(
                     f"services.{service_of(container)}"

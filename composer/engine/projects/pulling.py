@@ -67,7 +67,7 @@ def must_pull(parts: Parts, image: ImagePlan, asked: str) -> bool:
 
 def _is_old(parts: Parts, image: ImagePlan, policy: str) -> bool:
     age = time.time_ns() - parts.pulled_at(image.reference)
-    return age > _period(policy)
+    return not 0 <= age <= _period(policy)  # a pull in the future: the clock was set back since
 
 
 def _period(policy: str) -> int:

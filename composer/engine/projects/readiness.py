@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import trio
@@ -33,7 +32,7 @@ async def wait_ready(
         except BaseExceptionGroup as group:
             error = unwrap(group)
             if isinstance(error, ConditionFailed):
-                await tell(emit, "Container", error.container.name, "Error", error.message)
+                await tell(emit, "Container", error.container.name, "Error")
                 raise await explain_failure(error, logs, "") from None
             raise error from None
     if scope.cancelled_caught:
@@ -75,5 +74,5 @@ async def _wait_one(container: Container, emit: Emit) -> None:
 
 
 def _lived(container: Container) -> float:
-    """Seconds since it was started."""
-    return max(0.0, (time.time_ns() - container.state.started_at) / 1e9)  # the clock may have been set back
+    """Seconds since it was started, whatever has been done to the clock meanwhile."""
+    return 0.0 if container.shim is None else container.shim.age

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import trio
 
 from composer.engine.containers import Container
-from composer.engine.logs import Exit, Item, Source, merge
+from composer.engine.logs import Exit, Item, Seen, Source, merge
 from composer.engine.projects.attached import exit_event, log_event
 from composer.engine.projects.following import Following
 from composer.engine.projects.known import Known
@@ -26,20 +25,19 @@ async def show_logs(
     parts: Parts, known: Known, request: LogsRequest, emit: Emit, at_work: Callable[[], trio.Event | None]
 ) -> None:
     """Emit what is asked for; with ``follow`` until nothing of it runs and nobody is ``at_work``. Raises NotFound."""
-    now = time.time_ns()
 
     def choose() -> list[Container]:
         chosen = _readable(replace(known, containers=parts.of_project(known.name)), request)
         return [c for c in chosen if c.config.log.driver != "none"]
 
-    def read(container: Container, since: int | None) -> AsyncIterator[Item | None]:
+    def read(container: Container, seen: Seen | None) -> AsyncIterator[Item | None]:
         return parts.logs.read_marked(
             container,
             follow=request.follow,
-            since=max(since or 0, request.since or 0) or None,
+            since=request.since,
             until=request.until,
-            tail=None if since else request.tail,
-            exits_since=now if request.follow else None,
+            tail=request.tail,
+            seen=seen,
         )
 
     async def deliver(container: Container, item: Item) -> None:

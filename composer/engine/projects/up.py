@@ -58,6 +58,7 @@ class Up:
         for replica in self.replicas:
             self.by_service.setdefault(replica.plan.service, []).append(replica)
         self._told_waiting: set[str] = set()
+        self._has_failed = False
         self.all_created = trio.Event()
         """Every container stands, whether it has been started or not."""
 
@@ -96,9 +97,15 @@ class Up:
 
     async def _explain(self, error: BaseException) -> BaseException:
         if isinstance(error, _DependencyFailed):
-            await tell(self.emit, "Container", error.cause.container.name, "Error", error.cause.message)
+            await self._tell_failed(error.cause.container, error.cause)
             return await explain_failure(error.cause, self.parts.logs, "dependency failed to start: ")
         return error
+
+    async def _tell_failed(self, container: Container, error: ComposerError) -> None:
+        """The first one ends the command, which tells it then."""
+        text = error.message if self._has_failed else ""
+        self._has_failed = True
+        await tell(self.emit, "Container", container.name, "Error", text)
 
     async def wait_for(self, waits: Sequence[WaitFor]) -> None:
         """After :meth:`apply`: until services are in the conditions that somebody outside of the plan needs."""
@@ -303,7 +310,7 @@ class Up:
         except AlreadyStarted:
             pass
         except ComposerError as error:
-            await tell(self.emit, "Container", container.name, "Error", error.message)
+            await self._tell_failed(container, error)
             error.exit_status = 1
             service = replica.plan.service
             raise error.within(f"starting {container.name} (service {service})").pointing_at(

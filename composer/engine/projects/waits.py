@@ -87,7 +87,8 @@ async def explain_failure(error: ConditionFailed, logs: ContainerLogs, prefix: s
         # -1: it has not ended, and the text says why.
         how = "failed" if probe.exit_code < 0 else f"ended with {probe.exit_code}"
         parts.append(f"  its last healthcheck {how}: {said}")
-    lines = [line async for line in logs.read(container, since=state.started_at, tail=LOG_LINES)]
+    begun = min(state.started_at, state.finished_at or state.started_at)  # the clock may have been set back
+    lines = [line async for line in logs.read(container, since=begun, tail=LOG_LINES)]
     if lines:
         parts.append(
             f"  last lines of its log (all: composer logs {container.labels.get(SERVICE, container.name)}):"

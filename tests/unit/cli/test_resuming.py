@@ -33,6 +33,26 @@ def test_every_line_once(steps: list[tuple[str, int]], cuts: list[int]) -> None:
     ]
 
 
+@given(
+    steps=st.lists(st.tuples(st.sampled_from("ab"), st.integers(-3, 3)), max_size=30),
+    cuts=st.lists(st.integers(0, 30), max_size=3),
+)
+def test_every_line_once_when_the_clock_is_set_back(steps: list[tuple[str, int]], cuts: list[int]) -> None:
+    """Times of batches differ: no two have the same one unless they are neighbours."""
+    log, used = [], set()
+    for number, (container, later) in enumerate(steps):
+        time = (1000 if not log else int(str(log[-1]["time"]))) + later * 100
+        while later and time in used:
+            time += 1
+        used.add(time)
+        log.append({"container": container, "time": time, "line": str(number)})
+    shown, seen = Shown(None, 0, has_tail=False), []
+    for cut in [*sorted(cuts), len(log)]:
+        seen += [line["line"] for line in log[:cut] if shown.is_new(line)]
+        shown.begin_again()
+    assert seen == [line["line"] for line in log]
+
+
 def test_from_the_end_only() -> None:
     shown = Shown(None, 200, has_tail=True)
     assert shown.is_new({"container": "a", "time": 150})  # of the tail

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from composer.engine.logs import Exit, Item
+from composer.engine.logs import Exit, Item, Seen
 from composer.engine.model import LogLine, Status
 from composer.engine.projects.following import Following
 
@@ -41,12 +41,12 @@ class _World:
         self.started, self.starts = trio.open_memory_channel[None](10)
         self.work: trio.Event | None = None
 
-    async def read(self, container: Any, since: int | None) -> AsyncIterator[Item | None]:
+    async def read(self, container: Any, seen: Seen) -> AsyncIterator[Item | None]:
         yield None
         await container.end.wait()
-        for line in container.lines:
-            if line.time_ns >= (since or 0):
-                yield line
+        for line in container.lines[(seen.position or (0, 0))[1] :]:
+            yield line
+        seen.position = 0, len(container.lines)
         yield Exit(container.state)
 
     async def deliver(self, container: Any, item: Item) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
 from composer.engine.cells import Cell
-from composer.engine.logs import ContainerLogs
+from composer.engine.logs import ContainerLogs, Exit, LogLine
 from composer.engine.model import Status
 from runtime.container.logfile import LogWriter
 from runtime.storage.paths import Paths
@@ -45,3 +47,56 @@ async def test_an_exit_while_a_line_is_taken_is_not_missed(tmp_path: Path) -> No
                 await trio.testing.wait_all_tasks_blocked()
                 container.status.set(Status(status="exited"))
     assert seen == [b"one", b"more", b"more", b"more"]
+
+
+async def test_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written from now on is told, however old its times are, and so are ends."""
+    paths = Paths(tmp_path, tmp_path)
+    directory = paths.container("c") / "log"
+    directory.mkdir(parents=True)
+    writer = LogWriter(str(directory))
+    writer.write(b"stdout", b"before\n")
+    container: Any = _Container()
+    logs = ContainerLogs(paths)
+    seen = logs.seen_by_now(container)
+    now = time.time_ns()
+    told: list[str] = []
+
+    async def follow() -> None:
+        with trio.fail_after(5):
+            async for item in logs.read_marked(container, follow=True, since=now, seen=seen):
+                if isinstance(item, Exit):
+                    told.append(f"exit at {item.status.finished_at - now}")
+                elif isinstance(item, LogLine):
+                    told.append(item.data.decode())
+
+    for life in range(1, 4):
+        container.status.set(Status(status="running", pid=life))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            await trio.testing.wait_all_tasks_blocked()
+            monkeypatch.setattr(time, "time_ns", lambda life=life: now - life * 86400 * 10**9)
+            writer.write(b"stdout", b"life %d\n" % life)
+            container.status.set(Status(status="exited", finished_at=now - life))
+    assert told == ["life 1", "exit at -1", "life 2", "exit at -2", "life 3", "exit at -3"]
+
+
+async def test_what_was_seen_is_rotated_away(tmp_path: Path) -> None:
+    paths = Paths(tmp_path, tmp_path)
+    directory = paths.container("c") / "log"
+    directory.mkdir(parents=True)
+    writer = LogWriter(str(directory), max_size=1, max_files=1)
+    container: Any = _Container()
+    logs = ContainerLogs(paths)
+    assert logs.seen_by_now(container).position == (0, 0)
+    writer.write(b"stdout", b"before\n")
+    seen = logs.seen_by_now(container)
+    writer.write(b"stdout", b"lost\n")
+    writer.write(b"stdout", b"kept\n")
+    container.status.set(Status(status="exited"))
+    told = [
+        item.data
+        async for item in logs.read_marked(container, follow=True, seen=seen)
+        if isinstance(item, LogLine)
+    ]
+    assert told == [b"kept"]

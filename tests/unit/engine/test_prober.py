@@ -149,3 +149,26 @@ async def test_the_start_interval_within_the_start_period(
     world = watched(monkeypatch, World(check, ready_at=7.0))
     assert await world.run_until("healthy") == pytest.approx(8.0, abs=0.05)
     assert world.probes == pytest.approx([2.0, 4.0, 6.0, 8.0], abs=0.05)
+
+
+@pytest.mark.parametrize(("watched_for", "status"), [(1.2, "starting"), (1.8, "unhealthy")])
+async def test_a_probe_that_is_killed_with_its_container_is_worth_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+    watched_for: float,
+    status: str,
+) -> None:
+    """The container's end is heard of a moment later, and ends the watch."""
+    check = Healthcheck(test=("CMD", "ready"), interval=SECOND, retries=1)
+    world = watched(monkeypatch, World(check, ready_at=0))
+
+    async def killed(container: Any, command: tuple[str, ...], timeout: float) -> tuple[int, bytes]:
+        return 137, b""
+
+    prober = Prober(Events(), killed, lambda _: 0)  # type: ignore[arg-type]
+    shim: Any = SimpleNamespace(age=0.0, descriptors={"sock_diag": 3})
+    container: Any = world.container
+    with trio.move_on_after(watched_for):
+        await prober.watch(container, shim)
+    assert world.container.state.health is not None
+    assert world.container.state.health.status == status
