@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -38,8 +39,6 @@ def test_no_file_is_larger_than_asked(
     kept = [int(entry.data.split()[0]) for entry in read_log(directory)]
     assert kept == list(range(number - len(kept), number))
     assert kept
-    if (
-        len(files) == max_files > 1
-    ):  # no more is thrown away than has to be: two neighbours never fit into one
-        sizes = [(directory / f"{file}.log").stat().st_size for file in files]
-        assert all(one + next_ > max_size for one, next_ in zip(sizes[:-1], sizes[1:-1], strict=False))
+    # No more is thrown away than has to be: two neighbours never fit into one.
+    sizes = [(directory / f"{file}.log").stat().st_size for file in files]
+    assert all(one + following > max_size for one, following in itertools.pairwise(sizes))
