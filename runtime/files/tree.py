@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.kernel.syscalls import AT_FDCWD, RESOLVE_NO_SYMLINKS, openat2
+from runtime.files.plain_paths import open_plainly
 
 _LINKS = 40
 """As many links are followed as the kernel does (path_resolution(7))."""
@@ -121,10 +121,7 @@ class Tree:
 def open_node(node: Node, flags: int) -> int:
     """A descriptor of what is at ``node``, reached without any link: a directory on the way that was exchanged for one
     since it was looked at leads nowhere. Raises OSError (ELOOP)."""
-    try:
-        return openat2(AT_FDCWD, os.fsencode(node.hosts[0]), flags, RESOLVE_NO_SYMLINKS)
-    except OSError as error:
-        raise OSError(error.errno, os.strerror(error.errno or 0), node.path) from None
+    return open_plainly(node.hosts[0], flags, node.path)
 
 
 def is_whiteout(info: os.stat_result) -> bool:

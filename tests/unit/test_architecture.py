@@ -166,6 +166,7 @@ SCOPES = ("trio.open_nursery", "trio.CancelScope", "trio.move_on_after", "trio.f
 
 EXECUTING = {
     "runtime.build.worker.ssh_agents": "keys are used by OpenSSH's agent: composer has no cryptography of its own",
+    "runtime.build.worker.preloading": "half of a large context is looked at by this interpreter again: locks, threads",
     "runtime.build.worker.git": "git's protocols and their credentials are git's own",
     "runtime.image.registry.credential_helper": "keychains open only to the programs that config.json names",
     "runtime.container.bootstrap": "the next keeper is this interpreter again, spawned from a process with threads",

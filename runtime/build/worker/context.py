@@ -9,11 +9,13 @@ What was changed in the moment that it was read in may be changed once more with
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
 import time
 from bisect import bisect_left
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -21,7 +23,10 @@ from pathlib import Path
 import msgspec
 
 from runtime.build.ignore import Ignore, keep_all, reaches_into
+from runtime.build.worker.looking import Row, look, mark
+from runtime.build.worker.preloading import Preload, preloading
 from runtime.errors import ComposerError
+from runtime.files.plain_paths import open_plainly
 from runtime.storage.files import write_atomically
 
 _TICK = 50_000_000
@@ -29,17 +34,20 @@ _TICK = 50_000_000
 _COARSE_TICK = 2_000_000_000
 """ns: of file systems that keep whole seconds (FAT keeps even ones)."""
 _BLOCK = 1 << 20
-_VERSION = 1
-
-Row = tuple[str, int, int, int, int, int]
-"""Name, mode, inode, ns of mtime and ctime, size."""
+_VERSION = 2
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""A directory that was there a moment ago, or that is something else by now."""
+_MANY = 20_000
+"""Names known, from which on another process that helps to look at them wins more than it costs."""
 
 
 class _Directory(msgspec.Struct, array_like=True):
-    """A directory as it was: ``digests`` has one for each row, b"" where it cannot be relied upon or is not needed."""
+    """A directory as it was: ``digests`` has one for each row, b"" where it cannot be relied upon or is not needed.
+    ``mark``: of the rows."""
 
     rows: list[Row]
     digests: list[bytes]
+    mark: bytes
 
 
 class _Saved(msgspec.Struct, array_like=True):
@@ -110,31 +118,33 @@ class ContextCache:
             write_atomically(self.file, data)
             self._is_changed = False
 
-    def listing(self, path: str) -> tuple[list[Row], list[bytes]]:
+    def listing(self, path: str, preload: Preload | None = None) -> tuple[list[Row], list[bytes]]:
         """What is in a directory, by name, with digests of all that is neither a directory nor something that has no
         content. Raises OSError."""
-        host = f"{self.root}/{path}" if path else self.root
-        rows: list[Row] = []
         known = self._directories.get(path)
-        directory = os.open(host, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            names = os.listdir(directory)
-            names.sort()
-            if known is not None and _is_as_it_was(directory, names, known.rows):
-                return known.rows, known.digests
-            for name in names:  # by descriptor: the kernel has less of a path to walk
-                try:
-                    info = os.lstat(name, dir_fd=directory)
-                except FileNotFoundError:
-                    continue
-                rows.append((name, info[0], info[1], info.st_mtime_ns, info.st_ctime_ns, info[6]))
-        finally:
-            os.close(directory)
+        if known is not None and preload is not None and preload.mark(path) == known.mark:
+            return known.rows, known.digests
+        rows = look(self.root, path)
+        if known is not None and rows == known.rows:
+            return known.rows, known.digests
         old = dict(zip(known.rows, known.digests, strict=True)) if known is not None else {}
         digests = [old.get(row, b"") for row in rows]
-        self._directories[path] = _Directory(rows, digests)
+        self._directories[path] = _Directory(rows, digests, mark(rows))
         self._is_changed = True
         return rows, digests
+
+    def preloading(self, path: str, ignore: Ignore) -> AbstractContextManager[Preload | None]:
+        """Help with looking at all that is known below a directory, if that is much."""
+        prefix = f"{path}/" if path else ""
+        if path in self._directories and sum(len(one.rows) for one in self._directories.values()) >= _MANY:
+            reached = [
+                name
+                for name in self._directories
+                if name.startswith(prefix) and (reaches_into(ignore) or not name or not ignore(name))
+            ]
+            if sum(len(self._directories[name].rows) for name in reached) >= _MANY:
+                return preloading(self.root, reached)
+        return nullcontext()
 
     def digest(self, path: str, number: int, rows: list[Row], digests: list[bytes]) -> bytes:
         """Of a file or link in the directory ``path``, read if it has to be. Raises OSError."""
@@ -161,36 +171,18 @@ def _is_utf8(name: str) -> bool:
     return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def _is_as_it_was(directory: int, names: list[str], rows: list[Row]) -> bool:
-    """Whether stat says of what is in ``directory`` just what it said before: nothing is made for what is the same."""
-    if len(names) != len(rows):
-        return False
-    lstat = os.lstat
-    try:
-        for name, row in zip(names, rows, strict=True):
-            info = lstat(name, dir_fd=directory)
-            if (
-                row[4] != info.st_ctime_ns
-                or row[0] != name
-                or row[5] != info[6]
-                or row[1] != info[0]
-                or row[2] != info[1]
-                or row[3] != info.st_mtime_ns
-            ):
-                return False
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def digest_file(host: str, mode: int) -> bytes:
     """Of a file's content and attributes, of where a link leads; of devices and the like there is none. Raises
-    OSError."""
+    OSError, also when a link is on the way."""
     if stat.S_ISLNK(mode):
-        return hashlib.sha256(b"link\0" + os.fsencode(os.readlink(host))).digest()
+        fd = open_plainly(host, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            return hashlib.sha256(b"link\0" + os.readlink(b"", dir_fd=fd)).digest()
+        finally:
+            os.close(fd)
     if not stat.S_ISREG(mode):
         return hashlib.sha256(b"other").digest()
-    fd = os.open(host, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = open_plainly(host, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(5, "it was replaced while it was read", host)
@@ -227,6 +219,7 @@ class ContextScan:
         self._ignore = ignore
         self._listed: dict[str, tuple[list[Row], list[bytes]]] = {}
         self._trees: dict[str, bytes] = {}
+        self._preload: Preload | None = None
 
     def entries(self, path: str) -> list[Entry]:
         """What is in a directory and not ignored, by name."""
@@ -251,10 +244,18 @@ class ContextScan:
         """The digest of all that is below a directory and not ignored; b"" when there is nothing."""
         found = self._trees.get(path)
         if found is None:
-            found = self._trees[path] = self._tree(path)
+            with self._cache.preloading(path, self._ignore) as self._preload:
+                found = self._tree(path)
+            self._preload = None
         return found
 
     def _tree(self, path: str) -> bytes:
+        found = self._trees.get(path)
+        if found is None:
+            found = self._trees[path] = self._whole(path)
+        return found
+
+    def _whole(self, path: str) -> bytes:
         rows, _ = self._rows(path)
         prefix = f"{path}/" if path else ""
         known = self._cache.summaries.get((path, self._ignore))
@@ -268,7 +269,7 @@ class ContextScan:
         for row in directories:
             name = prefix + row[0]
             is_ignored = self._ignore(name)
-            content = self.tree(name)
+            content = self._tree(name)
             if is_ignored and not content:
                 continue
             is_empty = False
@@ -306,8 +307,10 @@ class ContextScan:
         found = self._listed.get(path)
         if found is None:
             try:
-                found = self._cache.listing(path)
-            except FileNotFoundError:
+                found = self._cache.listing(path, self._preload)
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
                 self._cache.forget(path)
                 found = ([], [])
             self._listed[path] = found
