@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import http.server
 import io
@@ -179,6 +180,51 @@ def test_adding_repositories(composer: Composer, repository: Path, tmp_path: Pat
     file.write_text(f"FROM scratch\nADD --checksum={'0' * 40} {url}#v1 /one\n")
     done = composer.run("image", "build", ".", cwd=tmp_path, status=1)
     assert "Dockerfile:2:" in done.stderr and f"not {'0' * 40}" in done.stderr
+
+
+def test_calls(composer: Composer, tmp_path: Path) -> None:
+    text = (
+        "# A is for all\nARG A=1\n# one begins\nFROM scratch AS one\nARG A\nARG LONGER\nFROM one AS two\nCOPY x /\n"
+        "CMD run\n"
+    )
+    (tmp_path / "Dockerfile").write_text(text)
+
+    def call(*words: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+        return composer.run("image", "build", "-q", *words, ".", cwd=tmp_path, status=status)
+
+    assert (
+        call("--call", "targets").stdout
+        == "TARGET        DESCRIPTION\none           begins\ntwo (default) \n"
+    )
+    outline = "TARGET:      one\nDESCRIPTION: begins\n\nBUILD ARG   VALUE   DESCRIPTION\n"
+    outline += "A           1       is for all\nLONGER      2       \n\n"
+    assert call("--call=outline", "--target=one", "--build-arg", "LONGER=2").stdout == outline
+    document = json.loads(call("--call=outline,format=json").stdout)
+    assert (
+        list(document) == ["name", "args", "sources"]
+        and base64.b64decode(document["sources"][0]) == text.encode()
+    )
+    assert document["args"][1] == {
+        "name": "LONGER",
+        "location": {"ranges": [{"start": {"line": 6}, "end": {"line": 6}}]},
+    }
+    assert [one["name"] for one in json.loads(call("--call=targets,format=json").stdout)["targets"]] == [
+        "one",
+        "two",
+    ]
+    lint = json.loads(call("--call=check,format=json", status=1).stdout)
+    assert [one["ruleName"] for one in lint["warnings"]] == ["JSONArgsRecommended"]
+    assert lint["warnings"][0]["location"]["ranges"][0]["start"] == {"line": 9} and lint["sources"][0]["data"]
+    assert "1 warning has been found" in call("--call=check,ignorestatus=true").stdout
+    refused = (
+        ("outlin", "there are build, check"),
+        ("targets,format=xml", "text or json"),
+        ("check,x=1", "no x"),
+    )
+    for words, told in refused:
+        done = call("--call", words, status=None)
+        assert done.returncode and told in done.stderr
+    assert "'three' could not be found" in call("--call=outline", "--target=three", status=1).stderr
 
 
 def test_checks(composer: Composer, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ def run_image_build(session: Session, arguments: Arguments) -> int:
     """Build, and write what was asked for: the id with ``--quiet``, the files that flags name."""
     from contextlib import nullcontext
 
+    from composer.cli.management.build_calls import answer, parse_call
     from composer.cli.management.build_files import spooled_input, stream_of_output
     from composer.cli.project.build_debug import debugging
 
@@ -27,22 +28,20 @@ def run_image_build(session: Session, arguments: Arguments) -> int:
         raise UsageError(
             "--builder is not available in composer: there is one builder, the engine's", is_flag=True
         )
-    call = arguments.text("call") or ("check" if arguments.is_on("check") else "build")
-    if call not in ("build", "check"):
-        raise UsageError(
-            f"--call {call} is not available in composer: there are build and check", is_flag=True
-        )
+    call = parse_call(arguments.text("call") or ("check" if arguments.is_on("check") else "build"))
     body = build_request(arguments, dict(session.env))
     quiet = arguments.is_on("quiet")
-    body["check"] = call == "check"
+    body["call"] = call.name
     body["debug"] = arguments.is_on("debug")
     looked_at = debugging(session) if arguments.is_on("debug") else nullcontext()
     spooled = spooled_input(body, arguments.words[0], arguments.text("file"))
     with looked_at, spooled, stream_of_output(body):
         events = session.client.stream("POST", BUILD, body=body)
         data = _show(session, events, quiet=quiet, mode=arguments.text("progress"))
-    if call == "check":
-        return _show_findings(session, data["Findings"])
+    if call.name != "build":
+        text, status = answer(call, data)
+        session.write(text)
+        return status
     for flag, text in (
         ("iidfile", data["Id"]),
         ("metadata-file", _json(data["Metadata"])),
@@ -249,21 +248,6 @@ def _show(session: Session, events: Iterator[dict[str, Any]], *, quiet: bool, mo
     raise ComposerError("the engine ended before the build did", hint="see `composer engine logs`")
 
 
-def _show_findings(session: Session, findings: list[dict[str, str]]) -> int:
-    """As ``docker build --check`` does: each with its page, the line, and how many at last."""
-    for one in findings:
-        session.write(
-            f"WARNING: {one['Rule']} - {one['Url']}\n{one['Message']}\n{one['Place']}\n{one['Excerpt']}\n\n"
-        )
-    count = len(findings)
-    if not count:
-        session.write("Check complete, no warnings found.\n")
-        return 0
-    word = "warning has" if count == 1 else "warnings have"
-    session.write(f"Check complete, {count} {word} been found!\n")
-    return 1
-
-
 def _json(value: object) -> str:
     import json
 
@@ -288,7 +272,7 @@ _FLAGS = (
     Flag("explain", help="Say of each step why it was done, or why not"),
     Flag("cache-from", kind="stringArray", help="External cache sources"),
     Flag("cache-to", kind="stringArray", help="Cache export destinations"),
-    Flag("call", kind="string", help='Set method for evaluating build ("check")'),
+    Flag("call", kind="string", help="Set method for evaluating build (check, outline, targets)"),
     _refused("cgroup-parent", "string", _NO_LIMITS),
     Flag("check", help="Look at the Dockerfile and build nothing"),
     Flag("compress", help="Compress the build context (it is read in place)", is_hidden=True),

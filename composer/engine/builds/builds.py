@@ -25,12 +25,13 @@ Warn = Callable[[str], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Built:
-    """What came of a build: an image for each platform (none when it was only checked), what a metadata file
-    says, and what the checks found."""
+    """What came of a build: an image for each platform (none when the Dockerfile was only looked at), what a metadata
+    file says, what the checks found, and what the Dockerfile has where that was asked for."""
 
     images: tuple[Image, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    document: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Builds:
@@ -56,18 +57,19 @@ class Builds:
         async def say(status: str, text: str = "") -> None:
             await emit(StepEvent(kind="Image", name=name, status=status, text=text, time=time.time_ns()))
 
-        await say("Checking" if request.check else "Building")
+        await say("Building" if request.call == "build" else "Checking")
         try:
             built = await self.build(request, teller(emit, name, quiet=request.quiet), warn)
         except ComposerError:
             await say("Error")
             raise
-        await say("Checked" if request.check else "Built")
+        await say("Built" if request.call == "build" else "Checked")
         return ResultEvent(
             data={
                 "Id": built.images[0].id if built.images else "",
                 "Metadata": dict(built.metadata),
                 "Findings": [_finding(finding) for finding in built.findings],
+                "Document": dict(built.document),
             }
         )
 
@@ -82,11 +84,13 @@ class Builds:
         )
 
 
-def _finding(finding: Finding) -> dict[str, str]:
+def _finding(finding: Finding) -> dict[str, Any]:
     return {
         "Rule": finding.rule.name,
         "Url": finding.rule.url,
+        "Description": finding.rule.description,
         "Message": finding.message,
+        "Line": finding.number,
         "Place": f"{finding.file}:{finding.number}:{finding.column}",
         "Excerpt": finding.excerpt,
     }

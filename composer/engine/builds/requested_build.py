@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from composer.engine.builds.attestation_options import parse_attestations
 from composer.engine.builds.builder import Builder, Session
@@ -19,6 +21,7 @@ from composer.engine.builds.workshop import Tell
 from runtime.build.frontend.checks.check import check_dockerfile, checking_of, unused_arguments
 from runtime.build.frontend.checks.rules import Finding
 from runtime.build.frontend.lines import DockerfileError
+from runtime.build.frontend.outline import list_targets, outline
 from runtime.build.frontend.stages import Dockerfile, parse_dockerfile, platform_arguments
 from runtime.container.config import ImageConfig
 from runtime.errors import InvalidArgument
@@ -48,8 +51,8 @@ class RequestedBuild:
             file = parse_dockerfile(options.dockerfile, options.arguments, arguments, options.file)
             if file.directives.syntax:
                 await tell_syntax(file, tell)
-            if request.check:
-                return Built(findings=self._check(file, options, arguments))
+            if request.call != "build":
+                return self._looked_at(request.call, file, options, arguments)
             products = []
             for target in targets:
                 name = str(target) if len(targets) > 1 else ""
@@ -69,6 +72,23 @@ class RequestedBuild:
             for warning in exporter.warnings:
                 await warn(warning)
             return Built(tuple(product.image for product in products), exporter.metadata, findings)
+
+    def _looked_at(
+        self, call: str, file: Dockerfile, options: BuildOptions, platform: Mapping[str, str]
+    ) -> Built:
+        """The answer to a call that builds nothing. Raises NotFound, DockerfileError, InvalidArgument."""
+        text = base64.b64encode(options.dockerfile.encode()).decode()
+        match call:
+            case "check":
+                source = {"filename": Path(options.file).name, "language": "Dockerfile", "data": text}
+                return Built(findings=self._check(file, options, platform), document={"sources": [source]})
+            case "outline":
+                found = outline(file, options.target, options.arguments, platform)
+            case "targets":
+                found = list_targets(file)
+            case _:
+                raise InvalidArgument(f"unknown call {call!r}: there are build, check, outline, targets")
+        return Built(document={**found, "sources": [text]})
 
     def _check(
         self, file: Dockerfile, options: BuildOptions, platform: Mapping[str, str]

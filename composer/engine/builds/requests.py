@@ -50,7 +50,7 @@ class ImageBuild(Request, frozen=True):
     sbom: str = ""
     debug: bool = False
     """The container of a step that fails stays, to be looked at."""
-    check: bool = False
-    """Only look at the Dockerfile."""
+    call: str = "build"
+    """What is to be done; all but ``build`` only look at the Dockerfile: ``check``, ``outline``, ``targets``."""
     quiet: bool = False
     env: dict[str, str] = {}

@@ -216,7 +216,7 @@ def build_of(project: Project, service: Service, build: Build, request: BuildReq
         cache_to=tuple(absolute_cache(text, request.project.cwd) for text in build.cache_to),
         provenance=request.provenance or build.provenance,
         sbom=request.sbom or build.sbom,
-        check=request.check,
+        call="check" if request.check else "build",
         debug=request.debug,
         quiet=request.quiet,
         env=env,
