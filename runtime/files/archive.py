@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from runtime.errors import ComposerError, InvalidArgument, NotFound
-from runtime.files.tree import OPAQUE, is_whiteout
+from runtime.files.tree import OPAQUE, check_layer_name, is_whiteout
 from runtime.image import tar as reading
 from runtime.image.unpack import normalise
 from runtime.kernel import mounts, syscalls
@@ -171,6 +171,8 @@ def _add(
         above, _, hidden = name.rpartition("/")
         tar.addfile(tarfile.TarInfo(f"{above}/.wh.{hidden}".lstrip("/")))
         return False
+    if is_layer:
+        check_layer_name(name)
     if kind not in _TYPES:
         return False  # sockets have no place in a tar
     is_elsewhere = device is not None and status.st_dev != device

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.errors import InvalidArgument
 from runtime.files.plain_paths import open_plainly
 
 _LINKS = 40
@@ -122,6 +123,16 @@ def open_node(node: Node, flags: int) -> int:
     """A descriptor of what is at ``node``, reached without any link: a directory on the way that was exchanged for one
     since it was looked at leads nowhere. Raises OSError (ELOOP)."""
     return open_plainly(node.hosts[0], flags, node.path)
+
+
+def check_layer_name(path: str) -> None:
+    """Raise InvalidArgument for what no layer can have: where it is unpacked, ``.wh.NAME`` says that NAME below is
+    deleted (OCI image-spec, layer.md)."""
+    if ".wh." in path and any(part.startswith(".wh.") for part in path.split("/")):
+        raise InvalidArgument(
+            f"{path} cannot be in an image: in a layer, a name that begins with .wh. says that a file below it is "
+            "deleted"
+        )
 
 
 def is_whiteout(info: os.stat_result) -> bool:

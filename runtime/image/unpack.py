@@ -76,19 +76,21 @@ def unpack(
     target: Path,
     *,
     limits: Limits = DEFAULT_LIMITS,
+    is_layer: bool = True,
     on_progress: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Unpacked:
     """Unpack a (compressed) layer into the existing, empty directory ``target``. Blocking: for a thread.
 
     Nothing but this call may write below ``target`` meanwhile. ``on_progress`` gets the uncompressed bytes so
-    far, from another thread. Raises InvalidImage for a bad archive, ComposerError when the disk is full,
-    InterruptedError when ``cancelled`` says so; what was written by then is the caller's to remove.
+    far, from another thread. What is no layer has no whiteouts: ``.wh.`` begins a name as anything else does. Raises
+    InvalidImage for a bad archive, ComposerError when the disk is full, InterruptedError when ``cancelled`` says so;
+    what was written by then is the caller's to remove.
     """
     root = os.open(target, _DIRECTORY_FLAGS)
     try:
         with HashingStream(source, limits.size, on_progress) as stream:
-            unpacker = _Unpacker(root)
+            unpacker = _Unpacker(root, is_layer=is_layer)
             try:
                 for number, entry in enumerate(reader := tar.TarReader(_Stoppable(stream, cancelled))):
                     if number >= limits.entries:
@@ -164,7 +166,8 @@ def keeps_xattr(name: bytes) -> bool:
 
 
 class _Unpacker:
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, *, is_layer: bool) -> None:
+        self._is_layer = is_layer
         self.root = root
         self.size = 0
         self.implied: dict[bytes, None] = {}
@@ -261,7 +264,7 @@ class _Unpacker:
                 self._set_directory(self.root, path, entry)
             return
         parent_path, _, name = path.rpartition(b"/")
-        if name.startswith(_WHITEOUT):
+        if self._is_layer and name.startswith(_WHITEOUT):
             self._whiteout(parent_path, name)
             return
         if entry.type == tar.DIRECTORY:

@@ -12,7 +12,7 @@ from typing import IO
 
 from runtime.build.worker import tar_writing
 from runtime.files.archive import hides_all_below
-from runtime.files.tree import OPAQUE, is_whiteout
+from runtime.files.tree import OPAQUE, check_layer_name, is_whiteout
 from runtime.image.digest import Digest
 from runtime.image.unpack import Unpacked
 
@@ -80,6 +80,7 @@ class _Taking:
             above, _, hidden = path.rpartition("/")
             self.tar.add(os.fsencode(f"{above}/.wh.{hidden}".lstrip("/")), tar_writing.REGULAR)
             return None
+        check_layer_name(path)
         if kind == stat.S_IFDIR:
             fd = os.open(name, _DIRECTORY, dir_fd=directory)
             self._header(path, tar_writing.DIRECTORY, status, attributes=_strip(fd))

@@ -19,7 +19,7 @@ from runtime.build.worker import tar_writing
 from runtime.build.worker.context import file_attributes
 from runtime.build.worker.layer_tar import Placed
 from runtime.errors import ComposerError, InvalidArgument
-from runtime.files.tree import open_node
+from runtime.files.tree import check_layer_name, open_node
 from runtime.image.digest import Digest
 from runtime.image.unpack import Unpacked
 from runtime.kernel.syscalls import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
@@ -78,6 +78,7 @@ class _Writer:
         return Unpacked(Digest.parse(f"sha256:{self._tar.finish()}"), self._size, implied)
 
     def add(self, item: Placed) -> None:
+        check_layer_name(item.path)
         above, _, name = item.path.rpartition("/")
         kind = item.kind
         if kind == stat.S_IFDIR:

@@ -114,5 +114,5 @@ def _unpacked(archive: Node, held: ExitStack) -> Tree:
     directory = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="composer-add-")))
     directory.chmod(0o755)
     with open(open_node(archive, os.O_RDONLY | os.O_NOFOLLOW), "rb") as source:
-        unpack(source, directory)
+        unpack(source, directory, is_layer=False)
     return Tree([directory])

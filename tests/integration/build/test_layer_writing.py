@@ -7,6 +7,7 @@ import io
 import os
 import socket
 import stat
+import tarfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -168,3 +169,58 @@ def test_a_directory_that_becomes_a_link_leads_nowhere(tmp_path: Path) -> None:
     (context / "sub").symlink_to(outside)
     with pytest.raises(OSError, match="symbolic links"):
         _written(placed, tmp_path)
+
+
+def test_names_that_would_delete_are_in_no_layer(tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    (context / "sub").mkdir(parents=True)
+    (context / "sub/.wh.x").write_text("no whiteout")
+    with pytest.raises(InvalidArgument, match=r"^to/sub/\.wh\.x cannot be in an image"):
+        _written(_copied(context), tmp_path)
+    with (tmp_path / "tar").open("wb") as target, pytest.raises(InvalidArgument, match=r"^sub/\.wh\.x "):
+        take_changes(context, tmp_path / "taken", target)
+    (context / "sub/.wh.x").rename(context / "sub/x.wh.x")
+    directory, _ = _written(_copied(context), tmp_path / "context")
+    assert (directory / "to/sub/x.wh.x").is_file()
+
+
+def test_an_archive_that_is_added_has_no_whiteouts(tmp_path: Path) -> None:
+    (tmp_path / "context").mkdir()
+    with tarfile.open(tmp_path / "context/it.tar", "w") as tar:
+        for name in ("x", ".wh.x"):
+            tar.addfile(tarfile.TarInfo(name))
+    selection = Selection(source=_CONTEXT, patterns=("it.tar",))
+    step = Copy(
+        text="ADD", place=_CONTEXT.place, below=None, origin=selection, destination="/to/", unpacks=None
+    )
+    results: dict[Step, Snapshot] = {_CONTEXT: Snapshot(layers=(tmp_path / "context",))}
+    with ExitStack() as held:
+        placed = list(place_copy(step, Tree([tmp_path]), results, held))
+        assert sorted(item.path for item in placed) == ["to", "to/.wh.x", "to/x"]
+        with pytest.raises(InvalidArgument, match=r"^to/\.wh\.x cannot be in an image"):
+            _written(placed, tmp_path)
+
+
+def test_of_several_files_with_one_name_the_last_one_counts(tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    for name in ("a/f", "b/f", "c/f/x"):
+        (context / name).parent.mkdir(parents=True)
+        (context / name).write_text(name)
+    for number, (patterns, expected) in enumerate(
+        ((("a/f", "b/f"), "b/f"), (("b/f", "a/f"), "a/f"), (("a", "b"), "b/f"), (("*/f",), None))
+    ):
+        if expected is None:
+            (context / "c/f/x").unlink()
+            (context / "c/f").rmdir()
+            expected = "b/f"
+        room = tmp_path / str(number)
+        room.mkdir()
+        directory, _ = _written(_copied(context, *patterns), room)
+        assert (directory / "to/f").read_text() == expected
+    (context / "c/f").mkdir()
+    for patterns, told in (
+        (("a", "c"), "cannot copy a directory"),
+        (("c", "a"), "cannot replace the directory"),
+    ):
+        with pytest.raises(InvalidArgument, match=told):
+            _copied(context, *patterns)
