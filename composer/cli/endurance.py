@@ -15,6 +15,8 @@ REPEATABLE = frozenset(
     ("build", "create", "down", "pull", "push", "restart", "rm", "scale", "start", "stop", "up")
 )
 """Verbs that say what is to be: asking again does the rest."""
+LONG = 60.0
+"""Seconds after which an engine was no short-lived one, for requests that take long."""
 ATTEMPTS = 5
 """Short-lived engines in a row after which it is given up: what is asked may be what kills them."""
 
@@ -43,6 +45,44 @@ def lasting_events(
                 raise
         on_next()
         verb, body = further
+
+
+def lasting_request(
+    session: Session, method: str, path: str, query: dict[str, Any] | None = None, *, done: int | None = None
+) -> None:
+    """A request that says what is to be. When the engine dies under it the next one is asked; ``done`` is the status
+    by which that one says that the dead one had done it."""
+    from runtime.errors import ComposerError, ConnectionLost
+
+    endurance, is_again = Endurance(session, LONG), False
+    while True:
+        try:
+            session.client.request(method, path, query)
+            return
+        except ConnectionLost:
+            if not endurance.goes_on():
+                raise
+            is_again = True
+        except ComposerError as error:
+            if not is_again or error.status != done:
+                raise
+            return
+
+
+def lasting_stream(
+    session: Session, path: str, query: dict[str, Any], headers: dict[str, str]
+) -> Iterator[dict[str, Any]]:
+    """What the engine says while it does what is to be; when it dies, what the next one says."""
+    from runtime.errors import ConnectionLost
+
+    endurance = Endurance(session, LONG)
+    while True:
+        try:
+            yield from session.client.stream("POST", path, query, headers=headers)
+            return
+        except ConnectionLost:
+            if not endurance.goes_on():
+                raise
 
 
 class Endurance:

@@ -56,6 +56,8 @@ class Container:
         self.image = image
         self.status: Cell[Status] = Cell(record.status)
         self.busy = trio.Lock()
+        self.is_ending = False
+        """Who has ``busy`` gives the container time to end."""
         self.shim: Shim | None = None
         self.pause_before_restart: trio.CancelScope | None = None
         self.ends_pause = False

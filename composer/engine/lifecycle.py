@@ -339,6 +339,7 @@ class Lifecycle:
         nor wait for the signal is killed at once: waiting for it would be waiting for nothing.
         """
         container = self.containers.get(ref)
+        await self._cut_short(container, self._grace(container, timeout))
         async with taken(), container.busy:
             if container.state.status == "restarting":
                 container.update(is_wanted=False, is_manually_stopped=True)
@@ -350,15 +351,28 @@ class Lifecycle:
                 raise AlreadyStarted(f"Container {container.name} is not running")
             container.update(is_wanted=False, is_manually_stopped=True)
             crash_point("core.stop.recorded")
-            for hook in container.config.pre_stop:
-                await self.run_hook(container, hook)
-            number = parse_signal(
-                signal or container.config.stop_signal or container.image.stop_signal or "SIGTERM"
-            )
-            await self.ending.end(container, number, self._grace(container, timeout))
+            container.is_ending = True
+            try:
+                for hook in container.config.pre_stop:
+                    await self.run_hook(container, hook)
+                number = parse_signal(
+                    signal or container.config.stop_signal or container.image.stop_signal or "SIGTERM"
+                )
+                await self.ending.end(container, number, self._grace(container, timeout))
+            finally:
+                container.is_ending = False
             await self.sandboxes.release(container)
         crash_point("core.stop.ended")
         self.events.publish("container", "stop", container.id, container.attributes)
+
+    async def _cut_short(self, container: Container, grace: float) -> None:
+        """Whoever stops it already may be more patient than ``grace`` seconds."""
+        if not container.is_ending:
+            return
+        with trio.move_on_after(grace):
+            await container.status.wait_for(lambda status: not status.is_alive)
+        if container.is_ending and container.state.is_alive and container.shim is not None:
+            await self.ending.force(container, container.shim)
 
     def _grace(self, container: Container, timeout: float | None) -> float:
         if timeout is None:
@@ -425,6 +439,8 @@ class Lifecycle:
         from msgspec.structs import replace
 
         container = self.containers.get(ref)
+        if force:
+            await self._cut_short(container, 0.0)
         async with taken(), container.busy:
             if container.is_removed.is_set():
                 return

@@ -18,6 +18,7 @@ from composer.engine.lifecycle import AlreadyStarted, Lifecycle
 from composer.engine.model import Status
 from composer.engine.networking.networks import Networks
 from composer.engine.networking.sandboxes import Sandboxes
+from composer.engine.projects import unstarted
 from composer.engine.projects.known import dependencies_in_labels
 from composer.engine.projects.parts import Parts
 from composer.engine.projects.waits import ConditionFailed, wait_for_condition
@@ -63,6 +64,7 @@ class Recovery:
         unsettled: list[Container] = []
         await self.sandboxes.resolver.clients.fetch()
         for container in self.containers.all():
+            unstarted.see_to(container, self.lifecycle)
             if await self._take_up(container, forwards, unsettled):
                 container.update(is_wanted=True)
                 wanted.append(container)

@@ -156,3 +156,30 @@ def test_an_attached_up_goes_on_with_the_next_core(composer: Composer, project: 
     assert [found["State"] for found in composer.containers()] == ["exited"]
     composer.run("down", cwd=directory)
     assert "Traceback" not in composer.paths.engine_log.read_text()
+
+
+def test_commands_that_say_what_is_to_be_go_on_with_the_next_core(
+    composer: Composer, project: Project
+) -> None:
+    """Also those about single containers."""
+    words = ("sh", "-c", "trap 'echo asked' TERM; echo begun; while :; do sleep 0.1; done")
+    composer.run("container", "run", "-d", "--name", "slow", "composer.local/host", *words)
+    wait_for(lambda: "begun" in composer.run("container", "logs", "slow").stdout, "the trap")
+    stopping = composer.start("container", "stop", "-t", "3", "slow")
+    wait_for(lambda: "asked" in composer.run("container", "logs", "slow").stdout, "the signal")
+    composer.kill("composer-core")
+    out, problem = stopping.communicate(timeout=60)
+    assert (stopping.returncode, out, problem) == (0, "slow\n", "")
+    assert composer.inspect("slow")["State"]["Status"] == "exited"
+
+    composer.run("container", "start", "slow")
+    wait_for(lambda: composer.run("container", "logs", "slow").stdout.count("begun") == 2, "the trap")
+    before = composer.run("container", "logs", "slow").stdout.count("asked")
+    stopping = composer.start("container", "stop", "-t", "600", "slow")
+    wait_for(lambda: composer.run("container", "logs", "slow").stdout.count("asked") > before, "the signal")
+    removing = composer.start("container", "rm", "-f", "slow")
+    composer.kill("composer-core")
+    out, problem = removing.communicate(timeout=60)
+    assert (removing.returncode, out) == (0, "slow\n"), problem
+    stopping.communicate(timeout=60)
+    assert composer.containers() == []

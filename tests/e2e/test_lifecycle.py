@@ -332,3 +332,16 @@ volumes: {data: {}}
         if event["Action"] == "mount"
     }
     assert mounted == {"/data": "false", "/more": "true"}
+
+
+@pytest.mark.parametrize("words", [("rm", "-f"), ("stop", "-t", "1"), ("kill",)])
+def test_who_is_less_patient_ends_a_long_stop(composer: Composer, words: tuple[str, ...]) -> None:
+    script = "trap 'echo asked' TERM; echo begun; while :; do sleep 0.1; done"
+    composer.run("container", "run", "-d", "--name", "slow", "composer.local/host", "sh", "-c", script)
+    wait_for(lambda: "begun" in composer.run("container", "logs", "slow").stdout, "the trap")
+    stopping = composer.start("container", "stop", "-t", "600", "slow")
+    wait_for(lambda: "asked" in composer.run("container", "logs", "slow").stdout, "the signal")
+    composer.run("container", *words, "slow")
+    assert stopping.wait(30) == 0
+    stopping.communicate()
+    composer.run("container", "rm", "-f", "slow", status=None)

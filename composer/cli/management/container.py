@@ -52,13 +52,17 @@ def _each(
     session: Session, names: list[str], action: str, query: dict[str, Any], failed: list[str] | None = None
 ) -> int:
     """An action on several containers; each is named when it is done. Names of the others go to ``failed``."""
+    from composer.cli.endurance import REPEATABLE, lasting_request
     from composer.cli.management.image import report_failures
     from runtime.errors import ComposerError
 
     failures: list[ComposerError] = []
     for name in names:
         try:
-            session.client.request("POST", container_path(name, action), query)
+            if action in REPEATABLE:
+                lasting_request(session, "POST", container_path(name, action), query)
+            else:
+                session.client.request("POST", container_path(name, action), query)
             session.write(f"{name}\n")
         except ComposerError as error:
             failures.append(error)
@@ -90,6 +94,7 @@ def run_unpause(session: Session, arguments: Arguments) -> int:
 
 
 def run_rm(session: Session, arguments: Arguments) -> int:
+    from composer.cli.endurance import lasting_request
     from composer.cli.management.image import report_failures
     from runtime.errors import ComposerError, NotFound
 
@@ -97,7 +102,7 @@ def run_rm(session: Session, arguments: Arguments) -> int:
     for name in arguments.words:
         query = {"force": arguments.is_on("force"), "v": arguments.is_on("volumes")}
         try:
-            session.client.request("DELETE", container_path(name), query)
+            lasting_request(session, "DELETE", container_path(name), query, done=404)
             session.write(f"{name}\n")
         except ComposerError as error:
             failures.append(error)

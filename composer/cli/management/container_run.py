@@ -91,12 +91,13 @@ class _IdFile:
 
 
 def _pull(session: Session, arguments: Arguments) -> None:
+    from composer.cli.endurance import lasting_stream
     from composer.cli.management.image_transfer import identity, show_progress
 
     name = arguments.words[0]
     tag = "" if "@" in name or ":" in name.rpartition("/")[2] else "latest"
     query = {"fromImage": name, "tag": tag, "platform": arguments.text("platform") or None}
-    messages = session.client.stream("POST", f"{API}/images/create", query, headers=identity(session, name))
+    messages = lasting_stream(session, f"{API}/images/create", query, identity(session, name))
     show_progress(session, messages, quiet=arguments.is_on("quiet"), title="Pulling", parent=name)
 
 
@@ -106,6 +107,7 @@ def run_create(session: Session, arguments: Arguments) -> int:
 
 
 def run_run(session: Session, arguments: Arguments) -> int:
+    from composer.cli.endurance import lasting_request
     from composer.cli.management.container_options import streams
     from composer.cli.project.attach import check_detach_keys, converse_with
     from composer.cli.project.exec import check_terminal
@@ -118,7 +120,7 @@ def run_run(session: Session, arguments: Arguments) -> int:
     try:
         container = create(session, arguments)
         if arguments.is_on("detach"):
-            session.client.request("POST", container_path(container, "start"))
+            lasting_request(session, "POST", container_path(container, "start"))
             session.write(f"{container}\n")
             return 0
         return converse_with(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def run_pull(session: Session, arguments: Arguments) -> int:
     """Progress of each layer goes to stderr; what is said of the whole, and at last the reference, to stdout."""
+    from composer.cli.endurance import lasting_stream
+
     name = arguments.words[0]
     every, is_quiet = arguments.is_on("all-tags"), arguments.is_on("quiet")
     if every and has_tag(name):
@@ -25,11 +27,11 @@ def run_pull(session: Session, arguments: Arguments) -> int:
         name = f"{name}:{tag}"
     show_progress(
         session,
-        session.client.stream(
-            "POST",
+        lasting_stream(
+            session,
             f"{API}/images/create",
             {"fromImage": name, "tag": "", "platform": arguments.text("platform") or None},
-            headers=identity(session, name),
+            identity(session, name),
         ),
         quiet=is_quiet,
         title="Pulling",
@@ -84,11 +86,13 @@ def push_image(session: Session, name: str, *, quiet: bool) -> None:
 
 
 def _push(session: Session, repository: str, tag: str, platform: str = "", *, quiet: bool) -> None:
-    messages = session.client.stream(
-        "POST",
+    from composer.cli.endurance import lasting_stream
+
+    messages = lasting_stream(
+        session,
         f"{API}/images/{quote(repository)}/push",
         {"tag": tag, "platform": platform or None},
-        headers=identity(session, repository),
+        identity(session, repository),
     )
     show_progress(session, messages, quiet=quiet, title="Pushing", parent=repository, to_stdout=True)
 

@@ -15,7 +15,7 @@ from composer.compose.model import Project
 from composer.engine.builds.builds import Builds
 from composer.engine.containers import Container
 from composer.engine.logs import Seen
-from composer.engine.projects import operations
+from composer.engine.projects import operations, unstarted
 from composer.engine.projects.attached import Attached, Starting
 from composer.engine.projects.building import build_services, ensure_built
 from composer.engine.projects.down import images_by_containers, take_down
@@ -371,6 +371,7 @@ class Projects:
             else:
                 await work.see_to_orphans()
             container = await make_oneoff(self.parts, self.builds, project, request, emit)
+            unstarted.see_to(container, self.parts.lifecycle)
         return ResultEvent(data={"Id": container.id, "Name": container.name})
 
     async def logs(self, request: LogsRequest, emit: Emit) -> ResultEvent:
