@@ -192,7 +192,7 @@ def main() -> int:
         if core.successor is not None:
             core.become_successor(core.successor)
     except ComposerError as error:
-        log.error("%s", error)
+        log.error("%s", f"{error}\n  {error.hint}" if error.hint else error)
         return 1
     except BaseException:
         log.exception("the core failed")

@@ -13,7 +13,7 @@ import socket
 from typing import Any, NoReturn, Protocol
 
 from runtime.container import launch, process
-from runtime.container.failure import Failure, step
+from runtime.container.failure import Failure, reason_of, step
 from runtime.container.loop import Loop
 from runtime.container.toolbox import Toolbox
 from runtime.crash_points import crash_point
@@ -154,7 +154,7 @@ def run(
         launch.report(channel, failure)
         os._exit(failure.exit_code)
     except BaseException as error:
-        launch.report(channel, Failure("exec", 0, f"{type(error).__name__}: {error}"))
+        launch.report(channel, Failure("exec", 0, reason_of(error)))
         os._exit(125)
     os._exit(125)
 

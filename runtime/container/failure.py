@@ -24,6 +24,11 @@ class Failure(Exception):
         return {"step": self.step, "errno": self.errno, "message": self.message, "exit_code": self.exit_code}
 
 
+def reason_of(error: BaseException) -> str:
+    """In words: the system's own for what it has refused, an exception's name for a mistake of ours."""
+    return getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+
+
 class step:
     """``with step("name"):`` turns any error inside into a :class:`Failure` of that step, with ``exit_code``."""
 

@@ -20,7 +20,7 @@ import time
 from typing import Any, NoReturn
 
 from runtime.container import execute, launch, process, status
-from runtime.container.failure import Failure, step
+from runtime.container.failure import Failure, reason_of, step
 from runtime.container.logfile import LogWriter
 from runtime.container.loop import GONE, Loop
 from runtime.container.status import ExitStatus
@@ -67,8 +67,7 @@ def run(
         shim.give_up(failure)
         os._exit(1)
     except BaseException as error:
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        shim.give_up(Failure("shim", 0, reason))
+        shim.give_up(Failure("shim", 0, reason_of(error)))
         os._exit(1)
     del for_shim, for_container
     gc.enable()
@@ -422,8 +421,7 @@ class Shim:
         except Failure as failure:
             _tell(connection, {"failed": failure.as_message()})
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            _tell(connection, {"failed": Failure("request", 0, reason).as_message()})
+            _tell(connection, {"failed": Failure("request", 0, reason_of(error)).as_message()})
         finally:
             sockets.close_all(descriptors)
 

@@ -112,6 +112,7 @@ def test_a_newer_version_is_left_alone(composer: Composer) -> None:
     refused = composer.run("container", "ls", status=None)
     assert refused.returncode != 0
     assert "written by a newer composer (schema 999" in refused.stderr
+    assert "Install the newer version again" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert composer.paths.database.read_bytes() == before
     with sqlite3.connect(composer.paths.database) as database:

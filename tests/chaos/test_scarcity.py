@@ -33,6 +33,7 @@ def test_a_start_without_resources(walk: Walk) -> None:
         assert (b"emporarily unavailable" if number == errno.EAGAIN else b"annot allocate memory") in said, (
             said
         )
+        assert b"Error:" not in said, said
         walk.do("run")
         walk.do("exec")
         walk.undo()
@@ -63,6 +64,7 @@ def test_an_exec_without_resources(walk: Walk) -> None:
         status, said = walk.request("POST", f"/exec/{made['Id']}/start", {"Detach": True})
         assert status >= 400, point
         assert b"emporarily unavailable" in said, said
+        assert b"Error:" not in said, said
         walk.do("exec")
     walk.undo()
     walk.finish()
