@@ -36,10 +36,19 @@ ANSWERED_WITHIN = 30.0
 """Seconds in which a keeper answers: one that does not hangs, is killed, and is replaced like any that died."""
 ENDED_WITHIN = 3.0
 """The same where there is nothing left to do for it."""
+WITHDRAWN_WITHIN = 10.0
+"""Seconds that a start which is given up may take to be gone; after that it is left to end by itself."""
 
 
 class KeeperGone(ComposerError):
     """The keeper has died; ``runtime.container.bootstrap.replace_keeper`` makes another one."""
+
+
+def _end_init(message: Mapping[str, Any]) -> None:
+    """Kill the container's first process, when a shim's word is that it runs."""
+    if pid := message.get("pid"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
 
 
 class KeeperClient:
@@ -80,6 +89,8 @@ class KeeperClient:
                         "shim", 0, ended.error if ended else "the container's shim was killed", 125
                     )
             except BaseException:
+                with trio.move_on_after(WITHDRAWN_WITHIN, shield=True):
+                    await self._withdraw(connection)
                 connection.close()
                 raise
             connection.close()
@@ -106,13 +117,23 @@ class KeeperClient:
         try:
             return await connection.receive()
         except sockets.DescriptorsLost as error:
-            # It runs, and cannot be looked after.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(error.packet["pid"]), signal.SIGKILL)
-            with trio.CancelScope(shield=True):
-                while await connection.receive() is not None:
-                    pass
+            _end_init(error.packet)  # it runs, and cannot be looked after
             raise
+
+    async def _withdraw(self, connection: PacketSocket) -> None:
+        """End what nobody wants any more, and wait until its shim is gone: who starts the same container next would
+        share its cgroup with one that removes it."""
+        while True:
+            try:
+                packet = await connection.receive()
+            except sockets.DescriptorsLost as error:
+                _end_init(error.packet)
+                continue
+            if packet is None:
+                return
+            message, descriptors = packet
+            sockets.close_all(descriptors)
+            _end_init(message)
 
     async def _take_up(
         self, spec: LaunchSpec, connection: PacketSocket, reply: dict[str, Any], descriptors: list[int]
