@@ -27,20 +27,27 @@ def main(argv: list[str] | None = None) -> int:
         # A shell's background job ignores SIGINT at first; Docker's commands end by it all the same.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        status = _run(words, started)
-        sys.stdout.flush()
+        status = _run_and_report(words, started)
     except KeyboardInterrupt:
         status = INTERRUPTED
+    if argv is None:
+        _end(status)
+    return status
+
+
+def _run_and_report(words: list[str], started: float) -> int:
+    """An interrupt while something is told is an interrupt as well."""
+    try:
+        status = _run(words, started)
+        sys.stdout.flush()
+        return status
     except BrokenPipeError:
         # Who reads is gone: say nothing, also not when the interpreter flushes at its end.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
-        status = 128 + 13
+        return 128 + 13
     except Exception as error:
-        status = _report(error, _is_debug(words))
-    if argv is None:
-        _end(status)
-    return status
+        return _report(error, _is_debug(words))
 
 
 def _make_readable(env: MutableMapping[str, str]) -> None:
@@ -64,6 +71,8 @@ def _end(status: int) -> None:
     """End the process without tearing the interpreter down: there is nothing left to do, and it takes a
     while."""
     try:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # one more Ctrl-C is nothing to tell of
         sys.stdout.flush()
         sys.stderr.flush()
     except OSError:

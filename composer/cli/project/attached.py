@@ -151,12 +151,13 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
                 names = [shown_name(container) for container in event["containers"]]
                 for name in names:
                     printer.register(name)
-                if not is_following:
-                    session.write(f"Attaching to {', '.join(names)}\n")
                 interrupts.shown = {container["service"] for container in event["containers"]}
                 for number in SIGNALS:
                     signal.signal(number, interrupts)
-                is_following = True
+                # Who reads it may interrupt at once.
+                if not is_following:
+                    is_following = True
+                    session.write(f"Attaching to {', '.join(names)}\n")
             elif kind == "started":
                 interrupts.is_all_up = True
             elif kind == "aborting":
