@@ -41,7 +41,9 @@ def take(root: Path) -> Census:
     engine = [pid for pid in members if _name(pid) in _ENGINE]
     cores = [pid for pid in engine if _name(pid) == "composer-core"]
     return Census(
-        mounts=sum(len(_lines(f"/proc/{pid}/mountinfo")) for pid in (os.getpid(), *engine)),
+        mounts=sum(
+            f"{root}/" in line for pid in (os.getpid(), *engine) for line in _lines(f"/proc/{pid}/mountinfo")
+        ),
         links=_links(link_group(tag)),
         namespaces=len(set(_namespaces(members))),
         cgroups=sum(

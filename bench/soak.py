@@ -86,11 +86,7 @@ class Soak:
 
     def grown(self) -> list[str]:
         """What there is more of than allowed."""
-        found = []
-        for name, first, last in zip(Census._fields, self.before, self.after, strict=True):
-            allowed = {"descriptors": first + DESCRIPTORS, "memory": int(first * MEMORY)}.get(name, first)
-            if last > allowed:
-                found.append(f"{name}: {first} before, {last} after")
+        found = more_than(self.before, self.after)
         first_pace, last_pace = self.paces
         if last_pace > first_pace * PACE:
             found.append(f"seconds of a cycle: {first_pace:.3f} before, {last_pace:.3f} after")
@@ -117,7 +113,7 @@ def soak(composer: str, room: Path, cycles: int, *, warm_up: int = WARM_UP, ever
         while len(seconds) < cycles:
             part = [cycle() for _ in range(min(every or cycles, cycles - len(seconds)))]
             seconds += part
-            counts.append(settled(root))
+            counts.append(settled(root, counts[0]))
             if every:
                 print(
                     f"{len(seconds)} | {statistics.median(part):.3f} s | {' | '.join(map(str, counts[-1]))}",
@@ -130,16 +126,28 @@ def soak(composer: str, room: Path, cycles: int, *, warm_up: int = WARM_UP, ever
         )
 
 
-def settled(root: Path) -> Census:
-    """Counts when they have stopped falling: the kernel takes namespaces apart later."""
+def settled(root: Path, before: Census | None = None) -> Census:
+    """Counts when they have stopped falling: the kernel takes namespaces apart later. As long as there is more than
+    ``before``, it is given more time for it."""
     seen = take(root)
-    for _ in range(20):
+    for _ in range(120):
         time.sleep(0.25)
         now = take(root)
-        if now[:-1] == seen[:-1]:
+        is_more = before is not None and bool(more_than(before, now))
+        if now[:-1] == seen[:-1] and not is_more:
             break
         seen = now
     return now
+
+
+def more_than(before: Census, after: Census) -> list[str]:
+    """What there is more of than allowed."""
+    found = []
+    for name, first, last in zip(Census._fields, before, after, strict=True):
+        allowed = {"descriptors": first + DESCRIPTORS, "memory": int(first * MEMORY)}.get(name, first)
+        if last > allowed:
+            found.append(f"{name}: {first} before, {last} after")
+    return found
 
 
 def main() -> int:
