@@ -18,7 +18,7 @@ from runtime.kernel.netlink import nftables, rtnetlink
 from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
 from runtime.network.bridge import link_group
 
-SETTLE = 5.0
+SETTLE = 30.0
 """Seconds that the kernel may take to tear down what has ended (network namespaces are taken apart later)."""
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 _CGROUPS = Path("/sys/fs/cgroup")

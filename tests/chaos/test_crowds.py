@@ -58,7 +58,7 @@ class Terminal:
         os.close(self._master)
 
     def end(self) -> int:
-        status = self.process.wait(60)
+        status = self.process.wait(180)  # twenty of them, on whatever else the machine does
         self._reader.join(60)
         assert b"Traceback" not in self.shown, self.shown.decode()
         return status

@@ -52,14 +52,18 @@ def small(composer: Composer) -> Iterator[Path]:
 
 
 def fill(lib: Path) -> Path:
-    """Use up every byte."""
+    """Use up every byte, also of what the engine gives back meanwhile."""
     path = lib / "filler"
-    with open(path, "ab", buffering=0) as file:
-        for size in (1 << 20, 4096, 1):
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(b"\0" * size)
-    assert os.statvfs(lib).f_bavail == 0
+
+    def is_full() -> bool:
+        with open(path, "ab", buffering=0) as file:
+            for size in (1 << 20, 4096, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        file.write(b"\0" * size)
+        return os.statvfs(lib).f_bavail == 0
+
+    wait_for(is_full, "the disk to be full")
     return path
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
+from datetime import UTC, datetime
 
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer, is_gone, wait_for
+from tests.e2e.engine import Composer, free_port, is_gone, wait_for
 
 PROBED = """
 services:
@@ -15,19 +16,19 @@ services:
     image: composer.local/host
     init: true
     command: sleep infinity
-    healthcheck: {test: "true", interval: 500ms, timeout: 500ms, retries: 1}
+    healthcheck: {test: "true", interval: 500ms, timeout: 4s, retries: 1}
   failing:
     image: composer.local/host
     command: sh -c 'until test -e /dev/shm/end; do sleep 0.02; done; exit 5'
     restart: on-failure:1
 """
 
-PUBLISHED = """
+PUBLISHED = f"""
 services:
   web:
     image: composer.local/host
     command: sleep infinity
-    ports: ["127.41.7.1:8080:80"]
+    ports: ["127.41.7.1:{free_port()}:80"]
 """
 
 
@@ -38,10 +39,8 @@ def test_who_asks_a_hung_core_is_answered_by_the_next(composer: Composer, projec
     pid = composer.inspect(web)["State"]["Pid"]
     (core,) = composer.processes("composer-core")
     os.kill(core, signal.SIGSTOP)
-    started = time.monotonic()
-    out = composer.run("ps", "--format", "{{.Health}}", "web", cwd=directory, timeout=20).stdout
+    out = composer.run("ps", "--format", "{{.Health}}", "web", cwd=directory).stdout
     assert out == "healthy\n"
-    assert time.monotonic() - started < 10
     assert is_gone(core)
     assert composer.inspect(web)["State"]["Pid"] == pid
     assert "has not answered" in composer.run("engine", "logs").stdout
@@ -58,7 +57,7 @@ def test_a_hung_core_does_not_keep_a_container_from_its_restart(composer: Compos
     os.kill(core, signal.SIGSTOP)
     with open(f"/proc/{pid}/root/dev/shm/end", "w"):
         pass
-    wait_for(lambda: is_gone(core), "the keeper to notice", 15)
+    wait_for(lambda: is_gone(core), "the keeper to notice")
     wait_for(lambda: composer.inspect(name)["RestartCount"] == 1, "the restart")
     composer.run("down", "-t", "0", cwd=directory)
 
@@ -70,18 +69,25 @@ def test_a_core_that_slept_while_nobody_asked(composer: Composer, project: Proje
     began = composer.inspect(web)["State"]["StartedAt"]
     (core,) = composer.processes("composer-core")
     time.sleep(2.5)  # no command is looked after any more
+    before = time.time()
     os.kill(core, signal.SIGSTOP)
-    time.sleep(2.5)
+    time.sleep(5)  # longer than a probe may take
+    woken = datetime.now(UTC).isoformat()
     os.kill(core, signal.SIGCONT)
-    events = composer.start("events", "--json", cwd=directory)
-    time.sleep(0.6)
+    wait_for(lambda: probed(composer, web) > woken, "the next probe")
     state = composer.inspect(web)
-    events.kill()
-    assert "health_status" not in events.communicate()[0]
+    events = composer.run("events", "--json", "--since", f"{before:.3f}", "--until", "0s", cwd=directory)
+    assert "health_status" not in events.stdout
     assert composer.processes("composer-core") == [core]
     assert (state["State"]["Health"]["Status"], state["State"]["Health"]["FailingStreak"]) == ("healthy", 0)
     assert (state["State"]["StartedAt"], state["RestartCount"]) == (began, 0)
     composer.run("down", "-t", "0", cwd=directory)
+
+
+def probed(composer: Composer, name: str) -> str:
+    """When the last probe began."""
+    log = composer.inspect(name)["State"]["Health"]["Log"]
+    return str(log[-1]["Start"]) if log else ""
 
 
 def test_a_port_that_the_keeper_still_holds_is_waited_for(composer: Composer, project: Project) -> None:
@@ -91,11 +97,11 @@ def test_a_port_that_the_keeper_still_holds_is_waited_for(composer: Composer, pr
     (keeper,) = composer.processes("composer-keeper")
     os.kill(keeper, signal.SIGSTOP)
     try:
-        restart = composer.start("container", "restart", name)
+        restart = composer.start("container", "restart", "-t", "0", name)
         wait_for(lambda: composer.inspect(name)["State"]["Status"] == "exited", "the container to stop")
     finally:
         os.kill(keeper, signal.SIGCONT)
-    _, problem = restart.communicate(timeout=30)
+    _, problem = restart.communicate(timeout=60)
     assert (restart.returncode, problem) == (0, "")
     composer.run("down", "-t", "0", cwd=directory)
 
@@ -105,7 +111,7 @@ def test_an_engine_whose_keeper_hangs_can_be_stopped(composer: Composer) -> None
     (keeper,) = composer.processes("composer-keeper")
     (core,) = composer.processes("composer-core")
     os.kill(keeper, signal.SIGSTOP)
-    composer.run("engine", "stop", timeout=20)
+    composer.run("engine", "stop")
     for pid in (keeper, core):
-        wait_for(lambda pid=pid: is_gone(pid), f"process {pid} to end", 20)  # type: ignore[misc]
+        wait_for(lambda pid=pid: is_gone(pid), f"process {pid} to end")  # type: ignore[misc]
     composer.run("ls")

@@ -55,7 +55,7 @@ def interrupt(composer: Composer, victim: str, moment: float, *words: str, cwd: 
     time.sleep(moment + random.random() * 0.01)  # the point is to hit different places
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
 
 
@@ -111,7 +111,7 @@ def test_an_interrupted_start_of_the_engine(composer: Composer, project: Project
         for victim in ("composer-keeper", "composer-core"):
             composer.kill(victim)
         process.wait(60)
-    composer.run("up", "-d", "--wait", cwd=directory, timeout=60)
+    composer.run("up", "-d", "--wait", cwd=directory)
     composer.run("down", "-v", "-t", "0", cwd=directory)
 
 

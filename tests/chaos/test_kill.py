@@ -111,7 +111,7 @@ def test_a_client_sees_a_pause_not_an_error(composer: Composer, project: Project
     directory = project.write(COUNTING)
     composer.run("up", "-d", "count", cwd=directory)
     composer.kill("composer-core")
-    assert composer.run("ps", "-q", cwd=directory, timeout=20).stdout.count("\n") == 1
+    assert composer.run("ps", "-q", cwd=directory).stdout.count("\n") == 1
     composer.run("down", "-t", "1", cwd=directory)
 
 
@@ -130,10 +130,10 @@ services:
     for victim in ("composer-core", "composer-keeper"):
         composer.kill(victim)
         address = composer.run("port", "web", "8000", cwd=directory).stdout.strip()
-        fetch = "import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=5).read()"
+        fetch = "import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=30).read()"
         ask = ["exec", "-T", "client", "python3", "-c", fetch, "http://web:8000/"]
-        wait_for(partial(is_answered, composer, ask, directory), "the name to be resolved", 10)
-        with urllib.request.urlopen(f"http://{address}/", timeout=5) as answer:
+        wait_for(partial(is_answered, composer, ask, directory), "the name to be resolved")
+        with urllib.request.urlopen(f"http://{address}/", timeout=30) as answer:
             assert answer.status == 200
     composer.run("down", "-t", "0", cwd=directory)
 
@@ -151,7 +151,7 @@ def test_an_attached_up_goes_on_with_the_next_core(composer: Composer, project: 
     seen += [int(attached.stdout.readline()) for _ in range(40)]
     assert seen == list(range(45))
     attached.send_signal(signal.SIGINT)
-    attached.communicate(timeout=30)
+    attached.communicate(timeout=60)
     assert attached.returncode == 130
     assert [found["State"] for found in composer.containers()] == ["exited"]
     composer.run("down", cwd=directory)

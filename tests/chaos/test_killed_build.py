@@ -28,7 +28,7 @@ def test_a_build_is_finished_by_the_next(composer: Composer, project: Project, b
     for number, told in enumerate(_TOLD):
         (directory / "a.txt").write_text(f"{number}\n")
         _killed_when(composer, told, directory)
-        composer.run("build", cwd=directory, timeout=60)
+        composer.run("build", cwd=directory)
         shown = composer.run("run", "--rm", "-T", "--no-deps", "web", "cat", "/copy", cwd=directory).stdout
         assert shown == f"{number}\n", told
         assert _containers(composer) == [], told

@@ -159,7 +159,7 @@ def fetch(composer: Composer) -> bool:
         return False
     with (
         contextlib.suppress(OSError),
-        urllib.request.urlopen(f"http://127.0.0.1:{ports[0]['HostPort']}/etc/hostname", timeout=5) as answer,
+        urllib.request.urlopen(f"http://127.0.0.1:{ports[0]['HostPort']}/etc/hostname", timeout=30) as answer,
     ):
         return bool(answer.status == 200)
     return False
@@ -169,6 +169,12 @@ def is_found(composer: Composer, address: str) -> bool:
     """Whether a neighbour on the network gets ``address`` (or, "", none) for the subject's name."""
     done = composer.run("container", "exec", "neighbour", "getent", "ahostsv4", "subject", status=None)
     return address == (done.stdout.split() or [""])[0]
+
+
+def addresses_in(hosts: Path) -> set[str]:
+    """Of networks, not the loopback's."""
+    found = {line.split()[0] for line in hosts.read_text().splitlines() if line.strip()}
+    return {address for address in found if ":" not in address and not address.startswith("127.")}
 
 
 def test_joining_and_leaving(composer: Composer, switchboard: Switchboard) -> None:
@@ -198,9 +204,8 @@ def test_joining_and_leaving(composer: Composer, switchboard: Switchboard) -> No
         if is_joining:
             wait_for(partial(fetch, composer), f"the port, after {point}", BOUND)
         (hosts,) = (composer.root / "run/containers").glob(f"{composer.inspect('subject')['Id']}/hosts")
-        assert len([line for line in hosts.read_text().splitlines() if line.startswith("172.")]) == len(
-            [owner for owner, _ in found if owner == "/subject"]
-        ), point
+        own = {address for (owner, _), address in found.items() if owner == "/subject"}
+        wait_for(lambda hosts=hosts, own=own: addresses_in(hosts) == own, f"the hosts, after {point}", BOUND)
         with pytest.raises(AssertionError, match="already exists" if is_joining else "is not connected"):
             ways[operation]()
         if is_joining:

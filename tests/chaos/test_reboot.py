@@ -36,7 +36,7 @@ def test_policies_after_a_reboot(composer: Composer, project: Project) -> None:
     composer.run(
         "exec", "-T", "unless", "sh", "-c", "echo kept > /data/file; echo kept > /file; sync", cwd=directory
     )
-    composer.run("stop", "stopped", cwd=directory)
+    composer.run("stop", "-t", "0", "stopped", cwd=directory)
     before = {found["Id"] for found in composer.containers()}
 
     composer.reboot()

@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 from bench.census import Census, take
 from runtime.crash_points import ENVIRONMENT, Switchboard
 from tests import leaks
-from tests.e2e.engine import Composer, is_gone, wait_for
+from tests.e2e.engine import Composer, is_gone, parent_of, wait_for
 
 IMAGE = "composer.local/host"
 SUBJECT = ["sh", "-c", "trap 'echo end; exit 7' TERM; echo begin; sleep infinity & wait"]
 WITNESS = ["sh", "-c", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.2; done"]
-BOUND = 20.0
+BOUND = 60.0
 """Seconds in which everything has to happen that has to happen."""
 MEMBERS = 5
 """Core, keeper, the witness's shim, and at most two processes in it."""
@@ -57,7 +57,7 @@ class Walk:
         for operation in ("make", "run", "exec", "stop", "remove", "purge"):
             self.do(operation)
         self.witness = composer.inspect("witness")["State"]["Pid"]
-        self.witness_shim = _parent(self.witness)
+        self.witness_shim = parent_of(self.witness)
         self.before: Census | None = None
         self.before = self._settled(lambda census: census.processes <= MEMBERS)
 
@@ -251,7 +251,7 @@ class Walk:
             state = self.composer.inspect("subject")["State"]
             if state["Running"]:
                 found["init"] = state["Pid"]
-                found["shim"] = _parent(state["Pid"])
+                found["shim"] = parent_of(state["Pid"])
                 ids = self.composer.inspect("subject")["ExecIDs"] or []
                 for exec_id in ids:
                     found["exec"] = self.composer.api("GET", f"/exec/{exec_id}/json")["Pid"]
@@ -268,7 +268,8 @@ class Walk:
         if victim in pids:
             return pids[victim]
         if victim in ("core", "keeper"):
-            return self.composer.processes(f"composer-{victim}")[0]
+            (pid,) = wait_for(lambda: self.composer.processes(f"composer-{victim}"), f"a {victim}", BOUND)
+            return pid
         shim = pids.get("shim") or self._new_shim(role)
         if victim == "shim":
             return shim
@@ -285,7 +286,7 @@ class Walk:
                 self.witness_shim,
             }
         # What the shim forks is called as it is, until it executes something else.
-        found = {pid for pid in found if _parent(pid) not in found}
+        found = {pid for pid in found if parent_of(pid) not in found}
         assert len(found) == 1, f"which of {found} is the subject's shim?"
         return found.pop()
 
@@ -319,10 +320,6 @@ class _Command:
 
 
 _Asked = _Request | _Command
-
-
-def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _children(pid: int) -> list[int]:

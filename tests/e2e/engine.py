@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -117,8 +118,11 @@ class Composer:
 
     def processes(self, comm: str) -> list[int]:
         """Ids of this engine's processes with a name: composer-core, composer-keeper, composer-shim; with "" of all,
-        also of those that have been executed and have no name yet."""
-        found = []
+        also of those that have been executed and have no name yet.
+
+        What one of them has just forked is called as it is, until it has a name of its own: that is not one of them.
+        """
+        found = {}
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
                 continue
@@ -134,8 +138,8 @@ class Composer:
                     os.fsencode(f"COMPOSER_ROOT={self.root}") in environ
                     or os.fsencode(self.paths.run) in words
                 ):
-                    found.append(int(entry))
-        return sorted(found)
+                    found[int(entry)] = parent_of(int(entry))
+        return sorted(pid for pid, parent in found.items() if not comm or parent not in found)
 
     def kill(self, comm: str, number: int = signal.SIGKILL) -> list[int]:
         """Signal them, and wait until they are gone."""
@@ -190,14 +194,13 @@ class Composer:
         except OSError as error:
             print(f"while the engine was stopped: {error!r}")
         with contextlib.suppress(AssertionError):
-            wait_for(lambda: not self.processes("composer-keeper"), "the engine to end", 10)
+            wait_for(lambda: not self.processes("composer-keeper"), "the engine to end")
 
     def end_by_force(self) -> None:
         """For a test that has failed already: nothing of its engine may disturb the others."""
-        for comm in PROCESSES:
-            for pid in self.processes(comm):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        for pid in self.processes(""):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def report(self) -> str:
         """For a failed test: what the engine knows and what it said."""
@@ -234,12 +237,21 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+def parent_of(pid: int) -> int:
+    """Raises OSError when there is no such process."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port that nobody listens on, on any address, and that nobody is given who asks for any: the kernel and
+    engines choose theirs from the ephemeral ones (net.ipv4.ip_local_port_range)."""
+    first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    end = first_ephemeral if first_ephemeral > 12_000 else 32_768
+    for port in random.sample(range(10_000, end), 1000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def write_project(directory: Path, compose: str, **files: str) -> Path:
