@@ -51,6 +51,10 @@ class Fault:
     """Send as many bytes, but others."""
     pause: float = 0.0
     """Seconds before each 64 KiB of the body."""
+    stall_after: int = -1
+    """Send so many bytes of the body (rounded up to 64 KiB), and then nothing more until the registry ends."""
+    waits_for: threading.Event | None = None
+    """Before the body, for as long as that takes."""
     ignore_range: bool = False
 
     def matches(self, method: str, path: str) -> bool:
@@ -90,6 +94,7 @@ class FaultyRegistry:
         """What ``/v1/search`` finds; None: there is no such thing."""
         self.address = ""
         self.lock = threading.Lock()
+        self.is_over = threading.Event()
 
     # What is in it
 
@@ -162,6 +167,7 @@ class FaultyRegistry:
         try:
             yield self
         finally:
+            self.is_over.set()
             server.shutdown()
             server.server_close()
             thread.join()
@@ -248,7 +254,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.fault.corrupt:
             body = bytes(byte ^ 0xFF for byte in body)
         end = len(body) if self.fault.drop_after < 0 else self.fault.drop_after
+        if self.fault.waits_for is not None:
+            self.fault.waits_for.wait()
         for start in range(0, end, 1 << 16):
+            if 0 <= self.fault.stall_after <= start:
+                self.wfile.flush()
+                self.registry.is_over.wait()
+                raise ConnectionAbortedError
             if self.fault.pause:
                 time.sleep(self.fault.pause)
             self.wfile.write(body[start : min(start + (1 << 16), end)])

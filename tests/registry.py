@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.e2e.engine import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
 SHOP = ROOT / "examples/shop"
 IMAGES = ROOT / ".cache/shop/images"
@@ -18,9 +20,10 @@ START = 30.0
 
 
 @contextlib.contextmanager
-def registry(directory: Path, port: int) -> Iterator[str]:
+def registry(directory: Path) -> Iterator[str]:
     """Serve an empty registry below ``directory``; yields its host:port."""
     directory.mkdir(parents=True, exist_ok=True)
+    port = free_port()
     configuration = directory / "registry.yml"
     configuration.write_text(
         "version: 0.1\n"

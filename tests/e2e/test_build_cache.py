@@ -65,7 +65,7 @@ def test_equal_steps_of_builds_at_the_same_time_run_once(
     (directory / "look/Dockerfile").write_text(f"FROM base\n{look}\n")
     builds = [composer.start("build", name, cwd=directory) for name in ("a", "b")]
     for build in builds:
-        told = build.communicate(timeout=60)[1]
+        told = build.communicate(timeout=120)[1]
         assert build.returncode == 0, told
     composer.run("build", "look", cwd=directory)
     told = composer.run("run", "--rm", "-T", "look", "cat", "/all", cwd=directory).stdout

@@ -30,7 +30,7 @@ def _build(composer: Composer, directory: Path, goes: list[tuple[str, str]]) -> 
             (mounts,) = (composer.paths.lib / "build/mounts").glob("[!.]*")
             (mounts / go).touch()
     process.stdout.close()
-    return process.wait(60), "".join(told)
+    return process.wait(120), "".join(told)
 
 
 def test_a_step_is_done_again(composer: Composer, project: Project, base: str) -> None:

@@ -28,7 +28,7 @@ def test_status_tells_who_waits_for_what(composer: Composer, project: Project) -
     told = json.loads(composer.run("engine", "status", "--format", "json").stdout)["Waiting"]
     assert [one["Name"] for one in told] == [f"{project.name}-after-1"]
     composer.run("down", "-t", "0", cwd=directory)
-    up.communicate(timeout=30)
+    up.communicate(timeout=60)
     assert "Waiting" not in composer.run("engine", "status").stdout
 
 

@@ -46,12 +46,13 @@ def test_a_second_up_changes_nothing(composer: Composer, project: Project) -> No
     composer.run("up", "--wait", cwd=directory)
     assert f"Container {project.name}-one-1  Running" in composer.run("create", cwd=directory).stderr
     assert ids(composer) == before
-    times = []
+    times: dict[str, list[float]] = {"ps": [], "up -d": []}
     for _ in range(5):
-        started = time.monotonic()
-        composer.run("up", "-d", cwd=directory)
-        times.append(time.monotonic() - started)
-    assert min(times) < 0.5
+        for words, took in times.items():
+            started = time.monotonic()
+            composer.run(*words.split(), cwd=directory)
+            took.append(time.monotonic() - started)
+    assert min(times["up -d"]) < 5 * min(times["ps"]), times
     composer.run("down", cwd=directory)
 
 
@@ -267,8 +268,8 @@ def test_who_waits_for_a_turn_acts_on_what_is_there_then(composer: Composer, pro
     assert "waiting for `composer up`" in first
     Path(f"/proc/{old['State']['Pid']}/root/dev/shm/go").touch()
     composer.run("container", "kill", "-s", "USR1", name, status=None)  # or TERM came after the file
-    assert up.wait(30) == 0
-    _, problem = restart.communicate(timeout=30)
+    assert up.wait(60) == 0
+    _, problem = restart.communicate(timeout=60)
     assert restart.returncode == 0, problem
     new = composer.inspect(name)
     assert new["Id"] != old["Id"]

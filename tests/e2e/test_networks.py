@@ -23,19 +23,14 @@ from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NetlinkSocket
 from runtime.network.connect import in_network_namespace
 from runtime.network.ruleset import table_name
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer, running, wait_for, write_project
+from tests.e2e.engine import PATIENCE, Composer, free_port, running, wait_for, write_project
 
 SERVER = "python3 -m http.server -b 0.0.0.0 80"
 
 
 def fetch(port: int) -> int:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/etc/hostname", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/etc/hostname", timeout=PATIENCE) as answer:
         return int(answer.status)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def test_a_running_container_changes_its_networks(composer: Composer, project: Project) -> None:
@@ -183,7 +178,7 @@ services:
     assert len(set(addresses)) == 2
     for address in addresses:
         assert address.startswith("127.")
-        with socket.create_connection((address, port), timeout=5):
+        with socket.create_connection((address, port), timeout=PATIENCE):
             pass
     for name in ("one", "two"):
         composer.run("down", cwd=tmp_path / name)
@@ -223,7 +218,7 @@ services:
         netfilter.transact(
             [nftables.begin(), nftables.delete_table(nftables.NFPROTO_INET, table), nftables.end()]
         )
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while table not in {
             nftables.decode_chain(reply).table for reply in netfilter.query(nftables.dump_chains())
         }:
@@ -304,7 +299,7 @@ services:
         old = composer.processes("composer-core")
         with ThreadPoolExecutor(1) as pool:
             killed = pool.submit(composer.kill, "composer-core")
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 2 * PATIENCE
             while not killed.done() or composer.processes("composer-core") in ([], old):
                 assert time.monotonic() < deadline, "the core has not come back"
                 ask(number, at_once=20)

@@ -18,7 +18,7 @@ QUICKSTART = ROOT / "examples/quickstart"
 
 
 def get(address: str) -> dict[str, int]:
-    with urllib.request.urlopen(address, timeout=10) as answer:
+    with urllib.request.urlopen(address, timeout=30) as answer:
         value: dict[str, int] = json.load(answer)
         return value
 

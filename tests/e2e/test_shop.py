@@ -24,7 +24,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """host:port of a registry that has the shop's images."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    with registry(tmp_path_factory.mktemp("registry"), free_port()) as address:
+    with registry(tmp_path_factory.mktemp("registry")) as address:
         fill(address)
         yield address
 
@@ -43,7 +43,7 @@ def shop(composer: Composer, images: str, tmp_path: Path) -> Path:
 def ask(composer: Composer, directory: Path, path: str, method: str = "GET") -> dict[str, Any]:
     address = composer.run("port", "web", "8000", cwd=directory).stdout.strip()
     request = urllib.request.Request(f"http://{address}{path}", method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         found: dict[str, Any] = json.load(answer)
         return found
 

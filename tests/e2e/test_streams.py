@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from tests.e2e.engine import COMMAND, PATIENCE, Composer
+from tests.e2e.engine import COMMAND, PATIENCE, Composer, wait_for
 
 IMAGE = "composer.local/host"
 
@@ -190,7 +190,7 @@ def test_a_reader_that_stalls_slows_nobody(composer: Composer) -> None:
     composer.run("container", "attach", "four", stdin="go\n", status=None)
     lines = reader.communicate(timeout=4 * PATIENCE)[0].splitlines()
     assert len(lines) == len(set(lines)) == 20000
-    assert not composer.inspect("four")["State"]["Running"]
+    wait_for(lambda: not composer.inspect("four")["State"]["Running"], "the container to have ended")
     stalled.kill()
     stalled.communicate()
     composer.run("container", "rm", "four")

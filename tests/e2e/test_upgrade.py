@@ -80,7 +80,7 @@ def test_a_newer_command_brings_its_engine(
     # What shims of the older version do for the newer engine: exec, logs, exit statuses; ports are open as before.
     assert composer.run("exec", "-T", "count", "echo", "in", cwd=directory, env=newer).stdout == "in\n"
     address = composer.run("port", "web", "8000", cwd=directory, env=newer).stdout.strip()
-    with urllib.request.urlopen(f"http://{address}/", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{address}/", timeout=30) as answer:
         assert answer.status == 200
     seen = lines(composer, directory)
     assert seen == list(range(len(seen)))
@@ -102,7 +102,7 @@ def test_a_newer_command_brings_its_engine(
     # Who followed a log did not notice.
     assert follower.poll() is None, follower.communicate()[1]
     composer.run("down", "-t", "0", cwd=directory, env=newer)
-    out, err = follower.communicate(timeout=30)
+    out, err = follower.communicate(timeout=60)
     followed = [int(line.split()[1]) for line in out.splitlines() if line.startswith("line ")]
     assert followed == list(range(len(followed))), err
     assert len(followed) > len(seen)
@@ -121,7 +121,7 @@ def test_an_engine_at_work_is_left_alone(composer: Composer, project: Project, n
     assert version(composer) == __version__
     assert attached.poll() is None
     attached.terminate()
-    attached.communicate(timeout=30)
+    attached.communicate(timeout=60)
     shown = composer.run("ps", "-a", "-q", cwd=directory, env=newer)
     assert "The engine is replaced" in shown.stderr
     assert version(composer) == NEWER
