@@ -41,7 +41,7 @@ from runtime.storage.paths import Paths
 from runtime.storage.removal import remove_tree
 
 FACTS = Path(__file__).with_name("facts.py")
-TIMEOUT = 20.0 * float(os.environ.get("COMPOSER_TEST_PATIENCE", "1"))
+TIMEOUT = 60.0 * float(os.environ.get("COMPOSER_TEST_PATIENCE", "1"))
 """Seconds that anything in these tests may take; more on a machine that is emulated."""
 
 
@@ -252,7 +252,7 @@ def end_process(pid: int, pidfd: int) -> None:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    poll.poll(5000)
+    poll.poll(60_000)
 
 
 @pytest.fixture(scope="session")
@@ -285,7 +285,7 @@ async def laboratory(paths: Paths, embedded_image: Image) -> AsyncIterator[Labor
     keeper.close()
     end_process(keeper.pid, pidfd)
     os.close(pidfd)
-    with trio.CancelScope(shield=True), trio.move_on_after(10):
+    with trio.CancelScope(shield=True), trio.move_on_after(60):
         for shim in made.shims:
             with suppress(ProcessLookupError, OSError):
                 made.cgroups.thaw(made.ids[0]) if made.ids else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from runtime.container import stats
 from runtime.container.config import Resources, ThrottleDevice
 from runtime.errors import InvalidArgument
 from runtime.kernel import cgroups
+from tests.e2e.engine import is_gone
 
 from .conftest import TIMEOUT, cgroup_leftovers
 
@@ -52,7 +52,7 @@ async def test_values(laboratory: Laboratory) -> None:
 
 async def test_pids_limit(laboratory: Laboratory) -> None:
     finished = await laboratory.sh(
-        "i=0; while [ $i -lt 50 ]; do sleep 5 & i=$((i+1)); done; echo all",
+        "i=0; while [ $i -lt 50 ]; do sleep 99 > /dev/null 2>&1 & i=$((i+1)); done; echo all",
         resources=Resources(pids_limit=10),
     )
     assert "all" not in finished.lines
@@ -75,7 +75,7 @@ async def test_out_of_memory(laboratory: Laboratory) -> None:
 async def test_limits_hold_for_execs(laboratory: Laboratory) -> None:
     shim = await laboratory.start("sleep", "100", resources=Resources(pids_limit=7))
     finished = await laboratory.exec(
-        shim, "/bin/sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done; echo all"
+        shim, "/bin/sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 99 > /dev/null 2>&1 & done; echo all"
     )
     assert "all" not in finished.lines
     assert set(laboratory.cgroups.pids(laboratory.last_id())) >= {shim.pid}
@@ -112,14 +112,17 @@ async def test_processors_of_a_container_that_runs(laboratory: Laboratory) -> No
 async def test_freeze(laboratory: Laboratory) -> None:
     shim = await laboratory.start("/bin/sh", "-c", "while :; do echo x; sleep 0.01; done")
     own = laboratory.last_id()
-    await trio.sleep(0.1)
+    log = laboratory.paths.container(own) / "log/0.log"
+    with trio.fail_after(TIMEOUT):
+        while not log.exists() or not log.stat().st_size:
+            await trio.sleep(0.01)
     laboratory.cgroups.freeze(own)
     assert laboratory.cgroups.is_frozen(own)
-    log = laboratory.paths.container(own) / "log/0.log"
-    await trio.sleep(0.05)
-    size = log.stat().st_size
-    await trio.sleep(0.2)
-    assert log.stat().st_size == size
+    size = -1
+    with trio.fail_after(TIMEOUT):  # what was written before may still be on its way
+        while size != log.stat().st_size:
+            size = log.stat().st_size
+            await trio.sleep(0.3)
     laboratory.cgroups.thaw(own)
     laboratory.cgroups.thaw(own)
     assert not laboratory.cgroups.is_frozen(own)
@@ -150,8 +153,7 @@ async def test_fork_bomb_is_killed(laboratory: Laboratory) -> None:
 
 async def test_processes_outside_of_the_pid_namespace_end_too(laboratory: Laboratory) -> None:
     finished = await laboratory.sh("sleep 1000 & echo $!", pid_mode="host")
-    pid = int(finished.text)
-    assert not os.path.exists(f"/proc/{pid}") or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2]
+    assert is_gone(int(finished.text))
 
 
 async def test_counters(laboratory: Laboratory) -> None:

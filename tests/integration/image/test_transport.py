@@ -66,7 +66,7 @@ def shake_hands(keys: Path, home: Path, *, wants_client: bool = False) -> None:
     with FaultyRegistry().serving(server) as registry:
         host, _, port = registry.address.partition(":")
         with (
-            socket.create_connection((host, int(port)), timeout=10) as plain,
+            socket.create_connection((host, int(port)), timeout=30) as plain,
             client.wrap_socket(plain, server_hostname="registry.test") as secure,
         ):
             secure.sendall(b"GET /v2/ HTTP/1.0\r\n\r\n")

@@ -61,7 +61,7 @@ class Place:
 
     def socket(self, kind: int = socket.SOCK_STREAM, family: int = socket.AF_INET) -> socket.socket:
         made = self.run(lambda: socket.socket(family, kind))
-        made.settimeout(1.0)
+        made.settimeout(30.0)
         self.sockets.append(made)
         return made
 
@@ -71,11 +71,11 @@ class Place:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((address, port))
         made.listen()
-        made.settimeout(10.0)
+        made.settimeout(30.0)
         return made
 
     def reaches(
-        self, target: tuple[str, int], listener: socket.socket, *, timeout: float = 10.0
+        self, target: tuple[str, int], listener: socket.socket, *, timeout: float = 30.0
     ) -> str | None:
         """Connect to ``target``; the address that ``listener`` sees the client as, or None if it cannot."""
         family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET

@@ -46,7 +46,7 @@ def test_modes(lab: Lab, firewall: Firewall, options: dict[str, str], published:
     web = serve(lab, firewall, **options)
     for port, expected in ((80, published), (81, others)):
         listener = web.listen(port)
-        seen = lab.machine.reaches((web.address, port), listener, timeout=3 if expected else QUICK)
+        seen = lab.machine.reaches((web.address, port), listener, timeout=30 if expected else QUICK)
         assert seen == (lab.machine.address if expected else None)
     # Other networks of this host come no nearer by it, but to what is published for everybody.
     far = lab.container("far", lab.networks["back"])

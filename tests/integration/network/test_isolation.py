@@ -16,6 +16,8 @@ from runtime.network.ruleset import Forward
 from tests.integration.network.conftest import Place
 
 Lab = Any
+MANY = 300
+"""Tries, a tenth of a second each: the first ones may be lost, while neighbours are looked for."""
 IP_TRANSPARENT, IPV6_TRANSPARENT = 19, 75  # linux/in.h, linux/in6.h: bind to addresses of others
 
 
@@ -68,10 +70,10 @@ def test_forged_sources(lab: Lab, firewall: Firewall) -> None:
         assert not arrives(one, source, at_far, (far.address, 5000)), source
     for source in (beside.address, inner.gateway4, lab.machine.address, one.address):
         assert not arrives(one, source, at_hidden, (hidden.address, 5000)), source
-    assert arrives(two, two.address, at_far, (far.address, 5000), tries=20)
+    assert arrives(two, two.address, at_far, (far.address, 5000), tries=MANY)
     # The host's own services are not to take a container for the host.
     assert not arrives(one, "127.0.0.1", at_host, (front.gateway4, 5000))
-    assert arrives(one, one.address, at_host, (front.gateway4, 5000), tries=20)
+    assert arrives(one, one.address, at_host, (front.gateway4, 5000), tries=MANY)
     # Out of an internal network there is no way under any address, whatever routes are made there.
     hidden.run(lambda: add_default_route(inner.gateway4))
     for source in (hidden.address, one.address, lab.host.address):
@@ -80,7 +82,7 @@ def test_forged_sources(lab: Lab, firewall: Firewall) -> None:
     with one.socket(socket.SOCK_DGRAM) as sending:
         sending.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
         sending.bind(("203.0.113.66", 0))
-        for _ in range(20):
+        for _ in range(MANY):
             sending.sendto(b"forged", (lab.machine.address, 5000))
             with contextlib.suppress(TimeoutError):
                 _, (seen, _) = outside.recvfrom(16)
@@ -111,4 +113,4 @@ def test_the_way_to_a_container_s_own_address(lab: Lab, firewall: Firewall, six:
     for source in (of(lab.machine), of(neighbour), of(lab.host)):
         assert not arrives(lab.machine, source, at_web, (of(web), 5000)), source
         assert not arrives(lab.machine, source, at_hidden, (of(hidden), 5000)), source
-    assert arrives(lab.machine, of(lab.machine), at_web, (of(lab.host), 5353), tries=20)
+    assert arrives(lab.machine, of(lab.machine), at_web, (of(lab.host), 5353), tries=MANY)

@@ -20,7 +20,7 @@ def sctp_socket(place: Place) -> socket.socket:
         if error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
             pytest.skip("needs a kernel with SCTP")
         raise
-    made.settimeout(5)
+    made.settimeout(30)
     place.sockets.append(made)
     return made
 
