@@ -23,7 +23,7 @@ from runtime.storage.paths import Paths
 from tests import leaks
 
 T = TypeVar("T")
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until something that has to happen counts as not happening."""
 
 
@@ -69,7 +69,7 @@ class Composer:
         *words: str,
         cwd: Path | None = None,
         status: int | None = 0,
-        timeout: float = 120.0,
+        timeout: float = 300.0,
         env: Mapping[str, str] | None = None,
         stdin: str | None = None,
     ) -> subprocess.CompletedProcess[str]:

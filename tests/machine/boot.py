@@ -29,7 +29,8 @@ MODULES = (
     "overlay bridge veth br_netfilter nf_tables nft_chain_nat nft_nat nft_masq nft_ct nft_fib_inet nft_redir"
 )
 FIRST_WORD = {"kvm": 20.0, "tcg": 90.0}
-"""Seconds until the console shows something; now and then an emulated machine never starts."""
+"""Seconds until the console shows something; now and then an emulated machine never starts. Doubled with each try: it
+may as well be slow."""
 INIT = f"""#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=dumb
 echo "machine: up"
@@ -62,14 +63,15 @@ class MachineError(Exception):
     """The machine could not be made or did not start."""
 
 
-def run(command: str, cache: Path, *, timeout: float = 1800, memory: int = 3072) -> tuple[int, str]:
+def run(command: str, cache: Path, *, timeout: float = 3600, memory: int = 3072) -> tuple[int, str]:
     """Run a shell command on the machine: exit status and what the console showed. Raises MachineError."""
     disk, kernel, initrd = _system(cache)
     with tempfile.TemporaryDirectory(prefix="composer-machine-") as work:
         data = _data_disk(Path(work), command, _packages(cache))
-        for accelerator in _accelerators():
+        for number, accelerator in enumerate(_accelerators()):
             console = Path(work) / "console"
-            if _boot(disk, data, kernel, initrd, console, accelerator, timeout, memory):
+            patience = FIRST_WORD[accelerator[:3]] * 2**number
+            if _boot(disk, data, kernel, initrd, console, accelerator, patience, timeout, memory):
                 text = console.read_text(errors="replace").replace("\r", "")
                 found = re.findall(r"^machine: exit status (\d+)$", text, re.MULTILINE)
                 return (int(found[-1]) if found else 124), text
@@ -89,10 +91,11 @@ def _boot(
     initrd: Path,
     console: Path,
     accelerator: str,
+    patience: float,
     timeout: float,
     memory: int,
 ) -> bool:
-    """True when it ran (to its end, or until ``timeout``); False when it showed nothing."""
+    """True when it ran (to its end, or until ``timeout``); False when it showed nothing within ``patience``."""
     name, program = NAMES[os.uname().machine]
     # Not all features of the processor can be had where KVM is itself on a virtual machine.
     processor = "max,-arch-capabilities" if name == "amd64" else "max"
@@ -126,7 +129,7 @@ def _boot(
             passed = time.monotonic() - started
             if passed > timeout:
                 return True
-            if passed > FIRST_WORD[accelerator[:3]] and not console.stat().st_size:
+            if passed > patience and not console.stat().st_size:
                 return False
             time.sleep(0.5)
         return console.stat().st_size > 0
