@@ -66,6 +66,9 @@ class Connection:
             ("Server", server_name),
         )
         self._wants_close = False
+        self._unsent = bytearray()
+        """Pieces of an answer whose sender was cancelled before they were on their way: the next one sends them."""
+        self._sending = trio.Lock()
         self.task: trio.lowlevel.Task | None = None
         """That answers; None before the first request."""
         self.request = ""
@@ -202,7 +205,7 @@ class Connection:
         else:
             await self.while_connected(lambda: answer.produce(sink))
             await sink.send(b"")
-        await self._stream.send_all(self._h11.send(h11.EndOfMessage()) or b"")
+        await self._send(self._h11.send(h11.EndOfMessage()) or b"")
         return 200
 
     async def while_connected(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -236,13 +239,26 @@ class Connection:
         if failure is not None:
             raise failure
 
-    async def send_head(self, answer: Streaming) -> None:
-        headers = [*self._common, *answer.headers, ("Content-Type", answer.content_type)]
-        headers.append(("Transfer-Encoding", "chunked"))
-        await self._stream.send_all(self._head(200, headers))
+    async def send_piece(self, answer: Streaming, piece: bytes) -> None:
+        """Part of a streamed answer, the first one behind its head."""
+        data = b""
+        if not self.is_answering:
+            headers = [*self._common, *answer.headers, ("Content-Type", answer.content_type)]
+            data = self._head(200, [*headers, ("Transfer-Encoding", "chunked")])
+        if piece:
+            data += self._h11.send(h11.Data(data=piece)) or b""
+        await self._send(data)
 
-    async def send_piece(self, data: bytes) -> None:
-        await self._stream.send_all(self._h11.send(h11.Data(data=data)) or b"")
+    async def _send(self, data: bytes) -> None:
+        """Send what h11 takes for sent: none of it is lost, or goes twice, when the sender is cancelled."""
+        self._unsent += data
+        async with self._sending:
+            try:
+                while self._unsent:
+                    sent = await self._stream.socket.send(self._unsent)
+                    del self._unsent[:sent]
+            except OSError as error:
+                raise trio.BrokenResourceError from error
 
     @property
     def is_answering(self) -> bool:
@@ -320,10 +336,7 @@ class _Sink:
         self._answer = answer
 
     async def send(self, data: bytes) -> None:
-        if not self._connection.is_answering:
-            await self._connection.send_head(self._answer)
-        if data:
-            await self._connection.send_piece(data)
+        await self._connection.send_piece(self._answer, data)
 
 
 class _Duplex:
