@@ -1,6 +1,6 @@
 """A container's first process, from fork to execve: namespaces, root, network, identity, program.
 
-Runs in a fork of the shim. Talks with it over a SEQPACKET pair: sends what it has reached (``netns``, descriptors) or
+Runs in a fork of the shim. Talks to it over a SEQPACKET pair: sends what it has made (terminal, descriptors) or
 why it failed; that the pair is closed by a successful execve tells the shim that the container has started.
 """
 
@@ -83,19 +83,16 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
         set_profile(program["confinement"]["apparmor"])
     crash_point("init.start.grouped")
     own_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    enter_namespaces(spec, own_proc, channel)
+    enter_namespaces(spec, own_proc)
     crash_point("init.start.isolated")
 
-    def wait_for_network() -> None:
-        answer = sockets.receive_packet(channel)
-        if answer is None or answer[0].get("network") != "ready":
-            raise OSError(0, "the shim is gone")
+    def configure_network() -> None:
         inside = sandbox.configure(spec["sandbox"], own_proc)
         sockets.send_packet(channel, {"descriptors": spec["sandbox"].get("descriptors", [])}, inside)
         sockets.close_all(inside)
         crash_point("init.start.configured")
 
-    root = Root(spec["state_dir"], wait_for_network)
+    root = Root(spec["state_dir"], configure_network)
     root.execute(spec["operations"])
     os.close(own_proc)  # whose pid namespace this is, may see it: nothing of the host is to be seen
     with step("keyring"):
@@ -182,9 +179,8 @@ def set_profile(profile: str) -> None:
         apparmor.execute_under(profile)
 
 
-def enter_namespaces(spec: dict[str, Any], proc: int, channel: socket.socket) -> None:
-    """Join what is shared, make what is new. The network comes first and is sent to the shim, which connects it
-    while the root is made here. ``proc`` is the host's /proc."""
+def enter_namespaces(spec: dict[str, Any], proc: int) -> None:
+    """Join what is shared, make what is new. ``proc`` is the host's /proc."""
     wanted = spec["namespaces"]
     for kind in JOINABLE:
         if isinstance(wanted[kind], int):
@@ -192,19 +188,29 @@ def enter_namespaces(spec: dict[str, Any], proc: int, channel: socket.socket) ->
                 fd = namespaces.open_namespace(wanted[kind], kind)
                 syscalls.setns(fd, namespaces.FLAGS[kind])
                 os.close(fd)
+    if wanted["net"] == "new":
+        make_network(spec["sandbox"], proc)
+    crash_point("init.start.networked")
     with step("namespaces"):
-        if wanted["net"] == "new":
-            syscalls.unshare(syscalls.CLONE_NEWNET)
-            sandbox.prepare(spec["sandbox"], proc)
-        netns = namespaces.open_namespace("self", "net")
-        sockets.send_packet(channel, {"netns": True}, [netns])
-        os.close(netns)
-        crash_point("init.start.networked")
         flags = syscalls.CLONE_NEWNS
         for kind in ("ipc", "uts", "cgroup"):
             if wanted[kind] == "new":
                 flags |= namespaces.FLAGS[kind]
         syscalls.unshare(flags)
+
+
+def make_network(plan: dict[str, Any], proc: int) -> None:
+    """A network namespace with its interfaces, whose other ends are the host's. Done before anything of the container
+    is reached: what is open to the host's network here ends here."""
+    with step("network"):
+        host = sandbox.HostHalf(plan)
+    with step("namespaces"):
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        sandbox.prepare(plan, proc)
+        netns = namespaces.open_namespace("self", "net")
+    with step("network"):
+        host.attach(netns)
+    os.close(netns)
 
 
 def join_keyring(container_id: str) -> None:

@@ -114,7 +114,7 @@ class Links(Operation, frozen=True, kw_only=True, tag="links"):
 
 
 class Network(Operation, frozen=True, kw_only=True, tag="network"):
-    """Wait for the host's end of the network, then configure the container's."""
+    """Configure the network, whose interfaces are there."""
 
 
 class Hostname(Operation, frozen=True, kw_only=True, tag="hostname"):

@@ -27,11 +27,11 @@ EMPTY_DIRECTORY = (("mode", "0555"), ("size", "4k"), ("nr_inodes", "2"))
 
 
 class Root:
-    """The root being made. ``wait_for_network`` is called at the place where the operations ask for it."""
+    """The root being made. ``configure_network`` is called at the place where the operations ask for it."""
 
-    def __init__(self, mount_on: str, wait_for_network: Callable[[], None]) -> None:
+    def __init__(self, mount_on: str, configure_network: Callable[[], None]) -> None:
         self._mount_on = mount_on
-        self._wait_for_network = wait_for_network
+        self._configure_network = configure_network
         self.root = -1
         """Descriptor of the root directory, once there is an overlay."""
         self.proc = -1
@@ -178,13 +178,14 @@ class Root:
     @staticmethod
     def _device(dev: int, path: str, kind: str, device: int, mode: int, uid: int, gid: int) -> None:
         directory, _, name = path.rpartition("/")
-        parent = mounts.make_directories(dev, directory) if directory else os.dup(dev)
+        parent = mounts.make_directories(dev, directory) if directory else dev
         try:
             os.mknod(name, _TYPES[kind] | mode, device, dir_fd=parent)
             if uid or gid:
                 os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
         finally:
-            os.close(parent)
+            if parent != dev:
+                os.close(parent)
 
     def _bind(self, operation: Operation) -> None:
         source, target = operation["source"], operation["target"]
@@ -309,7 +310,7 @@ class Root:
             os.close(parent)
 
     def _network(self, operation: Operation) -> None:
-        self._wait_for_network()
+        self._configure_network()
 
     @staticmethod
     def _hostname(operation: Operation) -> None:

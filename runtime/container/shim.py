@@ -1,6 +1,6 @@
 """The parent of one running container: a fork of the keeper that outlives keeper and core.
 
-Makes the cgroup, forks the container's first process (``runtime.container.launch``), connects its network, then owns
+Makes the cgroup, forks the container's first process (``runtime.container.launch``), then owns
 its output, terminal and log, serves ``shim.sock``, and writes the exit status before it ends. One thread, no
 imports after the fork, standard library only. If it is killed, the kernel kills the container (parent-death signal).
 
@@ -14,6 +14,7 @@ import contextlib
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import time
@@ -29,7 +30,6 @@ from runtime.crash_points import crash_point
 from runtime.kernel import cgroup_lifecycle, namespaces, sockets, syscalls
 from runtime.kernel.page_sharing import Snapshot
 from runtime.kernel.sockets import Message
-from runtime.network import sandbox
 
 PROTOCOL = 1
 """Of the messages on its connections. Cores of other versions ask shims that run since before an upgrade: fields are
@@ -135,6 +135,8 @@ class Shim:
         with step("cgroup"):
             cgroup_lifecycle.create(spec["cgroup"])
             crash_point("shim.start.grouped")
+        self._listener = sockets.listen(os.path.join(run_dir, "shim.sock"), socket.SOCK_SEQPACKET)
+        crash_point("shim.start.listening")
         ours, streams = self._make_streams()
         channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         host_pid = namespaces.open_namespace("self", "pid")
@@ -150,6 +152,8 @@ class Shim:
             launch.run(spec, for_container, theirs, streams, is_in_cgroup=is_in_cgroup)
         crash_point("shim.start.forked")
         theirs.close()
+        self._until_executed(channel)
+        channel.close()
         for fd in (streams.stdin, streams.stdout, streams.stderr):
             if fd >= 0:
                 os.close(fd)
@@ -157,10 +161,6 @@ class Shim:
         syscalls.setns(host_pid, syscalls.CLONE_NEWPID)
         os.close(host_pid)
         self.pidfd = os.pidfd_open(self.pid)
-        self._listener = sockets.listen(os.path.join(run_dir, "shim.sock"), socket.SOCK_SEQPACKET)
-        crash_point("shim.start.listening")
-        self._until_executed(channel)
-        channel.close()
         crash_point("shim.start.executed")
         self.started_at, self._began = time.time_ns(), time.monotonic()
         self._connect_streams(ours)
@@ -197,27 +197,19 @@ class Shim:
             os.close(fd)
 
     def _until_executed(self, channel: socket.socket) -> None:
-        """Answer the child until execve closes its end. Raises Failure with what it reports."""
+        """Wait until the child's execve closes its end, and take what it has made. Raises Failure with what it reports.
+
+        Until then this process does nothing: each page that it wrote would be copied once more, since the child has
+        all of them."""
+        end = select.poll()
+        end.register(channel, 0)
+        end.poll()
         reached = False
-        while True:
-            try:
-                packet = sockets.receive_packet(channel)
-            except ConnectionResetError:
-                continue  # said once, when it has not read our answer; what it has said comes after that
-            if packet is None:
-                break
+        while (packet := sockets.receive_packet(channel)) is not None:
             message, descriptors = packet
             if failed := message.get("failed"):
                 raise Failure(failed["step"], failed["errno"], failed["message"], failed["exit_code"])
-            if message.get("netns"):
-                with step("network"):
-                    sandbox.attach(self.spec["sandbox"], descriptors[0])
-                    crash_point("shim.start.connected")
-                sockets.close_all(descriptors)
-                # A child that has failed in the meantime has left its reason in the socket.
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    sockets.send_packet(channel, {"network": "ready"})
-            elif message.get("terminal"):
+            if message.get("terminal"):
                 self._terminal = descriptors[0]
             else:
                 self.devices = dict(zip(message["descriptors"], descriptors, strict=False))

@@ -46,12 +46,14 @@ def read_table(path: str) -> dict[str, int]:
 
 
 def write(path: str, text: str) -> None:
-    """Raises OSError with the path in it."""
+    """Each line by itself, as the kernel wants to be told. Raises OSError with the path in it."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    line = text
     try:
-        os.write(fd, text.encode("ascii"))
+        for line in text.split("\n"):
+            os.write(fd, line.encode("ascii"))
     except OSError as error:
-        raise OSError(error.errno, error.strerror, f"{path} ({text})") from None
+        raise OSError(error.errno, error.strerror, f"{path} ({line})") from None
     finally:
         os.close(fd)
 

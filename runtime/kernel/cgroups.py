@@ -98,8 +98,10 @@ def plan(
         program = b""
         files = []
         if device_rules is not None and "devices" in directory_of:
-            lines = [("devices.deny", "a"), *(("devices.allow", str(rule)) for rule in device_rules)]
-            files = [[[[f"{directory_of['devices']}/{name}", text]], "", True] for name, text in lines]
+            written = [("devices.deny", "a"), ("devices.allow", "\n".join(map(str, device_rules)))]
+            files = [
+                [[[f"{directory_of['devices']}/{name}", text]], "", True] for name, text in written if text
+            ]
     for setting in cgroup_files.settings(limits, version):
         directory = directory_of[setting.controller]
         paths = [[f"{directory}/{name}", text] for name, text in setting.files]

@@ -251,6 +251,8 @@ def make_directories(root: int, path: str, *, mode: int = 0o755, uid: int = -1, 
         return open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
     except FileNotFoundError:
         pass
+    if (made := _make_last(root, path, mode, uid, gid)) >= 0:
+        return made
     parts = follow_missing(root, path)
     current = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
     for depth, part in enumerate(parts, 1):
@@ -259,15 +261,38 @@ def make_directories(root: int, path: str, *, mode: int = 0o755, uid: int = -1, 
             following = open_in_root(root, prefix, os.O_PATH | os.O_DIRECTORY)
         except FileNotFoundError:
             try:
-                os.mkdir(part, mode, dir_fd=current)
-                if uid != -1 or gid != -1:
-                    os.chown(part, uid, gid, dir_fd=current, follow_symlinks=False)
+                _make_directory(part, current, mode, uid, gid)
             except FileExistsError:
                 pass
             following = open_in_root(root, prefix, os.O_PATH | os.O_DIRECTORY)
         os.close(current)
         current = following
     return current
+
+
+def _make_last(root: int, path: str, mode: int, uid: int, gid: int) -> int:
+    """The usual case of :func:`make_directories`: only the last component is missing. -1 when it is not that (a link
+    to nowhere is there, too)."""
+    above, _, name = path.rstrip("/").rpartition("/")
+    if name in ("", ".", ".."):
+        return -1
+    try:
+        parent = open_in_root(root, above, os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return -1
+    try:
+        _make_directory(name, parent, mode, uid, gid)
+        return open_in_root(parent, name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileExistsError:
+        return -1
+    finally:
+        os.close(parent)
+
+
+def _make_directory(name: str, parent: int, mode: int, uid: int, gid: int) -> None:
+    os.mkdir(name, mode, dir_fd=parent)
+    if uid != -1 or gid != -1:
+        os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
 
 
 def make_mount_point(root: int, path: str, *, directory: bool) -> int:

@@ -1,9 +1,9 @@
 """A container's network namespace: what it is to hold (a plan, plain data) and the two halves that make it
 so.
 
-``plan_sandbox`` decides in the core. ``attach`` runs in the shim, in the host's network namespace;
-``configure`` runs in the container's init child, inside the new one. Both read only the plan. Standard
-library only, and nothing imported late: the two halves run in forks of the keeper.
+``plan_sandbox`` decides in the core. :class:`HostHalf` begins in the host's network namespace, ``configure`` runs
+inside the new one: both in the container's first process, which goes from one to the other. They read only the
+plan. Standard library only, and nothing imported late: it is a fork of the keeper.
 """
 
 from __future__ import annotations
@@ -203,61 +203,79 @@ def default_gateways(endpoints: Iterable[tuple[Network, Endpoint]]) -> list[tupl
     return chosen
 
 
-# Effects: the shim's half.
+# Effects: the host's half.
+
+
+class HostHalf:
+    """Makes pairs and links for a container's network namespace. To be made in the host's, whose socket and facts it
+    keeps: :meth:`attach` also works from the namespace that the caller has entered meanwhile."""
+
+    def __init__(self, sandbox: Sandbox | dict[str, Any]) -> None:
+        """Raises OSError for a bridge or a parent that is gone."""
+        self._endpoints: list[SandboxEndpoint] = sandbox["endpoints"]
+        self._links = {endpoint["bridge"]: _index_of(endpoint) for endpoint in self._endpoints}
+        self._is_filtered = bool(self._endpoints) and is_bridge_filtered()
+        self._rtnl = NetlinkSocket(NETLINK_ROUTE) if self._endpoints else None
+
+    def attach(self, netns: int) -> None:
+        """Create the veth pairs, one message each: the host's end up and in its bridge, the other end in the network
+        namespace of the descriptor ``netns``. Closes the socket.
+
+        Raises :class:`NetlinkError` or OSError naming what failed; pairs made by then go with the namespace.
+        """
+        if self._rtnl is None:
+            return
+        with self._rtnl as rtnl:
+            try:
+                rtnl.execute(self._ports(netns))
+            except NetlinkError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+                # The kernel takes namespaces apart some time after they have ended: this container's last one is
+                # still there, and so are its pairs.
+                names = [endpoint["host_ifname"] for endpoint in self._endpoints]
+                rtnl.execute([rtnetlink.delete_link(name=name, ignore=(errno.ENODEV,)) for name in names])
+                rtnl.execute(self._ports(netns))
+
+    def _ports(self, netns: int) -> list[Request]:
+        """Pairs and, where the defaults will not do, the flags of their ports.
+
+        Where bridged packets pass the firewall, the kernel bridges what was sent to a port published by the
+        same network instead of routing it: then a container that calls itself needs its port to be a hairpin, and
+        isolated ports would lose calls of a neighbour (there the rules keep containers apart).
+        """
+        requests = []
+        for endpoint in self._endpoints:
+            link = self._links[endpoint["bridge"]]
+            if endpoint["kind"] != "veth":
+                requests.append(_child_link(endpoint, link, netns))
+                continue
+            requests.append(_veth(endpoint, link, netns))
+            if self._is_filtered or endpoint["isolated"]:
+                requests.append(
+                    rtnetlink.set_bridge_port(
+                        endpoint["host_ifname"],
+                        hairpin=self._is_filtered,
+                        isolated=endpoint["isolated"] and not self._is_filtered,
+                    )
+                )
+        return requests
 
 
 def attach(sandbox: Sandbox | dict[str, Any], netns: int) -> None:
-    """Create the veth pairs of ``sandbox``, one message each: the host's end up and in its bridge, the
-    other end in the network namespace of the descriptor ``netns``. To be called in the host's network
-    namespace.
-
-    Raises :class:`NetlinkError` or OSError naming what failed; pairs made by then go with the namespace.
-    """
-    if not sandbox["endpoints"]:
-        return
-    with NetlinkSocket(NETLINK_ROUTE) as rtnl:
-        try:
-            rtnl.execute(_ports(sandbox["endpoints"], netns))
-        except NetlinkError as error:
-            if error.errno != errno.EEXIST:
-                raise
-            # The kernel takes namespaces apart some time after they have ended: this container's last one is
-            # still there, and so are its pairs.
-            names = [endpoint["host_ifname"] for endpoint in sandbox["endpoints"]]
-            rtnl.execute([rtnetlink.delete_link(name=name, ignore=(errno.ENODEV,)) for name in names])
-            rtnl.execute(_ports(sandbox["endpoints"], netns))
+    """:class:`HostHalf` of somebody who stays in the host's network namespace."""
+    HostHalf(sandbox).attach(netns)
 
 
-def _ports(endpoints: Sequence[SandboxEndpoint], netns: int) -> list[Request]:
-    """Pairs and, where the defaults will not do, the flags of their ports.
-
-    Where bridged packets pass the firewall, the kernel bridges what was sent to a port published by the
-    same network instead of routing it: then a container that calls itself needs its port to be a hairpin, and
-    isolated ports would lose calls of a neighbour (there the rules keep containers apart).
-    """
-    is_filtered = is_bridge_filtered()
-    requests = []
-    for endpoint in endpoints:
-        if endpoint["kind"] != "veth":
-            requests.append(_child_link(endpoint, netns))
-            continue
-        requests.append(_veth(endpoint, netns))
-        if is_filtered or endpoint["isolated"]:
-            requests.append(
-                rtnetlink.set_bridge_port(
-                    endpoint["host_ifname"],
-                    hairpin=is_filtered,
-                    isolated=endpoint["isolated"] and not is_filtered,
-                )
-            )
-    return requests
-
-
-def _veth(endpoint: SandboxEndpoint, netns: int) -> Request:
+def _index_of(endpoint: SandboxEndpoint) -> int:
     try:
-        bridge = socket.if_nametoindex(endpoint["bridge"])
+        return socket.if_nametoindex(endpoint["bridge"])
     except OSError as error:
-        raise OSError(errno.ENODEV, f"bridge {endpoint['bridge']} is gone") from error
+        kind = "bridge" if endpoint["kind"] == "veth" else "parent link"
+        raise OSError(errno.ENODEV, f"{kind} {endpoint['bridge']} is gone") from error
+
+
+def _veth(endpoint: SandboxEndpoint, bridge: int, netns: int) -> Request:
     return rtnetlink.create_veth(
         endpoint["host_ifname"],
         peer=endpoint["name"],
@@ -268,11 +286,7 @@ def _veth(endpoint: SandboxEndpoint, netns: int) -> Request:
     )
 
 
-def _child_link(endpoint: SandboxEndpoint, netns: int) -> Request:
-    try:
-        parent = socket.if_nametoindex(endpoint["bridge"])
-    except OSError as error:
-        raise OSError(errno.ENODEV, f"parent link {endpoint['bridge']} is gone") from error
+def _child_link(endpoint: SandboxEndpoint, parent: int, netns: int) -> Request:
     return rtnetlink.create_child_link(
         endpoint["name"],
         endpoint["kind"],
@@ -313,7 +327,7 @@ def detach(host_ifname: str) -> None:
 
 
 def prepare(sandbox: Sandbox | dict[str, Any], proc: int) -> None:
-    """In the fresh namespace, before :func:`attach`: what its interfaces are to inherit."""
+    """In the fresh namespace, before it has interfaces: what they are to inherit."""
     write_sysctls(proc, sandbox.get("inherited") or {})
 
 

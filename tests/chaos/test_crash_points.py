@@ -72,7 +72,7 @@ def victims(role: str, about: str, point: str, operation: str) -> list[str]:
 AT_WORK = ("core.start.launched", "core.start.recorded")
 CROSSINGS = (
     *("core.create.recorded", "core.start.asked", "core.start.launched", "keeper.start.forked"),
-    *("shim.start.connected", "init.start.mounting", "init.start.confined"),
+    *("init.start.networked", "init.start.mounting", "init.start.confined"),
     *("core.exec.asked", "shim.exec.forked", "exec.exec.joined", "exec.exec.confined", "core.exec.started"),
     *(
         "core.stop.recorded",
