@@ -155,6 +155,8 @@ class Container:
         self.save(_replace(self.record, **changes))
 
     def save(self, record: ContainerRecord) -> None:
+        if record == self.record:
+            return  # written already
         self._store.put(record.id, record, is_fact=True)
         self.record = record
 

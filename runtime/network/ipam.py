@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET, AF_INET6, inet_pton
 
 from runtime.errors import Conflict, InvalidArgument, concerning
-from runtime.network.model import Endpoint, Network, Pool
+from runtime.network.model import Endpoint, Network, Pool, subnet_of
 
 Subnet = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -219,8 +219,8 @@ def _within(text: str, subnet: Subnet, what: str) -> Address:
 
 
 def _first_free(pool: Pool, used: frozenset[int], name: str) -> Address:
-    subnet = ipaddress.ip_network(pool.subnet)
-    inner = ipaddress.ip_network(pool.ip_range) if pool.ip_range else subnet
+    subnet = subnet_of(pool.subnet)
+    inner = subnet_of(pool.ip_range) if pool.ip_range else subnet
     reserved = {int(subnet.network_address)}
     if subnet.version == 4:
         reserved.add(int(subnet.broadcast_address))
@@ -243,7 +243,7 @@ def allocate_address(pool: Pool, used: Mapping[str, str], *, requested: str = ""
     ``used`` maps addresses in use to who has them. Raises InvalidArgument when the requested one lies
     outside of the subnet, Conflict when it is taken or nothing is free.
     """
-    subnet = ipaddress.ip_network(pool.subnet)
+    subnet = subnet_of(pool.subnet)
     if not requested:
         family = AF_INET if subnet.version == 4 else AF_INET6
         same = (address for address in used if (":" in address) == (subnet.version == 6))
@@ -259,7 +259,7 @@ def allocate_address(pool: Pool, used: Mapping[str, str], *, requested: str = ""
 
 def _allocate(network: Network, version: int, used: Mapping[str, str], requested: str) -> str:
     """An address of one of the network's subnets: of the one that has the requested one, or the first with room."""
-    pools = [pool for pool in network.pools if ipaddress.ip_network(pool.subnet).version == version]
+    pools = [pool for pool in network.pools if subnet_of(pool.subnet).version == version]
     for pool in pools[:-1]:
         try:
             return allocate_address(pool, used, requested=requested, name=network.name)
@@ -342,11 +342,7 @@ def is_leased(network: Network, endpoint: Endpoint) -> bool:
     if (has4, has6) != (network.pool4 is not None, network.pool6 is not None):
         return False
     return all(
-        any(ipaddress.ip_address(address) in _network(pool) for pool in network.pools)
+        any(ipaddress.ip_address(address) in subnet_of(pool.subnet) for pool in network.pools)
         for address in (endpoint.address4, endpoint.address6)
         if address
     )
-
-
-def _network(pool: Pool) -> Subnet:
-    return ipaddress.ip_network(pool.subnet)
