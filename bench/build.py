@@ -22,6 +22,7 @@ from bench.measure import Tool
 from bench.stacks import IMAGE
 
 MANY = 10_000
+LARGE = 50_000
 STEPS = 10
 _NAME = "composer-bench-built"
 
@@ -54,6 +55,8 @@ class BuildComparison:
         self._compare(f"COPY of {MANY} files, one changed", many, lambda: _write(many / "src/0"), 1)
         touched = sorted((many / "src").rglob("*"))
         self._compare(f"{MANY} files touched, none changed", many, lambda: [p.touch() for p in touched], 1)
+        large = self._project("large", f"FROM {IMAGE}\nCOPY . /src\n", files=LARGE)
+        self._compare(f"{LARGE} files, nothing changed", large, lambda: None, 1)
         steps = "\n".join(["RUN true"] * STEPS)
         runs = self._project("runs", f"FROM {IMAGE}\nCOPY . /src\n{steps}\n", files=1)
         self._compare(f"{STEPS} times RUN true", runs, lambda: _write(runs / "src/0"), 1)
@@ -104,7 +107,7 @@ def main() -> int:
         try:
             BuildComparison((docker, composer), room, given.runs).run()
         finally:
-            names = [f"{_NAME}-{name}" for name in ("cached", "change", "stages", "many", "runs")]
+            names = [f"{_NAME}-{name}" for name in ("cached", "change", "stages", "many", "large", "runs")]
             docker.call(("docker", "rmi", "-f"), *names)
     return 0
 
