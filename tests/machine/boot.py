@@ -63,24 +63,15 @@ class MachineError(Exception):
     """The machine could not be made or did not start."""
 
 
-<<<<<<< Updated upstream
-def run(command: str, cache: Path, *, timeout: float = 3600, memory: int = 3072) -> tuple[int, str]:
-    """Run a shell command on the machine: exit status and what the console showed. Raises MachineError."""
-    disk, kernel, initrd = _system(cache)
-    with tempfile.TemporaryDirectory(prefix="composer-machine-") as work:
-        data = _data_disk(Path(work), command, _packages(cache))
-        for number, accelerator in enumerate(_accelerators()):
-=======
 def run(
-    command: str, cache: Path, *, timeout: float = 1800, memory: int = 3072, given: Path | None = None
+    command: str, cache: Path, *, timeout: float = 3600, memory: int = 3072, given: Path | None = None
 ) -> tuple[int, str]:
     """Run a shell command on the machine: exit status and what the console showed. ``given``: a directory that is
     /mnt/given there. Raises MachineError."""
     disk, kernel, initrd = _system(cache)
     with tempfile.TemporaryDirectory(prefix="composer-machine-") as work:
         data = _data_disk(Path(work), command, _packages(cache), given)
-        for accelerator in _accelerators():
->>>>>>> Stashed changes
+        for number, accelerator in enumerate(_accelerators()):
             console = Path(work) / "console"
             patience = FIRST_WORD[accelerator[:3]] * 2**number
             if _boot(disk, data, kernel, initrd, console, accelerator, patience, timeout, memory):
@@ -107,12 +98,8 @@ def _boot(
     timeout: float,
     memory: int,
 ) -> bool:
-<<<<<<< Updated upstream
-    """True when it ran (to its end, or until ``timeout``); False when it showed nothing within ``patience``."""
-=======
-    """True when it ran (to its end, or until ``timeout``); False when it never came up. An emulated clock that nobody
-    has the time to let tick is no reason for its kernel to give up."""
->>>>>>> Stashed changes
+    """True when it ran (to its end, or until ``timeout``); False when it showed nothing within ``patience``, or never came
+    up: an emulated clock that nobody has the time to let tick is no reason for its kernel to give up."""
     name, program = NAMES[os.uname().machine]
     # Not all features of the processor can be had where KVM is itself on a virtual machine.
     processor = "max,-arch-capabilities" if name == "amd64" else "max"
