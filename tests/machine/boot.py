@@ -98,8 +98,8 @@ def _boot(
     timeout: float,
     memory: int,
 ) -> bool:
-    """True when it ran (to its end, or until ``timeout``); False when it showed nothing within ``patience``, or never came
-    up: an emulated clock that nobody has the time to let tick is no reason for its kernel to give up."""
+    """True when it ran (to its end, or until ``timeout``); False when it showed nothing within ``patience``, or never
+    came up: an emulated clock that nobody has the time to let tick is no reason for its kernel to give up."""
     name, program = NAMES[os.uname().machine]
     # Not all features of the processor can be had where KVM is itself on a virtual machine.
     processor = "max,-arch-capabilities" if name == "amd64" else "max"
