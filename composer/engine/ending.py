@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import trio
@@ -16,6 +17,8 @@ from runtime.kernel.signals import can_receive
 
 KILL_BOUND = 10.0
 """Seconds after SIGKILL in which a container has to be gone; longer means a process stuck in the kernel."""
+DEFAULT_GRACE = 10.0
+"""Seconds between the stop signal and SIGKILL for a container that has no time of its own."""
 SIGKILL = 9
 
 
@@ -60,10 +63,27 @@ class Ending:
             hint="a process in it is stuck in the kernel (state D): see `composer top`",
         )
 
+    async def cut_short(self, container: Container, grace: float) -> None:
+        """Whoever stops it already may be more patient than ``grace`` seconds."""
+        if not container.is_ending:
+            return
+        with trio.move_on_after(grace):
+            await container.status.wait_for(lambda status: not status.is_alive)
+        if container.is_ending and container.state.is_alive and container.shim is not None:
+            await self.force(container, container.shim)
+
     def _thaw_for_the_end(self, container: Container) -> None:
         """A frozen process takes no signal, not even SIGKILL on cgroup v1."""
         if container.state.status == "paused":
             self.cgroups.thaw(container.id)
+
+
+def grace_of(container: Container, timeout: float | None) -> float:
+    """Seconds that a container gets to end. ``timeout``: what was asked for (None: nothing; negative: for ever)."""
+    if timeout is None:
+        own = container.config.stop_timeout
+        timeout = DEFAULT_GRACE if own is None else float(own)
+    return math.inf if timeout < 0 else timeout
 
 
 def _is_init(container: Container) -> bool:

@@ -141,14 +141,19 @@ class Images:
         repository = parse_reference(name)
         if repository.tag or repository.digest is not None:
             raise InvalidArgument("the name of a repository expected, without a tag or digest")
-        if tag:
-            tags = [f"{name}:{tag}"]
-        else:
-            tags = sorted(
-                known
-                for image in self.store.list()
-                for known in image.tags
-                if parse_reference(known).name == repository.name
+        every = sorted(
+            known
+            for image in self.store.list()
+            for known in image.tags
+            if parse_reference(known).name == repository.name
+        )
+        tags = [f"{name}:{tag}"] if tag else every
+        here = [parse_reference(known).tag for known in every]
+        if tag and here and tag not in here:
+            there = ", ".join(here[:5])
+            raise NotFound(
+                f"tag does not exist: {repository.familiar_name}:{tag}",
+                hint=f"{repository.familiar_name} is here as {there}{', …' if len(here) > 5 else ''}.",
             )
         if not tags:
             raise NotFound(f"An image does not exist locally with the tag: {repository.familiar_name}")

@@ -8,7 +8,6 @@ its names, probes its health, waits for its exit, and decides what follows. Ever
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import trio
 from composer.engine import uses
 from composer.engine.at_once import taken
 from composer.engine.containers import Container, Containers
-from composer.engine.ending import Ending, send
+from composer.engine.ending import Ending, grace_of, send
 from composer.engine.events import Events
 from composer.engine.model import Health, Status
 from composer.engine.networking.sandboxes import Sandboxes
@@ -38,8 +37,6 @@ from runtime.storage.paths import Paths
 
 log = logging.getLogger(__name__)
 
-DEFAULT_GRACE = 10.0
-"""Seconds between the stop signal and SIGKILL."""
 SIGKILL = 9
 
 
@@ -339,7 +336,7 @@ class Lifecycle:
         nor wait for the signal is killed at once: waiting for it would be waiting for nothing.
         """
         container = self.containers.get(ref)
-        await self._cut_short(container, self._grace(container, timeout))
+        await self.ending.cut_short(container, grace_of(container, timeout))
         async with taken(), container.busy:
             if container.state.status == "restarting":
                 container.update(is_wanted=False, is_manually_stopped=True)
@@ -358,27 +355,12 @@ class Lifecycle:
                 number = parse_signal(
                     signal or container.config.stop_signal or container.image.stop_signal or "SIGTERM"
                 )
-                await self.ending.end(container, number, self._grace(container, timeout))
+                await self.ending.end(container, number, grace_of(container, timeout))
             finally:
                 container.is_ending = False
             await self.sandboxes.release(container)
         crash_point("core.stop.ended")
         self.events.publish("container", "stop", container.id, container.attributes)
-
-    async def _cut_short(self, container: Container, grace: float) -> None:
-        """Whoever stops it already may be more patient than ``grace`` seconds."""
-        if not container.is_ending:
-            return
-        with trio.move_on_after(grace):
-            await container.status.wait_for(lambda status: not status.is_alive)
-        if container.is_ending and container.state.is_alive and container.shim is not None:
-            await self.ending.force(container, container.shim)
-
-    def _grace(self, container: Container, timeout: float | None) -> float:
-        if timeout is None:
-            own = container.config.stop_timeout
-            timeout = DEFAULT_GRACE if own is None else float(own)
-        return math.inf if timeout < 0 else timeout
 
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None:
         """Send a signal to PID 1; SIGKILL ends every process of the container."""
@@ -440,7 +422,7 @@ class Lifecycle:
 
         container = self.containers.get(ref)
         if force:
-            await self._cut_short(container, 0.0)
+            await self.ending.cut_short(container, 0.0)
         async with taken(), container.busy:
             if container.is_removed.is_set():
                 return

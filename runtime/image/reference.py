@@ -103,6 +103,8 @@ def parse_reference(text: str) -> Reference:
         )
     if not _DOMAIN.fullmatch(domain):
         raise InvalidArgument(f'invalid reference format: {text}: "{domain}" is not a registry')
+    if (port := domain.rpartition(":")[2]).isdigit() and int(port[:6]) > 65535:
+        raise InvalidArgument(f"invalid reference format: {text}: {port[:6]} is not a port: there are 65535")
     if not _PATH.fullmatch(path):
         what = "there is no name" if not path else f'"{_offending(path)}" is not a valid name'
         raise InvalidArgument(f"invalid reference format: {text}: {what}")

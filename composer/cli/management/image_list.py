@@ -142,9 +142,10 @@ def tree(images: Sequence[dict[str, Any]], *, everything: bool) -> list[str]:
         names = sorted(image.get("RepoTags") or ()) or ["<untagged>"]
         manifests = [one for one in image.get("Manifests") or () if one.get("Kind", "image") == "image"]
         content = human_size(sum(one["Size"]["Content"] for one in manifests))
+        total = human_size(sum(one["Size"]["Total"] for one in manifests) or image["Size"])
         used = _IN_USE if image.get("Containers", 0) > 0 else ""
         rows += [(name, "", "", "", "") for name in names[:-1]]
-        rows.append((names[-1], short_id(image["Id"]), human_size(image["Size"]), content, used))
+        rows.append((names[-1], short_id(image["Id"]), total, content, used))
         for position, one in enumerate(manifests, 1):
             platform = one["ImageData"]["Platform"]
             words = (platform["os"], platform["architecture"], platform.get("variant", ""))

@@ -25,10 +25,12 @@ def run_login(session: Session, arguments: Arguments) -> int:
 
     domain = registry_domain(arguments.words[0] if arguments.words else "")
     given = _given(session, arguments)
-    known = load_credentials(session.env, domain) if given is None else None
+    is_anybody = given is None and not arguments.text("username") and not arguments.text("password")
+    known = load_credentials(session.env, domain) if is_anybody else None
     if known is not None:
-        session.write("Authenticating with existing credentials...\n")
-    credentials = given or known or _ask(domain, arguments.text("username"))
+        whose = f" [Username: {known.username}]" if known.username else ""
+        session.write(f"Authenticating with existing credentials...{whose}\n")
+    credentials = given or known or _ask(domain, arguments.text("username"), arguments.text("password"))
     body = {
         "username": credentials.username,
         "password": credentials.password,
@@ -63,7 +65,7 @@ def _given(session: Session, arguments: Arguments) -> Credentials | None:
     return Credentials(user, password) if user and password else None
 
 
-def _ask(domain: str, user: str) -> Credentials:
+def _ask(domain: str, user: str, password: str) -> Credentials:
     from getpass import getpass
 
     from runtime.errors import ComposerError
@@ -76,7 +78,7 @@ def _ask(domain: str, user: str) -> Credentials:
         )
     try:
         user = user or input(f"Username for {domain}: ").strip()
-        password = getpass("Password: ") if user else ""
+        password = password or (getpass("Password: ") if user else "")
     except EOFError:
         user = ""
     if not user or not password:

@@ -46,6 +46,8 @@ STALL = 25.0
 """Seconds without data after which a connection is given up."""
 FIRST_PAUSE = 0.2
 """Seconds until the second attempt."""
+_NOTICED = 0.9
+"""Seconds from which on a pause is told."""
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _REDIRECTS = 8
 _SMALL_DOCUMENT = 60.0
@@ -146,7 +148,8 @@ class Connection:
         if failures >= min(self.attempts, retry.attempts):
             raise retry.error from None
         pause = _pause(max(failures, 1), retry.pause)
-        (on_pause or self.on_pause)(retry.error, pause)
+        if pause >= _NOTICED:
+            (on_pause or self.on_pause)(retry.error, pause)
         await trio.sleep(pause)
 
     @contextlib.asynccontextmanager

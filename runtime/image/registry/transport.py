@@ -16,6 +16,7 @@ import certifi
 import httpx
 
 from runtime.errors import ComposerError
+from runtime.image.naming import DEFAULT_DOMAIN
 from runtime.image.registry.configuration import RegistryConfiguration, host_name, is_loopback
 from runtime.image.registry.proxies import EnvironmentTransport
 from runtime.image.registry.responses import Unreachable
@@ -166,6 +167,8 @@ def unreachable(name: str, error: httpx.TransportError) -> Unreachable:
     elif isinstance(cause, socket.gaierror):
         reason = cause.strerror or "no such name"
         hint = f"Is {host_name(place)} its right name? If so: does this machine find names at all?"
+        if place == DEFAULT_DOMAIN:
+            hint = "A name without a registry is one of Docker Hub's; others begin with HOST/ or HOST:PORT/."
     elif _is_refused(error):
         reason = os.strerror(errno.ECONNREFUSED)
         hint = "Nothing listens there: is the port right, and the registry running?"

@@ -41,8 +41,9 @@ async def test_an_image_comes_whole(store: ImageStore, faulty: FaultyRegistry) -
 async def test_why_it_takes_longer_is_told(store: ImageStore, faulty: FaultyRegistry) -> None:
     """Of the image as a whole until its layers are known, then of the layer."""
     faulty.add_image("app", "1", [layer(1)])
-    whole = Fault("/manifests/", "GET", times=1, status=429, headers={"Retry-After": "0"})
-    faulty.faults += [whole, Fault(digest_of(layer(1)), "GET", times=1, status=503)]
+    whole = Fault("/manifests/", "GET", times=1, status=429, headers={"Retry-After": "1"})
+    busy = Fault(digest_of(layer(1)), "GET", times=1, status=503, headers={"Retry-After": "1"})
+    faulty.faults += [whole, busy]
     events: list[PullProgress] = []
     await store.pull(f"{faulty.address}/app:1", progress=events.append)
     told = [(event.layer, event.text) for event in events if event.status == "Retrying"]

@@ -69,7 +69,7 @@ def test_tree() -> None:
     assert tree(images, everything=False) == [
         "IMAGE            ID             DISK USAGE   CONTENT SIZE   EXTRA",
         "a:1",
-        "a:2              111111111111       1.99MB          900kB   U",
+        "a:2              111111111111       2.89MB          900kB   U",
         "└─ linux/arm64   aaaaaaaaaaaa       2.89MB          900kB   U",
     ]
     assert tree(images, everything=True)[-1].startswith("<untagged>       111111111111 ")

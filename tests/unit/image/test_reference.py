@@ -69,3 +69,10 @@ def test_default_tag() -> None:
     assert parse_reference("a").with_default_tag() == Reference("docker.io", "library/a", "latest")
     assert parse_reference("a:1").with_default_tag().tag == "1"
     assert parse_reference(f"a@sha256:{HEX}").with_default_tag().tag == ""
+
+
+def test_ports_end() -> None:
+    assert parse_reference("host:65535/app").domain == "host:65535"
+    for text in ("host:65536/app", "host:99999999/app"):
+        with pytest.raises(InvalidArgument, match="is not a port"):
+            parse_reference(text)
