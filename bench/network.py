@@ -18,8 +18,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 
+from bench import attachment
 from bench.compare import Comparison, Row, arguments, both_tools
 from bench.measure import ENVIRONMENT, Tool, median_of
 from bench.stacks import IMAGE
@@ -27,11 +27,7 @@ from bench.traffic import Figures, measure, serving
 from runtime.kernel import syscalls
 from runtime.kernel.netlink import rtnetlink
 from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkSocket
-from runtime.network import bridge, ipam, sandbox
 from runtime.network.connect import in_network_namespace
-from runtime.network.firewall import Firewall
-from runtime.network.model import Network, Pool
-from runtime.network.ruleset import Forward
 
 CLONE_NEWNET = 0x40000000
 HOST, MACHINE = "198.51.100.1", "198.51.100.2"
@@ -48,7 +44,8 @@ class NetworkComparison(Comparison):
         self._traffic()
         docker, ours = self.both("_networks")
         self.add(Row(f"`network create` and `rm`, each of {NETWORKS}", "ms", docker, ours, None))
-        print(f"\nnetwork of one container (pair, addresses, routes, resolver, rules): {attachment():.2f} ms")
+        print("\nnetwork of one container (pair, addresses, routes, resolver, rules):")
+        attachment.main()
         self._many_containers()
 
     def _traffic(self) -> None:
@@ -119,38 +116,6 @@ class NetworkComparison(Comparison):
             f"\n{CONTAINERS} containers on one network: `up -d` {up:.2f} s ({up / CONTAINERS * 1e3:.1f} ms each), "
             f"`exec` of a lookup of all of them {lookup * 1e3:.0f} ms, `down` {down:.2f} s"
         )
-
-
-def attachment() -> float:
-    """Median milliseconds of what a container's start does for its place on a network, with a published port."""
-    firewall = Firewall("bench")
-    network_id = "be" * 32
-    pools = ipam.plan_pools(network_id, "bench", [Pool(subnet="10.232.0.0/16")])
-    network = Network(id=network_id, name="bench", pools=pools)
-    bridge.ensure_bridge(network, "bench")
-    taken, used = [], dict[str, str]()
-    opened: list[int] = []
-    try:
-        firewall.add_network(network)
-        for number in range(100):
-            container_id = f"{number:064x}"
-            netns = new_namespace()
-            opened.append(netns)
-            begun = time.perf_counter()
-            endpoint = ipam.allocate_endpoint(network, container_id, used)
-            used[endpoint.address4] = container_id
-            plan = sandbox.plan_sandbox(container_id, [(network, endpoint)])
-            firewall.publish([Forward("tcp", "127.77.0.1", 20000 + number, endpoint.address4, 80)])
-            sandbox.attach(plan, netns)
-            opened += in_network_namespace(netns, partial(sandbox.configure, plan))
-            taken.append(time.perf_counter() - begun)
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
-        firewall.remove()
-        firewall.close()
-        bridge.remove_bridge(network.bridge, "bench")
-    return statistics.median(taken) * 1e3
 
 
 def network_words(tool: Tool) -> tuple[str, ...]:

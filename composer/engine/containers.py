@@ -204,6 +204,12 @@ class Containers:
     def __post_init__(self) -> None:
         self._records = Records(self.database, "container", ContainerRecord)
 
+    def follow(self, told: Callable[[ContainerRecord | None, ContainerRecord | None], None]) -> None:
+        """Have somebody told of every record there is, and of every change of one: (before, after)."""
+        for record in self._records.values():
+            told(None, record)
+        self._records.on_change = told
+
     def load(self) -> None:
         """Take up what the database holds."""
         for record in self._records.values():

@@ -141,7 +141,7 @@ class Engine:
         every change, also when it had no room for what it was."""
         with RulesetChanges() as changes:
             while True:
-                if not self.firewall.state.networks:
+                if not self.firewall.bridges:
                     await self._next_container_event()
                     continue
                 await trio.lowlevel.wait_readable(changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import msgspec
@@ -21,6 +22,8 @@ class Records(Generic[R]):
         self._kind = kind
         self._encoder = msgspec.json.Encoder()
         self._values: dict[str, R] = {}
+        self.on_change: Callable[[R | None, R | None], None] = lambda before, after: None
+        """Told what a document was and what it is now; None where it was not there, or is not any more."""
         decoder = msgspec.json.Decoder(type_)
         for key, body in database.items(kind):
             try:
@@ -41,13 +44,15 @@ class Records(Generic[R]):
     def put(self, key: str, value: R, *, is_fact: bool = False) -> R:
         """``is_fact``: it is so already, and a full disk does not change it (see StateDatabase)."""
         self._database.put(self._kind, key, self._encoder.encode(value), is_fact=is_fact)
+        before = self._values.get(key)
         self._values[key] = value
+        self.on_change(before, value)
         return value
 
     def delete(self, key: str) -> None:
         self._database.delete(self._kind, key)
-        self._values.pop(key, None)
+        self.drop(key)
 
     def drop(self, key: str) -> None:
         """Forget what was put in a transaction that was rolled back."""
-        self._values.pop(key, None)
+        self.on_change(self._values.pop(key, None), None)

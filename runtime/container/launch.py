@@ -82,19 +82,17 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
     with step("security_opt"):
         set_profile(program["confinement"]["apparmor"])
     crash_point("init.start.grouped")
-    own_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    enter_namespaces(spec, own_proc)
-    crash_point("init.start.isolated")
 
     def configure_network() -> None:
-        inside = sandbox.configure(spec["sandbox"], own_proc)
+        inside = sandbox.configure(spec["sandbox"], root.proc)
         sockets.send_packet(channel, {"descriptors": spec["sandbox"].get("descriptors", [])}, inside)
         sockets.close_all(inside)
         crash_point("init.start.configured")
 
     root = Root(spec["state_dir"], configure_network)
+    enter_namespaces(spec, root)
+    crash_point("init.start.isolated")
     root.execute(spec["operations"])
-    os.close(own_proc)  # whose pid namespace this is, may see it: nothing of the host is to be seen
     with step("keyring"):
         join_keyring(spec["id"])
     terminal = -1
@@ -179,8 +177,8 @@ def set_profile(profile: str) -> None:
         apparmor.execute_under(profile)
 
 
-def enter_namespaces(spec: dict[str, Any], proc: int) -> None:
-    """Join what is shared, make what is new. ``proc`` is the host's /proc."""
+def enter_namespaces(spec: dict[str, Any], root: Root) -> None:
+    """Join what is shared, make what is new."""
     wanted = spec["namespaces"]
     for kind in JOINABLE:
         if isinstance(wanted[kind], int):
@@ -188,8 +186,9 @@ def enter_namespaces(spec: dict[str, Any], proc: int) -> None:
                 fd = namespaces.open_namespace(wanted[kind], kind)
                 syscalls.setns(fd, namespaces.FLAGS[kind])
                 os.close(fd)
+    root.make_proc(spec["operations"])
     if wanted["net"] == "new":
-        make_network(spec["sandbox"], proc)
+        make_network(spec["sandbox"], root.proc)
     crash_point("init.start.networked")
     with step("namespaces"):
         flags = syscalls.CLONE_NEWNS
@@ -201,7 +200,7 @@ def enter_namespaces(spec: dict[str, Any], proc: int) -> None:
 
 def make_network(plan: dict[str, Any], proc: int) -> None:
     """A network namespace with its interfaces, whose other ends are the host's. Done before anything of the container
-    is reached: what is open to the host's network here ends here."""
+    is reached: what is open to the host's network here ends here. ``proc`` is the container's /proc."""
     with step("network"):
         host = sandbox.HostHalf(plan)
     with step("namespaces"):

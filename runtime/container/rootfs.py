@@ -58,6 +58,15 @@ class Root:
                 crash_point("init.start.mounting")
                 getattr(self, f"_{name}")(operation)
 
+    def make_proc(self, operations: list[Operation]) -> None:
+        """The container's procfs, before there is anything to mount it on: sysctls of its network are written through
+        it. In the host's the kernel finds them among those of all other containers, which takes longer with each."""
+        for operation in operations:
+            if operation["op"] == "filesystem" and operation["kind"] == "proc":
+                with step(f"filesystem {operation['target']}"):
+                    self.proc = self._new_filesystem(operation, list(operation.get("options", ())))
+                return
+
     def enter(self, working_directory: str) -> None:
         """Make the root this process's root and forget the host's. pivot_root(2), "pivot_root(".", ".")".
 
@@ -100,8 +109,7 @@ class Root:
 
     def _filesystem(self, operation: Operation) -> None:
         kind, target = operation["kind"], operation["target"]
-        options = [(key, value) for key, value in operation.get("options", ())]
-        attributes = mounts.attribute_flags(operation.get("attributes", ()))
+        options = list(operation.get("options", ()))
         resolve = mounts.IN_ROOT
         if not operation.get("follow", True):
             resolve |= syscalls.RESOLVE_NO_SYMLINKS
@@ -109,8 +117,8 @@ class Root:
         try:
             if operation.get("inherit_mode"):
                 options.append(("mode", f"{stat.S_IMODE(os.fstat(where).st_mode):o}"))
-            source = "shm" if target == "/dev/shm" else ""
-            mount = mounts.new_filesystem(kind, options, attributes, source=source)
+            is_made = kind == "proc" and self.proc >= 0
+            mount = self.proc if is_made else self._new_filesystem(operation, options)
             syscalls.move_mount(mount, where, target)
         finally:
             os.close(where)
@@ -122,6 +130,12 @@ class Root:
             self.devpts = mount
         else:
             os.close(mount)
+
+    @staticmethod
+    def _new_filesystem(operation: Operation, options: list[tuple[str, str | None]]) -> int:
+        attributes = mounts.attribute_flags(operation.get("attributes", ()))
+        source = "shm" if operation["target"] == "/dev/shm" else ""
+        return mounts.new_filesystem(operation["kind"], options, attributes, source=source)
 
     def _directory(self, target: str, resolve: int, mode: int = 0o755) -> int:
         """A directory to mount on, made when missing; a tmpfs made where nothing was is open to all (1777)."""

@@ -111,7 +111,9 @@ def rejoin(network: Network, ports: Collection[str]) -> None:
             requests = [rtnetlink.set_link_master(link.ifindex, bridge.ifindex, label=name)]
             if is_filtered or not network.has_icc:
                 isolated = not network.has_icc and not is_filtered
-                requests.append(rtnetlink.set_bridge_port(name, hairpin=is_filtered, isolated=isolated))
+                requests.append(
+                    rtnetlink.set_bridge_port(link.ifindex, hairpin=is_filtered, isolated=isolated)
+                )
             rtnl.execute(requests)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from runtime.errors import ComposerError
 from runtime.kernel.netlink import nftables
@@ -23,8 +23,11 @@ from runtime.network.ruleset import (
     build,
     elements,
     table_name,
+    without,
 )
 
+UNKNOWN = -1
+"""A generation that no ruleset has."""
 _MODULES = "the kernel needs nf_tables with NAT (modules nf_tables, nft_nat, nft_masq, nft_fib_inet)"
 
 
@@ -54,10 +57,13 @@ class Firewall:
         self.warnings: tuple[str, ...] = ()
         """What another firewall prevents, and how to allow it."""
         self._netfilter = NetlinkSocket(NETLINK_NETFILTER)
-        self._state = FirewallState()
+        # The state, so that a change costs what it changes.
+        self._networks: dict[str, BridgeRules] = {}
+        self._forwards: dict[tuple[object, ...], Forward] = {}
+        self._unrouted: frozenset[str] = frozenset()
         self._held: CountedElements | None = None
         """What the kernel holds, while the ruleset's generation says so; as the state."""
-        self._generation = -1
+        self._generation = UNKNOWN
         self._has_exceptions = False
 
     def close(self) -> None:
@@ -67,7 +73,14 @@ class Firewall:
     @property
     def state(self) -> FirewallState:
         """What was applied last."""
-        return self._state
+        return FirewallState(
+            frozenset(self._networks.values()), frozenset(self._forwards.values()), self._unrouted
+        )
+
+    @property
+    def bridges(self) -> Collection[str]:
+        """Those of the networks that were applied last."""
+        return self._networks.keys()
 
     # One thing at a time.
 
@@ -76,24 +89,23 @@ class Firewall:
         self.add_networks([network])
 
     def add_networks(self, networks: Iterable[Network]) -> None:
-        rules = {bridge_rules(network) for network in networks}
-        names = {rule.bridge for rule in rules}
-        kept = {rule for rule in self._state.networks if rule.bridge not in names}
-        self.apply(_replace(self._state, networks=frozenset(kept | rules)))
+        rules = {rule for rule in map(bridge_rules, networks) if self._networks.get(rule.bridge) != rule}
+        before = {self._networks[rule.bridge] for rule in rules if rule.bridge in self._networks}
+        self._change(FirewallState(networks=frozenset(before)), FirewallState(networks=frozenset(rules)))
 
     def remove_network(self, bridge: str) -> None:
-        kept = frozenset(rule for rule in self._state.networks if rule.bridge != bridge)
-        self.apply(_replace(self._state, networks=kept))
+        gone = frozenset(filter(None, [self._networks.get(bridge)]))
+        self._change(FirewallState(networks=gone), FirewallState())
 
     def publish(self, forwards: Iterable[Forward]) -> None:
         """Send connections for these ports to their containers, instead of where they went before."""
-        added = frozenset(forwards)
-        keys = {forward[:3] for forward in added if forward.host_ip}
-        kept = frozenset(forward for forward in self._state.forwards if forward[:3] not in keys)
-        self.apply(_replace(self._state, forwards=kept | added))
+        new = {one for one in forwards if self._forwards.get(_way(one)) != one}
+        before = {self._forwards[_way(one)] for one in new if _way(one) in self._forwards}
+        self._change(FirewallState(forwards=frozenset(before)), FirewallState(forwards=frozenset(new)))
 
     def unpublish(self, forwards: Iterable[Forward]) -> None:
-        self.apply(_replace(self._state, forwards=self._state.forwards - frozenset(forwards)))
+        gone = frozenset(one for one in forwards if self._forwards.get(_way(one)) == one)
+        self._change(FirewallState(forwards=gone), FirewallState())
 
     # The whole.
 
@@ -102,20 +114,34 @@ class Firewall:
 
         ``unrouted`` is kept by the firewall itself. Raises ComposerError when the kernel refuses.
         """
+        state = self.state
+        desired = FirewallState(desired.networks, desired.forwards, state.unrouted)
+        self._change(without(state, desired), without(desired, state))
+
+    def _change(self, less: FirewallState, more: FirewallState) -> None:
+        """Take away networks and ports that are there, and add such that are not."""
         try:
             is_known = self._held is not None and self._generation == self._read_generation()
             found = None if is_known else self._read()
-            known = self._state.unrouted if is_known else _unrouted(found)
-            desired = _replace(desired, unrouted=known | self._enable_forwarding(desired))
-            if self._held is not None and is_known:
-                held = self._held
-                requests = _requests(self.table, *held.change(desired))
+            networks, forwards = self._networks, self._forwards
+            if less.networks or more.networks:
+                gone = {rule.bridge for rule in less.networks}
+                networks = {bridge: rule for bridge, rule in networks.items() if bridge not in gone}
+                networks |= {rule.bridge: rule for rule in more.networks}
+            known = self._unrouted if is_known else _unrouted(found)
+            unrouted = known | self._enable_forwarding(networks)
+            less = FirewallState(less.networks, less.forwards, self._unrouted - unrouted)
+            more = FirewallState(more.networks, more.forwards, unrouted - self._unrouted)
+            held = self._held
+            if held is not None and is_known:
+                requests = _requests(self.table, *held.change(less, more))
             else:
-                held = CountedElements(desired)
+                wanted = _after(self.state, less, more)
+                held = CountedElements(wanted)
                 requests = (
-                    build(self.table, elements(desired))
+                    build(self.table, elements(wanted))
                     if found is None
-                    else difference(self.table, found, elements(desired))
+                    else difference(self.table, found, elements(wanted))
                 )
             if requests:
                 try:
@@ -124,10 +150,15 @@ class Firewall:
                     if error.errno not in (errno.ENOENT, errno.EEXIST):
                         raise
                     # Somebody changed the table between our reading and our writing.
-                    self._commit(build(self.table, elements(desired)))
-            bridges = self._foreign_bridges()
-            self._held, self._state = held, desired
-            if not is_known or bridges != self._foreign_bridges() or not self._has_exceptions:
+                    self._commit(build(self.table, elements(_after(self.state, less, more))))
+            for one in less.forwards:
+                del forwards[_way(one)]
+            forwards.update((_way(one), one) for one in more.forwards)
+            has_other_bridges = networks is not self._networks and (
+                _foreign(networks) != _foreign(self._networks)
+            )
+            self._held, self._networks, self._unrouted = held, networks, unrouted
+            if not is_known or has_other_bridges or not self._has_exceptions:
                 self._make_exceptions()
         except OSError as error:
             self._held = None
@@ -147,11 +178,11 @@ class Firewall:
             if self._held is not None and self._generation == self._read_generation():
                 return False
             found = self._read()
-            wanted = elements(self._state)
-            repaired = found != wanted and (found is not None or bool(self._state.networks))
+            wanted = elements(self.state)
+            repaired = found != wanted and (found is not None or bool(self._networks))
             if repaired:
                 self._commit(build(self.table, wanted))
-            self._held = CountedElements(self._state) if repaired or found is not None else None
+            self._held = CountedElements(self.state) if repaired or found is not None else None
             return self._make_exceptions() or repaired
         except OSError as error:
             raise ComposerError(f"firewall: {error.strerror or error}") from error
@@ -175,22 +206,26 @@ class Firewall:
             raise ComposerError(f"firewall: {error.strerror or error}") from error
         finally:
             self._held = None
-            self._state = FirewallState()
+            self._networks, self._forwards, self._unrouted = {}, {}, frozenset()
             self._has_exceptions = False
 
     # Parts.
 
-    def _enable_forwarding(self, desired: FirewallState) -> frozenset[str]:
-        if not any(not network.internal for network in desired.networks):
+    @staticmethod
+    def _enable_forwarding(networks: Mapping[str, BridgeRules]) -> frozenset[str]:
+        if all(network.internal for network in networks.values()):
             return frozenset()
-        if any(network.ipv6 and not network.internal for network in desired.networks):
+        if any(network.ipv6 and not network.internal for network in networks.values()):
             forwarding.enable_ipv6()
-        bridges = {network.bridge for network in desired.networks}
-        return forwarding.enable() - bridges
+        return forwarding.enable().difference(networks)
 
     def _commit(self, requests: list[Request]) -> None:
+        """Also learn the ruleset's generation, which was read before: if it is more than one further on, somebody else
+        changed rules at the same moment, maybe ours."""
+        expected = self._generation + 1
         self._netfilter.transact([nftables.begin(), *requests, nftables.end()])
-        self._generation = self._read_generation()
+        generation = self._read_generation()
+        self._generation = generation if generation <= expected else UNKNOWN
 
     def _read_generation(self) -> int:
         return nftables.decode_generation(self._netfilter.query(nftables.get_generation())[0])
@@ -201,10 +236,10 @@ class Firewall:
     def _read(self) -> dict[str, frozenset[Element]] | None:
         """The elements in the kernel, or None if the table is missing or not as we make it."""
         family, table = NFPROTO_INET, self.table
+        self._generation = self._read_generation()
         own = {
             chain.name: chain for chain in self._chains() if (chain.family, chain.table) == (family, table)
         }
-        self._generation = self._read_generation()
         if set(own) != set(CHAINS):
             return None
         counts = dict.fromkeys(CHAINS, 0)
@@ -231,13 +266,9 @@ class Firewall:
             )
         return content
 
-    def _foreign_bridges(self) -> list[str]:
-        names = (network.bridge for network in self._state.networks)
-        return sorted(name for name in names if not name.startswith(BRIDGE_PREFIX))
-
     def _make_exceptions(self) -> bool:
         """Add what is missing in other firewalls' chains. True if something was."""
-        self._has_exceptions = bool(self._state.networks)
+        self._has_exceptions = bool(self._networks)
         if not self._has_exceptions:
             return False
         found = coexistence.find_places(self._chains(), self.table)
@@ -248,7 +279,7 @@ class Firewall:
         present: dict[tuple[int, str, str], list[nftables.Rule]] = {}
         for rule in self._own_exceptions():
             present.setdefault((rule.family, rule.table, rule.chain), []).append(rule)
-        bridges = self._foreign_bridges()
+        bridges = _foreign(self._networks)
         changed = False
         for place in found.places:
             own = present.pop((place.family, place.table, place.chain), [])
@@ -310,15 +341,18 @@ def _unrouted(content: Elements | None) -> frozenset[str]:
     return frozenset(key.rstrip(b"\0").decode() for key, _ in (content or {}).get("unrouted", ()))
 
 
-def _replace(
-    state: FirewallState,
-    *,
-    networks: frozenset[BridgeRules] | None = None,
-    forwards: frozenset[Forward] | None = None,
-    unrouted: frozenset[str] | None = None,
-) -> FirewallState:
+def _way(forward: Forward) -> tuple[object, ...]:
+    """What can lead to one place only: a port of the host. Others are their own."""
+    return forward[:3] if forward.host_ip else forward
+
+
+def _foreign(bridges: Iterable[str]) -> list[str]:
+    """Those whose names do not begin as our own do."""
+    return sorted(name for name in bridges if not name.startswith(BRIDGE_PREFIX))
+
+
+def _after(state: FirewallState, less: FirewallState, more: FirewallState) -> FirewallState:
+    rest = without(state, less)
     return FirewallState(
-        state.networks if networks is None else networks,
-        state.forwards if forwards is None else forwards,
-        state.unrouted if unrouted is None else unrouted,
+        rest.networks | more.networks, rest.forwards | more.forwards, rest.unrouted | more.unrouted
     )

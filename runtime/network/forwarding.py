@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -15,11 +16,20 @@ _IPV6 = Path("/proc/sys/net/ipv6/conf")
 def enable() -> frozenset[str]:
     """Let the host forward IPv4. Returns the interfaces that are not to become connected by that: those
     that were there before, or none when forwarding was on already."""
-    if _IPV4.read_text().strip() == "1":
+    if _is_on():
         return frozenset()
     present = frozenset(name for _, name in socket.if_nameindex() if name != "lo")
     _IPV4.write_text("1")
     return present
+
+
+def _is_on() -> bool:
+    # With every published port: `read_text` takes four times as long.
+    descriptor = os.open(_IPV4, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 8).strip() == b"1"
+    finally:
+        os.close(descriptor)
 
 
 def disable() -> None:

@@ -6,12 +6,13 @@ import functools
 import hashlib
 import ipaddress
 import random
-from collections.abc import Iterable, Mapping, Sequence
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from socket import AF_INET, AF_INET6, inet_pton
 
 from runtime.errors import Conflict, InvalidArgument, concerning
-from runtime.network.model import Endpoint, Network, Pool, subnet_of
+from runtime.network.leases import Leases, parse_address
+from runtime.network.model import Endpoint, Network, Pool, parse_prefix
 
 Subnet = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -68,9 +69,9 @@ def plan_pools(
     Raises InvalidArgument for wrong values and Conflict for overlaps, naming the other network.
     """
     others = [
-        (other, _parse_prefix(subnet)) for other, subnets in (networks or {}).items() for subnet in subnets
+        (other, parse_prefix(subnet)) for other, subnets in (networks or {}).items() for subnet in subnets
     ]
-    routes = [route for route in map(_parse_prefix, host_routes) if route.prefixlen >= SHORTEST_ROUTE]
+    routes = [route for route in map(parse_prefix, host_routes) if route.prefixlen >= SHORTEST_ROUTE]
     pools: list[Pool] = []
     for pool in requested:
         if not pool.subnet:
@@ -166,12 +167,6 @@ def parse_subnet(text: str, name: str) -> Subnet:
     return subnet
 
 
-@functools.lru_cache(maxsize=4096)
-def _parse_prefix(text: str) -> Subnet:
-    """What is known to be one."""
-    return ipaddress.ip_network(text, strict=False)
-
-
 def overlap(one: Subnet, other: Subnet) -> bool:
     """Whether two subnets have addresses in common; those of different families have not."""
     return one.version == other.version and one.overlaps(other)
@@ -195,7 +190,7 @@ def _complete(pool: Pool, subnet: Subnet, name: str) -> Pool:
             raise InvalidArgument(f"network {name}: gateway {gateway} is also one of aux_addresses")
     else:
         candidate = Pool(subnet=str(subnet), ip_range=ip_range, aux_addresses=auxiliary)
-        gateway = str(_first_free(candidate, frozenset(), name))
+        gateway = str(_first_free(candidate, Leases(), name))
     return Pool(subnet=str(subnet), ip_range=ip_range, gateway=gateway, aux_addresses=auxiliary)
 
 
@@ -218,18 +213,19 @@ def _within(text: str, subnet: Subnet, what: str) -> Address:
     return address
 
 
-def _first_free(pool: Pool, used: frozenset[int], name: str) -> Address:
-    subnet = subnet_of(pool.subnet)
-    inner = subnet_of(pool.ip_range) if pool.ip_range else subnet
+def _first_free(pool: Pool, leases: Leases, name: str) -> Address:
+    subnet = parse_prefix(pool.subnet)
+    inner = parse_prefix(pool.ip_range) if pool.ip_range else subnet
     reserved = {int(subnet.network_address)}
     if subnet.version == 4:
         reserved.add(int(subnet.broadcast_address))
     if pool.gateway:
-        reserved.add(int(ipaddress.ip_address(pool.gateway)))
-    reserved.update(int(ipaddress.ip_address(address)) for address in pool.aux_addresses.values())
-    for number in range(int(inner.network_address), int(inner.broadcast_address) + 1):
-        if number not in used and number not in reserved:
-            return IPv4Address(number) if subnet.version == 4 else IPv6Address(number)
+        reserved.add(parse_address(pool.gateway)[1])
+    reserved.update(parse_address(address)[1] for address in pool.aux_addresses.values())
+    first, last = int(inner.network_address), int(inner.broadcast_address)
+    number = leases.first_free(subnet.version, first, last, reserved)
+    if number is not None:
+        return IPv4Address(number) if subnet.version == 4 else IPv6Address(number)
     raise Conflict(
         f"network {name}: no free address is left in {inner}",
         hint="remove containers that are not needed, or make the network anew with a larger subnet "
@@ -237,44 +233,60 @@ def _first_free(pool: Pool, used: frozenset[int], name: str) -> Address:
     )
 
 
-def allocate_address(pool: Pool, used: Mapping[str, str], *, requested: str = "", name: str = "") -> str:
-    """A free address of ``pool`` as a prefix (``172.18.0.2/16``), or the one that is ``requested``.
+def allocate_address(
+    pool: Pool,
+    leases: Leases,
+    *,
+    requested: str = "",
+    name: str = "",
+    holder: str = "",
+    called: Callable[[str], str] = str,
+) -> str:
+    """A free address of ``pool`` as a prefix (``172.18.0.2/16``), or the one that is ``requested``, which ``holder``
+    may have already. ``called`` says what people call another holder.
 
-    ``used`` maps addresses in use to who has them. Raises InvalidArgument when the requested one lies
-    outside of the subnet, Conflict when it is taken or nothing is free.
+    Raises InvalidArgument when the requested one lies outside of the subnet, Conflict when it is taken or nothing is
+    free.
     """
-    subnet = subnet_of(pool.subnet)
+    subnet = parse_prefix(pool.subnet)
     if not requested:
-        family = AF_INET if subnet.version == 4 else AF_INET6
-        same = (address for address in used if (":" in address) == (subnet.version == 6))
-        taken = frozenset(int.from_bytes(inet_pton(family, address), "big") for address in same)
-        return f"{_first_free(pool, taken, name)}/{subnet.prefixlen}"
+        return f"{_first_free(pool, leases, name)}/{subnet.prefixlen}"
     address = _within(requested.partition("/")[0], subnet, f"network {name}")
     if str(address) == pool.gateway:
         raise Conflict(f"network {name}: address {address} is the network's gateway")
-    if owner := used.get(str(address)):
-        raise Conflict(f"network {name}: address {address} is already in use by {owner}")
+    if other := leases.holder_of(str(address), besides=holder):
+        raise Conflict(f"network {name}: address {address} is already in use by {called(other)}")
     return f"{address}/{subnet.prefixlen}"
 
 
-def _allocate(network: Network, version: int, used: Mapping[str, str], requested: str) -> str:
+def _allocate(
+    network: Network,
+    version: int,
+    leases: Leases,
+    requested: str,
+    holder: str,
+    called: Callable[[str], str],
+) -> str:
     """An address of one of the network's subnets: of the one that has the requested one, or the first with room."""
-    pools = [pool for pool in network.pools if subnet_of(pool.subnet).version == version]
+    allocate = functools.partial(
+        allocate_address, requested=requested, name=network.name, holder=holder, called=called
+    )
+    pools = [pool for pool in network.pools if (":" in pool.subnet) == (version == 6)]
     for pool in pools[:-1]:
         try:
-            return allocate_address(pool, used, requested=requested, name=network.name)
+            return allocate(pool, leases)
         except InvalidArgument:  # the requested one may be of the next subnet
             continue
         except Conflict:
             if requested:
                 raise
-    return allocate_address(pools[-1], used, requested=requested, name=network.name)
+    return allocate(pools[-1], leases)
 
 
 def hardware_address(ipv4: str, seed: str = "") -> str:
     """A locally administered MAC: 02:42 and the IPv4 address, as Docker's, or else computed from ``seed``."""
     if ipv4:
-        return (b"\x02\x42" + IPv4Address(ipv4.partition("/")[0]).packed).hex(":")
+        return (b"\x02\x42" + socket.inet_aton(ipv4.partition("/")[0])).hex(":")
     return (b"\x02\x42" + hashlib.sha256(seed.encode()).digest()[:4]).hex(":")
 
 
@@ -293,8 +305,9 @@ def parse_hardware_address(text: str) -> str:
 def allocate_endpoint(
     network: Network,
     container_id: str,
-    used: Mapping[str, str],
+    leases: Leases,
     *,
+    called: Callable[[str], str] = str,
     ipv4: str = "",
     ipv6: str = "",
     mac: str = "",
@@ -304,17 +317,17 @@ def allocate_endpoint(
     interface_name: str = "",
     sysctls: Mapping[str, str] | None = None,
 ) -> Endpoint:
-    """A container's addresses in ``network``. ``used`` maps this network's addresses in use (without
-    length, both families) to the containers that have them."""
+    """A container's addresses in ``network``, whose ``leases`` are held by ids of containers; ``called`` has their
+    names. They are not entered here."""
     address4 = address6 = ""
     with concerning("ipv4_address"):
         if network.pool4:
-            address4 = _allocate(network, 4, used, ipv4)
+            address4 = _allocate(network, 4, leases, ipv4, container_id, called)
         elif ipv4:
             raise InvalidArgument(f"network {network.name} has no IPv4 subnet for address {ipv4}")
     with concerning("ipv6_address"):
         if network.pool6:
-            address6 = _allocate(network, 6, used, ipv6)
+            address6 = _allocate(network, 6, leases, ipv6, container_id, called)
         elif ipv6:
             raise InvalidArgument(
                 f"network {network.name} has no IPv6 subnet for address {ipv6}", hint="set enable_ipv6: true"
@@ -342,7 +355,7 @@ def is_leased(network: Network, endpoint: Endpoint) -> bool:
     if (has4, has6) != (network.pool4 is not None, network.pool6 is not None):
         return False
     return all(
-        any(ipaddress.ip_address(address) in subnet_of(pool.subnet) for pool in network.pools)
+        any(ipaddress.ip_address(address) in parse_prefix(pool.subnet) for pool in network.pools)
         for address in (endpoint.address4, endpoint.address6)
         if address
     )

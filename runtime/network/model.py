@@ -25,6 +25,12 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
 _INTERFACE = re.compile(r"[^\s/:]{1,15}\Z")
 
 
+@functools.lru_cache(maxsize=4096)
+def parse_prefix(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """What is known to be one. Kept: each start of a container asks some ten times for the same few."""
+    return ipaddress.ip_network(text, strict=False)
+
+
 class Pool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One subnet of a network (Docker's IPAMConfig). All in text; "" where nothing was asked for."""
 
@@ -32,12 +38,6 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ip_range: str = ""
     gateway: str = ""
     aux_addresses: dict[str, str] = {}
-
-
-@functools.lru_cache(1024)
-def subnet_of(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """A pool's subnet. Kept: each start of a container asks some ten times for the same few."""
-    return ipaddress.ip_network(text)
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -166,7 +166,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The next hop for a container with ``address`` (without length): that of the pool which it is from."""
         held = ipaddress.ip_address(address)
         for pool in self.pools:
-            if held in subnet_of(pool.subnet):
+            if held in parse_prefix(pool.subnet):
                 return pool.gateway
         return ""
 

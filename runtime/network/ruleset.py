@@ -162,18 +162,17 @@ class CountedElements:
     networks or ports have in common goes with the last one."""
 
     def __init__(self, state: FirewallState) -> None:
-        self._state = state
         self._counts = Counter(_elements(state))
 
-    def change(self, desired: FirewallState) -> tuple[Elements, Elements]:
-        """Become the elements of ``desired``: those that are gone, and those that are new."""
-        before, self._state = self._state, desired
+    def change(self, less: FirewallState, more: FirewallState) -> tuple[Elements, Elements]:
+        """Lose what only ``less`` has, which is there, and take what only ``more`` has, which is not: the elements that
+        are gone then, and those that are new."""
         counts = self._counts
         touched: dict[tuple[str, Element], int] = {}
-        for one in _elements(_less(desired, before)):
+        for one in _elements(more):
             touched.setdefault(one, counts[one])
             counts[one] += 1
-        for one in _elements(_less(before, desired)):
+        for one in _elements(less):
             touched.setdefault(one, counts[one])
             counts[one] -= 1
         gone: dict[str, frozenset[Element]] = {}
@@ -188,8 +187,8 @@ class CountedElements:
         return gone, new
 
 
-def _less(one: FirewallState, other: FirewallState) -> FirewallState:
-    """What ``other`` has not."""
+def without(one: FirewallState, other: FirewallState) -> FirewallState:
+    """What of ``one`` the ``other`` has not."""
     return FirewallState(
         one.networks - other.networks, one.forwards - other.forwards, one.unrouted - other.unrouted
     )

@@ -225,9 +225,10 @@ class HostHalf:
         """
         if self._rtnl is None:
             return
+        links = [self._link(endpoint, netns) for endpoint in self._endpoints]
         with self._rtnl as rtnl:
             try:
-                rtnl.execute(self._ports(netns))
+                rtnl.execute(links)
             except NetlinkError as error:
                 if error.errno != errno.EEXIST:
                     raise
@@ -235,10 +236,15 @@ class HostHalf:
                 # still there, and so are its pairs.
                 names = [endpoint["host_ifname"] for endpoint in self._endpoints]
                 rtnl.execute([rtnetlink.delete_link(name=name, ignore=(errno.ENODEV,)) for name in names])
-                rtnl.execute(self._ports(netns))
+                rtnl.execute(links)
+            rtnl.execute(self._port_flags(rtnl))
 
-    def _ports(self, netns: int) -> list[Request]:
-        """Pairs and, where the defaults will not do, the flags of their ports.
+    def _link(self, endpoint: SandboxEndpoint, netns: int) -> Request:
+        make = _veth if endpoint["kind"] == "veth" else _child_link
+        return make(endpoint, self._links[endpoint["bridge"]], netns)
+
+    def _port_flags(self, rtnl: NetlinkSocket) -> list[Request]:
+        """The flags of bridges' ports, where the defaults will not do.
 
         Where bridged packets pass the firewall, the kernel bridges what was sent to a port published by the
         same network instead of routing it: then a container that calls itself needs its port to be a hairpin, and
@@ -246,15 +252,11 @@ class HostHalf:
         """
         requests = []
         for endpoint in self._endpoints:
-            link = self._links[endpoint["bridge"]]
-            if endpoint["kind"] != "veth":
-                requests.append(_child_link(endpoint, link, netns))
-                continue
-            requests.append(_veth(endpoint, link, netns))
-            if self._is_filtered or endpoint["isolated"]:
+            if endpoint["kind"] == "veth" and (self._is_filtered or endpoint["isolated"]):
+                (link,) = rtnl.query(rtnetlink.get_link(endpoint["host_ifname"]))
                 requests.append(
                     rtnetlink.set_bridge_port(
-                        endpoint["host_ifname"],
+                        rtnetlink.decode_link(link).ifindex,
                         hairpin=self._is_filtered,
                         isolated=endpoint["isolated"] and not self._is_filtered,
                     )
@@ -335,7 +337,8 @@ def configure(sandbox: Sandbox | dict[str, Any], proc: int | None = None) -> lis
     """Set up the network namespace that the caller is in: loopback, addresses, routes, sysctls, resolver
     sockets.
 
-    ``proc`` is a directory descriptor of the host's /proc (None: /proc is opened). Returns descriptors as
+    ``proc`` is a directory descriptor of a /proc (None: the host's is opened). Best it is the container's own: in the
+    host's, the kernel looks the same path up among those of all network namespaces. Returns descriptors as
     ``sandbox["descriptors"]`` names them: the resolver's UDP and TCP sockets, to be served by the core, and a
     sock_diag socket of this namespace. Raises NetlinkError or OSError naming the step.
     """
@@ -429,25 +432,31 @@ def open_resolver() -> tuple[int, int]:
     raise OSError(errno.EADDRINUSE, f"no free port for the resolver on {RESOLVER_ADDRESS}")
 
 
+_REDIRECTED = [
+    nftables.payload(nftables.NFT_PAYLOAD_NETWORK_HEADER, 16, 4),
+    nftables.compare(socket.inet_aton(RESOLVER_ADDRESS)),
+    nftables.payload(nftables.NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2),
+    nftables.compare(struct.pack("!H", 53)),
+]
+_REDIRECTION = nftables.dnat(nftables.NFPROTO_IPV4, port=nftables.REGISTER)
+_BEGINNING = [
+    nftables.begin(),
+    nftables.add_table(nftables.NFPROTO_IPV4, RESOLVER_TABLE),
+    nftables.add_chain(
+        nftables.NFPROTO_IPV4,
+        RESOLVER_TABLE,
+        "output",
+        kind="nat",
+        hook=nftables.NF_INET_LOCAL_OUT,
+        priority=-100,
+    ),
+]
+_ENDING = nftables.end()
+"""Made once, by the keeper, for all that it forks."""
+
+
 def _redirect_resolver(port: int) -> None:
-    family, table = nftables.NFPROTO_IPV4, RESOLVER_TABLE
-    rule = [
-        nftables.payload(nftables.NFT_PAYLOAD_NETWORK_HEADER, 16, 4),
-        nftables.compare(socket.inet_aton(RESOLVER_ADDRESS)),
-        nftables.payload(nftables.NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2),
-        nftables.compare(struct.pack("!H", 53)),
-        nftables.immediate(struct.pack("!H", port)),
-        nftables.dnat(family, port=nftables.REGISTER),
-    ]
+    expressions = [*_REDIRECTED, nftables.immediate(struct.pack("!H", port)), _REDIRECTION]
+    rule = nftables.add_rule(nftables.NFPROTO_IPV4, RESOLVER_TABLE, "output", expressions)
     with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
-        netfilter.transact(
-            [
-                nftables.begin(),
-                nftables.add_table(family, table),
-                nftables.add_chain(
-                    family, table, "output", kind="nat", hook=nftables.NF_INET_LOCAL_OUT, priority=-100
-                ),
-                nftables.add_rule(family, table, "output", rule),
-                nftables.end(),
-            ]
-        )
+        netfilter.transact([*_BEGINNING, rule, _ENDING])

@@ -18,6 +18,7 @@ from composer.engine.containers import Container, Containers
 from composer.engine.events import Events
 from composer.engine.model import Endpoint, NetworkAttachment
 from composer.engine.networking import network_settings
+from composer.engine.networking.address_book import AddressBook
 from composer.engine.networking.endpoints import leased_endpoint, running_ports, runtime_endpoint, wish_of
 from composer.engine.records import Records
 from runtime.container.config import ContainerConfig, EndpointConfig
@@ -53,6 +54,7 @@ class Networks:
     ) -> None:
         self._records = Records(database, "network", Network)
         self._containers = containers
+        self._addresses = AddressBook(containers)
         self._events = events
         self._firewall = firewall
         self._tag = tag
@@ -301,22 +303,7 @@ class Networks:
 
     def is_active(self, network: Network) -> bool:
         """It is an overlay network whose tunnel is there."""
-        bridges = {rules.bridge for rules in self._firewall.state.networks}
-        return network.driver == "overlay" and network.bridge in bridges
-
-    def used_addresses(self, network: Network, *, besides: str = "") -> dict[str, str]:
-        """Addresses of a network that are taken -> name of the container."""
-        used: dict[str, str] = {}
-        for container in self._containers.all():
-            if container.id == besides:
-                continue
-            for endpoint in (
-                container.endpoints.get(network.name),
-                container.record.leaving.get(network.name),
-            ):
-                if endpoint is not None and endpoint.network_id == network.id:
-                    used |= {address: container.name for address in (endpoint.ipv4, endpoint.ipv6) if address}
-        return used
+        return network.driver == "overlay" and network.bridge in self._firewall.bridges
 
     def plan_endpoints(self, config: ContainerConfig, container_id: str, name: str) -> dict[str, Endpoint]:
         """A new container's endpoints: network name -> addresses. Raises NotFound, Conflict, InvalidArgument."""
@@ -357,7 +344,8 @@ class Networks:
         planned = ipam.allocate_endpoint(
             network,
             container_id,
-            self.used_addresses(network, besides=container_id),
+            self._addresses.of(network.id),
+            called=lambda holder: self._containers.get(holder).name,
             ipv4=asked.ipv4_address,
             ipv6=asked.ipv6_address,
             mac=asked.mac_address or config.mac_address,

@@ -50,6 +50,7 @@ IFLA_IFNAME = 3
 IFLA_MTU = 4
 IFLA_LINK = 5
 IFLA_MASTER = 10
+IFLA_PROTINFO = 12
 IFLA_LINKINFO = 18
 IFLA_GROUP = 27
 IFLA_NET_NS_FD = 28
@@ -58,8 +59,6 @@ IFLA_NUM_TX_QUEUES = 31
 IFLA_NUM_RX_QUEUES = 32
 IFLA_INFO_KIND = 1
 IFLA_INFO_DATA = 2
-IFLA_INFO_SLAVE_KIND = 4
-IFLA_INFO_SLAVE_DATA = 5
 VETH_INFO_PEER = 1
 IFLA_MACVLAN_MODE = 1
 IFLA_IPVLAN_MODE = 1
@@ -74,6 +73,7 @@ IFLA_VXLAN_LEARNING = 7
 IFLA_VXLAN_PORT = 15
 IFLA_BR_FORWARD_DELAY = 1
 IFLA_BR_STP_STATE = 5
+IFLA_BR_MCAST_SNOOPING = 23
 IFLA_BRPORT_MODE = 4
 IFLA_BRPORT_ISOLATED = 33
 RTEXT_FILTER_SKIP_STATS = 1 << 3
@@ -156,7 +156,10 @@ def _family(address: str) -> int:
 
 
 def create_bridge(name: str, *, mtu: int = 0, mac: str = "", group: int = 0) -> Request:
-    """A bridge that forwards at once (no spanning tree, no delay), still down, in link group ``group``."""
+    """A bridge that forwards at once (no spanning tree, no delay), still down, in link group ``group``.
+
+    It does not look who listens to which multicast group: without a querier on the network that makes no difference to
+    who gets what, but with each port that comes or goes the kernel arms timers for all of them."""
     parts = [text(IFLA_IFNAME, name)]
     if mtu:
         parts.append(u32(IFLA_MTU, mtu))
@@ -164,7 +167,12 @@ def create_bridge(name: str, *, mtu: int = 0, mac: str = "", group: int = 0) -> 
         parts.append(attribute(IFLA_ADDRESS, pack_mac(mac)))
     if group:
         parts.append(u32(IFLA_GROUP, group))
-    data = nested(IFLA_INFO_DATA, u32(IFLA_BR_FORWARD_DELAY, 0), u32(IFLA_BR_STP_STATE, 0))
+    data = nested(
+        IFLA_INFO_DATA,
+        u32(IFLA_BR_FORWARD_DELAY, 0),
+        u32(IFLA_BR_STP_STATE, 0),
+        u8(IFLA_BR_MCAST_SNOOPING, 0),
+    )
     parts.append(nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "bridge"), data))
     return Request(
         RTM_NEWLINK,
@@ -284,13 +292,14 @@ def set_link_master(index: int, master: int, *, label: str = "") -> Request:
     return Request(RTM_SETLINK, 0, body, f"set master of {label or f'link {index}'}")
 
 
-def set_bridge_port(name: str, *, hairpin: bool = False, isolated: bool = False) -> Request:
+def set_bridge_port(index: int, *, hairpin: bool = False, isolated: bool = False) -> Request:
     """Flags of a bridge's port: ``hairpin`` lets frames leave where they came in, ``isolated`` keeps the port from
-    other isolated ones (not from the bridge itself)."""
-    data = nested(IFLA_INFO_SLAVE_DATA, u8(IFLA_BRPORT_MODE, hairpin), u8(IFLA_BRPORT_ISOLATED, isolated))
-    info = nested(IFLA_LINKINFO, text(IFLA_INFO_SLAVE_KIND, "bridge"), data)
-    body = _IFINFO.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name) + info
-    return Request(RTM_NEWLINK, 0, body, f"set bridge port {name}")
+    other isolated ones (not from the bridge itself).
+
+    Said to the bridge (AF_BRIDGE) and not to the link: a changed link has the kernel walk all IPv6 routes."""
+    flags = nested(IFLA_PROTINFO, u8(IFLA_BRPORT_MODE, hairpin), u8(IFLA_BRPORT_ISOLATED, isolated))
+    body = _IFINFO.pack(socket.AF_BRIDGE, 0, index, 0, 0) + flags
+    return Request(RTM_SETLINK, 0, body, f"set bridge port {index}")
 
 
 def rename_link(index: int, name: str) -> Request:

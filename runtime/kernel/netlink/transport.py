@@ -82,26 +82,30 @@ class NetlinkSocket:
         self.close()
 
     def execute(self, requests: Sequence[Request]) -> None:
-        """Send all requests in one datagram and read all acknowledgements.
+        """Send all requests in one datagram and read what the kernel says to them.
 
-        The kernel executes them in order, each by itself: a refused one does not stop the next ones.
-        Raises :class:`NetlinkError` for the first that was refused with an errno it does not ignore.
+        It executes them in order, each by itself: a refused one does not stop the next ones. Each refusal is told,
+        success only of the last one. Raises :class:`NetlinkError` for the first that was refused with an errno it does
+        not ignore.
         """
         if not requests:
             return
         first = self._sequence + 1
         self._sequence += len(requests)
+        last = len(requests) - 1
         self._socket.send(
-            b"".join(encode(request, first + index, NLM_F_ACK) for index, request in enumerate(requests))
+            b"".join(
+                encode(request, first + index, NLM_F_ACK if index == last else 0)
+                for index, request in enumerate(requests)
+            )
         )
         failure: NetlinkError | None = None
-        missing = len(requests)
-        while missing:
+        index = -1
+        while index != last:
             for reply in decode(self._socket.recv(16384)):
-                index = reply.sequence - first
-                if reply.type != NLMSG_ERROR or not 0 <= index < len(requests):
+                if reply.type != NLMSG_ERROR or not 0 <= reply.sequence - first <= last:
                     continue
-                missing -= 1
+                index = reply.sequence - first
                 if reply.body[:4] == b"\0\0\0\0":
                     continue
                 error, text = acknowledgement(reply)

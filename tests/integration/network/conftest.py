@@ -20,6 +20,7 @@ from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkSocket
 from runtime.network import bridge, ipam, sandbox
 from runtime.network.connect import in_network_namespace
 from runtime.network.firewall import Firewall
+from runtime.network.leases import Leases
 from runtime.network.model import Endpoint, Network, Pool
 
 CLONE_NEWNET = 0x40000000
@@ -124,7 +125,7 @@ class Lab:
         self.machine = Place(new_namespace(), MACHINE_ADDRESS, MACHINE_ADDRESS6)
         self.containers: list[Container] = []
         self.networks: dict[str, Network] = {}
-        self._used: dict[str, dict[str, str]] = {}
+        self._leases: dict[str, Leases] = {}
 
         def cable() -> None:
             with NetlinkSocket(NETLINK_ROUTE) as rtnl:
@@ -173,9 +174,10 @@ class Lab:
         container_id = name.encode().hex().ljust(64, "0")
         endpoints = []
         for network in networks:
-            used = self._used.setdefault(network.id, {})
-            endpoint = ipam.allocate_endpoint(network, container_id, used)
-            used.update({address: name for address in (endpoint.address4, endpoint.address6) if address})
+            leases = self._leases.setdefault(network.id, Leases())
+            endpoint = ipam.allocate_endpoint(network, container_id, leases)
+            for address in filter(None, (endpoint.address4, endpoint.address6)):
+                leases.take(address, container_id)
             endpoints.append((network, endpoint))
         plan = sandbox.plan_sandbox(container_id, endpoints, **fields)
         netns = new_namespace()

@@ -266,6 +266,28 @@ def test_flushed_ruleset_is_repaired(lab: Lab, firewall: Firewall) -> None:
     assert lab.machine.reaches((lab.host.address, 8080), listener) == lab.machine.address
 
 
+def test_a_flush_at_the_moment_of_a_change_is_noticed(lab: Lab, firewall: Firewall) -> None:
+    network = lab.network("front")
+    apply(lab, firewall, network)
+    web = lab.container("web", network)
+    listener = web.listen(80)
+    netfilter = firewall._netfilter
+    transact = netfilter.transact
+
+    def transact_and_flush(requests: Any) -> None:
+        transact(requests)
+        netfilter.transact = transact  # type: ignore[method-assign]
+        with NetlinkSocket(NETLINK_NETFILTER) as another:
+            table = nftables.delete_table(nftables.NFPROTO_INET, firewall.table)
+            another.transact([nftables.begin(), table, nftables.end()])
+
+    netfilter.transact = transact_and_flush  # type: ignore[method-assign]
+    publish(lab, firewall, Forward("tcp", "0.0.0.0", 8080, web.address, 80))
+    assert not lab.machine.reaches((lab.host.address, 8080), listener, timeout=QUICK)
+    assert lab.host.run(firewall.ensure)
+    assert lab.machine.reaches((lab.host.address, 8080), listener) == lab.machine.address
+
+
 def test_changes_are_told(lab: Lab, firewall: Firewall) -> None:
     with lab.host.run(RulesetChanges) as changes:
         assert not changes.drain()

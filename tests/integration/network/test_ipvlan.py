@@ -10,6 +10,7 @@ import pytest
 from runtime.kernel.netlink import rtnetlink
 from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkError, NetlinkSocket
 from runtime.network import connect, ipam, sandbox
+from runtime.network.leases import Leases
 from runtime.network.model import Network, Pool, validate_network
 from tests.integration.network.conftest import HOST_ADDRESS, Container, Lab, new_namespace
 
@@ -30,8 +31,10 @@ def network_of(mode: str, **options: str) -> Network:
 
 def container(lab: Lab, network: Network, number: int) -> Container:
     container_id = f"{number:064x}"
-    used = {f"203.0.113.{1 + n}": "another" for n in range(1, number)}
-    endpoint = ipam.allocate_endpoint(network, container_id, used)
+    leases = Leases()
+    for other in range(1, number):
+        leases.take(f"203.0.113.{1 + other}", "another")
+    endpoint = ipam.allocate_endpoint(network, container_id, leases)
     plan = sandbox.plan_sandbox(container_id, [(network, endpoint)])
     netns = new_namespace()
     try:

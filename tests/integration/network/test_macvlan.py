@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 import pytest
 
@@ -11,6 +10,7 @@ from runtime.errors import InvalidArgument
 from runtime.kernel.netlink import rtnetlink
 from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkSocket
 from runtime.network import connect, ipam, sandbox
+from runtime.network.leases import Leases
 from runtime.network.model import Endpoint, Network, Pool, validate_network
 from tests.integration.network.conftest import Container, Lab, new_namespace
 
@@ -31,8 +31,10 @@ def direct(**options: str) -> Network:
 
 def container(lab: Lab, network: Network, number: int) -> Container:
     container_id = f"{number:064x}"
-    used: dict[str, Any] = {f"198.51.100.{63 + n}": "another" for n in range(1, number)}
-    endpoint: Endpoint = ipam.allocate_endpoint(network, container_id, used)
+    leases = Leases()
+    for other in range(1, number):
+        leases.take(f"198.51.100.{63 + other}", "another")
+    endpoint: Endpoint = ipam.allocate_endpoint(network, container_id, leases)
     plan = sandbox.plan_sandbox(container_id, [(network, endpoint)])
     netns = new_namespace()
     lab.host.run(lambda: sandbox.attach(plan, netns))

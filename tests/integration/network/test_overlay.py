@@ -18,6 +18,7 @@ from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkSocket
 from runtime.network import bridge, connect, ipam, overlay, sandbox
 from runtime.network.firewall import Firewall
 from runtime.network.host import host_addresses
+from runtime.network.leases import Leases
 from runtime.network.model import Network, Pool, validate_network
 from runtime.network.names import ContainerNames, EndpointNames, NameTable
 from runtime.network.overlay_names import OverlayNames
@@ -50,7 +51,7 @@ def network_on(place: Place, peers: tuple[str, ...], position: int, families: st
 
 def container_on(lab: Lab, place: Place, network: Network, number: int) -> Container:
     container_id = f"{number:064x}"
-    endpoint = ipam.allocate_endpoint(network, container_id, {})
+    endpoint = ipam.allocate_endpoint(network, container_id, Leases())
     plan = sandbox.plan_sandbox(container_id, [(network, endpoint)])
     netns = new_namespace()
     place.run(lambda: sandbox.attach(plan, netns))

@@ -18,6 +18,7 @@ from runtime.network.ipam import (
     parse_hardware_address,
     plan_pools,
 )
+from runtime.network.leases import Leases
 from runtime.network.model import Network, Pool
 
 
@@ -61,7 +62,7 @@ def test_dual_stack() -> None:
     four, six = plan_pools("a", "front", (), enable_ipv6=True)
     assert "." in four.subnet and six.subnet.startswith("fd")
     network = Network(id="a", name="front", enable_ipv6=True, pools=(four, six))
-    endpoint = allocate_endpoint(network, "c", {})
+    endpoint = allocate_endpoint(network, "c", Leases())
     assert endpoint.address4 != four.gateway and endpoint.address6 != six.gateway
     with pytest.raises(InvalidArgument, match="has not enabled IPv6"):
         plan_pools("a", "front", [Pool(subnet="fd00::/64")])
@@ -78,25 +79,32 @@ def test_no_address_twice(bits: int, reserved: set[int]) -> None:
             plan_pools("a", "front", [asked])
         return
     (pool,) = plan_pools("a", "front", [asked])
-    used: dict[str, str] = {}
+    leases = Leases()
+    used: set[str] = set()
     for number in range(free - 1):  # the gateway has one
-        address = allocate_address(pool, used, name="front").partition("/")[0]
+        address = allocate_address(pool, leases, name="front").partition("/")[0]
         assert address not in used and address not in auxiliary.values() and address != pool.gateway
-        used[address] = str(number)
+        used.add(address)
+        leases.take(address, str(number))
     with pytest.raises(Conflict, match="network front: no free address is left in"):
-        allocate_address(pool, used, name="front")
+        allocate_address(pool, leases, name="front")
 
 
 def test_range_and_static_addresses() -> None:
     (pool,) = plan_pools("a", "n", [Pool(subnet="10.1.0.0/24", ip_range="10.1.0.128/25", gateway="10.1.0.5")])
-    assert allocate_address(pool, {}, name="n") == "10.1.0.128/24"
-    assert allocate_address(pool, {}, requested="10.1.0.9", name="n") == "10.1.0.9/24"
+    leases = Leases()
+    assert allocate_address(pool, leases, name="n") == "10.1.0.128/24"
+    assert allocate_address(pool, leases, requested="10.1.0.9", name="n") == "10.1.0.9/24"
+    leases.take("10.1.0.9", "5f3a")
     with pytest.raises(Conflict, match="already in use by web"):
-        allocate_address(pool, {"10.1.0.9": "web"}, requested="10.1.0.9", name="n")
+        allocate_address(
+            pool, leases, requested="10.1.0.9", name="n", called=lambda holder: {"5f3a": "web"}[holder]
+        )
+    assert allocate_address(pool, leases, requested="10.1.0.9", name="n", holder="5f3a") == "10.1.0.9/24"
     with pytest.raises(Conflict, match="is the network's gateway"):
-        allocate_address(pool, {}, requested="10.1.0.5", name="n")
+        allocate_address(pool, leases, requested="10.1.0.5", name="n")
     with pytest.raises(InvalidArgument, match="is not within subnet"):
-        allocate_address(pool, {}, requested="10.2.0.9", name="n")
+        allocate_address(pool, leases, requested="10.2.0.9", name="n")
 
 
 def test_hardware_addresses() -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import random
 
-from runtime.network.ruleset import SETS, BridgeRules, CountedElements, FirewallState, Forward, elements
+from runtime.network.ruleset import (
+    SETS,
+    BridgeRules,
+    CountedElements,
+    FirewallState,
+    Forward,
+    elements,
+    without,
+)
 
 
 def test_a_change_is_the_difference_of_the_elements() -> None:
@@ -28,7 +36,7 @@ def test_a_change_is_the_difference_of_the_elements() -> None:
             frozenset(one for one in forwards if chance.random() < 0.5),
             frozenset(one for one in ("eth0", "wg0") if chance.random() < 0.5),
         )
-        gone, new = counted.change(desired)
+        gone, new = counted.change(without(state, desired), without(desired, state))
         before, after = elements(state), elements(desired)
         assert {name: gone.get(name, frozenset()) for name in SETS} == {
             name: before[name] - after[name] for name in SETS
