@@ -77,6 +77,8 @@ POINTS = {
     "core.connect.leased": "a running container has addresses on one more network, and no interface",
     "core.connect.attached": "it has the interface; ports, names and files do not know",
     "core.connect.followed": "all know; the database still says that it joins",
+    "core.connect-first.opened": "it was on none until now; names can be asked for, and its shim does not know",
+    "core.connect-first.kept": "its shim knows",
     "core.disconnect.recorded": "a running container has left a network, and has the interface",
     "core.disconnect.detached": "the interface is gone; ports, names and files do not know",
     "core.volume.made": "a volume has a directory, and is not in the database",

@@ -68,8 +68,6 @@ class Container:
         self.execs: set[str] = set()
         self.pending_attach: list[PendingAttach] = []
         """Streams to be connected before the first byte is written."""
-        self.has_resolver = True
-        """While it runs: names are answered in its network namespace; not in one that was begun without networks."""
         self.is_removed = trio.Event()
         self.unrecorded: tuple[tuple[str, ...], tuple[FileContent, ...]] = ((), ())
         """Variables and files that its program gets, and no record has: secrets of a build's step."""

@@ -5,7 +5,7 @@ its output, terminal and log, serves ``shim.sock``, and writes the exit status b
 imports after the fork, standard library only. If it is killed, the kernel kills the container (parent-death signal).
 
 Every connection (the one that came with the launch, and those to ``shim.sock``) speaks JSON packets:
-``subscribe``, ``state``, ``attach``, ``resize``, ``close_stdin``, ``signal``, ``exec``.
+``subscribe``, ``state``, ``attach``, ``resize``, ``close_stdin``, ``signal``, ``exec``, ``keep``.
 """
 
 from __future__ import annotations
@@ -402,6 +402,10 @@ class Shim:
                     _tell(connection, {"closed": True})
                 case "signal":
                     self._signal(connection, int(message["signal"]))
+                case "keep":
+                    self._keep(dict(zip(message["names"], descriptors, strict=True)))
+                    descriptors = []
+                    _tell(connection, {"kept": True})
                 case "exec":
                     crash_point("shim.exec.asked")
                     session = execute.Exec(self.loop, connection, self.spec, self.pidfd, self)
@@ -431,6 +435,11 @@ class Shim:
             "descriptors": list(names),
         }
         return _tell(connection, message, list(names.values()))
+
+    def _keep(self, devices: dict[str, int]) -> None:
+        """More descriptors from inside the network namespace, for cores to come; another of a name takes its place."""
+        sockets.close_all([self.devices[name] for name in devices if name in self.devices])
+        self.devices |= devices
 
     def state(self) -> Message:
         """For people who look into the engine."""

@@ -198,6 +198,10 @@ class Shim:
         self.protocol = int(message.get("protocol", 0))
         self._began = message.get("began")
         self.descriptors: dict[str, int] = dict(zip(message["descriptors"], fds, strict=True))
+        self.has_resolver = trio.Event()
+        """Set when there are, or have been, the sockets on which the container asks for names."""
+        if "udp" in self.descriptors:
+            self.has_resolver.set()
         self.first_output = trio.Event()
         """Set when the container has written something (while :meth:`wait` runs somewhere)."""
         if message.get("output"):
@@ -301,6 +305,14 @@ class Shim:
     async def close_stdin(self) -> None:
         """End-of-file on the container's standard input."""
         await self._ask({"op": "close_stdin"})
+
+    async def keep(self, descriptors: Mapping[str, int]) -> None:
+        """More descriptors from inside the network namespace: the shim has them for the next core from now on, and this
+        object owns them. Raises ShimGone, and LaunchError where the shim of an older version keeps nothing."""
+        await self._ask({"op": "keep", "names": list(descriptors)}, list(descriptors.values()))
+        self.descriptors |= descriptors
+        if "udp" in descriptors:
+            self.has_resolver.set()
 
     async def state(self) -> dict[str, Any]:
         """What the shim says of itself, for ``engine dump``."""

@@ -8,9 +8,9 @@ same moment at least one sees the other, and who sees another gives way.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
-import ipaddress
 import os
 import socket
 from collections.abc import Collection, Iterable
@@ -20,7 +20,8 @@ from runtime.kernel.netlink import rtnetlink
 from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkError, NetlinkSocket
 from runtime.network import ipam, overlay
 from runtime.network.host import host_addresses
-from runtime.network.model import BRIDGE_PREFIX, Network
+from runtime.network.model import BRIDGE_PREFIX, Network, Subnet, parse_prefix
+from runtime.network.routes import HostRoutes
 from runtime.network.sandbox import is_bridge_filtered, write_sysctls
 
 _AT_ONCE = 64
@@ -56,8 +57,9 @@ class SubnetTaken(Conflict):
     """The host reaches the network's subnet by another link; the bridge is not there any more."""
 
 
-def ensure_bridge(network: Network, tag: str = "") -> bool:
-    """Make the network's bridge, or repair what is missing of it. True if it was not there.
+def ensure_bridge(network: Network, tag: str = "", routes: HostRoutes | None = None) -> bool:
+    """Make the network's bridge, or repair what is missing of it. True if it was not there. ``routes`` are what is
+    known of the host's.
 
     Raises Conflict when a link of its name belongs to somebody else, SubnetTaken when its subnet does,
     ComposerError when the kernel refuses.
@@ -91,7 +93,9 @@ def ensure_bridge(network: Network, tag: str = "") -> bool:
             requests = [rtnetlink.add_address(index, prefix, ignore=(errno.EEXIST,)) for prefix in prefixes]
             rtnl.execute([*requests, rtnetlink.set_link_up(index)])
             if created and prefixes:
-                _claim(rtnl, network, index, tag)
+                with contextlib.ExitStack() as stack:
+                    known = routes or stack.enter_context(contextlib.closing(HostRoutes()))
+                    _claim(rtnl, network, index, tag, known)
     except OSError as error:
         raise ComposerError(f"network {network.name}: {error.strerror or error}") from error
     return created
@@ -123,35 +127,43 @@ def _link(rtnl: NetlinkSocket, name: str = "", *, index: int = 0) -> rtnetlink.L
     return rtnetlink.decode_link(replies[0]) if replies else None
 
 
-def _claim(rtnl: NetlinkSocket, network: Network, index: int, tag: str) -> None:
-    """Keep the subnets, or take the bridge away again because somebody else has one of them, or is about to.
+def _claim(rtnl: NetlinkSocket, network: Network, index: int, tag: str, routes: HostRoutes) -> None:
+    """Keep the subnets, or take the bridge away again because somebody else has one of them, or is about to."""
+    rival = _rival(rtnl, network, index, routes)
+    if rival is not None:
+        routes.forget()  # it may have gone
+        rival = _rival(rtnl, network, index, routes)
+    if rival is not None:
+        subnet, destination, link = rival
+        remove_bridge(network.bridge, tag)
+        raise SubnetTaken(
+            f"network {network.name}: subnet {subnet} is taken: the host reaches {destination} through {link}",
+            hint="choose another subnet, or leave it out to be given a free one",
+        )
+
+
+def _rival(
+    rtnl: NetlinkSocket, network: Network, index: int, routes: HostRoutes
+) -> tuple[Subnet, Subnet, str] | None:
+    """(subnet of the network, destination, link) of a way into a subnet of the network besides its bridge ``index``.
 
     What was chosen for the network gives way to every route; what was asked for, only to networks of containers:
     covering other routes of the host is the user's own decision.
     """
-    subnets = [ipaddress.ip_network(pool.subnet) for pool in network.pools]
-    for family in {socket.AF_INET if subnet.version == 4 else socket.AF_INET6 for subnet in subnets}:
-        for reply in rtnl.query(rtnetlink.dump_routes(family)):
-            route = rtnetlink.decode_route(reply)
-            if route is None or route.ifindex == index:
-                continue
-            destination = ipaddress.ip_network(route.destination)
-            length = 1 if destination.version == 6 else ipam.SHORTEST_ROUTE
-            subnet = next((one for one in subnets if ipam.overlap(one, destination)), None)
-            if subnet is None or destination.prefixlen < length or destination.is_link_local:
-                continue
-            other = _link(rtnl, index=route.ifindex)
-            if other is None:
-                continue
-            is_network = other.kind == "bridge" and other.name.startswith((BRIDGE_PREFIX, "br-", "docker"))
-            if not (is_network or network.has_chosen_subnet):
-                continue
-            remove_bridge(network.bridge, tag)
-            raise SubnetTaken(
-                f"network {network.name}: subnet {subnet} is taken: the host reaches {destination} "
-                f"through {other.name}",
-                hint="choose another subnet, or leave it out to be given a free one",
-            )
+    subnets = [parse_prefix(pool.subnet) for pool in network.pools]
+    for way in routes.into(subnets, besides=index):
+        destination = way.destination
+        length = 1 if destination.version == 6 else ipam.SHORTEST_ROUTE
+        if destination.prefixlen < length or destination.is_link_local:
+            continue
+        other = _link(rtnl, index=way.ifindex)
+        if other is None:
+            continue
+        is_network = other.kind == "bridge" and other.name.startswith((BRIDGE_PREFIX, "br-", "docker"))
+        if is_network or network.has_chosen_subnet:
+            subnet = next(one for one in subnets if ipam.overlap(one, destination))
+            return subnet, destination, other.name
+    return None
 
 
 def _ensure_tunnel(rtnl: NetlinkSocket, network: Network, index: int, group: int) -> None:

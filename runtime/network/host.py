@@ -1,74 +1,13 @@
-"""Facts about the host's own network, read when a network is made: where it can already go, whom it asks
-for names."""
+"""Facts about the host's own network: its addresses, and whom it asks for names."""
 
 from __future__ import annotations
 
-import errno
 import ipaddress
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 
 from runtime.kernel.netlink import rtnetlink
 from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkSocket
-
-
-def host_routes() -> frozenset[str]:
-    """Prefixes that a new network must not cover: destinations of routes in whatever table (VPNs have their own;
-    without default routes), the subnets of addresses, and the name servers."""
-    with NetlinkSocket(NETLINK_ROUTE) as rtnl:
-        found = set()
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for reply in rtnl.query(rtnetlink.dump_routes(family)):
-                route = rtnetlink.decode_route(reply)
-                if route and not route.destination.endswith("/0"):
-                    found.add(route.destination)
-        for reply in rtnl.query(rtnetlink.dump_addresses()):
-            address = rtnetlink.decode_address(reply)
-            if address:
-                found.add(address.prefix)
-    return frozenset(found) | _server_prefixes()
-
-
-class HostRoutes:
-    """:func:`host_routes`, looked up again only after the kernel has told of a change. For one thread."""
-
-    def __init__(self) -> None:
-        self._changes: socket.socket | None = None
-        self._known: frozenset[str] | None = None
-
-    def __call__(self) -> frozenset[str]:
-        if self._has_changed() or self._known is None:
-            self._known = None
-            self._known = host_routes()
-        return self._known | _server_prefixes()
-
-    def _has_changed(self) -> bool:
-        if self._changes is None:
-            self._changes = socket.socket(
-                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, NETLINK_ROUTE
-            )
-            self._changes.bind((0, rtnetlink.GROUPS_OF_ROUTES))
-            return True
-        changed = False
-        while True:
-            try:
-                self._changes.recv(65536)
-            except BlockingIOError:
-                return changed
-            except OSError as error:  # more than the socket holds
-                if error.errno != errno.ENOBUFS:
-                    raise
-            changed = True
-
-    def close(self) -> None:
-        if self._changes is not None:
-            self._changes.close()
-            self._changes = None
-
-
-def _server_prefixes() -> frozenset[str]:
-    return frozenset(f"{server.partition('%')[0]}/{128 if ':' in server else 32}" for server in nameservers())
 
 
 def host_addresses() -> frozenset[str]:

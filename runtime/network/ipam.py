@@ -12,9 +12,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from runtime.errors import Conflict, InvalidArgument, concerning
 from runtime.network.leases import Leases, parse_address
-from runtime.network.model import Endpoint, Network, Pool, parse_prefix
+from runtime.network.model import Endpoint, Network, Pool, Subnet, parse_prefix
 
-Subnet = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 _SIXTEENS = ("172.30", "172.29", "172.28", "172.27", "172.26", "172.25", "172.24", "172.23")

@@ -25,8 +25,11 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
 _INTERFACE = re.compile(r"[^\s/:]{1,15}\Z")
 
 
+Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
 @functools.lru_cache(maxsize=4096)
-def parse_prefix(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def parse_prefix(text: str) -> Subnet:
     """What is known to be one. Kept: each start of a container asks some ten times for the same few."""
     return ipaddress.ip_network(text, strict=False)
 

@@ -410,9 +410,10 @@ def write_sysctls(proc: int, values: Mapping[str, str]) -> None:
             raise OSError(error.errno, f"sysctl {key}={value}: {error.strerror}") from error
 
 
-def open_resolver() -> tuple[int, int]:
+def open_resolver(*, again: bool = False) -> tuple[int, int]:
     """UDP and TCP sockets of one port on 127.0.0.11, to which port 53 of that address is redirected in this
-    namespace, so that the port itself stays free for a name server of the container's own."""
+    namespace, so that the port itself stays free for a name server of the container's own. ``again``: it may have been
+    redirected before."""
     for _ in range(16):
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
@@ -421,7 +422,7 @@ def open_resolver() -> tuple[int, int]:
             port = udp.getsockname()[1]
             tcp.bind((RESOLVER_ADDRESS, port))
             tcp.listen(32)
-            _redirect_resolver(port)
+            _redirect_resolver(port, again=again)
         except OSError as error:
             udp.close()
             tcp.close()
@@ -439,24 +440,23 @@ _REDIRECTED = [
     nftables.compare(struct.pack("!H", 53)),
 ]
 _REDIRECTION = nftables.dnat(nftables.NFPROTO_IPV4, port=nftables.REGISTER)
-_BEGINNING = [
-    nftables.begin(),
-    nftables.add_table(nftables.NFPROTO_IPV4, RESOLVER_TABLE),
-    nftables.add_chain(
-        nftables.NFPROTO_IPV4,
-        RESOLVER_TABLE,
-        "output",
-        kind="nat",
-        hook=nftables.NF_INET_LOCAL_OUT,
-        priority=-100,
-    ),
-]
+_TABLE = nftables.add_table(nftables.NFPROTO_IPV4, RESOLVER_TABLE)
+_CHAIN = nftables.add_chain(
+    nftables.NFPROTO_IPV4,
+    RESOLVER_TABLE,
+    "output",
+    kind="nat",
+    hook=nftables.NF_INET_LOCAL_OUT,
+    priority=-100,
+)
+_BEGINNING = nftables.begin()
 _ENDING = nftables.end()
 """Made once, by the keeper, for all that it forks."""
 
 
-def _redirect_resolver(port: int) -> None:
+def _redirect_resolver(port: int, *, again: bool) -> None:
     expressions = [*_REDIRECTED, nftables.immediate(struct.pack("!H", port)), _REDIRECTION]
     rule = nftables.add_rule(nftables.NFPROTO_IPV4, RESOLVER_TABLE, "output", expressions)
     with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
-        netfilter.transact([*_BEGINNING, rule, _ENDING])
+        before = [_TABLE, nftables.delete_table(nftables.NFPROTO_IPV4, RESOLVER_TABLE)] if again else []
+        netfilter.transact([_BEGINNING, *before, _TABLE, _CHAIN, rule, _ENDING])

@@ -214,3 +214,40 @@ def test_joining_and_leaving(composer: Composer, switchboard: Switchboard) -> No
     assert [one["Name"] for one in shown["Containers"].values()] == ["neighbour"]
     composer.run("container", "rm", "-f", "subject", "neighbour")
     composer.run("network", "rm", "first", "second")
+
+
+def test_joining_the_first(composer: Composer, switchboard: Switchboard) -> None:
+    """Of a container that was begun without a network: names are there with the first one, whoever finishes it."""
+    composer.run("network", "create", "first")
+    points = [
+        "core.connect.attached",
+        *(point for point in POINTS if point.startswith("core.connect-first.")),
+    ]
+    assert len(points) >= 3
+    for point in points:
+        composer.run(
+            "container",
+            "run",
+            "-d",
+            "--init",
+            "--name",
+            "subject",
+            "--network",
+            "none",
+            IMAGE,
+            "sleep",
+            "infinity",
+        )
+        composer.run("network", "disconnect", "none", "subject")
+        body = {"Container": "subject", "EndpointConfig": {"Aliases": ["me"]}}
+        suffer(
+            composer,
+            switchboard,
+            point,
+            lambda body=body: composer.api("POST", "/networks/first/connect", body),
+        )
+        ((_, address),) = leases(composer).items()
+        asked = composer.run("container", "exec", "subject", "getent", "ahostsv4", "me").stdout
+        assert asked.split()[0] == address, point
+        composer.run("container", "rm", "-f", "subject")
+    composer.run("network", "rm", "first")

@@ -27,7 +27,7 @@ from runtime.errors import ComposerError, Conflict, InvalidArgument, NotFound, c
 from runtime.network import bridge, ipam, overlay
 from runtime.network.bridge_removal import BridgeRemoval
 from runtime.network.firewall import Firewall
-from runtime.network.host import HostRoutes, host_addresses
+from runtime.network.host import host_addresses
 from runtime.network.model import (
     Network,
     Pool,
@@ -36,6 +36,7 @@ from runtime.network.model import (
     validate_ipam_driver,
     validate_network,
 )
+from runtime.network.routes import HostRoutes
 from runtime.storage.state import StateDatabase
 
 BUILT_IN = {"bridge": "bridge", "host": "host", "none": "none"}
@@ -169,7 +170,7 @@ class Networks:
             enable_ipv6=network.enable_ipv6,
             has_bridge=network.has_bridge,
             networks=others,
-            host_routes=self._host_routes(),
+            host_routes=self._host_routes.prefixes(),
             chance=chance,
         )
 
@@ -286,7 +287,7 @@ class Networks:
     def _make_bridge(self, network: Network) -> Network:
         for _ in range(CLAIMS):
             try:
-                bridge.ensure_bridge(network, self._tag)
+                bridge.ensure_bridge(network, self._tag, self._host_routes)
             except bridge.SubnetTaken as error:
                 if not network.has_chosen_subnet:
                     raise

@@ -6,11 +6,11 @@ import itertools
 import logging
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -19,12 +19,17 @@ from composer.engine.model import Endpoint
 from composer.engine.networking.endpoints import runtime_endpoint
 from composer.engine.networking.networks import Networks
 from composer.engine.networking.publishing import Publishing
-from runtime.container.shim_client import Shim
+from runtime.container.shim_client import Shim, ShimGone
 from runtime.crash_points import crash_point
 from runtime.errors import ComposerError
 from runtime.kernel.cgroups import Cgroups
 from runtime.network import host, sandbox
-from runtime.network.connect import connect_endpoint, disconnect_endpoint, interface_names
+from runtime.network.connect import (
+    connect_endpoint,
+    disconnect_endpoint,
+    in_network_namespace,
+    interface_names,
+)
 from runtime.network.files import hosts_file, resolv_conf, resolve_extra_hosts
 from runtime.network.model import Endpoint as RuntimeEndpoint
 from runtime.network.model import Network
@@ -38,6 +43,7 @@ log = logging.getLogger(__name__)
 Pair = tuple[Network, Endpoint]
 CLEANED_AT_ONCE = 8
 """Containers whose files are removed at the same time: most of it is waiting for the disk."""
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -149,7 +155,8 @@ class Sandboxes:
             hosts = _host_hosts() + hosts.partition("ip6-allrouters\n")[2]
         resolv = resolv_conf(
             host.read_resolv_conf(),
-            has_resolver=bool(container.endpoints) and (container.shim is None or container.has_resolver),
+            has_resolver=bool(container.endpoints)
+            and (container.shim is None or container.shim.has_resolver.is_set()),
             dns=config.dns,
             search=config.dns_search,
             options=config.dns_opt,
@@ -163,13 +170,17 @@ class Sandboxes:
     async def serve(self, container: Container, shim: Shim) -> None:
         """Answer the container's questions for names, and carry connections that the kernel does not, until
         cancelled."""
-        udp, tcp = shim.take("udp"), shim.take("tcp")
-        container.has_resolver = udp is not None
         async with trio.open_nursery() as nursery:
-            if udp is not None and tcp is not None:
-                nursery.start_soon(self.resolver.serve, container.id, udp, tcp)
+            nursery.start_soon(self._serve_names, container, shim)
             nursery.start_soon(self.publishing.serve, container)
             await trio.sleep_forever()
+
+    async def _serve_names(self, container: Container, shim: Shim) -> None:
+        """From its start, or, of a container that began without networks, when it has joined the first."""
+        await shim.has_resolver.wait()
+        udp, tcp = shim.take("udp"), shim.take("tcp")
+        if udp is not None and tcp is not None:
+            await self.resolver.serve(container.id, udp, tcp)
 
     # After the end
 
@@ -207,6 +218,7 @@ class Sandboxes:
         await self._in_namespace(container, act)
         crash_point("core.connect.attached")
         try:
+            await self._open_resolver(container)
             await self.publishing.publish(container)
             await self._refresh(container)
         except BaseException:
@@ -214,6 +226,24 @@ class Sandboxes:
                 await self._detach(container, endpoint)
             raise
         crash_point("core.connect.followed")
+
+    async def _open_resolver(self, container: Container) -> None:
+        """Names are asked for in every container that is on a network, also in one that began without."""
+        shim = container.shim
+        if shim is None or shim.has_resolver.is_set():
+            return
+        inside = partial(in_network_namespace, function=partial(sandbox.open_resolver, again=True))
+        udp, tcp = await self._in_namespace(container, inside)
+        crash_point("core.connect-first.opened")
+        try:
+            await shim.keep({"udp": udp, "tcp": tcp})
+            crash_point("core.connect-first.kept")
+        except ComposerError as error:
+            os.close(udp)
+            os.close(tcp)
+            if isinstance(error, ShimGone):
+                raise
+            log.warning("container %s has no names before its next start: %s", container.name, error)
 
     async def disconnect(self, container: Container, endpoint: Endpoint) -> None:
         """Take a running container, whose record has the endpoint no more, off its network."""
@@ -252,11 +282,11 @@ class Sandboxes:
         self._write_files(container)
         await self.publishing.redirect(container)
 
-    async def _in_namespace(self, container: Container, action: Any) -> None:
+    async def _in_namespace(self, container: Container, action: Callable[[int], Result]) -> Result:
         assert container.shim is not None
         netns = os.open(f"/proc/{container.shim.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            await trio.to_thread.run_sync(action, netns)
+            return await trio.to_thread.run_sync(action, netns)
         except OSError as error:
             raise ComposerError(f"container {container.name}: network: {error.strerror or error}") from error
         finally:

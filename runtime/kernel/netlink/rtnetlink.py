@@ -445,9 +445,9 @@ def decode_address(reply: Reply) -> Address | None:
 def decode_route(reply: Reply) -> Route | None:
     """None for what is not a unicast route."""
     family, bits, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(reply.body)
-    found = attribute_map(reply.body, _ROUTE.size)
     if kind != RTN_UNICAST:
         return None
+    found = attribute_map(reply.body, _ROUTE.size)
     data = found.get(RTA_DST, b"\0" * (16 if family == socket.AF_INET6 else 4))
     gateway = found.get(RTA_GATEWAY)
     return Route(
