@@ -30,6 +30,7 @@ POINTS = {
     "keeper.start.forked": "the shim has a process; the core does not know yet",
     "keeper.start.answered": "the core knows of the shim",
     "keeper.start.stored": "published ports are held",
+    "keeper.names.accepted": "who asks for names over TCP has a connection; the core does not know",
     "keeper.exit.reaped": "a shim has ended",
     # A shim.
     "shim.start.begun": "it knows what to start",

@@ -149,6 +149,11 @@ class KeeperClient:
         ask = self._request if is_patient else self._request_once
         await ask({"op": "store", "name": name}, descriptors)
 
+    async def accept(self, name: str, listener: int) -> list[int]:
+        """Have the keeper accept a connection of the listening socket and keep it under ``name``: a duplicate of it;
+        empty when nobody was waiting (any more)."""
+        return (await self._request({"op": "accept", "name": name}, [listener]))[1]
+
     async def fetch(self, name: str) -> list[int]:
         """Duplicates of what was stored under ``name``; empty when nothing was."""
         return (await self._request({"op": "fetch", "name": name}))[1]

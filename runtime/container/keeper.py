@@ -284,6 +284,8 @@ class Keeper:
             case "fetch":
                 found = self._store.get(message["name"], [])
                 return {"found": len(found)}, found
+            case "accept":
+                return self._accept(message["name"], descriptors[0])
             case "drop":
                 sockets.close_all(self._store.pop(message["name"], []))
                 return {"dropped": True}, []
@@ -301,6 +303,18 @@ class Keeper:
                 return {"ending": True}, []
             case unknown:
                 raise ValueError(f"unknown request {unknown!r}")
+
+    def _accept(self, name: str, listener: int) -> tuple[Message, list[int]]:
+        """Take a connection from the core's socket and store it before the core has it: when the core is killed, the
+        next one finds it, here or still unaccepted."""
+        with socket.socket(fileno=os.dup(listener)) as listening:
+            try:
+                client, _ = listening.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return {"accepted": False}, []
+        self._store[name] = [client.detach()]
+        crash_point("keeper.names.accepted")
+        return {"accepted": True}, self._store[name]
 
     def _fork_shim(self, message: Message, descriptors: list[int]) -> int:
         """The shim's first moments: a session of its own, and no descriptor but those it was sent."""

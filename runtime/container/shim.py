@@ -141,7 +141,7 @@ class Shim:
         channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         host_pid = namespaces.open_namespace("self", "pid")
         with step("pid namespace"):
-            self._choose_pid_namespace()
+            namespaces.bear_children_in(spec["namespaces"]["pid"])
         if spec["namespaces"]["time"] == "new":
             with step("time namespace"):
                 # For all that is forked from here on, execs as well; this process stays outside.
@@ -186,15 +186,6 @@ class Shim:
         if self.spec["stdin_open"]:
             stdin_end, ours["stdin"] = os.pipe()
         return ours, launch.Streams(stdin_end, stdout_end, stderr_end)
-
-    def _choose_pid_namespace(self) -> None:
-        wanted = self.spec["namespaces"]["pid"]
-        if wanted == "new":
-            syscalls.unshare(syscalls.CLONE_NEWPID)
-        elif isinstance(wanted, int):
-            fd = namespaces.open_namespace(wanted, "pid")
-            syscalls.setns(fd, syscalls.CLONE_NEWPID)
-            os.close(fd)
 
     def _until_executed(self, channel: socket.socket) -> None:
         """Wait until the child's execve closes its end, and take what it has made. Raises Failure with what it reports.
@@ -403,8 +394,10 @@ class Shim:
                 case "signal":
                     self._signal(connection, int(message["signal"]))
                 case "keep":
-                    self._keep(dict(zip(message["names"], descriptors, strict=True)))
-                    descriptors = []
+                    # Another of a name takes its place; cores to come get them with the rest.
+                    given = dict(zip(message["names"], descriptors, strict=True))
+                    descriptors = [self.devices[name] for name in given if name in self.devices]
+                    self.devices |= given
                     _tell(connection, {"kept": True})
                 case "exec":
                     crash_point("shim.exec.asked")
@@ -435,11 +428,6 @@ class Shim:
             "descriptors": list(names),
         }
         return _tell(connection, message, list(names.values()))
-
-    def _keep(self, devices: dict[str, int]) -> None:
-        """More descriptors from inside the network namespace, for cores to come; another of a name takes its place."""
-        sockets.close_all([self.devices[name] for name in devices if name in self.devices])
-        self.devices |= devices
 
     def state(self) -> Message:
         """For people who look into the engine."""

@@ -33,3 +33,14 @@ def boot_id() -> str:
     """The kernel's random identifier of this boot. random(4)."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
+
+
+def bear_children_in(pid_namespace: str | int) -> None:
+    """Have whatever is forked from here on be in another pid namespace: that of a process, or a ``new`` one; any other
+    word leaves it as it is."""
+    if pid_namespace == "new":
+        syscalls.unshare(syscalls.CLONE_NEWPID)
+    elif isinstance(pid_namespace, int):
+        fd = open_namespace(pid_namespace, "pid")
+        syscalls.setns(fd, syscalls.CLONE_NEWPID)
+        os.close(fd)

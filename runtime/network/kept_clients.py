@@ -1,11 +1,11 @@
-"""TCP clients of the resolver, kept by the keeper while they ask: when the core is killed their connections go on, and
-the next core finds the question, which stays in its socket until it is answered."""
+"""TCP clients of the resolver, accepted and kept by the keeper while they ask: when the core is killed their
+connections go on, and the next core finds the question, which stays in its socket until it is answered."""
 
 from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Protocol
 
 import trio
@@ -17,7 +17,7 @@ _PREFIX = "names/"
 class Keeping(Protocol):
     """What is needed of the keeper."""
 
-    async def store(self, name: str, descriptors: Sequence[int]) -> None: ...
+    async def accept(self, name: str, listener: int) -> list[int]: ...
     async def fetch(self, name: str) -> list[int]: ...
     async def drop(self, name: str) -> None: ...
     async def names(self) -> list[str]: ...
@@ -50,13 +50,20 @@ class KeptClients:
         """(name, socket) of the container's clients that the last core has not answered."""
         return self._left.pop(container_id, [])
 
-    async def keep(self, container_id: str, client: socket.socket | trio.socket.SocketType) -> str:
-        """The name under which the client is kept until :meth:`drop`."""
-        name = f"{_PREFIX}{container_id}/{secrets.token_hex(6)}"
-        if self._keeper is not None:
+    async def accept(self, container_id: str, listener: trio.socket.SocketType) -> tuple[str, socket.socket]:
+        """The container's next client, and the name under which it is kept until :meth:`drop`. Raises OSError as
+        accept(2)."""
+        while True:
+            name = f"{_PREFIX}{container_id}/{secrets.token_hex(6)}"
+            if self._keeper is None:
+                client, _ = await listener.accept()
+                return name, socket.socket(fileno=client.detach())
+            await trio.lowlevel.wait_readable(listener)
             self._kept.setdefault(container_id, set()).add(name)
-            await self._keeper.store(name, [client.fileno()])
-        return name
+            accepted = await self._keeper.accept(name, listener.fileno())
+            if accepted:
+                return name, socket.socket(fileno=accepted[0])
+            self._kept.get(container_id, set()).discard(name)
 
     async def drop(self, container_id: str, name: str) -> None:
         kept = self._kept.get(container_id, set())

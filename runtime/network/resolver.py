@@ -164,12 +164,10 @@ class Resolver:
         clients = trio.CapacityLimiter(TCP_CLIENTS)
         async with trio.open_nursery() as nursery:
             for name, left in self.clients.take_left(container_id):
-                left.setblocking(False)
-                known = trio.socket.from_stdlib_socket(left)
-                nursery.start_soon(self._serve_client, container_id, known, limit, clients, name)
+                nursery.start_soon(self._serve_client, container_id, name, left, limit, clients)
             while True:
                 try:
-                    client, _ = await tcp.accept()
+                    name, client = await self.clients.accept(container_id, tcp)
                 except OSError as error:
                     if error.errno in (errno.EBADF, errno.ENOTSOCK, errno.EINVAL):
                         return
@@ -177,20 +175,21 @@ class Resolver:
                     continue
                 if clients.available_tokens < 1:
                     client.close()
+                    await self.clients.drop(container_id, name)
                     continue
-                nursery.start_soon(self._serve_client, container_id, client, limit, clients)
+                nursery.start_soon(self._serve_client, container_id, name, client, limit, clients)
 
     async def _serve_client(
         self,
         container_id: str,
-        client: trio.socket.SocketType,
+        name: str,
+        accepted: socket.socket,
         limit: trio.CapacityLimiter,
         clients: trio.CapacityLimiter,
-        name: str = "",
     ) -> None:
+        accepted.setblocking(False)
         async with clients:
-            with client:
-                name = name or await self.clients.keep(container_id, client)
+            with trio.socket.from_stdlib_socket(accepted) as client:
                 try:
                     while True:
                         with trio.fail_after(TCP_IDLE):

@@ -27,7 +27,7 @@ OPERATIONS = {
     "engine": "arrive",
 }
 """Where a point's second word is not the operation that leads to it."""
-ELSEWHERE = ("connect", "connect-first", "disconnect")
+ELSEWHERE = ("connect", "connect-first", "disconnect", "names")
 """Walked in test_network_crashes.py."""
 EXCEPTIONS = {
     "core.network.bridged": "start",

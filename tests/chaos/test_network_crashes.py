@@ -7,6 +7,8 @@ import contextlib
 import ipaddress
 import json
 import os
+import socket
+import struct
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -250,4 +252,43 @@ def test_joining_the_first(composer: Composer, switchboard: Switchboard) -> None
         asked = composer.run("container", "exec", "subject", "getent", "ahostsv4", "me").stdout
         assert asked.split()[0] == address, point
         composer.run("container", "rm", "-f", "subject")
+    composer.run("network", "rm", "first")
+
+
+def test_asking_over_tcp(composer: Composer, switchboard: Switchboard) -> None:
+    """Whoever has got as far as a connection is answered on it, also when the core is killed before it knows of it."""
+    composer.run("network", "create", "first")
+    composer.run(
+        "container",
+        "run",
+        "-d",
+        "--init",
+        "--name",
+        "subject",
+        "--network",
+        "first",
+        IMAGE,
+        "sleep",
+        "infinity",
+    )
+    question = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + b"\7subject\0" + struct.pack("!2H", 1, 1)
+    for point in [point for point in POINTS if point.split(".")[1] == "names"]:
+        netns = os.open(
+            f"/proc/{composer.inspect('subject')['State']['Pid']}/ns/net", os.O_RDONLY | os.O_CLOEXEC
+        )
+        asking = in_network_namespace(netns, partial(socket.socket, socket.AF_INET, socket.SOCK_STREAM))
+        os.close(netns)
+        asking.settimeout(BOUND)
+
+        def ask(asking: socket.socket = asking) -> None:
+            asking.connect(("127.0.0.11", 53))
+            asking.sendall(struct.pack("!H", len(question)) + question)
+
+        with asking, asking.makefile("rb") as answers:
+            suffer(composer, switchboard, point, ask)
+            (length,) = struct.unpack("!H", answers.read(2) or b"\0\0")
+            answer = answers.read(length)
+            assert answer[:2] == question[:2], point
+            assert struct.unpack_from("!H", answer, 6) == (1,), point
+    composer.run("container", "rm", "-f", "subject")
     composer.run("network", "rm", "first")
