@@ -3,12 +3,16 @@ connections go on, and the next core finds the question, which stays in its sock
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
 import socket
 from collections.abc import Collection
 from typing import Protocol
 
 import trio
+
+from runtime.errors import ComposerError
 
 LONGEST_QUESTION = 4096
 _PREFIX = "names/"
@@ -58,9 +62,20 @@ class KeptClients:
             if self._keeper is None:
                 client, _ = await listener.accept()
                 return name, socket.socket(fileno=client.detach())
+            if listener.fileno() < 0:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             await trio.lowlevel.wait_readable(listener)
             self._kept.setdefault(container_id, set()).add(name)
-            accepted = await self._keeper.accept(name, listener.fileno())
+            try:
+                accepted = await self._keeper.accept(name, listener.fileno())
+            except OSError:
+                await self.drop(
+                    container_id, name
+                )  # kept there, with no room for it here: who asks asks again
+                raise
+            except ComposerError as error:
+                self._kept.get(container_id, set()).discard(name)
+                raise OSError(errno.EAGAIN, error.message) from error
             if accepted:
                 return name, socket.socket(fileno=accepted[0])
             self._kept.get(container_id, set()).discard(name)
