@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
+from msgspec.structs import replace
 
 from composer.engine import uses
 from composer.engine.at_once import taken
@@ -198,8 +199,6 @@ class Lifecycle:
 
     def resume(self, container: Container) -> None:
         """Take up a container that was waiting for its restart when there was no engine any more."""
-        from msgspec.structs import replace
-
         container.set_status(replace(container.state, status="exited"))
         self._supervise(container, None, last_delay=0.0)
 
@@ -246,6 +245,7 @@ class Lifecycle:
                 pass  # somebody else removed it, or started it again
             except Exception:
                 log.exception("container %s: it could not be removed", container.name)
+                container.set_status(replace(container.state, status="dead"))
 
     def _may_retry(self, container: Container) -> bool:
         """A launch that failed counts as an exit: its policy decides (the status is already exited)."""
@@ -269,8 +269,6 @@ class Lifecycle:
 
     def _mark_exited(self, container: Container, exit_status: ExitStatus, last_delay: float) -> float | None:
         """Show how a run has ended, and whether another follows: nobody sees ``exited`` in between. The delay."""
-        from msgspec.structs import replace
-
         container.shim = None
         old = container.state
         status = Status(
@@ -311,8 +309,6 @@ class Lifecycle:
 
     async def _pause(self, container: Container, delay: float) -> bool:
         """Wait before a restart, and take ``container.busy``; False when somebody who has it took over meanwhile."""
-        from msgspec.structs import replace
-
         with trio.CancelScope() as scope:
             container.pause_before_restart = scope
             if container.ends_pause:
@@ -392,8 +388,6 @@ class Lifecycle:
 
     async def pause(self, ref: str) -> None:
         """Freeze every process of a running container."""
-        from msgspec.structs import replace
-
         container = self.containers.get(ref)
         async with container.busy:
             if container.state.status == "paused":
@@ -406,8 +400,6 @@ class Lifecycle:
 
     async def unpause(self, ref: str) -> None:
         """Let a frozen container go on."""
-        from msgspec.structs import replace
-
         container = self.containers.get(ref)
         async with container.busy:
             if container.shim is None or container.state.status != "paused":
@@ -418,8 +410,6 @@ class Lifecycle:
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove a stopped container (``force``: end it first), and its anonymous volumes if ``volumes``."""
-        from msgspec.structs import replace
-
         container = self.containers.get(ref)
         if force:
             await self.ending.cut_short(container, 0.0)
@@ -456,8 +446,16 @@ class Lifecycle:
     async def wait(self, ref: str, condition: str = "not-running") -> int:
         """Wait as Docker's wait does: ``not-running``, ``next-exit`` or ``removed``. Returns the exit code."""
         container = self.containers.get(ref)
-        if condition == "removed":
-            await container.is_removed.wait()
+        if condition == "removed":  # or what should have removed it could not
+            async with trio.open_nursery() as nursery:
+
+                async def die() -> None:
+                    await container.status.wait_for(lambda s: s.status == "dead")
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(die)
+                await container.is_removed.wait()
+                nursery.cancel_scope.cancel()
             return container.state.exit_code
         if condition == "next-exit":
             before = container.state.finished_at

@@ -91,7 +91,7 @@ class Recovery:
     ) -> bool:
         """Find out what became of one container. True when its policy wants it started."""
         record = container.record
-        if record.status.status == "removing":
+        if record.status.status in ("removing", "dead"):
             await self.lifecycle.remove(container.id, force=True)
             return False
         was_running = record.is_wanted

@@ -68,7 +68,9 @@ def converse_with(
     if detach_keys:
         query["detachKeys"] = detach_keys
     waiter = session.connect()
-    ended = _begin_wait(waiter, container, "next-exit" if start else "not-running")
+    # Who has it removed at its end finds it gone afterwards.
+    at_start = "removed" if details["HostConfig"]["AutoRemove"] else "next-exit"
+    ended = _begin_wait(waiter, container, at_start if start else "not-running")
     try:
         connection, received = client.hijack("POST", f"{API}/containers/{container}/attach", query)
     except ComposerError:
