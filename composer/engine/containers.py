@@ -56,7 +56,7 @@ class Container:
         self.image = image
         self.status: Cell[Status] = Cell(record.status)
         self.busy = trio.Lock()
-        self.is_ending = False
+        self.ending = Cell(False)
         """Who has ``busy`` gives the container time to end."""
         self.shim: Shim | None = None
         self.pause_before_restart: trio.CancelScope | None = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import trio
@@ -63,13 +65,47 @@ class Ending:
             hint="a process in it is stuck in the kernel (state D): see `composer top`",
         )
 
+    @asynccontextmanager
+    async def turn(self, container: Container, grace: float) -> AsyncIterator[None]:
+        """Be alone with a container that is to end (``busy``). Whoever comes first, and stops it, may be more patient
+        than ``grace`` seconds."""
+        try:
+            container.busy.acquire_nowait()
+        except trio.WouldBlock:
+            await self._wait_for_turn(container, grace)
+        try:
+            yield
+        finally:
+            container.busy.release()
+
+    async def _wait_for_turn(self, container: Container, grace: float) -> None:
+        is_ours = False
+        try:
+            async with trio.open_nursery() as nursery:
+
+                async def hurry() -> None:
+                    await container.ending.wait_for(bool)
+                    await self.cut_short(container, grace)
+
+                nursery.start_soon(hurry)
+                await container.busy.acquire()
+                is_ours = True
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            if is_ours:
+                container.busy.release()
+            for error in group.exceptions:
+                if isinstance(error, ComposerError):
+                    raise error from None
+            raise
+
     async def cut_short(self, container: Container, grace: float) -> None:
         """Whoever stops it already may be more patient than ``grace`` seconds."""
-        if not container.is_ending:
+        if not container.ending.value:
             return
         with trio.move_on_after(grace):
             await container.status.wait_for(lambda status: not status.is_alive)
-        if container.is_ending and container.state.is_alive and container.shim is not None:
+        if container.ending.value and container.state.is_alive and container.shim is not None:
             await self.force(container, container.shim)
 
     def _thaw_for_the_end(self, container: Container) -> None:

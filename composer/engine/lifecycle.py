@@ -8,6 +8,7 @@ its names, probes its health, waits for its exit, and decides what follows. Ever
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -332,8 +333,9 @@ class Lifecycle:
         nor wait for the signal is killed at once: waiting for it would be waiting for nothing.
         """
         container = self.containers.get(ref)
-        await self.ending.cut_short(container, grace_of(container, timeout))
-        async with taken(), container.busy:
+        grace = grace_of(container, timeout)
+        await self.ending.cut_short(container, grace)
+        async with taken(), self.ending.turn(container, grace):
             if container.state.status == "restarting":
                 container.update(is_wanted=False, is_manually_stopped=True)
                 await self._end_pause(container)
@@ -344,16 +346,16 @@ class Lifecycle:
                 raise AlreadyStarted(f"Container {container.name} is not running")
             container.update(is_wanted=False, is_manually_stopped=True)
             crash_point("core.stop.recorded")
-            container.is_ending = True
+            container.ending.set(True)
             try:
                 for hook in container.config.pre_stop:
                     await self.run_hook(container, hook)
                 number = parse_signal(
                     signal or container.config.stop_signal or container.image.stop_signal or "SIGTERM"
                 )
-                await self.ending.end(container, number, grace_of(container, timeout))
+                await self.ending.end(container, number, grace)
             finally:
-                container.is_ending = False
+                container.ending.set(False)
             await self.sandboxes.release(container)
         crash_point("core.stop.ended")
         self.events.publish("container", "stop", container.id, container.attributes)
@@ -413,7 +415,7 @@ class Lifecycle:
         container = self.containers.get(ref)
         if force:
             await self.ending.cut_short(container, 0.0)
-        async with taken(), container.busy:
+        async with taken(), self.ending.turn(container, 0.0 if force else math.inf):
             if container.is_removed.is_set():
                 return
             if container.state.status in ("running", "paused", "restarting"):
