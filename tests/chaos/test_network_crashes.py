@@ -218,6 +218,11 @@ def test_joining_and_leaving(composer: Composer, switchboard: Switchboard) -> No
     composer.run("network", "rm", "first", "second")
 
 
+def begin(composer: Composer, network: str) -> None:
+    words = ("container", "run", "-d", "--init", "--name", "subject", "--network", network, IMAGE)
+    composer.run(*words, "sleep", "infinity")
+
+
 def test_joining_the_first(composer: Composer, switchboard: Switchboard) -> None:
     """Of a container that was begun without a network: names are there with the first one, whoever finishes it."""
     composer.run("network", "create", "first")
@@ -227,19 +232,7 @@ def test_joining_the_first(composer: Composer, switchboard: Switchboard) -> None
     ]
     assert len(points) >= 3
     for point in points:
-        composer.run(
-            "container",
-            "run",
-            "-d",
-            "--init",
-            "--name",
-            "subject",
-            "--network",
-            "none",
-            IMAGE,
-            "sleep",
-            "infinity",
-        )
+        begin(composer, "none")
         composer.run("network", "disconnect", "none", "subject")
         body = {"Container": "subject", "EndpointConfig": {"Aliases": ["me"]}}
         suffer(
@@ -258,19 +251,7 @@ def test_joining_the_first(composer: Composer, switchboard: Switchboard) -> None
 def test_asking_over_tcp(composer: Composer, switchboard: Switchboard) -> None:
     """Whoever has got as far as a connection is answered on it, also when the core is killed before it knows of it."""
     composer.run("network", "create", "first")
-    composer.run(
-        "container",
-        "run",
-        "-d",
-        "--init",
-        "--name",
-        "subject",
-        "--network",
-        "first",
-        IMAGE,
-        "sleep",
-        "infinity",
-    )
+    begin(composer, "first")
     question = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + b"\7subject\0" + struct.pack("!2H", 1, 1)
     for point in [point for point in POINTS if point.split(".")[1] == "names"]:
         netns = os.open(

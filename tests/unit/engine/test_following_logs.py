@@ -30,16 +30,22 @@ class _Container:
         return self.status.value
 
 
-async def test_an_exit_while_a_line_is_taken_is_not_missed(tmp_path: Path) -> None:
-    paths = Paths(tmp_path, tmp_path)
+def log_with(root: Path, line: bytes) -> tuple[ContainerLogs, LogWriter]:
+    """The log of container c, one line long, and who writes more."""
+    paths = Paths(root, root)
     directory = paths.container("c") / "log"
     directory.mkdir(parents=True)
     writer = LogWriter(str(directory))
-    writer.write(b"stdout", b"one\n")
+    writer.write(b"stdout", line + b"\n")
+    return ContainerLogs(paths), writer
+
+
+async def test_an_exit_while_a_line_is_taken_is_not_missed(tmp_path: Path) -> None:
+    logs, writer = log_with(tmp_path, b"one")
     container: Any = _Container()
     seen = []
     with trio.fail_after(5):
-        async for line in ContainerLogs(paths).read(container, follow=True):
+        async for line in logs.read(container, follow=True):
             seen.append(line.data)
             if len(seen) < 4:
                 writer.write(b"stdout", b"more\n")
@@ -51,13 +57,8 @@ async def test_an_exit_while_a_line_is_taken_is_not_missed(tmp_path: Path) -> No
 
 async def test_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written from now on is told, however old its times are, and so are ends."""
-    paths = Paths(tmp_path, tmp_path)
-    directory = paths.container("c") / "log"
-    directory.mkdir(parents=True)
-    writer = LogWriter(str(directory))
-    writer.write(b"stdout", b"before\n")
+    logs, writer = log_with(tmp_path, b"before")
     container: Any = _Container()
-    logs = ContainerLogs(paths)
     seen = logs.seen_by_now(container)
     now = time.time_ns()
     told: list[str] = []
