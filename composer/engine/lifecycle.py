@@ -12,12 +12,14 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 from msgspec.structs import replace
 
 from composer.engine import uses
 from composer.engine.at_once import taken
+from composer.engine.cells import first_of
 from composer.engine.containers import Container, Containers
 from composer.engine.ending import Ending, grace_of, send
 from composer.engine.events import Events
@@ -449,15 +451,8 @@ class Lifecycle:
         """Wait as Docker's wait does: ``not-running``, ``next-exit`` or ``removed``. Returns the exit code."""
         container = self.containers.get(ref)
         if condition == "removed":  # or what should have removed it could not
-            async with trio.open_nursery() as nursery:
-
-                async def die() -> None:
-                    await container.status.wait_for(lambda s: s.status == "dead")
-                    nursery.cancel_scope.cancel()
-
-                nursery.start_soon(die)
-                await container.is_removed.wait()
-                nursery.cancel_scope.cancel()
+            dead = partial(container.status.wait_for, lambda s: s.status == "dead")
+            await first_of(container.is_removed.wait, dead)
             return container.state.exit_code
         if condition == "next-exit":
             before = container.state.finished_at

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 import trio
 
+from composer.engine.cells import first_of
 from composer.engine.containers import Container
 from composer.engine.lifecycle import AlreadyStarted
 from composer.engine.logs import Exit, Item, Seen, Source, merge
@@ -125,14 +126,7 @@ class Attached:
     async def _is_started(self, container: Container) -> bool:
         """Wait until this ``up`` has started a container, or will not."""
         started = self.starting.of[container.id]
-        async with trio.open_nursery() as nursery:
-
-            async def until(event: trio.Event) -> None:
-                await event.wait()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(until, started)
-            nursery.start_soon(until, self.starting.is_over)
+        await first_of(started.wait, self.starting.is_over.wait)
         return started.is_set()
 
     async def _deliver(self, container: Container, item: Item) -> None:
