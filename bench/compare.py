@@ -160,12 +160,13 @@ class Comparison:
             tool.call(tool.compose, "up", "-d", cwd=directory)
             root = tool.environment.get("COMPOSER_ROOT", "")
             variable = f"COMPOSER_ROOT={root}" if root else ""
-            each = sum(map(proportional_bytes, processes(shims[tool.name], variable))) / services / 1e6
             engine = processes(engines[tool.name], variable)
-            rest = sum(map(proportional_bytes, engine)) / 1e6
+            time.sleep(3)  # what was begun by the start is over
             before = context_switches(engine)
             time.sleep(5)
             woken = wake_ups(before, context_switches(engine)) / 5
+            each = sum(map(proportional_bytes, processes(shims[tool.name], variable))) / services / 1e6
+            rest = sum(map(proportional_bytes, engine)) / 1e6
             tool.call(tool.compose, "down", "-t", "0", cwd=directory)
             found[tool.name] = each, rest, woken
         theirs, ours = found[self.docker.name], found[self.composer.name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from composer.api.client import API
 from composer.cli.arguments import Command, Flag, UsageError
 from composer.cli.management.builder_unavailable import unavailable
-from composer.cli.management.image import FILTER, FORCE, FORMAT, NO_TRUNC, QUIET
+from composer.cli.management.conventions import FILTER, FORCE, FORMAT, NO_TRUNC, QUIET
 from composer.cli.management.image_build import build_command
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def check_builder(arguments: Arguments) -> None:
 
 
 def _entries(session: Session, arguments: Arguments) -> list[dict[str, Any]]:
-    from composer.cli.management.image import parse_filters
+    from composer.cli.management.conventions import parse_filters
 
     check_builder(arguments)
     filters = parse_filters(arguments.list("filter"))
@@ -118,7 +118,7 @@ def run_du(session: Session, arguments: Arguments) -> int:
 
 
 def run_prune(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.image import confirm, parse_filters
+    from composer.cli.management.conventions import confirm, parse_filters
     from composer.cli.output.units import human_size
 
     check_builder(arguments)

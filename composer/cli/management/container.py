@@ -16,8 +16,8 @@ from composer.cli.management.container_views import (
     run_top,
     run_wait,
 )
+from composer.cli.management.conventions import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, QUIET
 from composer.cli.management.cp import CONTAINER_COMMANDS
-from composer.cli.management.image import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, QUIET
 from composer.cli.project.stats import FLAGS as STATS_FLAGS
 
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ def _each(
 ) -> int:
     """An action on several containers; each is named when it is done. Names of the others go to ``failed``."""
     from composer.cli.endurance import REPEATABLE, lasting_request
-    from composer.cli.management.image import report_failures
+    from composer.cli.management.conventions import report_failures
     from runtime.errors import ComposerError
 
     failures: list[ComposerError] = []
@@ -95,7 +95,7 @@ def run_unpause(session: Session, arguments: Arguments) -> int:
 
 def run_rm(session: Session, arguments: Arguments) -> int:
     from composer.cli.endurance import lasting_request
-    from composer.cli.management.image import report_failures
+    from composer.cli.management.conventions import report_failures
     from runtime.errors import ComposerError, NotFound
 
     failures: list[ComposerError] = []
@@ -183,7 +183,7 @@ def run_rename(session: Session, arguments: Arguments) -> int:
 
 def run_update(session: Session, arguments: Arguments) -> int:
     from composer.cli.management.container_options import resources, restart_policy
-    from composer.cli.management.image import report_failures
+    from composer.cli.management.conventions import report_failures
     from runtime.errors import ComposerError
 
     if not any(arguments.has(flag.name) for flag in (*RESOURCES, _RESTART)):
@@ -202,7 +202,7 @@ def run_update(session: Session, arguments: Arguments) -> int:
 
 
 def run_prune(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.image import confirm, parse_filters, show_pruned
+    from composer.cli.management.conventions import confirm, parse_filters, show_pruned
 
     if not confirm(session, arguments, "This will remove all stopped containers."):
         return 0

@@ -21,7 +21,7 @@ def container_path(name: str, action: str = "") -> str:
 
 
 def run_ls(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.image import parse_filters
+    from composer.cli.management.conventions import parse_filters
     from composer.cli.output.tables import formatted
 
     count = 1 if arguments.is_on("latest") else arguments.number("last")
@@ -61,7 +61,7 @@ def container_row(container: dict[str, Any], now: float, *, full: bool) -> dict[
     """A container as ``--format`` has it; ``now`` in seconds. Pure."""
     from composer.api.durations import human_duration
     from composer.cli.management.image_list import short_id
-    from composer.cli.output.template_values import quoted
+    from composer.cli.output.quoting import quoted
     from composer.cli.output.units import human_size, local_time
     from composer.cli.project.containers import ports_words, shortened
 
@@ -99,7 +99,7 @@ def container_row(container: dict[str, Any], now: float, *, full: bool) -> dict[
 
 
 def run_inspect(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.image import inspect_each
+    from composer.cli.management.conventions import inspect_each
 
     query = {"size": arguments.is_on("size")}
     return inspect_each(session, arguments, lambda name: container_path(name, "json"), "container", query)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-
 from composer.api.client import API, quote
 from composer.cli.arguments import Command, Flag, UsageError
+from composer.cli.management.conventions import (
+    FILTER,
+    FORCE,
+    FORMAT,
+    INSPECT_FORMAT,
+    NO_TRUNC,
+    QUIET,
+    confirm,
+    inspect_each,
+    parse_filters,
+    report_failures,
+    show_pruned,
+)
 from composer.cli.management.image_build import build_command
 from composer.cli.management.image_list import run_ls, short_id
 from composer.cli.management.image_transfer import run_pull, run_push
@@ -14,22 +25,10 @@ from composer.cli.registries.search import run_search
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from composer.cli.arguments import Arguments
     from composer.cli.session import Session
-
-
-def parse_filters(conditions: Iterable[str]) -> dict[str, list[str]]:
-    """``key=value`` conditions as the API takes them. Raises UsageError."""
-    found: dict[str, list[str]] = {}
-    for condition in conditions:
-        key, equals, value = condition.partition("=")
-        if not equals:
-            raise UsageError(f"invalid filter {condition!r}", hint="--filter KEY=VALUE")
-        found.setdefault(key, []).append(value)
-    return found
 
 
 def run_import(session: Session, arguments: Arguments) -> int:
@@ -73,15 +72,6 @@ def run_rm(session: Session, arguments: Arguments) -> int:
     return report_failures(session, failures)
 
 
-def report_failures(session: Session, failures: list[Any]) -> int:
-    """Say what went wrong for some of several; 1 when anything did."""
-    from composer.cli.faults import describe
-
-    for failure in failures:
-        sys.stderr.write(describe(failure) + "\n")
-    return 1 if failures else 0
-
-
 def run_tag(session: Session, arguments: Arguments) -> int:
     source, target = arguments.words
     session.client.request("POST", f"{API}/images/{quote(source)}/tag", {"repo": target})
@@ -91,38 +81,6 @@ def run_tag(session: Session, arguments: Arguments) -> int:
 def run_inspect(session: Session, arguments: Arguments) -> int:
     query = {"platform": arguments.text("platform") or None}
     return inspect_each(session, arguments, lambda name: f"{API}/images/{quote(name)}/json", "image", query)
-
-
-def inspect_each(
-    session: Session, arguments: Arguments, path: Any, what: str, query: dict[str, Any] | None = None
-) -> int:
-    """``inspect`` of several things: a JSON list, or a template a thing."""
-    from composer.cli.terminals.terminal import for_stdout
-    from runtime.errors import ComposerError
-
-    found: list[Any] = []
-    failures: list[ComposerError] = []
-    for name in arguments.words:
-        try:
-            found.append(session.client.request("GET", path(name), query).json())
-        except ComposerError as error:
-            failures.append(error)
-    layout = arguments.text("format")
-    if layout and layout != "json":
-        from composer.cli.output.templates import Template, TemplateError, refused
-
-        try:
-            template = Template(layout)
-            for item in found:
-                session.write(for_stdout(template.render(item) + "\n"))
-        except TemplateError as error:
-            raise refused(error) from None
-    else:
-        import json
-
-        document = json.dumps(found, indent=None if layout == "json" else 4, ensure_ascii=False)
-        session.write(for_stdout(document + "\n"))
-    return report_failures(session, failures)
 
 
 def run_history(session: Session, arguments: Arguments) -> int:
@@ -186,39 +144,6 @@ def run_prune(session: Session, arguments: Arguments) -> int:
     )
 
 
-def confirm(session: Session, arguments: Arguments, warning: str) -> bool:
-    """Ask, unless ``--force`` was given."""
-    if arguments.is_on("force"):
-        return True
-    session.write(f"WARNING! {warning}\nAre you sure you want to continue? [y/N] ")
-    try:
-        return input().strip().lower() in ("y", "yes")
-    except EOFError:
-        session.write("\n")
-        return False
-
-
-def show_pruned(session: Session, answer: dict[str, Any]) -> int:
-    from composer.cli.output.units import human_size
-
-    for key in ("ImagesDeleted", "ContainersDeleted", "NetworksDeleted", "VolumesDeleted", "CachesDeleted"):
-        if deleted := answer.get(key):
-            session.write(f"Deleted {key.removesuffix('Deleted')}:\n")
-            for item in deleted:
-                lines = [f"{k.lower()}: {v}" for k, v in item.items()] if isinstance(item, dict) else [item]
-                session.write("".join(f"{line}\n" for line in lines))
-            session.write("\n")
-    if "SpaceReclaimed" in answer:
-        session.write(f"Total reclaimed space: {human_size(answer['SpaceReclaimed'] or 0)}\n")
-    return 0
-
-
-FORMAT = Flag("format", kind="string", help='"table", "json", "table TEMPLATE" or a Go template')
-INSPECT_FORMAT = Flag("format", "f", "string", '"json" or a Go template')
-FORCE = Flag("force", "f", help="Don't ask")
-QUIET = Flag("quiet", "q", help="Ids only")
-NO_TRUNC = Flag("no-trunc", help="Don't shorten anything")
-FILTER = Flag("filter", "f", "filter", "Only those with a property: KEY=VALUE")
 PLATFORM = Flag("platform", kind="string", help="Platform of a multi-platform image, such as linux/arm64")
 
 _ONE_PLATFORM = Flag("platform", kind="string", help="Of an image of several platforms, such as linux/arm64")

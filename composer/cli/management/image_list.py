@@ -28,7 +28,7 @@ _IN_USE = "U"
 
 
 def run_ls(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.image import parse_filters
+    from composer.cli.management.conventions import parse_filters
     from composer.cli.output.tables import formatted
 
     filters = parse_filters(arguments.list("filter"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from composer.api.client import API, quote
 from composer.cli.arguments import Command, Flag, UsageError
-from composer.cli.management.image import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, QUIET
+from composer.cli.management.conventions import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, QUIET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ TITLES = {
 
 
 def run_ls(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.image import parse_filters
+    from composer.cli.management.conventions import parse_filters
     from composer.cli.output.tables import formatted, natural
 
     filters = parse_filters(arguments.list("filter"))
@@ -148,7 +148,7 @@ def run_rm(session: Session, arguments: Arguments) -> int:
 
 def remove_each(session: Session, arguments: Arguments, kind: str) -> int:
     """Remove several things, name each that is gone, and go on after one that could not be removed."""
-    from composer.cli.management.image import report_failures
+    from composer.cli.management.conventions import report_failures
     from runtime.errors import ComposerError, NotFound
 
     failures: list[ComposerError] = []
@@ -166,7 +166,7 @@ def remove_each(session: Session, arguments: Arguments, kind: str) -> int:
 
 
 def run_inspect(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.image import inspect_each
+    from composer.cli.management.conventions import inspect_each
 
     return inspect_each(session, arguments, lambda name: f"{API}/networks/{quote(name)}", "network")
 
@@ -197,7 +197,7 @@ def run_disconnect(session: Session, arguments: Arguments) -> int:
 
 
 def run_prune(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.image import confirm, parse_filters, show_pruned
+    from composer.cli.management.conventions import confirm, parse_filters, show_pruned
 
     if not confirm(
         session, arguments, "This will remove all custom networks not used by at least one container."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from composer.api.client import API
 from composer.cli.arguments import Command, Flag, UsageError
-from composer.cli.management.image import FILTER, FORCE, FORMAT, INSPECT_FORMAT
+from composer.cli.management.conventions import FILTER, FORCE, FORMAT, INSPECT_FORMAT
 from composer.cli.management.system_df import run_df
 
 TYPE_CHECKING = False
@@ -73,7 +73,7 @@ def run_events(session: Session, arguments: Arguments) -> int:
     """What happens to anything that the engine looks after, until interrupted (or ``--until``)."""
     import json
 
-    from composer.cli.management.image import parse_filters
+    from composer.cli.management.conventions import parse_filters
     from composer.cli.output.templates import Template, TemplateError, refused
     from composer.cli.output.units import moment_of, rfc3339
     from composer.cli.terminals.terminal import for_stdout
@@ -104,7 +104,7 @@ def run_events(session: Session, arguments: Arguments) -> int:
 
 
 def run_prune(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.image import confirm, parse_filters, show_pruned
+    from composer.cli.management.conventions import confirm, parse_filters, show_pruned
 
     given = parse_filters(arguments.list("filter"))
     if "until" in given and arguments.is_on("volumes"):

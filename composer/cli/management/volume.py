@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from composer.api.client import API, quote
 from composer.cli.arguments import Command, Flag, UsageError
-from composer.cli.management.image import FILTER, FORCE, FORMAT, INSPECT_FORMAT
+from composer.cli.management.conventions import FILTER, FORCE, FORMAT, INSPECT_FORMAT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def write_volumes(session: Session, arguments: Arguments, found: list[dict[str, 
 
 
 def run_ls(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.image import parse_filters
+    from composer.cli.management.conventions import parse_filters
     from composer.cli.output.tables import natural
 
     filters = parse_filters(arguments.list("filter"))
@@ -95,13 +95,13 @@ def run_rm(session: Session, arguments: Arguments) -> int:
 
 
 def run_inspect(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.image import inspect_each
+    from composer.cli.management.conventions import inspect_each
 
     return inspect_each(session, arguments, lambda name: f"{API}/volumes/{quote(name)}", "volume")
 
 
 def run_prune(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.image import confirm, parse_filters, show_pruned
+    from composer.cli.management.conventions import confirm, parse_filters, show_pruned
 
     kind = "local" if arguments.is_on("all") else "anonymous local"
     if not confirm(

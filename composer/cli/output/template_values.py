@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from composer.cli.output.quoting import QUOTED, quoted
+
 _MAPS = frozenset(
     "Annotations Attributes Containers Data DriverOpts ExposedPorts Labels Networks Options PortBindings Ports "
     "Runtimes StorageOpt Sysctls Tmpfs Volumes".split()
@@ -114,23 +116,7 @@ def _general(value: float) -> str:
     return re.sub(r"e([+-])(\d)$", r"e\g<1>0\2", repr(value))
 
 
-_QUOTED = {
-    "\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\a": "\\a", "\b": "\\b", "\f": "\\f",
-    "\v": "\\v",
-}  # fmt: skip
-
-
-def quoted(text: str) -> str:
-    """%q: a Go string literal."""
-    out = [
-        _QUOTED.get(c)
-        or (c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 128 else f"\\u{ord(c):04x}")
-        for c in text
-    ]
-    return '"' + "".join(out) + '"'
-
-
-_BACK = {escape[1]: char for char, escape in _QUOTED.items()} | {"'": "'"}
+_BACK = {escape[1]: char for char, escape in QUOTED.items()} | {"'": "'"}
 
 
 def unquoted(token: str) -> str:

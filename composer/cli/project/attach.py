@@ -8,9 +8,10 @@ from runtime.errors import ComposerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
+    from composer.api.client import EngineClient
     from composer.cli.arguments import Arguments
     from composer.cli.session import Session
 
@@ -112,28 +113,15 @@ def converse_with(
     return int(ended())
 
 
-def _begin_wait(client: Any, container: str, condition: str) -> Any:
-    """Ask for the exit before it can happen; the answer is read when the conversation is over."""
-    from threading import Thread
-
-    found: list[int] = []
-    failed: list[Exception] = []
-
-    def ask() -> None:
-        try:
-            answer = client.request("POST", f"{API}/containers/{container}/wait", {"condition": condition})
-            found.append(int(answer.json()["StatusCode"]))
-        except Exception as error:
-            failed.append(error)
-
-    thread = Thread(target=ask, daemon=True)
-    thread.start()
+def _begin_wait(client: EngineClient, container: str, condition: str) -> Callable[[], int]:
+    """Ask for the exit before it can happen: the head of the answer says that the engine waits. What is returned
+    reads the exit status when the conversation is over."""
+    answers = client.stream("POST", f"{API}/containers/{container}/wait", {"condition": condition})
 
     def ended() -> int:
-        thread.join()
-        if failed:
-            raise failed[0]
-        return found[0]
+        for answer in answers:
+            return int(answer["StatusCode"])
+        raise ComposerError("the engine ended before the container did")
 
     return ended
 

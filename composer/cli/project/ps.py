@@ -100,7 +100,7 @@ def row_of(container: dict[str, Any], now: float, *, full: bool = False) -> dict
     from time import gmtime, strftime
 
     from composer.api.durations import human_duration
-    from composer.cli.output.template_values import quoted
+    from composer.cli.output.quoting import quoted
     from composer.cli.project.containers import plain_name, ports_words, shortened, status_words
 
     created = container["Created"]

@@ -88,6 +88,8 @@ def _environment(entries: list[str], session: Session) -> list[str]:
 
 def read_env_files(paths: list[str], env: Mapping[str, str]) -> list[str]:
     """``NAME=value`` of the files in order, later ones win. Raises OSError, and ComposerError with the line."""
+    if not paths:
+        return []
     from composer.compose.dotenv import parse_dotenv
     from composer.compose.problem import Problem
 

@@ -210,7 +210,7 @@ def run_push(session: Session, arguments: Arguments) -> int:
 
 
 def run_rm(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.image import report_failures
+    from composer.cli.management.conventions import report_failures
     from runtime.errors import ComposerError
     from runtime.image.manifest_lists import remove_list
 

@@ -17,7 +17,7 @@ _TITLES = {
 
 
 def run_search(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.image import parse_filters
+    from composer.cli.management.conventions import parse_filters
     from composer.cli.management.image_transfer import identity
     from composer.cli.output.tables import formatted
     from composer.cli.project.containers import shortened

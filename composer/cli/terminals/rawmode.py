@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # the module without its enums
 import termios
-from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Any
 
 from composer.cli.terminals.terminal import size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType, TracebackType
+    from typing import Any
 
 _IFLAG, _OFLAG, _CFLAG, _LFLAG, _ISPEED, _OSPEED, _CC = range(7)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # the module without its enums
-from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType, TracebackType
+    from typing import Any
 
 _NAMES = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGALRM", "SIGCONT")
 PASSED: dict[int, str] = {getattr(signal, name): name for name in _NAMES}
