@@ -1,5 +1,5 @@
 """Dockerfiles as people write them, built by Docker (DOCKER_HOST, BuildKit through Docker Compose) and by composer from
-the same packages: ``python -m tests.dockerfiles.real COMPOSE_COMMAND [--certificates FILE] [--case NAME]``.
+the same packages: ``python -m tests.dockerfiles.real COMPOSE_COMMAND [--certificates FILE] [--case NAME] [--turns N]``.
 
 Needs package archives that steps can reach, and ``debian:bookworm`` in both stores, so no test does it: packages change
 from day to day, and what is compared is what both got on the same day. What programs in steps write differently each
@@ -129,6 +129,7 @@ def main() -> int:
     parser.add_argument("compose")
     parser.add_argument("--certificates")
     parser.add_argument("--case", action="append", choices=list(CASES))
+    parser.add_argument("--turns", type=int, default=1, help="how often each builds, one after the other")
     asked = parser.parse_args()
     is_different = False
     with tempfile.TemporaryDirectory() as directory:
@@ -147,10 +148,11 @@ def main() -> int:
             (root / "compose.yaml").write_text(
                 json.dumps({"services": {name: {"image": image, "build": build}}})
             )
-            theirs_took = _run([asked.compose, "build", "-q", "--no-cache"], root, COMPOSE_BAKE="false")
+            for _ in range(asked.turns):
+                theirs_took = _run([asked.compose, "build", "-q", "--no-cache"], root, COMPOSE_BAKE="false")
+                took = _run([sys.executable, "-m", "composer", "build", "-q", "--no-cache"], root)
+                print(f"{name}: {theirs_took:.1f} s by Docker, {took:.1f} s by composer", flush=True)
             _run(["docker", "save", "-o", "docker.tar", image], root)
-            took = _run([sys.executable, "-m", "composer", "build", "-q", "--no-cache"], root)
-            print(f"{name}: {theirs_took:.1f} s by Docker, {took:.1f} s by composer")
             _run([sys.executable, "-m", "composer", "image", "save", "-o", "composer.tar", image], root)
             theirs, ours = (describe(root / f"{who}.tar") for who in ("docker", "composer"))
             is_different = _compare(name, theirs, ours) or is_different

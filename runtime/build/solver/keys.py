@@ -16,6 +16,12 @@ Contents = Mapping[Selection, str]
 """The digest of what a selection has: names, kinds, modes, owners as far as they are kept, contents; no times."""
 
 
+GENERATION = 2
+"""Of the rules by which steps make layers, a part of every key: what was made by rules that no longer hold is no
+result. To be raised when a step would now be refused, or come out otherwise, that an older version has done (2: names
+that begin with ``.wh.``)."""
+
+
 def digest(value: object) -> str:
     """Of a value made of numbers, texts, bytes and tuples."""
     return hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).hexdigest()
@@ -27,13 +33,13 @@ def chain_key(step: LayerStep, keys: Mapping[Step, str], contents: Contents) -> 
     read = tuple(
         contents.get(item) or (keys[item.source], *selection_facts(item)) for item in step.selections
     )
-    return digest(("chain", type(step).__name__, below, facts_of(step), read))
+    return digest(("chain", GENERATION, type(step).__name__, below, facts_of(step), read))
 
 
 def content_key(step: LayerStep, below: str, contents: Contents) -> str:
     """By what is ``below`` (its chain id) and the contents of all that it reads."""
     read = tuple(contents[item] for item in step.selections)
-    return digest(("content", type(step).__name__, below, facts_of(step), read))
+    return digest(("content", GENERATION, type(step).__name__, below, facts_of(step), read))
 
 
 def layer_key(step: Copy, contents: Contents) -> str:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from runtime.build.frontend.lines import parse_lines
 from runtime.build.solver.graph import Schedule, in_order, step_graph, to_do
-from runtime.build.solver.keys import chain_key, content_key, fresh_steps, is_independent, layer_key
+from runtime.build.solver.keys import (
+    GENERATION,
+    chain_key,
+    content_key,
+    fresh_steps,
+    is_independent,
+    layer_key,
+)
 from runtime.build.steps import ContextSource, Copy, ImageSource, LayerStep, Run, Selection, Step
 
 _PLACE = parse_lines("RUN x")[0]
@@ -39,6 +48,20 @@ def _keys(steps: list[Step], contents: dict[Selection, str] | None = None) -> di
         is_layer = isinstance(step, LayerStep)
         keys[step] = chain_key(step, keys, contents or {}) if is_layer else step.text  # type: ignore[arg-type]
     return keys
+
+
+def test_what_was_made_by_older_rules_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = _image()
+    steps: list[Step] = [base, run := _run(base, "x"), link := _copy(run, run, links=True)]
+    contents = {link.origin: "content"}
+
+    def keys() -> list[str]:
+        return [_keys(steps)[run], content_key(run, "below", contents), layer_key(link, contents)]
+
+    before = keys()
+    assert keys() == before
+    monkeypatch.setattr("runtime.build.solver.keys.GENERATION", GENERATION + 1)
+    assert not set(keys()) & set(before)
 
 
 def test_only_what_a_target_needs_is_in_the_graph() -> None:
