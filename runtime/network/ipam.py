@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from runtime.errors import Conflict, InvalidArgument, concerning
+from runtime.network import overlay
 from runtime.network.leases import Leases, parse_address
 from runtime.network.model import Endpoint, Network, Pool, Subnet, parse_prefix
 
@@ -271,6 +272,10 @@ def _allocate(
         allocate_address, requested=requested, name=network.name, holder=holder, called=called
     )
     pools = [pool for pool in network.pools if (":" in pool.subnet) == (version == 6)]
+    if requested and network.driver == "overlay":
+        taken = allocate(pools[0], leases)
+        overlay.check_own(network, pools[0], taken.partition("/")[0])
+        return taken
     for pool in pools[:-1]:
         try:
             return allocate(pool, leases)

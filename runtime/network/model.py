@@ -263,7 +263,7 @@ def validate_ipam_driver(driver: str, name: str) -> None:
 
 
 def _validate_overlay(network: Network) -> None:
-    overlay.tunnel_of(network)
+    overlay.given_ranges(network)
     if "encrypted" in network.options:
         raise InvalidArgument(
             f"network {network.name}: overlay networks are not encrypted",

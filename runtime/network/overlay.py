@@ -2,8 +2,8 @@
 
 A bridge on each host, and in it a link that carries frames to the other hosts. The driver option ``peers`` lists the
 addresses of all hosts, the same list everywhere: the place in it decides which part of the subnet a host gives
-away, so that no address is given twice and nobody has to be asked. Frames are not encrypted; those of machines that
-are not in the list are dropped. Pure.
+away, so that no address is given twice and nobody has to be asked; ``ranges`` lists other parts, in the same order.
+Frames are not encrypted; those of machines that are not in the list are dropped. Pure.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from msgspec.structs import replace
 from runtime.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from runtime.network.model import Network, Pool
+    from runtime.network.model import Network, Pool, Subnet
 
 PORT = 14789
 """UDP. Not the 4789 of RFC 7348, which belongs to whoever else has tunnels on the host."""
 OVERHEAD, OVERHEAD6 = 50, 70
 """Bytes that a frame grows by: Ethernet, IPv4 or IPv6, UDP and VXLAN."""
 VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
-OPTIONS = ("peers", "vxlan_port", VNI_OPTION)
+OPTIONS = ("peers", "ranges", "vxlan_port", VNI_OPTION)
 
 
 class Tunnel(NamedTuple):
@@ -112,29 +112,97 @@ def shared_subnet(network: Network) -> str:
 
 def own_part(network: Network, pool: Pool, position: int) -> Pool:
     """``pool`` with the part of its subnet that the host at ``position`` of the peers gives away: its gateway is the
-    first address in it. What is given already stays."""
+    first address in it. Raises InvalidArgument for another part or gateway than those that every host knows of every
+    other: then none would find the other's names."""
     if not pool.subnet:
         raise InvalidArgument(
             f"network {network.name}: an overlay network needs a subnet, the same on each host",
             hint="ipam: {config: [{subnet: 10.90.0.0/16}]}",
         )
-    subnet = ipaddress.ip_network(pool.subnet, strict=False)
-    ip_range = ipaddress.ip_network(pool.ip_range, strict=False) if pool.ip_range else None
-    if ip_range is None:
-        bits = (len(tunnel_of(network).peers) - 1).bit_length()
-        length = subnet.prefixlen + bits
-        if length > subnet.max_prefixlen - 2:
-            raise InvalidArgument(f"network {network.name}: subnet {subnet} is too small for its hosts")
-        size = 1 << (subnet.max_prefixlen - length)
-        first = type(subnet.network_address)(int(subnet.network_address) + position * size)
-        ip_range = ipaddress.ip_network(f"{first}/{length}")
-    gateway = pool.gateway or str(ip_range.network_address + 1)
-    return replace(pool, ip_range=str(ip_range), gateway=gateway)
+    part = _part(network, pool, position)
+    if pool.ip_range and _prefix(network, "ip_range", pool.ip_range) != part:
+        raise InvalidArgument(
+            f"network {network.name}: ip_range {pool.ip_range} is not this host's part of {pool.subnet}, {part}: the "
+            f"other hosts would not find its names",
+            hint="leave ip_range out, or list those of all hosts, in the order of peers and on each host alike: "
+            "driver_opts: {ranges: '10.90.7.0/24,10.90.8.0/24'}",
+        )
+    gateway = part.network_address + 1
+    if (
+        pool.gateway
+        and _prefix(network, "gateway", pool.gateway.partition("/")[0]).network_address != gateway
+    ):
+        raise InvalidArgument(
+            f"network {network.name}: gateway {pool.gateway} is not the first address of this host's part, {gateway}, "
+            "where the other hosts ask for its names",
+            hint="leave gateway out: each host is the gateway of its own containers",
+        )
+    return replace(pool, ip_range=str(part), gateway=str(gateway))
+
+
+def _part(network: Network, pool: Pool, position: int) -> Subnet:
+    """Raises InvalidArgument."""
+    subnet = _prefix(network, "subnet", pool.subnet)
+    if given := given_ranges(network).get(subnet.version):
+        part = given[position]
+        if not part.subnet_of(subnet):  # type: ignore[arg-type]
+            raise InvalidArgument(f"network {network.name}: ranges: {part} is not within subnet {subnet}")
+        return part
+    bits = (len(tunnel_of(network).peers) - 1).bit_length()
+    length = subnet.prefixlen + bits
+    if length > subnet.max_prefixlen - 2:
+        raise InvalidArgument(f"network {network.name}: subnet {subnet} is too small for its hosts")
+    size = 1 << (subnet.max_prefixlen - length)
+    first = type(subnet.network_address)(int(subnet.network_address) + position * size)
+    return ipaddress.ip_network(f"{first}/{length}")
+
+
+def given_ranges(network: Network) -> dict[int, tuple[Subnet, ...]]:
+    """The parts of all hosts that the option ``ranges`` lists, by IP version; none where it lists none. Raises
+    InvalidArgument."""
+    texts = [text.strip() for text in network.options.get("ranges", "").split(",") if text.strip()]
+    ranges = [_prefix(network, "ranges", text) for text in texts]
+    hosts = len(tunnel_of(network).peers)
+    found: dict[int, tuple[Subnet, ...]] = {}
+    for version in (4, 6):
+        listed = tuple(one for one in ranges if one.version == version)
+        if len(listed) not in (0, hosts):
+            raise InvalidArgument(
+                f"network {network.name}: ranges has {len(listed)} of IPv{version} for {hosts} peers",
+                hint="list one for each of the peers, in their order",
+            )
+        for number, one in enumerate(listed):
+            if one.prefixlen > one.max_prefixlen - 2:
+                raise InvalidArgument(f"network {network.name}: ranges: {one} is too small for a host")
+            if other := next((other for other in listed[:number] if one.overlaps(other)), None):
+                raise InvalidArgument(f"network {network.name}: ranges: {one} overlaps with {other}")
+        if listed:
+            found[version] = listed
+    return found
+
+
+def _prefix(network: Network, what: str, text: str) -> Subnet:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise InvalidArgument(f"network {network.name}: {text!r} is no valid {what}") from None
+
+
+def check_own(network: Network, pool: Pool, address: str) -> None:
+    """Raises InvalidArgument for an address that was asked for and is in another host's part of the subnet."""
+    if ipaddress.ip_address(address) in ipaddress.ip_network(pool.ip_range):
+        return
+    raise InvalidArgument(
+        f"network {network.name}: address {address} is not in this host's part of the subnet, {pool.ip_range}: "
+        f"another host may give it away, and none would know its names",
+        hint="choose one that is, or give the hosts other parts: driver_opts: {ranges: …}",
+    )
 
 
 def peer_parts(network: Network) -> dict[str, tuple[Pool, ...]]:
-    """The parts of the subnets of all hosts by the hosts' addresses, gateways filled in. A family whose parts were
-    given by hand, so that only each host knows its own, is left out; {} where that leaves none."""
+    """The parts of the subnets of all hosts by the hosts' addresses, gateways filled in. A family in which this host
+    has another part than the others take it to have, as networks of earlier versions may, is left out; {} where that
+    leaves none."""
     found: dict[str, tuple[Pool, ...]] = {}
     for pool in network.pools:
         whole = replace(pool, ip_range="", gateway="", aux_addresses={})

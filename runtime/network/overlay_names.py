@@ -127,6 +127,11 @@ class OverlayNames:
         """Exchange names on ``network``, where this host is the peer ``own``, until cancelled."""
         parts = overlay.peer_parts(network)
         if own not in parts:
+            log.warning(
+                "network %s: the other hosts do not know this one's part of the subnet, nor its names: make it anew, "
+                "with driver_opts: {ranges: …}",
+                network.name,
+            )
             return
         try:
             async with trio.open_nursery() as nursery:

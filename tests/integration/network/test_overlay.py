@@ -27,14 +27,16 @@ from tests.integration.network.conftest import Container, Lab, Place, new_namesp
 ID = "ef" * 32
 
 
-def network_on(place: Place, peers: tuple[str, ...], position: int, families: str = "4") -> Network:
+def network_on(
+    place: Place, peers: tuple[str, ...], position: int, families: str = "4", ranges: str = ""
+) -> Network:
     """The network as an engine on ``place`` makes it, with addresses of ``families``."""
     network_id = f"{position:02}{ID[2:]}"
     made = Network(
         id=network_id,
         name="wide",
         driver="overlay",
-        options={"peers": ",".join(peers)},
+        options={"peers": ",".join(peers), "ranges": ranges},
         enable_ipv4="4" in families,
         enable_ipv6="6" in families,
     )
@@ -239,11 +241,16 @@ def table_of(network: Network, container_id: str, name: str, address: str) -> Na
     return made
 
 
-@pytest.mark.parametrize("families", ["4", "6"])
-def test_names_of_other_hosts(lab: Lab, families: str) -> None:
+@pytest.mark.parametrize(
+    ("families", "ranges"),
+    [("4", ""), ("6", ""), ("4", "10.90.200.0/24,10.90.7.0/25")],
+    ids=["IPv4", "IPv6", "ranges"],
+)
+def test_names_of_other_hosts(lab: Lab, families: str, ranges: str) -> None:
     raise_uplink(lab)
     peers = (lab.host.address, lab.machine.address)
-    here, there = network_on(lab.host, peers, 0, families), network_on(lab.machine, peers, 1, families)
+    here = network_on(lab.host, peers, 0, families, ranges)
+    there = network_on(lab.machine, peers, 1, families, ranges)
     one, two = "1" * 64, "2" * 64
     own, other = (str(ipaddress.ip_network(n.pools[0].ip_range)[7]) for n in (here, there))
     sides = {

@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from runtime.errors import InvalidArgument
-from runtime.network import overlay
+from runtime.network import ipam, overlay
+from runtime.network.leases import Leases
 from runtime.network.model import Network, Pool, validate_network
 from runtime.network.names import ContainerNames, EndpointNames, NameTable
 from runtime.network.overlay_names import Told, heard
@@ -25,9 +26,49 @@ def test_parts_do_not_overlap() -> None:
     assert [part.gateway for part in parts] == ["10.90.0.1", "10.90.64.1", "10.90.128.1"]
 
 
-def test_what_is_given_stays() -> None:
-    given = Pool(subnet="10.90.0.0/16", ip_range="10.90.7.0/24", gateway="10.90.7.9")
-    assert overlay.own_part(network(), given, 2) == given
+RANGES = "10.90.7.0/24, 10.90.8.0/24,10.90.9.0/25"
+
+
+def test_parts_that_are_listed() -> None:
+    made = network(ranges=RANGES)
+    asked = Pool(subnet="10.90.0.0/16", aux_addresses={"printer": "10.90.1.1"})
+    part = overlay.own_part(made, asked, 2)
+    assert part == replace(asked, ip_range="10.90.9.0/25", gateway="10.90.9.1")
+    assert overlay.own_part(made, part, 2) == part, "the same may be said twice"
+    parts = overlay.peer_parts(replace(made, pools=(part,)))
+    assert [(one.ip_range, one.gateway) for (one,) in parts.values()] == [
+        ("10.90.7.0/24", "10.90.7.1"),
+        ("10.90.8.0/24", "10.90.8.1"),
+        ("10.90.9.0/25", "10.90.9.1"),
+    ]
+    six = overlay.own_part(made, Pool(subnet="fd00:7::/64"), 1)
+    assert six.ip_range == "fd00:7:0:0:4000::/66", "IPv6 is not listed"
+
+
+@pytest.mark.parametrize(
+    ("options", "pool", "message"),
+    [
+        ({}, {"ip_range": "10.90.7.0/24"}, r"is not this host's part of 10.90.0.0/16, 10.90.64.0/18"),
+        ({"ranges": RANGES}, {"ip_range": "10.90.7.0/24"}, r"is not this host's part .*, 10.90.8.0/24"),
+        ({}, {"ip_range": "some"}, "'some' is no valid ip_range"),
+        ({}, {"gateway": "10.90.0.1"}, r"not the first address of this host's part, 10.90.64.1"),
+        ({}, {"gateway": "10.90.64"}, r"'10.90.64' is no valid gateway"),
+        ({"ranges": RANGES}, {"subnet": "10.90.0.0/21"}, r"10.90.8.0/24 is not within subnet 10.90.0.0/21"),
+    ],
+)
+def test_parts_that_others_would_not_know(
+    options: dict[str, str], pool: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        overlay.own_part(network(**options), Pool(**{"subnet": "10.90.0.0/16", **pool}), 1)
+
+
+def test_addresses_that_are_asked_for() -> None:
+    made = replace(network(), pools=(overlay.own_part(network(), Pool(subnet="10.90.0.0/16"), 1),))
+    given = ipam.allocate_endpoint(made, "ab" * 32, Leases(), ipv4="10.90.64.77")
+    assert given.ipv4 == "10.90.64.77/16"
+    with pytest.raises(InvalidArgument, match=r"10.90.1.1 is not in this host's part .*10.90.64.0/18"):
+        ipam.allocate_endpoint(made, "ab" * 32, Leases(), ipv4="10.90.1.1")
 
 
 def test_the_number_is_the_same_on_each_host() -> None:
@@ -51,6 +92,10 @@ def test_room_for_the_tunnel_s_header() -> None:
         ({"peers": "192.0.2.1,192.0.2.1"}, "is there twice"),
         ({"vxlan_port": "70000"}, "vxlan_port must be between 1 and 65535"),
         ({overlay.VNI_OPTION: "0"}, "must be between 1 and 16777215"),
+        ({"ranges": "10.90.7.0/24"}, "ranges has 1 of IPv4 for 3 peers"),
+        ({"ranges": "10.90.7.0/24,10.90.8.0/24,x"}, "'x' is no valid ranges"),
+        ({"ranges": "10.90.7.0/24,10.90.8.0/24,10.90.8.128/25"}, "10.90.8.128/25 overlaps with 10.90.8.0/24"),
+        ({"ranges": "10.90.7.0/24,10.90.8.0/24,10.90.9.0/31"}, "10.90.9.0/31 is too small for a host"),
         ({"encrypted": ""}, "are not encrypted"),
         ({"com.docker.network.bridge.name": "br0"}, "has no other name"),
         ({"other": "x"}, "driver option 'other' is not supported"),
@@ -69,7 +114,7 @@ def test_parts_of_the_others() -> None:
         "192.0.2.2": ["10.90.64.1"],
         "192.0.2.3": ["10.90.128.1"],
     }
-    # Where a part was given by hand nobody knows those of the others.
+    # A network of an earlier version, whose part was given by hand: nobody knows those of the others.
     given = Pool(subnet="10.90.0.0/16", ip_range="10.90.7.0/24", gateway="10.90.7.9")
     assert overlay.peer_parts(replace(network(), pools=(given,))) == {}
     six = overlay.own_part(network(), Pool(subnet="fd00:7::/64"), 1)
@@ -89,9 +134,9 @@ def test_pools_of_both_families() -> None:
     assert one[1].subnet.endswith("::/64")
     assert one[1].ip_range != two[1].ip_range
     (given,) = overlay.own_parts(
-        replace(made, enable_ipv4=False), [Pool(), Pool(subnet="fd00:7::/64", gateway="fd00:7::9")], 0
+        replace(made, enable_ipv4=False), [Pool(), Pool(subnet="fd00:7::/64", gateway="fd00:7:0::1")], 0
     )
-    assert given == Pool(subnet="fd00:7::/64", ip_range="fd00:7::/66", gateway="fd00:7::9")
+    assert given == Pool(subnet="fd00:7::/64", ip_range="fd00:7::/66", gateway="fd00:7::1")
     with pytest.raises(InvalidArgument, match="needs a subnet, the same on each host"):
         overlay.own_parts(made, [Pool(subnet="fd00:7::/64")], 0)
     with pytest.raises(InvalidArgument, match="IPv6 needs an MTU of at least 1280, not 1200"):
