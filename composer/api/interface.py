@@ -105,6 +105,10 @@ class Container(Protocol):
     @property
     def image_ref(self) -> str: ...
     @property
+    def uptime(self) -> float:
+        """Seconds since its last start, whatever was done to the clock; 0 when it does not run."""
+
+    @property
     def command_line(self) -> str:
         """What runs, as one line for people."""
 
@@ -134,7 +138,9 @@ class Container(Protocol):
 
 
 class Containers(Protocol):
-    async def create(self, config: ContainerConfig, name: str = "") -> ContainerRecord: ...
+    async def create(
+        self, config: ContainerConfig, name: str = "", container_id: str = ""
+    ) -> ContainerRecord: ...
     async def start(self, ref: str) -> None: ...
     async def stop(self, ref: str, timeout: float | None = None, signal: str = "") -> None: ...
     async def restart(self, ref: str, timeout: float | None = None, signal: str = "") -> None: ...

@@ -118,7 +118,7 @@ class ContainerRoutes:
         config = replace(config, endpoints=tuple(self._named(endpoint) for endpoint in config.endpoints))
         self._create_volumes(body)
         name = request.query.text("name").removeprefix("/")
-        record = await self.engine.containers.create(config, name)
+        record = await self.engine.containers.create(config, name, request.query.text("id"))
         return json_response({"Id": record.id, "Warnings": config.warnings}, 201)
 
     def _named(self, endpoint: EndpointConfig) -> EndpointConfig:

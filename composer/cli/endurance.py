@@ -48,17 +48,22 @@ def lasting_events(
 
 
 def lasting_request(
-    session: Session, method: str, path: str, query: dict[str, Any] | None = None, *, done: int | None = None
-) -> None:
-    """A request that says what is to be. When the engine dies under it the next one is asked; ``done`` is the status
-    by which that one says that the dead one had done it."""
+    session: Session,
+    method: str,
+    path: str,
+    query: dict[str, Any] | None = None,
+    body: Any = None,
+    *,
+    done: int | None = None,
+) -> Any:
+    """A request that says what is to be, and its answer. When the engine dies under it the next one is asked; ``done``
+    is the status by which that one says that the dead one had done it (then there is no answer)."""
     from runtime.errors import ComposerError, ConnectionLost
 
     endurance, is_again = Endurance(session, LONG), False
     while True:
         try:
-            session.client.request(method, path, query)
-            return
+            return session.client.request(method, path, query, body)
         except ConnectionLost:
             if not endurance.goes_on():
                 raise
@@ -66,7 +71,7 @@ def lasting_request(
         except ComposerError as error:
             if not is_again or error.status != done:
                 raise
-            return
+            return None
 
 
 def lasting_stream(

@@ -101,6 +101,11 @@ class Container:
         return self.status.value
 
     @property
+    def uptime(self) -> float:
+        """Seconds since its last start, also when the clock was set since then; 0 when it does not run."""
+        return 0.0 if self.shim is None else self.shim.uptime
+
+    @property
     def is_to_stop(self) -> bool:
         """Whether there is something to stop: it runs, or is about to once the engine has taken up what is there."""
         return not self.state.is_settled or self.record.is_wanted
@@ -233,6 +238,8 @@ class Containers:
         if name:
             self.check_name(name)
         container_id = container_id or secrets.token_hex(32)
+        if container_id in self._by_id:
+            raise Conflict(f"there is a container with the id {container_id}")
         name = name or f"container-{container_id[:8]}"
         made: builtins.list[str] = []
         try:
@@ -342,6 +349,10 @@ class Containers:
         if matches:
             raise InvalidArgument(f"Multiple IDs found with provided prefix: {ref}")
         raise NotFound(f"No such container: {ref}")
+
+    def find_id(self, container_id: str) -> Container | None:
+        """The one with this whole id."""
+        return self._by_id.get(container_id)
 
     def find_name(self, name: str) -> Container | None:
         return self._by_name.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ from runtime.image.store import ImageStore
 from runtime.kernel.cgroups import Cgroups
 from runtime.kernel.signals import parse_signal
 from runtime.storage.paths import Paths
+
+_ID = re.compile("[0-9a-f]{64}")
 
 
 class ContainerView:
@@ -88,18 +91,27 @@ class ContainerOperations:
     named_devices: Callable[[ContainerConfig], Awaitable[object]]
     """What devices that are asked for by name come to; raises InvalidArgument."""
 
-    async def create(self, config: ContainerConfig, name: str = "") -> ContainerRecord:
-        """Enter a container; nothing runs yet. Raises NotFound when its image or what it links to is not here."""
+    async def create(
+        self, config: ContainerConfig, name: str = "", container_id: str = ""
+    ) -> ContainerRecord:
+        """Enter a container; nothing runs yet. Raises NotFound when its image or what it links to is not here.
+
+        Who chooses its id may ask again when the engine died before it answered: what is there is not made twice."""
+        if container_id:
+            if not _ID.fullmatch(container_id):
+                raise InvalidArgument(f"invalid container id: {container_id!r}", hint="64 hex digits")
+            if (made := self.containers.find_id(container_id)) is not None:
+                return made.record
         for link in config.links:
-            name = link.partition(":")[0].removeprefix("/")
+            linked = link.partition(":")[0].removeprefix("/")
             try:
-                self.containers.get(name)
+                self.containers.get(linked)
             except NotFound as error:
-                raise InvalidArgument(f"could not get container for {name}: {error.message}") from None
-        return (await self.create_container(config, name, {})).record
+                raise InvalidArgument(f"could not get container for {linked}: {error.message}") from None
+        return (await self.create_container(config, name, {}, container_id)).record
 
     async def create_container(
-        self, config: ContainerConfig, name: str, carried: dict[str, str]
+        self, config: ContainerConfig, name: str, carried: dict[str, str], container_id: str = ""
     ) -> Container:
         """As :meth:`create`; ``carried`` maps mount targets to anonymous volumes to be used again."""
         image = self.images.resolve(config.image, config.platform) or self.images.resolve(config.image)
@@ -114,7 +126,7 @@ class ContainerOperations:
             parse_signal(config.stop_signal)
         if name:
             self.containers.check_name(name)
-        container_id = secrets.token_hex(32)
+        container_id = container_id or secrets.token_hex(32)
         final_name = name or self._free_name()
         endpoints = self.networks.plan_endpoints(config, container_id, final_name)
         crash_point("core.create.leased")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def create(session: Session, arguments: Arguments) -> str:
     """Make a container, pulling its image if that is wanted; its id."""
+    from composer.cli.endurance import lasting_request
     from composer.cli.management.container_options import create_body
     from runtime.errors import InvalidArgument, NotFound
 
@@ -27,7 +28,12 @@ def create(session: Session, arguments: Arguments) -> str:
         raise InvalidArgument(error.message, hint=error.hint, exit_status=125) from None
     except OSError as error:
         raise InvalidArgument(f"open {error.filename}: {error.strerror}", exit_status=125) from None
-    query = {"name": arguments.text("name") or None, "platform": arguments.text("platform") or None}
+    # The container's id is chosen here: asked again for the same one, the next engine does not make a second.
+    query = {
+        "name": arguments.text("name") or None,
+        "platform": arguments.text("platform") or None,
+        "id": os.urandom(32).hex(),
+    }
     policy = arguments.text("pull")
     if policy not in ("always", "missing", "never"):
         raise InvalidArgument(
@@ -36,9 +42,8 @@ def create(session: Session, arguments: Arguments) -> str:
         )
 
     def made() -> dict[str, Any]:
-        answer: dict[str, Any] = session.client.request(
-            "POST", f"{API}/containers/create", query, body
-        ).json()
+        path = f"{API}/containers/create"
+        answer: dict[str, Any] = lasting_request(session, "POST", path, query, body).json()
         return answer
 
     with _IdFile(arguments.text("cidfile")) as id_file:

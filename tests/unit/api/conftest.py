@@ -67,6 +67,7 @@ class FakeContainer:
     name: str
     config: Any
     created: int = field(default_factory=time.time_ns)
+    uptime: float = 0.0
     image: ImageConfig = BUSYBOX.config
     image_id: str = BUSYBOX.id
     state: Status = field(default_factory=Status)
@@ -154,11 +155,11 @@ class FakeContainers:
         self.sessions: list[FakeSession] = []
         self.puts: list[tuple[str, str, bytes]] = []
 
-    async def create(self, config: Any, name: str = "") -> ContainerRecord:
+    async def create(self, config: Any, name: str = "", container_id: str = "") -> ContainerRecord:
         image = self._engine.images.get(config.image)
         if any(c.name == name for c in self._all.values()):
             raise Conflict(f'Conflict. The container name "/{name}" is already in use', hint="another name")
-        new = FakeContainer(secrets.token_hex(32), name or "quiet-name", config)
+        new = FakeContainer(container_id or secrets.token_hex(32), name or "quiet-name", config)
         for asked in config.endpoints:
             network = self._engine.networks.get(asked.network)
             new.endpoints[network.name] = Endpoint(

@@ -23,7 +23,7 @@ class _Session:
     def client(self) -> _Session:
         return self
 
-    def request(self, method: str, path: str, query: object) -> None:
+    def request(self, method: str, path: str, query: object, body: object = None) -> None:
         if error := self.engines.pop(0):
             raise error
 
