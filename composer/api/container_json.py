@@ -39,9 +39,9 @@ def container_environment(config: ContainerConfig, image: ImageConfig) -> list[s
     ]
 
 
-def status_text(state: Status, now_ns: int) -> str:
+def status_text(state: Status, uptime: float, now_ns: int) -> str:
     """``Up 3 seconds (healthy)``, ``Exited (0) 2 minutes ago`` (moby's ``State.String``)."""
-    up = human_duration((now_ns - state.started_at) / SECOND)
+    up = human_duration(uptime)
     ago = f"{human_duration((now_ns - state.finished_at) / SECOND)} ago"
     match state.status:
         case "running":
@@ -79,7 +79,7 @@ def summary(container: Container, now_ns: int) -> dict[str, Any]:
         "Ports": port_list(container),
         "Labels": container.labels,
         "State": container.state.status,
-        "Status": status_text(container.state, now_ns),
+        "Status": status_text(container.state, container.uptime, now_ns),
         "HostConfig": {"NetworkMode": network_mode(config), "Annotations": config.annotations},
         "NetworkSettings": {"Networks": networks(container)},
         "Mounts": _mount_points(container),

@@ -65,14 +65,17 @@ class Events:
                 if event.time_ns >= since:
                     listener.offer(event)
         self._listeners.add(listener)
+        # Once, on a clock that nobody sets: who wants the next ten seconds does not want a day.
+        end = trio.current_time() + _seconds_until(until)
         try:
             while True:
                 # The scope may not be open across the yield: it would cancel what the reader does with the event.
-                with trio.move_on_after(_seconds_until(until)) as scope:
+                with trio.move_on_at(end) as scope:
                     event = await listener.next()
-                if scope.cancelled_caught or (until is not None and event.time_ns > until):
+                if scope.cancelled_caught:
                     return
-                yield event
+                if until is None or event.time_ns <= until:
+                    yield event  # one that is later, where the clock was set back, is not the last
         finally:
             self._listeners.discard(listener)
 

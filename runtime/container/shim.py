@@ -95,7 +95,7 @@ class Shim:
         self.pid = -1
         self.pidfd = -1
         self.started_at = 0
-        self._began = 0.0
+        self._began = self._up_since = 0.0
         self.devices: dict[str, int] = {}
         """Descriptors from inside the network namespace, by name."""
         self._launcher = connection
@@ -163,6 +163,7 @@ class Shim:
         self.pidfd = os.pidfd_open(self.pid)
         crash_point("shim.start.executed")
         self.started_at, self._began = time.time_ns(), time.monotonic()
+        self._up_since = time.clock_gettime(time.CLOCK_BOOTTIME)
         self._connect_streams(ours)
         if attach is not None:
             self._attach(attach, descriptors)
@@ -424,6 +425,7 @@ class Shim:
             "shim_pid": os.getpid(),
             "started_at": self.started_at,
             "began": self._began,
+            "up_since": self._up_since,
             "output": self._has_output,
             "descriptors": list(names),
         }

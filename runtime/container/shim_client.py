@@ -196,7 +196,7 @@ class Shim:
         self.started_at = int(message["started_at"])
         """Nanoseconds since the epoch."""
         self.protocol = int(message.get("protocol", 0))
-        self._began = message.get("began")
+        self._began, self._up_since = message.get("began"), message.get("up_since")
         self.descriptors: dict[str, int] = dict(zip(message["descriptors"], fds, strict=True))
         self.has_resolver = trio.Event()
         """Set when there are, or have been, the sockets on which the container asks for names."""
@@ -215,10 +215,18 @@ class Shim:
 
     @property
     def age(self) -> float:
-        """Seconds since the container's start, whatever has been done to the clock meanwhile."""
+        """Seconds since the container's start, whatever has been done to the clock meanwhile, and without those in
+        which the machine slept: what it has had to get ready in."""
         if self._began is None:
             return max(0.0, (time.time_ns() - self.started_at) / 1e9)
         return time.monotonic() - float(self._began)
+
+    @property
+    def uptime(self) -> float:
+        """As :attr:`age`, with the seconds in which the machine slept: what people are told."""
+        if self._up_since is None:
+            return self.age
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - float(self._up_since)
 
     def take(self, name: str) -> int | None:
         """Hand the descriptor ``name`` over to the caller; None when there is none (left)."""

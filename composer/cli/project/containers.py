@@ -15,7 +15,7 @@ def status_words(container: dict[str, Any], now_ns: int) -> str:
     since_end = human_duration((now_ns - container["FinishedAt"]) / 1e9) if container["FinishedAt"] else ""
     match state:
         case "running" | "paused":
-            text = f"Up {human_duration((now_ns - container['StartedAt']) / 1e9)}"
+            text = f"Up {human_duration(_uptime(container, now_ns))}"
             if state == "paused":
                 return f"{text} (Paused)"
             health = container.get("Health", "")
@@ -32,6 +32,12 @@ def status_words(container: dict[str, Any], now_ns: int) -> str:
             return "Removal In Progress"
         case _:
             return "Dead"
+
+
+def _uptime(container: dict[str, Any], now_ns: int) -> float:
+    """Seconds; an engine of an older version knows only when it was started."""
+    own = container.get("Uptime")
+    return (now_ns - container["StartedAt"]) / 1e9 if own is None else float(own)
 
 
 def ports_words(publishers: list[dict[str, Any]]) -> str:

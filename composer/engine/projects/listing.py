@@ -42,6 +42,7 @@ def container_summary(container: Container) -> dict[str, Any]:
         "ExitCode": state.exit_code,
         "Error": state.error,
         "StartedAt": state.started_at,
+        "Uptime": container.uptime,
         "FinishedAt": state.finished_at,
         "RestartCount": state.restart_count,
         "Tty": container.config.tty,
