@@ -30,6 +30,7 @@ class Session:
         self.is_dry_run = False
         self.takes_any_engine = False
         """An engine of an older version is not replaced: the command is about the engine as it is."""
+        self.progress = options.text("progress")
         self.ansi = options.text("ansi") or env.get("COMPOSE_ANSI") or "auto"
         self._client: EngineClient | None = None
         self._warnings: set[str] = set()
@@ -72,7 +73,7 @@ class Session:
         """How steps are shown: ``mode``, ``--progress`` or COMPOSE_PROGRESS, else what fits the other end."""
         from composer.cli.terminals.terminal import is_terminal
 
-        mode = mode or self.options.text("progress") or self.env.get("COMPOSE_PROGRESS") or "auto"
+        mode = mode or self.progress or self.env.get("COMPOSE_PROGRESS") or "auto"
         if quiet or mode == "quiet":
             return "quiet"
         if mode != "auto":

@@ -54,6 +54,7 @@ def run_build(session: Session, arguments: Arguments) -> int:
     }
     if arguments.text("builder") not in ("", "default"):
         raise UsageError("--builder is not available in composer: there is one builder, the engine's")
+    session.progress = arguments.text("progress") or session.progress
     if arguments.is_on("debug"):
         from composer.cli.project.build_debug import debugging
 
@@ -72,8 +73,10 @@ COMMANDS = {
             Flag("build-arg", kind="stringArray", help="Set build-time variables for services"),
             Flag("builder", kind="string", help="Set builder to use (there is one: default)", is_hidden=True),
             Flag("check", help="Check build configuration"),
+            Flag("compress", help="Compress the build context (it is read in place)", is_hidden=True),
             Flag("debug", help="Open a shell in the files of a step that fails"),
             Flag("explain", help="Say of each step why it was done, or why not"),
+            Flag("force-rm", help="Always remove intermediate containers (they are)", is_hidden=True),
             Flag(
                 "memory",
                 "m",
@@ -82,11 +85,14 @@ COMMANDS = {
                 refusal="steps are not limited; what limits the engine limits them",
             ),
             Flag("no-cache", help="Do not use the cache when building the image"),
+            Flag("no-rm", help="Keep intermediate containers of successful builds (none are)", is_hidden=True),
+            Flag("parallel", help="Build services side by side (they are)", default="true", is_hidden=True),
             Flag(
                 "print",
                 help="Print equivalent bake file",
                 refusal="there are no bake files here; `composer config` prints what is built",
             ),
+            Flag("progress", kind="string", help="As --progress in front of the command", is_hidden=True),
             Flag("provenance", kind="string", help="Add a provenance attestation"),
             Flag("pull", help="Always attempt to pull a newer version of the image"),
             Flag("push", help="Push service images"),
