@@ -275,7 +275,9 @@ class Run(LayerStep):
             **variables,
             "the user": self.user,
             "the working directory": self.working_dir,
-            "the network": (self.network, self.hosts, self.is_insecure),
+            "the network": self.network,
+            "what is said of hosts": self.hosts,
+            "its confinement": self.is_insecure,
             "a mount": tuple(mount.facts for mount in self.mounts),
             **({"a device": tuple(device.name for device in self.devices)} if self.devices else {}),
         }

@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from tests.e2e.conftest import Project
 from tests.e2e.engine import Composer, wait_for
@@ -33,6 +37,77 @@ def test_a_build_is_finished_by_the_next(composer: Composer, project: Project, b
         assert shown == f"{number}\n", told
         assert _containers(composer) == [], told
     composer.run("down", cwd=directory)
+    _nothing_is_left(composer)
+
+
+_ONCE = """
+FROM base AS made
+COPY a.txt /
+RUN --mount=type=cache,target=/c set -- /c/a; {once}; cat /a.txt > /made
+FROM base
+COPY --link --from=made /made /
+RUN --mount=type=cache,target=/c set -- /c/b; {once}; cat /made > /copy
+"""
+_ONCE = _ONCE.format(once='[ -e $1 ] || { touch $1; echo "waiting $1"; sleep 600; }')
+
+
+@pytest.mark.parametrize("victim", ["core", "keeper", "shim", "step", "command", "all"])
+def test_who_is_killed_does_not_matter_to_the_result(
+    victim: str, composer: Composer, base: str, tmp_path: Path
+) -> None:
+    """While a stage's step runs, while the last one does, and before anything does: the build that follows has the
+    digest that one without a cache has."""
+    (tmp_path / "Dockerfile").write_text(_ONCE)
+    (tmp_path / "a.txt").write_text("a\n")
+    words = (
+        "image",
+        "build",
+        "--progress",
+        "plain",
+        "--build-arg",
+        "SOURCE_DATE_EPOCH=1",
+        "--iidfile",
+        "id",
+        ".",
+    )
+    for told in ("| waiting /c/a\n", "| waiting /c/b\n", "COPY a.txt /  Cached", "FROM base  Building"):
+        process = composer.start(*words, cwd=tmp_path, stderr=subprocess.STDOUT)
+        assert process.stdout is not None
+        shown = []
+        for line in process.stdout:
+            shown.append(line)
+            if told in line:
+                _kill(composer, victim, process.pid)
+                break
+        process.communicate(timeout=120)
+        assert told in shown[-1], shown
+    found = []
+    for fresh in ((), ("--no-cache",)):
+        composer.run(*words, *fresh, cwd=tmp_path)
+        found.append((tmp_path / "id").read_text())
+        wait_for(lambda: not _containers(composer), "the removal of what the build left")
+    assert found[0] == found[1]
+    _nothing_is_left(composer)
+
+
+def _kill(composer: Composer, victim: str, command: int) -> None:
+    if victim == "step":
+        dumped = json.loads(composer.run("engine", "dump").stdout)
+        victims = [pid for container in dumped["containers"] if (pid := container["state"].get("pid"))]
+    elif victim == "command":
+        victims = [command]
+    else:
+        names = ("keeper", "core", "shim") if victim == "all" else (victim,)
+        victims = [pid for name in names for pid in composer.processes(f"composer-{name}")]
+    for pid in victims:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    if victim == "keeper":  # there is another one at once, and the build goes on
+        wait_for(lambda: set(composer.processes("composer-keeper")) - set(victims), "the next keeper")
+        os.kill(command, signal.SIGKILL)
+
+
+def _nothing_is_left(composer: Composer) -> None:
     composer.run("image", "prune", "-a", "-f")
     composer.run("builder", "prune", "-a", "-f")
     assert composer.run("builder", "ls", "-q").stdout == ""

@@ -170,6 +170,8 @@ def test_images_follow_their_inputs_where_asked_to(composer: Composer, project: 
     assert len(set(after.split()) & set(before.split())) == 1  # db
     why = composer.run("build", "--explain", "--no-cache", cwd=directory).stderr
     assert "why [2/2] COPY a.txt /  Built  it was asked for" in why
+    why = composer.run("build", "--explain", "--build-arg", "SOURCE_DATE_EPOCH=1", cwd=directory).stderr
+    assert "why [2/2] COPY a.txt /  Built  SOURCE_DATE_EPOCH is new" in why
     composer.run("down", "-t", "0", cwd=directory)
 
 

@@ -85,7 +85,9 @@ COMMANDS = {
                 refusal="steps are not limited; what limits the engine limits them",
             ),
             Flag("no-cache", help="Do not use the cache when building the image"),
-            Flag("no-rm", help="Keep intermediate containers of successful builds (none are)", is_hidden=True),
+            Flag(
+                "no-rm", help="Keep intermediate containers of successful builds (none are)", is_hidden=True
+            ),
             Flag("parallel", help="Build services side by side (they are)", default="true", is_hidden=True),
             Flag(
                 "print",

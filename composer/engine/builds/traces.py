@@ -10,7 +10,7 @@ import msgspec
 from composer.engine.builds.solving import Solve
 from composer.engine.builds.workshop import Tell
 from runtime.build.solver.explain import BELOW, FILES, Trace, explain
-from runtime.build.solver.keys import digest, selection_facts
+from runtime.build.solver.keys import digest, facts_of, selection_facts
 from runtime.build.steps import LayerStep
 from runtime.storage.state import StateDatabase
 
@@ -39,7 +39,7 @@ class Traces:
 
     async def _trace(self, solve: Solve, step: LayerStep, before: Trace | None) -> Trace:
         keys, contents = solve.chain_keys, solve.contents
-        parts = {name: digest(value) for name, value in step.facts.items()}
+        parts = {name: digest(value) for name, value in facts_of(step)}
         parts[BELOW] = keys[step.below] if step.below is not None else ""
         is_changed = before is None
         for selection in step.selections:
