@@ -2,7 +2,9 @@
 
 Two forks. The first (A) is on the host, closes what is the shim's, takes the container's cgroup and all of its
 namespaces but the one of pids: nobody in the container can see it. The second (B) is born in the pid namespace with
-everything else in place (CVE-2016-9962), and is ours when A ends (the shim is a subreaper).
+everything else in place (CVE-2016-9962), and is ours when A ends (the shim is a subreaper). Where the container may
+trace processes, A takes identity, capabilities and filter before: B is never more than any process of the container.
+Elsewhere B does so itself, and no filter of somebody's own has to allow what is needed in between (clone).
 """
 
 from __future__ import annotations
@@ -193,6 +195,23 @@ def join(
         if spec["namespaces"]["pid"] != "host":
             syscalls.setns(init, syscalls.CLONE_NEWPID)
         os.close(init)
+    if toolbox is None and process.can_trace(program):
+        # Whoever may trace this process once it is inside can trace it as well before it is confined.
+        prepare(spec, program, channel, streams, None, is_leader=False)
+        channel = socket.socket(fileno=process.CHANNEL)
+        enter(channel)
+        with step("terminal"):
+            if program["tty"]:
+                process.take_control()
+    else:
+        enter(channel)
+        prepare(spec, program, channel, streams, toolbox, is_leader=True)
+    crash_point("exec.exec.confined")
+    process.execute(program["argv"], program["env"], program["image"])
+
+
+def enter(channel: socket.socket) -> None:
+    """Go on as a child in the container's pid namespace, leader of a session."""
     with step("fork"):
         crash_point("exec.exec.joined")
         inside = os.fork()
@@ -202,6 +221,19 @@ def join(
         os._exit(0)
     os.setsid()
     crash_point("exec.exec.inside")
+
+
+def prepare(
+    spec: dict[str, Any],
+    program: dict[str, Any],
+    channel: socket.socket,
+    streams: launch.Streams,
+    toolbox: Toolbox | None,
+    *,
+    is_leader: bool,
+) -> None:
+    """Everything that needs neither the pid namespace nor (unless this is its leader) a session: terminal, streams,
+    identity, confinement."""
     with step("keyring"):
         launch.join_keyring(spec["id"])
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -216,9 +248,9 @@ def join(
     if toolbox is not None:
         root = toolbox.enter(root, program)
     launch.take_stdio(streams, null, terminal)
+    if terminal >= 0 and is_leader:
+        process.take_control()
     process.become(program, channel=channel.fileno(), root=root, dies_with_parent=False)
-    crash_point("exec.exec.confined")
-    process.execute(program["argv"], program["env"], program["image"])
 
 
 def open_null(root: int) -> int:

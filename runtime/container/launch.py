@@ -111,6 +111,8 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
     if memory >= 0:
         run_under_init(program, channel, inside, memory, streams, null, terminal)
     take_stdio(streams, null, terminal)
+    if terminal >= 0:
+        process.take_control()
     process.become(program, channel=channel.fileno(), root=inside)
     crash_point("init.start.confined")
     process.execute(program["argv"], program["env"], program["image"])
@@ -120,12 +122,11 @@ def take_stdio(streams: Streams, null: int, terminal: int) -> None:
     """Terminal, pipes or /dev/null as 0, 1 and 2."""
     with step("stdio"):
         if terminal >= 0:
-            process.take_terminal(terminal)
-        else:
-            stdin, stdout, stderr = (
-                null if fd < 0 else fd for fd in (streams.stdin, streams.stdout, streams.stderr)
-            )
-            process.take_streams((stdin, stdout, stderr))
+            streams = Streams(terminal, terminal, terminal)
+        stdin, stdout, stderr = (
+            null if fd < 0 else fd for fd in (streams.stdin, streams.stdout, streams.stderr)
+        )
+        process.take_streams((stdin, stdout, stderr))
 
 
 def run_under_init(
@@ -139,22 +140,26 @@ def run_under_init(
 ) -> NoReturn:
     """Fork: the child goes on to be the program, this process executes the init that waits for it as PID 1.
 
-    Signals are blocked when it begins, as it expects; what came before, it finds pending or as a child to reap."""
+    The program waits until that has happened: this process has all of the engine's capabilities and no filter, and
+    a program that may trace others (CAP_SYS_PTRACE) would have it do what it may not do itself.
+    Signals are blocked when init begins, as it expects; what came before, it finds pending or as a child to reap."""
     init.prepare()
+    executed, executing = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
+        os.close(executing)
+        os.read(executed, 1)  # the end of file: the other end is closed by execve
         os.setsid()
         take_stdio(streams, null, terminal)
+        if terminal >= 0:
+            process.take_control()
         process.become(program, channel=channel.fileno(), root=root)
         process.execute(program["argv"], program["env"], program["image"])
     crash_point("init.start.doubled")
     init.fill(memory, child)
-    if terminal < 0:
-        take_stdio(streams, null, terminal)
-    else:
-        process.take_streams((terminal, terminal, terminal))
+    take_stdio(streams, null, terminal)
     program = {**program, "cwd": "/"}
-    process.become(program, channel=channel.fileno(), root=root, keep=memory)
+    process.become(program, channel=channel.fileno(), root=root, keep=(memory, executing))
     signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
     with step("init"):
         syscalls.execveat(process.CHANNEL + 1, [b"composer-init"], [])

@@ -16,7 +16,7 @@ import signal
 import stat
 import struct
 import termios
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from runtime.container.failure import CANNOT_EXECUTE, NOT_FOUND, Failure, step
@@ -32,14 +32,13 @@ def become(
     *,
     channel: int,
     root: int,
-    keep: int = -1,
+    keep: Sequence[int] = (),
     dies_with_parent: bool = True,
 ) -> int:
     """Turn into ``process`` up to, not including, execve. 0, 1 and 2 are in place.
 
-    All other descriptors are closed but ``channel``, which moves to :data:`CHANNEL`, and ``keep``, which moves to
-    ``CHANNEL + 1``. Returns the first descriptor that is
-    not in use. Raises Failure."""
+    All other descriptors are closed but ``channel``, which moves to :data:`CHANNEL`, and ``keep``, which move to
+    ``CHANNEL + 1`` and on. Returns the first descriptor that is not in use. Raises Failure."""
     confinement = process["confinement"]
     with step("user"):
         identity = users.resolve(root, process["user"], process["groups"])
@@ -82,6 +81,11 @@ def become(
     return free
 
 
+def can_trace(process: dict[str, Any]) -> bool:
+    """Whether ``process``, and with it all others of its container, may have the right to trace any of them."""
+    return bool(process["confinement"]["bounding"] >> capabilities.NUMBERS["SYS_PTRACE"] & 1)
+
+
 def forget_parent(kept: Iterable[int]) -> None:
     """Close what was inherited but ``kept``, and have /dev/null as standard streams: who may trace this process
     (CAP_SYS_PTRACE, in a pid namespace that it shares) sees its descriptors as soon as it is inside. CVE-2016-9962"""
@@ -98,15 +102,14 @@ def forget_parent(kept: Iterable[int]) -> None:
     os.close(null)
 
 
-def _close_descriptors(channel: int, keep: int) -> int:
-    if keep >= 0:
-        # Out of the way first: CHANNEL may be its number.
-        keep = fcntl.fcntl(keep, fcntl.F_DUPFD_CLOEXEC, 16)
+def _close_descriptors(channel: int, keep: Sequence[int]) -> int:
+    # Out of the way first: CHANNEL, or one behind it, may be their number.
+    kept = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in keep]
     if channel != CHANNEL:
         os.dup2(channel, CHANNEL, inheritable=False)
     free = CHANNEL + 1
-    if keep >= 0:
-        os.dup2(keep, free, inheritable=False)
+    for fd in kept:
+        os.dup2(fd, free, inheritable=False)
         free += 1
     syscalls.close_range(free)
     return free
@@ -169,11 +172,9 @@ TIOCSPTLCK = 0x40045431
 TIOCGPTPEER = 0x5441
 
 
-def take_terminal(slave: int) -> None:
-    """Make ``slave`` the controlling terminal and 0, 1 and 2 of a session leader."""
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-    for fd in (0, 1, 2):
-        os.dup2(slave, fd)
+def take_control() -> None:
+    """Make the terminal that is 0 the controlling one of a session leader."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def take_streams(streams: tuple[int, int, int]) -> None:

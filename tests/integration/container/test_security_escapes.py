@@ -12,6 +12,7 @@ import trio
 
 from runtime.container.config import ContainerConfig, Mount
 from runtime.container.shim_client import LaunchError
+from runtime.kernel.capabilities import DEFAULT, NUMBERS
 
 if TYPE_CHECKING:
     from .conftest import Laboratory
@@ -68,12 +69,22 @@ async def test_the_engines_own_program_cannot_be_written(laboratory: Laboratory)
     assert finished.lines == ["EROFS", "EROFS"], finished.stderr
 
 
+FIRST = """
+while read -r name value rest; do case $name in CapPrm:|Seccomp:) echo $value ;; esac; done < /proc/1/status
+"""
+
+
+@pytest.mark.parametrize("tty", [False, True])
+async def test_a_program_begins_when_its_init_is_what_it_will_be(laboratory: Laboratory, tty: bool) -> None:
+    """Before that PID 1 has what the engine has, and a program with CAP_SYS_PTRACE could look and write into it."""
+    may = DEFAULT | 1 << NUMBERS["SYS_PTRACE"]
+    for _ in range(5):
+        shown = await laboratory.sh(FIRST, init=True, tty=tty, cap_add=("SYS_PTRACE",))
+        assert shown.lines == [f"{may:016x}", "2"]
+
+
 async def test_init_is_sealed_and_nothing_of_the_host(laboratory: Laboratory) -> None:
-    # The program may be there a moment before PID 1 is what it will be; until then nobody can look at it.
-    script = (
-        "until readlink /proc/1/exe; do :; done; "
-        "(echo x > /proc/1/exe) 2>&1; ls /proc/1/fd; cat /proc/1/environ | wc -c"
-    )
+    script = "readlink /proc/1/exe; (echo x > /proc/1/exe) 2>&1; ls /proc/1/fd; cat /proc/1/environ | wc -c"
     finished = await laboratory.sh(script, init=True)
     assert finished.lines[0].startswith("/memfd:composer-init")
     assert "cannot create /proc/1/exe" in finished.lines[1]
@@ -83,7 +94,7 @@ async def test_init_is_sealed_and_nothing_of_the_host(laboratory: Laboratory) ->
 WATCH = """
 import errno, json, os, sys, time
 mine = {os.getpid()}
-found = {"seen": 0, "fds": [], "writable": [], "refused": {}}
+found = {"seen": 0, "fds": [], "writable": [], "held": [], "refused": {}}
 begun = time.monotonic()
 # Nobody may have been on its way in so far, and what is there cannot be looked at by all.
 while (passed := time.monotonic() - begun) < 1.5 or (
@@ -96,6 +107,9 @@ while (passed := time.monotonic() - begun) < 1.5 or (
             command = open(f"/proc/{name}/comm").read().strip()
             if command not in ("composer-keeper", "composer-shim", "python3", "python"):
                 continue
+            lines = open(f"/proc/{name}/status").read().splitlines()
+            held = dict(line.split(":", 1) for line in lines)
+            found["held"].append([int(held["CapPrm"], 16), int(held["CapBnd"], 16), int(held["Seccomp"])])
             found["seen"] += 1
             for fd in os.listdir(f"/proc/{name}/fd"):
                 path = f"/proc/{name}/fd/{fd}"
@@ -111,7 +125,9 @@ while (passed := time.monotonic() - begun) < 1.5 or (
             found["writable"].append(command)
         except OSError:
             pass
-print(json.dumps({key: sorted(set(value)) if isinstance(value, list) else value for key, value in found.items()}))
+for key in ("fds", "writable", "held"):
+    found[key] = list({str(value): value for value in found[key]}.values())
+print(json.dumps(found))
 """
 
 
@@ -143,6 +159,9 @@ async def test_an_exec_that_is_on_its_way_in(laboratory: Laboratory, capable: bo
     assert found["seen"] > 0
     assert found["writable"] == []
     assert set(found["fds"]) <= {"pipe", "socket", "/dev/null"}, "no log or event queue of the shim"
+    if capable:
+        may = DEFAULT | 1 << NUMBERS["SYS_PTRACE"]
+        assert found["held"] == [[may, may, 2]], "who may trace it could have it do what it may not do itself"
     assert ("EACCES" in found["refused"]) != capable
 
 
