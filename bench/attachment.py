@@ -67,7 +67,7 @@ class Attachments:
                 self.descriptors.extend(sandbox.configure(plan, proc))
             os.close(proc)
 
-        thread = threading.Thread(target=container)
+        thread = threading.Thread(target=container, daemon=True)
         thread.start()
         namespace.wait()
         netns = self.descriptors[-1]

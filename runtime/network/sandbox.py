@@ -253,10 +253,9 @@ class HostHalf:
         requests = []
         for endpoint in self._endpoints:
             if endpoint["kind"] == "veth" and (self._is_filtered or endpoint["isolated"]):
-                (link,) = rtnl.query(rtnetlink.get_link(endpoint["host_ifname"]))
                 requests.append(
                     rtnetlink.set_bridge_port(
-                        rtnetlink.decode_link(link).ifindex,
+                        rtnl.index_of(endpoint["host_ifname"]),
                         hairpin=self._is_filtered,
                         isolated=endpoint["isolated"] and not self._is_filtered,
                     )

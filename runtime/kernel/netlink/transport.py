@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import struct
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -29,6 +31,9 @@ SOL_NETLINK = 270
 NETLINK_CAP_ACK = 10
 NETLINK_EXT_ACK = 11
 NETLINK_GET_STRICT_CHK = 12
+
+SIOCGIFINDEX = 0x8933
+_IFREQ = struct.Struct("16si20x")
 
 _DUMP_ATTEMPTS = 10
 
@@ -80,6 +85,15 @@ class NetlinkSocket:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def index_of(self, name: str) -> int:
+        """The number of a link in this socket's namespace. Raises OSError.
+
+        By ioctl (netdevice(7)), which changes nothing: asked for a new link by message, the kernel first tells
+        everybody that it has no carrier yet, which goes through all IPv6 routes and all ports of its bridge."""
+        answer = fcntl.ioctl(self._socket, SIOCGIFINDEX, _IFREQ.pack(name.encode(), 0))
+        index: int = _IFREQ.unpack(answer)[1]
+        return index
 
     def execute(self, requests: Sequence[Request]) -> None:
         """Send all requests in one datagram and read what the kernel says to them.
