@@ -86,6 +86,8 @@ def select(
     return [container for container in containers if matches(container)]
 
 
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 _SPECIAL = frozenset({"before", "since", "ancestor", "label"})
 
 
@@ -96,6 +98,9 @@ def _check(filters: Filters) -> None:
                 raise InvalidArgument(
                     f"invalid filter '{key}={value}'", hint=f"Use one of {', '.join(valid)}."
                 )
+    for value in filters.get("is-task", ()):
+        if value not in _FALSE and value not in _TRUE:
+            raise InvalidArgument(f"invalid filter 'is-task={value}'", hint="Use true or false.")
     for value in filters.get("exited", ()):
         if not value.lstrip("-").isdecimal():
             raise InvalidArgument(f"invalid filter 'exited={value}'")
@@ -115,7 +120,7 @@ def _matches(container: Container, key: str, value: str) -> bool:
             health = container.state.health
             return value == (health.status if health else "none")
         case "volume":
-            return any(value in (point.name, point.target) for point in container.mounts)
+            return any(value in (point.name, point.source, point.target) for point in container.mounts)
         case "network":
             return any(
                 value in (name, endpoint.network_id) or (value and endpoint.network_id.startswith(value))
@@ -128,7 +133,7 @@ def _matches(container: Container, key: str, value: str) -> bool:
             wanted = _ports(value)
             return any(parse_port(entry) in wanted for entry in exposed_ports(container))
         case "is-task":
-            return value.lower() in ("false", "0")
+            return value in _FALSE
         case _:
             return True
 

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 try:
+    from _json import encode_basestring as _spelled
     from _json import encode_basestring_ascii as _quoted
     from _json import make_scanner as _make_scanner
 except ImportError:  # a Python without the accelerator
+    from json.encoder import encode_basestring as _spelled
     from json.encoder import encode_basestring_ascii as _quoted
 
     _make_scanner = None  # type: ignore[assignment,misc]
@@ -56,6 +58,35 @@ def dumps(value: object) -> bytes:
     parts: list[str] = []
     _write(value, parts)
     return "".join(parts).encode()
+
+
+def indented(value: object, step: int) -> str:
+    """``value`` for people: a member a line, ``step`` spaces deeper at each level, letters as they are."""
+    parts: list[str] = []
+    _lay_out(value, "\n", " " * step, parts)
+    return "".join(parts)
+
+
+def _lay_out(value: object, line: str, step: str, parts: list[str]) -> None:
+    """``line`` is an end of line and the indentation of what ``value`` stands in."""
+    if isinstance(value, str):
+        parts.append(_spelled(value))
+    elif isinstance(value, dict) and value:
+        before = "{"
+        for key, item in value.items():
+            parts.append(f"{before}{line}{step}{_spelled(str(key))}: ")
+            _lay_out(item, line + step, step, parts)
+            before = ","
+        parts.append(line + "}")
+    elif isinstance(value, list | tuple) and value:
+        before = "["
+        for item in value:
+            parts.append(f"{before}{line}{step}")
+            _lay_out(item, line + step, step, parts)
+            before = ","
+        parts.append(line + "]")
+    else:
+        _write(value, parts)
 
 
 def _write(value: object, parts: list[str]) -> None:

@@ -169,9 +169,11 @@ class ContainerRoutes:
         container = self._get(request)
         tail_text = query.text("tail", "all")
         tail = int(tail_text) if tail_text.isdecimal() else None
+        # As with Docker, there is nothing to follow where nothing has been started.
+        follow = query.flag("follow") and container.state.status != "created"
         lines = self.engine.containers.logs(
             container.id,
-            follow=query.flag("follow"),
+            follow=follow,
             stdout=stdout,
             stderr=stderr,
             since=query.time_ns("since"),
@@ -189,7 +191,7 @@ class ContainerRoutes:
             )
 
         async def produce(sink: Sink) -> None:
-            if query.flag("follow"):
+            if follow:
                 await sink.send(b"")
             await container_log.copy(lines, sink, tty=tty, timestamps=timestamps, details=details)
 

@@ -111,6 +111,14 @@ FAMILIES: dict[str, tuple[str, str]] = {
 }
 """Commands with commands below them (Docker's management commands)."""
 
+ELSEWHERE = {
+    **{name: f"container {name}" for name in ("diff", "inspect", "rename", "update")},
+    **{name: f"image {name}" for name in ("history", "import", "load", "save", "tag")},
+    "info": "system info",
+    "rmi": "image rm",
+}
+"""Docker's short forms that are not Docker Compose's: name to the command that does it here."""
+
 HIDDEN = frozenset({"__complete", "convert"})
 
 

@@ -8,7 +8,7 @@ import sys
 from time import time
 
 from composer.cli.arguments import Arguments, Command, Flag, HelpAsked, UsageError, parse
-from composer.cli.commands import COMMANDS, DRY_RUN, FAMILIES, GLOBAL_FLAGS, READING, REHEARSED
+from composer.cli.commands import COMMANDS, DRY_RUN, ELSEWHERE, FAMILIES, GLOBAL_FLAGS, READING, REHEARSED
 from composer.cli.session import Session
 
 TYPE_CHECKING = False
@@ -224,6 +224,8 @@ def _unknown(name: str, known: list[str], family: str = "") -> int:
 
     close = nearest(name, known)
     hint = f"did you mean {close}?" if close else f"see `composer {family + ' ' if family else ''}--help`"
+    if not family and name in ELSEWHERE:
+        hint = f"did you mean composer {ELSEWHERE[name]}?"
     return _fail(f'unknown command: "{family + " " if family else ""}{name}"', hint)
 
 

@@ -36,14 +36,15 @@ class Ending:
         shim = container.shim
         if shim is None:
             return
-        if grace > 0 and number != SIGKILL and can_receive(shim.pid, number, is_init=_is_init(container)):
+        if number != SIGKILL:
+            is_worth_waiting = grace > 0 and can_receive(shim.pid, number, is_init=_is_init(container))
             send(shim, number)
             crash_point("core.stop.signalled")
             self.events.publish(
                 "container", "kill", container.id, {**container.attributes, "signal": str(number)}
             )
             self._thaw_for_the_end(container)
-            with trio.move_on_after(grace):
+            with trio.move_on_after(grace if is_worth_waiting else 0):
                 await container.status.wait_for(lambda status: not status.is_alive)
                 return
         await self.force(container, shim)

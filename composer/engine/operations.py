@@ -32,6 +32,7 @@ from runtime.errors import InvalidArgument, NotFound
 from runtime.image.host import REFERENCE
 from runtime.image.model import Image
 from runtime.image.platform import Platform, parse_platform, preferred
+from runtime.image.reference import parse_reference
 from runtime.image.store import ImageStore
 from runtime.kernel.cgroups import Cgroups
 from runtime.kernel.signals import parse_signal
@@ -253,6 +254,11 @@ class ContainerOperations:
         container = self.containers.get(ref)
         config = replace(container.config, resources=resources)
         if restart is not None:
+            if config.auto_remove and restart.name not in ("", "no"):
+                raise InvalidArgument(
+                    f"Cannot update container {container.id}: "
+                    "Restart policy cannot be updated because AutoRemove is enabled for the container"
+                )
             config = replace(config, restart=restart)
         if container.shim is not None and container.state.is_alive:
             self.cgroups.update(container.id, resources)
@@ -280,6 +286,9 @@ class ContainerOperations:
             await self.lifecycle.pause(ref)
         try:
             image = await self.files.commit(ref, name, author=author, comment=comment, changes=changes)
+            if name:
+                name = parse_reference(name).with_default_tag().familiar
+                self.containers.events.publish("image", "tag", image, {"name": name})
             self._tell(ref, "commit", comment=comment, imageID=image, imageRef=name)
             return image
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,46 @@ def test_what_cannot_be_done_is_told_as_docker_tells_it(composer: Composer, held
     assert refused("attach", held) == "You cannot attach to a paused container, unpause it first"
     composer.run("container", "kill", held)
     assert refused("attach", held) == "You cannot attach to a stopped container, start it first"
+
+
+def test_what_docker_does_without_being_asked_twice(composer: Composer, held: str) -> None:
+    """Nothing is followed where nothing was started, old names of flags serve, and what goes by itself is not kept."""
+    made = composer.run(
+        "container", "create", "--network", "none", "composer.local/host", "true"
+    ).stdout.strip()
+    assert composer.run("container", "logs", "-f", made).stdout == ""
+    composer.run("container", "rm", made)
+    words = ("--rm", "-d", "--network", "none", "composer.local/host", "sleep", "infinity")
+    going = composer.run("container", "run", *words).stdout.strip()
+    refused = composer.run("container", "update", "--restart", "always", going, status=1)
+    assert "Restart policy cannot be updated because AutoRemove is enabled" in refused.stderr
+    composer.run("container", "update", "--restart", "no", going)
+    composer.run("container", "rm", "-f", going)
+    refused = composer.run("container", "cp", f"{held}:", "-", status=1)
+    assert refused.stderr.startswith("the path in the container is empty")
+    assert "composer container inspect" in composer.run("inspect", held, status=1).stderr
+    mounted = composer.run(
+        "container", "ls", "-q", "--filter", "volume=/no/such", "--format", "{{.Platform}}"
+    )
+    assert mounted.stdout == ""
+    table = composer.run("container", "ls", "--format", r"table {{.Names}}\t{{.Platform}}").stdout
+    assert "PLATFORM" in table
+    assert "<nil>" in table
+    composer.run("container", "ls", "--filter", "is-task=perhaps", status=1)
+    begun = composer.run("container", "stop", "--time", "0", held)
+    assert begun.stdout.strip() == held
+
+
+def test_a_stop_is_told_as_docker_tells_it(composer: Composer, held: str) -> None:
+    """The stop signal, also where it cannot be received and where there is no time for it, and then the end."""
+    since = str(time.time())
+    composer.run("container", "stop", held)
+    composer.run("container", "start", held)
+    composer.run("container", "stop", "-t", "0", held)
+    words = ("--since", since, "--until", str(time.time()), "--filter", f"container={held}")
+    told = composer.run("system", "events", *words, "--format", "{{.Action}} {{.Actor.Attributes.signal}}")
+    end = ["kill 15", "kill 9", "die <no value>", "stop <no value>"]
+    assert told.stdout.splitlines() == [*end, "start <no value>", *end]
 
 
 def test_options_that_cannot_be_read_are_the_engines_kind_of_failure(composer: Composer) -> None:

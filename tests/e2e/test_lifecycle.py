@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import select
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer, wait_for
+from tests.e2e.engine import PATIENCE, Composer, wait_for
 
 STACK = """
 services:
@@ -305,10 +306,15 @@ volumes: {data: {}}
     composer.run("down", "-v", cwd=directory)
     composer.run("volume", "prune", "-af")
     events = []
+    bound = threading.Timer(PATIENCE, listener.kill)
+    bound.start()
     for line in listener.stdout:
         events.append(json.loads(line))
         if events[-1]["Action"] == "destroy" and events[-1]["Actor"]["ID"] == "told0":
             break
+    else:
+        pytest.fail(f"the last event was not told within {PATIENCE} s, only {events}")
+    bound.cancel()
     listener.kill()
     listener.communicate()
     actions = [(event["Type"], event["Action"]) for event in events]

@@ -59,6 +59,19 @@ QUICK = (
     "start",
     "run --rm it env",
     "container ls",
+    "container inspect {name}",
+    "container top {name}",
+    "container port {name}",
+    "container stats --no-stream {name}",
+    "container stop -t 0 {name}",
+    "container start {name}",
+    "container kill {name}",
+    "container wait {name}",
+    "container rm {name}",
+    "up -d",
+    "image inspect {image}",
+    "network inspect quick_default",
+    "volume inspect quick_data",
     "container exec {name} env",
     "container run --rm --network none {image} env",
     "container run -d --rm --network none {image} env",
@@ -70,7 +83,8 @@ QUICK = (
 
 
 def test_imports(composer: Composer, base: str, tmp_path: Path) -> None:
-    compose = f"services: {{it: {{image: {base}, command: [sleep, infinity], init: true}}}}"
+    service = f"{{image: {base}, command: [sleep, infinity], init: true, volumes: ['data:/data']}}"
+    compose = f"services: {{it: {service}}}\nvolumes: {{data: }}\n"
     directory = write_project(tmp_path / "quick", compose)
     composer.run("up", "-d", cwd=directory)
     for words in QUICK:

@@ -72,13 +72,16 @@ def _each(
 
 
 def run_stop(session: Session, arguments: Arguments) -> int:
-    query = {"t": arguments.number("timeout"), "signal": arguments.text("signal") or None}
-    return _each(session, arguments.words, "stop", query)
+    return _each(session, arguments.words, "stop", _grace(arguments))
 
 
 def run_restart(session: Session, arguments: Arguments) -> int:
-    query = {"t": arguments.number("timeout"), "signal": arguments.text("signal") or None}
-    return _each(session, arguments.words, "restart", query)
+    return _each(session, arguments.words, "restart", _grace(arguments))
+
+
+def _grace(arguments: Arguments) -> dict[str, Any]:
+    timeout = arguments.number("timeout" if arguments.has("timeout") else "time")
+    return {"t": timeout, "signal": arguments.text("signal") or None}
 
 
 def run_kill(session: Session, arguments: Arguments) -> int:
@@ -215,7 +218,10 @@ _DETACH_KEYS = Flag("detach-keys", kind="string", help="Keys that leave the cont
 _SIG_PROXY = Flag("sig-proxy", help="Pass signals on to the process", default="true")
 _RESTART = Flag("restart", kind="string", help="Restart policy")
 _SIGNAL = Flag("signal", "s", "string", "Signal to send")
-_TIMEOUT = Flag("timeout", "t", "int", "Seconds until it is killed")
+_TIMEOUT = (
+    Flag("timeout", "t", "int", "Seconds until it is killed"),
+    Flag("time", kind="int", help="What --timeout was called before", is_hidden=True),
+)
 
 
 def _several(name: str, summary: str, run: Any, flags: tuple[Flag, ...] = ()) -> Command:
@@ -332,7 +338,7 @@ COMMANDS = {
     "rename": Command(
         "container rename CONTAINER NEW_NAME", "Rename a container", run_rename, at_least=2, at_most=2
     ),
-    "restart": _several("restart", "Restart containers", run_restart, (_SIGNAL, _TIMEOUT)),
+    "restart": _several("restart", "Restart containers", run_restart, (_SIGNAL, *_TIMEOUT)),
     "rm": _RM,
     "remove": _RM,
     "run": Command(
@@ -358,7 +364,7 @@ COMMANDS = {
     "stats": Command(
         "container stats [OPTIONS] [CONTAINER...]", "Show what containers use", run_stats, STATS_FLAGS
     ),
-    "stop": _several("stop", "Stop containers", run_stop, (_SIGNAL, _TIMEOUT)),
+    "stop": _several("stop", "Stop containers", run_stop, (_SIGNAL, *_TIMEOUT)),
     "top": Command(
         "container top CONTAINER [ps OPTIONS]",
         "Show a container's processes",

@@ -67,9 +67,9 @@ def inspect_each(
         except TemplateError as error:
             raise refused(error) from None
     else:
-        import json
+        from composer.api.plain_json import dumps, indented
 
-        document = json.dumps(found, indent=None if layout == "json" else 4, ensure_ascii=False)
+        document = dumps(found).decode() if layout == "json" else indented(found, 4)
         session.write(for_stdout(document + "\n"))
     return report_failures(session, failures)
 

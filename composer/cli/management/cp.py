@@ -90,7 +90,9 @@ def _replicas(session: Session, service: str, arguments: Arguments) -> list[str]
 
 
 def _path(path: str) -> str:
-    """A container's path; a relative one counts from the root."""
+    """A container's path; a relative one counts from the root. Raises UsageError."""
+    if not path:
+        raise UsageError("the path in the container is empty", hint="its root is /")
     return path if path.startswith("/") else f"/{path}"
 
 

@@ -53,8 +53,7 @@ def run_fsck(session: Session, arguments: Arguments) -> int:
 
 
 def run_info(session: Session, arguments: Arguments) -> int:
-    import json
-
+    from composer.api.plain_json import dumps, indented
     from composer.cli.output.templates import Template, TemplateError, refused
 
     found = session.client.request("GET", f"{API}/info").json()
@@ -65,7 +64,7 @@ def run_info(session: Session, arguments: Arguments) -> int:
         except TemplateError as error:
             raise refused(error) from None
     else:
-        session.write(json.dumps(found, indent=None if layout else 2, ensure_ascii=False) + "\n")
+        session.write((dumps(found).decode() if layout else indented(found, 2)) + "\n")
     return 0
 
 

@@ -9,7 +9,16 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from composer.cli.output.template_values import MISSING, Failure, Nil, is_true, shown, sprintf, type_name
+from composer.cli.output.template_values import (
+    MISSING,
+    Failure,
+    GoMap,
+    Nil,
+    is_true,
+    shown,
+    sprintf,
+    type_name,
+)
 
 
 def _print(*values: Any) -> str:
@@ -32,7 +41,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Nil):
         return None
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items() if not callable(item)}
+        members = sorted(value.items()) if isinstance(value, GoMap) else value.items()
+        return {key: _plain(item) for key, item in members if not callable(item)}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value

@@ -41,35 +41,39 @@ def _uptime(container: dict[str, Any], now_ns: int) -> float:
 
 
 def ports_words(publishers: list[dict[str, Any]]) -> str:
-    """``0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 9000/tcp``. As with Docker, neighbours become a
-    range when they are published under their own numbers, or not at all."""
-    groups: dict[tuple[str, str, bool], list[tuple[int, int]]] = {}
-    for port in publishers:
+    """``0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 9000/tcp``. As with Docker, neighbours become a range when they are
+    published under their own numbers, or not at all; those under other numbers come last."""
+    runs: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    moved: list[str] = []
+    finished: list[str] = []
+    for port in sorted(publishers, key=_by_target):
+        host, protocol, target = port["URL"], port["Protocol"], port["TargetPort"]
         published = port["PublishedPort"]
-        key = (port["URL"], port["Protocol"], bool(published))
-        groups.setdefault(key, []).append((port["TargetPort"], published))
-    found: list[tuple[int, str]] = []
-    for (host, protocol, is_published), pairs in groups.items():
-        shown_host = f"[{host}]" if ":" in host else host
-        for first, last in _runs(sorted(set(pairs))):
-            target = _range(first[0], last[0])
-            text = f"{shown_host}:{_range(first[1], last[1])}->{target}" if is_published else target
-            found.append((first[0], f"{text}/{protocol}"))
-    return ", ".join(text for _, text in sorted(found, key=lambda item: (item[0],)))
+        if published and published != target:
+            moved.append(f"{_bracketed(host)}:{published}->{target}/{protocol}")
+            continue
+        run = runs.setdefault((host if published else "", protocol), [])
+        if run and target <= run[0][1] + 1:
+            run[0] = (run[0][0], max(target, run[0][1]))
+            continue
+        if run:
+            finished.append(_run_words(host, protocol, run[0]))
+        run[:] = [(target, target)]
+    last = [_run_words(host, protocol, run[0]) for (host, protocol), run in runs.items()]
+    return ", ".join(finished + last + moved)
 
 
-def _runs(pairs: list[tuple[int, int]]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    runs: list[tuple[tuple[int, int], tuple[int, int]]] = []
-    for pair in pairs:
-        if runs:
-            first, last = runs[-1]
-            is_next = pair[0] == last[0] + 1 and pair[1] == (pair[0] if last[1] == last[0] else 0)
-            is_next = is_next and bool(pair[1]) == bool(last[1])
-            if is_next:
-                runs[-1] = (first, pair)
-                continue
-        runs.append((pair, pair))
-    return runs
+def _by_target(port: dict[str, Any]) -> tuple[int, str, int, str]:
+    return port["TargetPort"], port["URL"], port["PublishedPort"], port["Protocol"]
+
+
+def _run_words(host: str, protocol: str, run: tuple[int, int]) -> str:
+    numbers = _range(*run)
+    return f"{_bracketed(host)}:{numbers}->{numbers}/{protocol}" if host else f"{numbers}/{protocol}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _range(first: int, last: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from composer.api.plain_json import indented
 from composer.cli.management.volume import TITLES, volume_row
 from composer.cli.output.tables import formatted
 from composer.cli.project.containers import ports_words
@@ -28,6 +29,20 @@ def test_ports() -> None:
         ports_words([port(7000, 7000), port(7001, 8001)]) == "0.0.0.0:7000->7000/tcp, 0.0.0.0:8001->7001/tcp"
     )
     assert ports_words([port(9000), port(9001), port(53, protocol="udp")]) == "53/udp, 9000-9001/tcp"
+
+
+def test_ports_are_in_dockers_order() -> None:
+    """Ranges first, by what began them; those under other numbers behind all of them."""
+    one, both = port(81, 32768, "127.0.0.1"), [port(82, 82, host, "udp") for host in ("::", "0.0.0.0")]
+    assert ports_words([one, *both, *(port(5000 + i) for i in range(3)), port(5005)]) == (
+        "5000-5002/tcp, 0.0.0.0:82->82/udp, [::]:82->82/udp, 5005/tcp, 127.0.0.1:32768->81/tcp"
+    )
+
+
+def test_json_for_people_is_as_the_standard_librarys() -> None:
+    document = [{"a": [1, {"b": None}], "c": {}, "d": [], "e": "ü\n\x1b", "f": [[True, 1.5]]}, "x"]
+    assert indented(document, 4) == json.dumps(document, indent=4, ensure_ascii=False)
+    assert indented({}, 2) == "{}"
 
 
 def test_volumes_as_json_are_dockers() -> None:

@@ -36,7 +36,7 @@ DOCUMENT: dict[str, Any] = {
         ("{{.HostConfig.RestartPolicy}} {{.HostConfig.LogConfig}}", "{no 0} {json-file map[]}"),
         ("{{.HostConfig.PidsLimit}} {{.HostConfig.Binds}} {{.Config.Env}}", "<nil> [] []"),
         ('{{.Config.Labels.no}}|{{index .Config.Labels "no"}}', "<no value>|"),
-        ("{{json .Config}}", '{"Cmd":["sleep","1000"],"Labels":{"b":"2","a":"1"},"Env":null,"WorkingDir":""}'),
+        ("{{json .Config}}", '{"Cmd":["sleep","1000"],"Labels":{"a":"1","b":"2"},"Env":null,"WorkingDir":""}'),
         ("{{json .State.Health}} {{.ID}}", "null 0123"),
         # What Docker's structs have although its JSON does not
         ("{{if .State.Health}}y{{else}}n{{end}}{{.HostConfig.Tmpfs}}{{.HostConfig.Mounts}}", "nmap[][]"),
