@@ -141,9 +141,13 @@ class Compressing:
         self._is_ended = False
 
     def read(self, _: int, /) -> bytes:
-        """The next piece of whatever size, b"" at the end."""
+        """The next piece of whatever size, b"" at the end.
+
+        What is compressed at once always has the same length, whatever pieces the source gives: isal's result
+        depends on it.
+        """
         while not self._is_ended:
-            chunk = self._source.read(_CHUNK)
+            chunk = self._chunk()
             if chunk:
                 data: bytes = self._deflate.compress(chunk)
             else:
@@ -151,6 +155,14 @@ class Compressing:
             if data:
                 return data
         return b""
+
+    def _chunk(self) -> bytes:
+        """As long as all others, but the last."""
+        pieces, missing = [], _CHUNK
+        while missing and (piece := self._source.read(missing)):
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
 
 
 class HashingStream:

@@ -36,10 +36,10 @@ _ZSTD_LEVEL = 3
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """What is wanted; the defaults leave layers as they are."""
+    """What is wanted. The same result has the same digest, however it has left before."""
 
     compression: str = ""
-    """``gzip``, ``zstd`` or ``uncompressed``; "": as they are, gzip for those that are plain."""
+    """``gzip`` (also ""), ``zstd`` or ``uncompressed``."""
     level: int | None = None
     is_forced: bool = False
     """Layers of base images, too."""
@@ -58,6 +58,8 @@ async def pack(content: Content, image: Image, packing: Packing) -> Image:
         record = content.catalogue.record(image.id)
         if record is None:
             raise InvalidImage(f"the image {image.id} is gone")
+        if record.digests and packing == Packing():  # a base image itself: as it came
+            return image
         pulled = {
             layer.blob
             for other in content.catalogue.records()
@@ -75,9 +77,9 @@ async def pack(content: Content, image: Image, packing: Packing) -> Image:
 
 
 async def _packed_layer(content: Content, layer: LayerRecord, packing: Packing) -> LayerRecord:
-    wanted = packing.compression or ("gzip" if oci_layer_type(layer.media_type) == OCI_LAYER else "")
-    has_it = oci_layer_type(layer.media_type) == OCI_LAYER + _SUFFIXES.get(wanted, "?")
-    if not wanted or (has_it and packing.level is None):
+    wanted = packing.compression or "gzip"
+    has_it = oci_layer_type(layer.media_type) == OCI_LAYER + _SUFFIXES[wanted]
+    if has_it and packing.level is None:
         return layer
 
     def work() -> Descriptor:

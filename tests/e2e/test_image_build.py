@@ -117,6 +117,23 @@ def test_results(composer: Composer, context: Path, tmp_path: Path) -> None:
     assert refused.returncode and "did you mean local?" in refused.stderr
 
 
+def test_a_result_does_not_depend_on_how_it_has_left_before(composer: Composer, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM scratch\nCOPY <<x /y\n{'words ' * 2000}\nx\n")
+
+    def digest(*options: str) -> str:
+        output = ",".join(("type=oci", "dest=out.tar", *options))
+        composer.run("image", "build", "--metadata-file", "meta", "-o", output, ".", cwd=tmp_path)
+        found: str = json.loads((tmp_path / "meta").read_text())["containerimage.digest"]
+        return found
+
+    plain = digest()
+    packed = digest("compression=zstd")
+    assert packed != plain
+    composer.run("image", "build", "--annotation", "a=b", "-o", "type=oci,dest=out.tar", ".", cwd=tmp_path)
+    assert digest() == plain == digest("compression=gzip")
+    assert digest("compression=zstd") == packed
+
+
 def test_contexts_from_the_standard_input(composer: Composer, context: Path, tmp_path: Path) -> None:
     archive = tmp_path / "context.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
@@ -169,6 +186,11 @@ def test_contexts_from_repositories_and_the_web(
     assert "src/a.txt" in _tree(_build(composer, f"{address}/context.tar", cwd=tmp_path))
     assert _tree(_build(composer, f"{address}/text", cwd=tmp_path)) == {"y": "z\n"}
     assert "404" in composer.run("image", "build", f"{address}/none", cwd=tmp_path, status=1).stderr
+    bare = files / "bare.git"
+    subprocess.run(["git", "clone", "-q", "--bare", str(repository), str(bare)], check=True)
+    subprocess.run(["git", "-C", str(bare), "update-server-info"], check=True)
+    for fragment in ("", "#v1"):  # a server that knows nothing of git
+        assert "src/a.txt" in _tree(_build(composer, f"{address}/bare.git{fragment}", cwd=tmp_path))
 
 
 def test_adding_repositories(composer: Composer, repository: Path, tmp_path: Path) -> None:

@@ -62,10 +62,10 @@ class Exporter:
             return
         if output.type == "cacheonly":
             return
-        results = [
-            await self._images.built.pack(image, output.packing) if output.packing != Packing() else image
-            for image in self._results
-        ]
+        is_leaving = output.pushes or (output.type in ("oci", "docker") and bool(output.dest))
+        results = list(self._results)
+        if is_leaving or output.packing != Packing():
+            results = [await self._images.built.pack(image, output.packing) for image in results]
         if output.is_stored:
             await self._images.built.name(results, names)
             if any(self._said) and not output.pushes:

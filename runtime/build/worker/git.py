@@ -82,6 +82,10 @@ async def resolve(source: GitSource, env: Mapping[str, str]) -> str:
     return found[-1] if found else ""
 
 
+_NO_DEPTH = "does not support shallow"
+"""What git says of a repository that is files on a web server."""
+
+
 class _Git:
     def __init__(self, program: str, source: GitSource, place: Path, env: Mapping[str, str]) -> None:
         self.program = program
@@ -127,7 +131,12 @@ async def _fetch(git: _Git, source: GitSource) -> str:
     wanted = source.ref or "HEAD"
     url = source.url
     try:
-        await git.run("fetch", "--quiet", "--depth=1", "--no-tags", "--", url, wanted)
+        try:
+            await git.run("fetch", "--quiet", "--depth=1", "--no-tags", "--", url, wanted)
+        except ComposerError as error:
+            if _NO_DEPTH not in error.message:
+                raise
+            await git.run("fetch", "--quiet", "--no-tags", "--", url, wanted)
         found = await git.run("rev-parse", "--verify", "--end-of-options", "FETCH_HEAD^{commit}")
         return found.strip()
     except ComposerError as error:
