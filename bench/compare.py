@@ -47,6 +47,13 @@ class Row:
     def ratio(self) -> float:
         return self.composer / self.docker if self.docker else float("inf")
 
+    def __str__(self) -> str:
+        budget = "" if self.budget is None else f"{self.budget:.3g}"
+        return (
+            f"| {self.what} | {self.docker:.4g} {self.unit} | {self.composer:.4g} {self.unit} "
+            f"| {self.ratio:.3f} | {budget} | {self.verdict} |"
+        )
+
     @property
     def verdict(self) -> str:
         if self.budget is None:
@@ -67,12 +74,7 @@ class Comparison:
 
     def add(self, row: Row) -> None:
         self.rows.append(row)
-        budget = "" if row.budget is None else f"{row.budget:.3g}"
-        print(
-            f"| {row.what} | {row.docker:.4g} {row.unit} | {row.composer:.4g} {row.unit} "
-            f"| {row.ratio:.3f} | {budget} | {row.verdict} |",
-            flush=True,
-        )
+        print(row, flush=True)
 
     def both(self, measure: str, *args: object) -> tuple[float, float]:
         """The same measurement of both, Docker first."""
