@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from urllib.parse import quote_plus
-
-import trio
 
 from composer.api.messages import Sink
 from composer.api.streams import frame
 from composer.api.times import log_timestamp
-from composer.engine.model import LogLine
 from runtime.container.config import LogConfig
-
-BATCH = 32 << 10
-"""Bytes that are collected before they are sent, as long as more are there without waiting."""
+from runtime.container.logs import LogEntry
 
 
 def details_of(log: LogConfig, labels: Mapping[str, str], env: Iterable[str]) -> bytes:
@@ -32,7 +27,7 @@ def details_of(log: LogConfig, labels: Mapping[str, str], env: Iterable[str]) ->
     return ",".join(f"{quote_plus(k)}={quote_plus(v)}" for k, v in sorted(found.items())).encode() + b" "
 
 
-def encode_line(line: LogLine, *, tty: bool, timestamps: bool, details: bytes = b"") -> bytes:
+def encode_line(line: LogEntry, *, tty: bool, timestamps: bool, details: bytes = b"") -> bytes:
     data = details + (line.data if line.partial else line.data + b"\n")
     if timestamps:
         data = log_timestamp(line.time_ns).encode() + b" " + data
@@ -40,28 +35,15 @@ def encode_line(line: LogLine, *, tty: bool, timestamps: bool, details: bytes = 
 
 
 async def copy(
-    lines: AsyncIterator[LogLine], sink: Sink, *, tty: bool, timestamps: bool, details: bytes = b""
+    lines: AsyncIterator[Sequence[LogEntry]],
+    sink: Sink,
+    *,
+    tty: bool,
+    timestamps: bool,
+    details: bytes = b"",
 ) -> None:
-    """Send all ``lines``: many small ones together, each at once when it comes alone."""
-    send, receive = trio.open_memory_channel[LogLine](1024)
-
-    async def read() -> None:
-        async with send:
-            async for line in lines:
-                try:
-                    send.send_nowait(line)
-                except trio.WouldBlock:
-                    await send.send(line)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(read)
-        async with receive:
-            async for line in receive:
-                batch = bytearray(encode_line(line, tty=tty, timestamps=timestamps, details=details))
-                while len(batch) < BATCH:
-                    try:
-                        line = receive.receive_nowait()
-                        batch += encode_line(line, tty=tty, timestamps=timestamps, details=details)
-                    except (trio.WouldBlock, trio.EndOfChannel):
-                        break
-                await sink.send(bytes(batch))
+    """Send all ``lines``, those together that come together."""
+    async for batch in lines:
+        await sink.send(
+            b"".join([encode_line(line, tty=tty, timestamps=timestamps, details=details) for line in batch])
+        )

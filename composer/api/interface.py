@@ -19,7 +19,6 @@ from composer.engine.model import (
     EngineEvent,
     ExecConfig,
     ExecState,
-    LogLine,
     MountPoint,
     NetworkAttachment,
     PublishedPort,
@@ -51,6 +50,7 @@ from runtime.container.config import (
     Resources,
     RestartPolicy,
 )
+from runtime.container.logs import LogEntry
 from runtime.image.manifest import Descriptor
 from runtime.image.model import Image
 from runtime.image.registry.authentication import Credentials, CredentialSource
@@ -168,7 +168,9 @@ class Containers(Protocol):
         since: int | None = None,
         until: int | None = None,
         tail: int | None = None,
-    ) -> AsyncIterator[LogLine]: ...
+    ) -> AsyncIterator[Sequence[LogEntry]]:
+        """Lines that are there together come together."""
+
     async def attach(
         self, ref: str, *, stdin: bool, stdout: bool, stderr: bool, logs: bool = False
     ) -> AttachSession:

@@ -13,9 +13,9 @@ import trio
 from composer.engine import process_table
 from composer.engine.containers import Container, Containers, PendingAttach
 from composer.engine.logs import ContainerLogs
-from composer.engine.model import LogLine
 from composer.engine.streams import Stream, Streams, open_pipes
 from runtime.container import stats as container_stats
+from runtime.container.logs import LogEntry
 from runtime.container.shim_client import AttachStreams
 from runtime.errors import Conflict
 from runtime.kernel.cgroups import Cgroups
@@ -50,7 +50,8 @@ class Attaching:
             raise Conflict(f"container {container.id} is paused, unpause the container before attach")
         before: list[tuple[Stream, bytes]] = []
         if logs:
-            before = [(line.stream, _with_end(line)) async for line in self.logs.read(container)]
+            async for lines in self.logs.read(container):
+                before += [(line.stream, _with_end(line)) for line in lines]
         theirs, ours = _pipes(container, stdin=stdin, stdout=stdout, stderr=stderr)
         streams = LoggedStreams(before, **ours)
         pending = PendingAttach(theirs)
@@ -74,7 +75,7 @@ class Attaching:
         await container.shim.resize(rows, cols)
 
 
-def _with_end(line: LogLine) -> bytes:
+def _with_end(line: LogEntry) -> bytes:
     return line.data if line.partial else line.data + b"\n"
 
 

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import trio
 
 from composer.engine.containers import Container
-from composer.engine.model import LogLine, Status
+from composer.engine.model import Status
 from runtime.container.logfile import list_files
 from runtime.container.logs import LogEntry, LogReader, end_of_log
 from runtime.errors import ComposerError
@@ -33,7 +33,8 @@ class Exit:
         return self.status.finished_at
 
 
-Item = LogLine | Exit
+Item = list[LogEntry] | Exit
+"""Lines of one container that are there together, or its end."""
 
 
 @dataclass(slots=True)
@@ -75,14 +76,15 @@ class ContainerLogs:
         since: int | None = None,
         until: int | None = None,
         tail: int | None = None,
-    ) -> AsyncIterator[LogLine]:
-        """Lines in the order written. ``since`` and ``until`` in ns, ``tail`` lines from the end (None: all). With
-        ``follow`` it ends when the container has ended for good (or is removed) and everything was read."""
-        async for line in self.read_marked(
+    ) -> AsyncIterator[list[LogEntry]]:
+        """Lines in the order written, those together that are there together. ``since`` and ``until`` in ns, ``tail``
+        lines from the end (None: all). Without ``follow`` it ends with what had been written when it began; with it
+        when the container has ended for good (or is removed) and everything was read."""
+        async for lines in self.read_marked(
             container, follow=follow, stdout=stdout, stderr=stderr, since=since, until=until, tail=tail
         ):
-            if isinstance(line, LogLine):
-                yield line
+            if lines is not None and not isinstance(lines, Exit):
+                yield lines
 
     async def read_marked(
         self,
@@ -95,7 +97,7 @@ class ContainerLogs:
         until: int | None = None,
         tail: int | None = None,
         seen: Seen | None = None,
-    ) -> AsyncIterator[LogLine | Exit | None]:
+    ) -> AsyncIterator[Item | None]:
         """As :meth:`read`, with None whenever the reader has caught up with the writer. With ``seen``, which follows
         what is read: from there on, and with an :class:`Exit` behind the lines of each run."""
         if container.config.log.driver == "none":
@@ -107,20 +109,28 @@ class ContainerLogs:
                 reader.seek(seen.position)
                 since = None
             else:
-                for entry in reader.history(since=since, until=until, tail=tail):
-                    if _is_wanted(entry, stdout, stderr):
-                        yield _line(entry)
+                for block in reader.history(since=since, until=until, tail=tail):
+                    if lines := _wanted(block, stdout, stderr):
+                        yield lines
+                    await trio.lowlevel.checkpoint()  # a long log is not all that there is to do
             if since is not None and since <= begun:
                 since = None  # what is written from now on is later, whatever its time says
             while follow:
                 # Asked before the last read, so that nothing written before the end is missed.
                 status = container.state
                 is_over = (status.is_settled and status.status != "created") or container.is_removed.is_set()
-                for entry in reader.read_new():
-                    if until is not None and entry.time_ns > until:
+                for block in reader.read_new():
+                    lines = _wanted(block, stdout, stderr)
+                    if since is not None:
+                        lines = [line for line in lines if line.time_ns >= since]
+                    later = 0 if until is None else sum(line.time_ns > until for line in block)
+                    if until is not None and later:
+                        lines = [line for line in lines if line.time_ns <= until]
+                    if lines:
+                        yield lines
+                    if later:
                         return
-                    if (since is None or entry.time_ns >= since) and _is_wanted(entry, stdout, stderr):
-                        yield _line(entry)
+                    await trio.lowlevel.checkpoint()
                 if seen is not None and not status.is_alive and status.finished_at != seen.finished_at:
                     seen.finished_at = status.finished_at
                     yield Exit(status)
@@ -152,12 +162,10 @@ async def _wait_for_either(wait_for_news: Callable[[], object], container: Conta
         nursery.start_soon(change)
 
 
-def _is_wanted(entry: LogEntry, stdout: bool, stderr: bool) -> bool:
-    return stdout if entry.stream == "stdout" else stderr
-
-
-def _line(entry: LogEntry) -> LogLine:
-    return LogLine(time_ns=entry.time_ns, stream=entry.stream, data=entry.data, partial=entry.partial)
+def _wanted(lines: list[LogEntry], stdout: bool, stderr: bool) -> list[LogEntry]:
+    if stdout and stderr:
+        return lines
+    return [line for line in lines if (stdout if line.stream == "stdout" else stderr)]
 
 
 @dataclass
@@ -171,7 +179,7 @@ class Source(Generic[T]):
 @dataclass
 class _Head(Generic[T]):
     source: Source[T]
-    waiting: deque[Item]
+    waiting: deque[LogEntry | Exit]
     has_caught_up: bool = False
     is_over: bool = False
 
@@ -209,11 +217,14 @@ class _Signals:
 
 
 async def _fill(head: _Head[T], signals: _Signals) -> None:
-    async for line in head.source.lines():
-        head.has_caught_up = line is None
-        if line is not None:
-            head.waiting.append(line)
-        if line is None or len(head.waiting) == 1 or len(head.waiting) >= QUEUE:
+    async for item in head.source.lines():
+        head.has_caught_up = item is None
+        was_empty = not head.waiting
+        if isinstance(item, Exit):
+            head.waiting.append(item)
+        elif item is not None:
+            head.waiting.extend(item)
+        if item is None or was_empty or len(head.waiting) >= QUEUE:
             signals.news.set()
         while len(head.waiting) >= QUEUE:
             await signals.room.wait()
@@ -230,9 +241,23 @@ def _ready(heads: Sequence[_Head[T]]) -> list[tuple[T, Item]]:
     while order and not silent:
         _, index = heapq.heappop(order)
         head = heads[index]
-        out.append((head.source.key, head.waiting.popleft()))
+        out += [(head.source.key, item) for item in _take(head.waiting, index, order[0] if order else None)]
         if head.waiting:
             heapq.heappush(order, (head.waiting[0].time_ns, index))
         elif not head.has_caught_up and not head.is_over:
             silent = True
     return out
+
+
+def _take(waiting: deque[LogEntry | Exit], index: int, following: tuple[int, int] | None) -> list[Item]:
+    """What comes before the first item of another source, which is ``following`` (time, index); at least one."""
+    items: list[Item] = []
+    lines: list[LogEntry] = []
+    while waiting and (following is None or (waiting[0].time_ns, index) <= following):
+        item = waiting.popleft()
+        if isinstance(item, Exit):
+            items += [lines, item] if lines else [item]
+            lines = []
+        else:
+            lines.append(item)
+    return [*items, lines] if lines else items

@@ -148,14 +148,6 @@ class EngineEvent(Frozen, frozen=True):
     time_ns: int
 
 
-class LogLine(Frozen, frozen=True):
-    time_ns: int
-    stream: Literal["stdout", "stderr"]
-    data: bytes
-    """Without its line end."""
-    partial: bool = False
-
-
 class ExecConfig(Frozen, frozen=True):
     cmd: tuple[str, ...]
     env: tuple[str, ...] = ()

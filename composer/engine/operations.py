@@ -19,13 +19,14 @@ from composer.engine.container_files import ContainerFiles, Send
 from composer.engine.containers import Container, Containers
 from composer.engine.lifecycle import Lifecycle
 from composer.engine.logs import ContainerLogs
-from composer.engine.model import ContainerRecord, LogLine, MountPoint
+from composer.engine.model import ContainerRecord, MountPoint
 from composer.engine.networking.networks import Networks
 from composer.engine.streams import Streams
 from composer.engine.volumes import Volumes
 from runtime.container.config import LIFTED, ContainerConfig, Resources, RestartPolicy
 from runtime.container.confinement import SecurityOptions, choose_apparmor
 from runtime.container.host_facts import HostFacts
+from runtime.container.logs import LogEntry
 from runtime.container.spec import check_config
 from runtime.crash_points import crash_point
 from runtime.errors import InvalidArgument, NotFound
@@ -212,7 +213,7 @@ class ContainerOperations:
         since: int | None = None,
         until: int | None = None,
         tail: int | None = None,
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncIterator[Sequence[LogEntry]]:
         return self.container_logs.read(
             self.containers.get(ref),
             follow=follow,

@@ -209,17 +209,20 @@ class StepEvent(msgspec.Struct, frozen=True, kw_only=True, tag="step", omit_defa
 
 
 class LogEvent(msgspec.Struct, frozen=True, kw_only=True, tag="log", omit_defaults=True):
+    """Lines of one stream that are there together: sent alone, each would cost more than all that is done for it."""
+
     service: str
     container: str
     number: int
     stream: Literal["stdout", "stderr"]
-    time: int
-    line: str = ""
-    """Without its line end."""
-    line64: str = ""
-    """Instead of ``line`` when the bytes are not UTF-8: base64."""
+    times: list[int]
+    """Of each line, ns."""
+    text: str = ""
+    """The lines, with their ends between them and none behind the last."""
+    text64: str = ""
+    """Instead of ``text`` when the bytes are not UTF-8: base64."""
     partial: bool = False
-    """No line end was written (yet)."""
+    """Of the last line no end was written (yet)."""
 
 
 class ExitEvent(msgspec.Struct, frozen=True, kw_only=True, tag="exit", omit_defaults=True):

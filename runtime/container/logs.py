@@ -11,21 +11,21 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import trio
 
 from runtime.container.logfile import list_files
 from runtime.kernel import inotify
 
-BLOCK = 256 * 1024
+BLOCK = 64 * 1024
+"""Bytes that are read at once; a line and its parts are much shorter (``logfile.MAX_LINE``)."""
 _TIME_LENGTH = len("2006-01-02T15:04:05.000000000Z")
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEntry(msgspec.Struct, frozen=True, gc=False):
     """One line, or a part of one."""
 
     time_ns: int
@@ -76,7 +76,8 @@ def read_log(
     """What is in the log now; see :meth:`LogReader.history`."""
     reader = LogReader(directory)
     try:
-        yield from reader.history(since=since, until=until, tail=tail)
+        for block in reader.history(since=since, until=until, tail=tail):
+            yield from block
     finally:
         reader.close()
 
@@ -90,7 +91,8 @@ def end_of_log(directory: Path) -> tuple[int, int]:
 
 
 class LogReader:
-    """Reads one log, first what is there (:meth:`history`), then what is added (:meth:`read_new`)."""
+    """Reads one log, first what is there (:meth:`history`), then what is added (:meth:`read_new`): in blocks, each of
+    which took few milliseconds, and may be empty when nothing in it was wanted."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -109,7 +111,7 @@ class LogReader:
 
     @property
     def position(self) -> tuple[int, int]:
-        """Behind the last line that was taken: number of the file and offset; (-1, 0): before the first one."""
+        """Behind the last block that was taken: number of the file and offset; (-1, 0): before the first one."""
         return self._number, self._offset
 
     def seek(self, position: tuple[int, int]) -> None:
@@ -120,17 +122,19 @@ class LogReader:
 
     def history(
         self, *, since: int | None = None, until: int | None = None, tail: int | None = None
-    ) -> Iterator[LogEntry]:
-        """Entries written up to now: from ``since`` to ``until`` (ns, both included), the last ``tail`` of them all.
+    ) -> Iterator[list[LogEntry]]:
+        """Entries written before this call: from ``since`` to ``until`` (ns, both included), the last ``tail`` of them
+        all. What is written meanwhile is not among them: a writer may be faster than any reader.
 
         With ``tail`` the log is read from its end. Afterwards :meth:`read_new` goes on behind the last one."""
+        end = end_of_log(self._directory)
         if tail is not None:
             self._seek_tail(tail)
-        yield from self._read(since, until)
+        yield from self._read(since, until, end)
 
-    def read_new(self) -> Iterator[LogEntry]:
+    def read_new(self) -> Iterator[list[LogEntry]]:
         """Entries written since the last call, none twice, none left out (but by rotation while nobody read)."""
-        yield from self._read(None, None)
+        yield from self._read(None, None, None)
 
     async def wait_for_news(self) -> None:
         """Return when something may have been written since the last :meth:`read_new`; the first call at once."""
@@ -185,36 +189,37 @@ class LogReader:
             if missing <= 0:
                 return
 
-    def _read(self, since: int | None, until: int | None) -> Iterator[LogEntry]:
-        lower = None if since is None else format_time(since)
-        upper = None if until is None else format_time(until)
+    def _read(
+        self, since: int | None, until: int | None, end: tuple[int, int] | None
+    ) -> Iterator[list[LogEntry]]:
+        """Up to ``end``, or until there is no more."""
+        lower = b"" if since is None else format_time(since)
+        upper = b"~" if until is None else format_time(until)
         if self._fd < 0 and not self._advance():
             return
         while True:
             # Asked before the last read: when there is a next file, this one is complete.
             has_next = any(number > self._number for number in list_files(self._directory))
-            for line in self._lines():
-                if (lower is not None and line[:_TIME_LENGTH] < lower) or (
-                    upper is not None and line[:_TIME_LENGTH] > upper
-                ):
-                    continue
-                if (entry := parse_line(line)) is not None:
-                    yield entry
-            if not has_next or not self._advance():
+            for block in self._blocks(end):
+                lines = block.split(b"\n")
+                if since is not None or until is not None:
+                    lines = [line for line in lines if lower <= line[:_TIME_LENGTH] <= upper]
+                yield [entry for line in lines if (entry := parse_line(line)) is not None]
+            if not has_next or (end is not None and self._number >= end[0]) or not self._advance():
                 return
 
-    def _lines(self) -> Iterator[bytes]:
-        """Complete lines from the position on; the position follows as they are taken."""
+    def _blocks(self, end: tuple[int, int] | None) -> Iterator[bytes]:
+        """Complete lines from the position on, without the last one's end; the position follows as they are taken."""
         while True:
-            block = os.pread(self._fd, BLOCK, self._offset)
-            end = block.rfind(b"\n") + 1
-            if not end:
+            size = BLOCK
+            if end is not None and self._number >= end[0]:
+                size = min(size, end[1] - self._offset if self._number == end[0] else 0)
+            block = os.pread(self._fd, max(0, size), self._offset)
+            length = block.rfind(b"\n") + 1
+            if not length:
                 return
-            start = self._offset
-            for line in block[: end - 1].split(b"\n"):
-                start += len(line) + 1
-                self._offset = start
-                yield line
+            self._offset += length
+            yield block[: length - 1]
 
 
 def _find_lines_back(fd: int, end: int, count: int) -> tuple[int, int]:

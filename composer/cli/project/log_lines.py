@@ -45,36 +45,35 @@ class LogPrinter:
         name = shown_name(event)
         self.register(name)
         source = (name, event["stream"])
-        parts: list[bytes] = []
         if self._open is not None and self._open != source:
             self.end_line()
-        if self._open is None:
-            parts.append(self._head(name, event))
-        if (encoded := event.get("line64")) is not None:
+        if (encoded := event.get("text64")) is not None:
             from binascii import a2b_base64
 
-            parts.append(a2b_base64(encoded))
+            text = a2b_base64(encoded)
         else:
-            parts.append(event.get("line", "").encode("utf-8", "surrogateescape"))
-        if event.get("partial"):
-            self._open = source
-        else:
-            parts.append(b"\n")
-            self._open = None
-        self._writer(source[1])(b"".join(parts))
+            text = event.get("text", "").encode("utf-8", "surrogateescape")
+        head = self._head(name)
+        if self._timestamps:
+            lines = zip(event["times"], text.split(b"\n"), strict=True)
+            text = (b"\n" + head).join([timestamp(time) + line for time, line in lines])
+            if self._open is not None:
+                text = text[len(timestamp(0)) :]
+        elif head:
+            text = text.replace(b"\n", b"\n" + head)
+        if self._open is None:
+            text = head + text
+        self._open = source if event.get("partial") else None
+        self._writer(source[1])(text if self._open else text + b"\n")
 
     def _writer(self, stream: str) -> Callable[[bytes], None]:
         return self._writers.get(stream, self._write)
 
-    def _head(self, name: str, event: dict[str, Any]) -> bytes:
-        head = ""
-        if self._prefix:
-            head = f"{name:<{self._width}}  | "
-            if self._colour:
-                head = paint(head, self._colours[name])
-        if self._timestamps:
-            head += f"{timestamp(event['time'])} "
-        return head.encode()
+    def _head(self, name: str) -> bytes:
+        if not self._prefix:
+            return b""
+        head = f"{name:<{self._width}}  | "
+        return (paint(head, self._colours[name]) if self._colour else head).encode()
 
     def exit(self, event: dict[str, Any]) -> None:
         """That a container has ended."""
@@ -100,12 +99,12 @@ def shown_name(event: dict[str, Any]) -> str:
     return short if container.endswith(f"-{short}") else str(container)
 
 
-def timestamp(nanoseconds: int) -> str:
-    """RFC 3339 in UTC with all nine digits."""
-    from time import gmtime, strftime
+def timestamp(nanoseconds: int) -> bytes:
+    """RFC 3339 in UTC with all nine digits, and a space."""
+    from time import gmtime
 
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(seconds))}.{rest:09d}Z"
+    return b"%04d-%02d-%02dT%02d:%02d:%02d.%09dZ " % (*gmtime(seconds)[:6], rest)
 
 
 def writer_of(fd: int) -> Callable[[bytes], None]:

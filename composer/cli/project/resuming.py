@@ -31,8 +31,9 @@ def resumed(
         return further
 
     for event in lasting_events(session, verb, body, again, short=short):
-        if event["type"] != "log" or shown.is_new(event):
-            yield event
+        news = shown.news_of(event) if event["type"] == "log" else event
+        if news is not None:
+            yield news
 
 
 class Shown:
@@ -60,9 +61,29 @@ class Shown:
             return None
         return min([self._floor, *times])
 
-    def is_new(self, event: dict[str, Any]) -> bool:
-        """Whether a LogEvent is to be shown; it counts as shown from then on."""
-        container, time = event["container"], event["time"]
+    def news_of(self, event: dict[str, Any]) -> dict[str, Any] | None:
+        """A LogEvent with those of its lines that have not been shown, if there are any; they count as shown from then
+        on."""
+        times, container = event["times"], event["container"]
+        is_new = [self._is_new(container, time) for time in times]
+        if all(is_new):
+            return event
+        if not any(is_new):
+            return None
+        kept = {**event, "times": [time for time, new in zip(times, is_new, strict=True) if new]}
+        if (encoded := event.get("text64")) is not None:
+            from binascii import a2b_base64, b2a_base64
+
+            binary = zip(a2b_base64(encoded).split(b"\n"), is_new, strict=True)
+            kept["text64"] = b2a_base64(
+                b"\n".join([line for line, new in binary if new]), newline=False
+            ).decode()
+        else:
+            lines = zip(event.get("text", "").split("\n"), is_new, strict=True)
+            kept["text"] = "\n".join([line for line, new in lines if new])
+        return kept
+
+    def _is_new(self, container: str, time: int) -> bool:
         if container in self._repeated:
             last, _ = self._last[container]
             if time == last and self._repeated[container]:

@@ -117,8 +117,9 @@ class Builder:
             await self.parts.lifecycle.start(container.id)
             if secrets.env or secrets.files:
                 await trio.to_thread.run_sync(forget_launch, self._paths.container_run(container.id))
-            async for entry in self.parts.logs.read(container, follow=True):
-                await output(entry.data.decode(errors="replace").rstrip("\r"))
+            async for lines in self.parts.logs.read(container, follow=True):
+                for line in lines:
+                    await output(line.data.decode(errors="replace").rstrip("\r"))
             status = await self.parts.lifecycle.wait(container.id)
             if not status:
                 await then(str(self._paths.container(container.id) / "upper"))

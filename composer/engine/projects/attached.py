@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 
 import trio
 
@@ -13,29 +13,39 @@ from composer.engine.cells import first_of
 from composer.engine.containers import Container
 from composer.engine.lifecycle import AlreadyStarted
 from composer.engine.logs import Exit, Item, Seen, Source, merge
-from composer.engine.model import LogLine, Status
+from composer.engine.model import Status
 from composer.engine.projects.parts import Parts, number_of, service_of
 from composer.engine.projects.steps import Emit, tell
 from composer.engine.requests import AbortingEvent, AttachedEvent, ExitEvent, LogEvent, UpRequest
+from runtime.container.logs import LogEntry
 from runtime.errors import NotFound
 
 
-def log_event(container: Container, line: LogLine) -> LogEvent:
-    """A line as it travels: text when it is UTF-8, else base64."""
+def log_events(container: Container, lines: Sequence[LogEntry]) -> Iterator[LogEvent]:
+    """Lines as they travel, in order; text when it is UTF-8, else base64."""
+    begun = 0
+    for end, line in enumerate(lines, 1):
+        if end == len(lines) or line.partial or lines[end].stream != line.stream:
+            yield _log_event(container, lines[begun:end])
+            begun = end
+
+
+def _log_event(container: Container, lines: Sequence[LogEntry]) -> LogEvent:
+    data = b"\n".join([line.data for line in lines])
     text, encoded = "", ""
     try:
-        text = line.data.decode()
+        text = data.decode()
     except UnicodeDecodeError:
-        encoded = base64.b64encode(line.data).decode()
+        encoded = base64.b64encode(data).decode()
     return LogEvent(
         service=service_of(container),
         container=container.name,
         number=number_of(container),
-        stream=line.stream,
-        time=line.time_ns,
-        line=text,
-        line64=encoded,
-        partial=line.partial,
+        stream=lines[0].stream,
+        times=[line.time_ns for line in lines],
+        text=text,
+        text64=encoded,
+        partial=lines[-1].partial,
     )
 
 
@@ -133,7 +143,8 @@ class Attached:
         if isinstance(item, Exit):
             await self._tell_exit(container, item.status)
         else:
-            await self.emit(log_event(container, item))
+            for event in log_events(container, item):
+                await self.emit(event)
 
     async def _watch(self, container: Container, seen: Seen) -> None:
         """Tell each exit of a container whose log is not shown, until it has ended for good."""

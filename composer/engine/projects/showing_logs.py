@@ -10,7 +10,7 @@ import trio
 
 from composer.engine.containers import Container
 from composer.engine.logs import Exit, Item, Seen, Source, merge
-from composer.engine.projects.attached import exit_event, log_event
+from composer.engine.projects.attached import exit_event, log_events
 from composer.engine.projects.following import Following
 from composer.engine.projects.known import Known
 from composer.engine.projects.parts import Parts, number_of, service_of
@@ -41,9 +41,11 @@ async def show_logs(
         )
 
     async def deliver(container: Container, item: Item) -> None:
-        await emit(
-            exit_event(container, item.status) if isinstance(item, Exit) else log_event(container, item)
-        )
+        if isinstance(item, Exit):
+            await emit(exit_event(container, item.status))
+        else:
+            for event in log_events(container, item):
+                await emit(event)
 
     readable = _readable(known, request)
     if request.index and not readable:

@@ -88,7 +88,8 @@ async def explain_failure(error: ConditionFailed, logs: ContainerLogs, prefix: s
         how = "failed" if probe.exit_code < 0 else f"ended with {probe.exit_code}"
         parts.append(f"  its last healthcheck {how}: {said}")
     begun = min(state.started_at, state.finished_at or state.started_at)  # the clock may have been set back
-    lines = [line async for line in logs.read(container, since=begun, tail=LOG_LINES)]
+    told = [lines async for lines in logs.read(container, since=begun, tail=LOG_LINES)]
+    lines = [line for block in told for line in block]
     if lines:
         parts.append(
             f"  last lines of its log (all: composer logs {container.labels.get(SERVICE, container.name)}):"

@@ -89,11 +89,11 @@ async def test_follow_over_rotations(laboratory: Laboratory) -> None:
     ended = trio.Event()
 
     async def follow() -> None:
-        seen.extend(entry.data for entry in reader.history())
+        seen.extend(entry.data for block in reader.history() for entry in block)
         while True:
             await reader.wait_for_news()
             finished = ended.is_set()
-            seen.extend(entry.data for entry in reader.read_new())
+            seen.extend(entry.data for block in reader.read_new() for entry in block)
             if finished:
                 return
 

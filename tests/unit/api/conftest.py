@@ -25,7 +25,6 @@ from composer.engine.model import (
     Endpoint,
     ExecState,
     Health,
-    LogLine,
     MountPoint,
     NetworkAttachment,
     PublishedPort,
@@ -35,6 +34,7 @@ from composer.engine.model import (
 from composer.engine.requests import ResultEvent, StepEvent
 from runtime.build.solver.pruning import NO_LIMITS, CacheEntry, Limits
 from runtime.container.config import ImageConfig
+from runtime.container.logs import LogEntry
 from runtime.errors import Conflict, NotFound
 from runtime.image.model import HistoryEntry, Image
 from runtime.network.model import Network, Pool
@@ -77,7 +77,7 @@ class FakeContainer:
     log_path: str = "/logs/0.log"
     files_path: str = "/run/0"
     apparmor_profile: str = ""
-    lines: list[LogLine] = field(default_factory=list)
+    lines: list[LogEntry] = field(default_factory=list)
     changed: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -264,10 +264,9 @@ class FakeContainers:
 
     async def logs(
         self, ref: str, *, follow: bool = False, tail: int | None = None, **_: Any
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncIterator[list[LogEntry]]:
         c = self.get(ref)
-        for line in c.lines[-tail:] if tail else c.lines:
-            yield line
+        yield c.lines[-tail:] if tail else c.lines
         while follow and c.state.is_alive:
             await c.changed.wait()
 

@@ -106,13 +106,13 @@ async def test_exec_in_a_stopped_container(address, engine):
 
 
 async def test_logs(address, engine):
-    from composer.engine.model import LogLine
+    from runtime.container.logs import LogEntry
 
     web = await engine.run_container("web")
     web.lines += [
-        LogLine(time_ns=1_700_000_000_000_000_001, stream="stdout", data=b"one"),
-        LogLine(time_ns=1_700_000_001_000_000_000, stream="stderr", data=b"two"),
-        LogLine(time_ns=1_700_000_002_000_000_000, stream="stdout", data=b"end", partial=True),
+        LogEntry(time_ns=1_700_000_000_000_000_001, stream="stdout", data=b"one"),
+        LogEntry(time_ns=1_700_000_001_000_000_000, stream="stderr", data=b"two"),
+        LogEntry(time_ns=1_700_000_002_000_000_000, stream="stdout", data=b"end", partial=True),
     ]
     done = await docker(address, "logs", "web")
     assert (done.stdout, done.stderr) == (b"one\nend", b"two\n")

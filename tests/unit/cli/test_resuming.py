@@ -15,7 +15,7 @@ def _log(steps: list[tuple[str, int]]) -> list[dict[str, object]]:
     now, lines = 100, []
     for number, (container, later) in enumerate(steps):
         now += later
-        lines.append({"container": container, "time": now, "line": str(number)})
+        lines.append({"container": container, "times": [now], "text": str(number)})
     return lines
 
 
@@ -25,11 +25,11 @@ def test_every_line_once(steps: list[tuple[str, int]], cuts: list[int]) -> None:
     shown, seen, since = Shown(None, 0, has_tail=False), [], None
     for cut in [*sorted(cuts), len(log)]:
         for line in log[:cut]:
-            if (since is None or line["time"] >= since) and shown.is_new(line):  # type: ignore[operator]
-                seen.append(line["line"])
+            if (since is None or line["times"][0] >= since) and shown.news_of(line):  # type: ignore[index,operator]
+                seen.append(line["text"])
         since = shown.begin_again()
     assert sorted(seen, key=lambda text: int(str(text))) == [
-        line["line"] for line in log[: max([*cuts, len(log)])]
+        line["text"] for line in log[: max([*cuts, len(log)])]
     ]
 
 
@@ -41,30 +41,41 @@ def test_every_line_once_when_the_clock_is_set_back(steps: list[tuple[str, int]]
     """Times of batches differ: no two have the same one unless they are neighbours."""
     log, used = [], set()
     for number, (container, later) in enumerate(steps):
-        time = (1000 if not log else int(str(log[-1]["time"]))) + later * 100
+        time = (1000 if not log else log[-1]["times"][0]) + later * 100
         while later and time in used:
             time += 1
         used.add(time)
-        log.append({"container": container, "time": time, "line": str(number)})
+        log.append({"container": container, "times": [time], "text": str(number)})
     shown, seen = Shown(None, 0, has_tail=False), []
     for cut in [*sorted(cuts), len(log)]:
-        seen += [line["line"] for line in log[:cut] if shown.is_new(line)]
+        seen += [line["text"] for line in log[:cut] if shown.news_of(line)]
         shown.begin_again()
-    assert seen == [line["line"] for line in log]
+    assert seen == [line["text"] for line in log]
 
 
 def test_from_the_end_only() -> None:
     shown = Shown(None, 200, has_tail=True)
-    assert shown.is_new({"container": "a", "time": 150})  # of the tail
+    assert shown.news_of({"container": "a", "times": [150]})  # of the tail
     since = shown.begin_again()
     assert since == 150
-    assert not shown.is_new({"container": "a", "time": 150})
-    assert not shown.is_new({"container": "b", "time": 160})  # was before the tail
-    assert shown.is_new({"container": "b", "time": 201})
-    assert shown.is_new({"container": "a", "time": 201})
+    assert not shown.news_of({"container": "a", "times": [150]})
+    assert not shown.news_of({"container": "b", "times": [160]})  # was before the tail
+    assert shown.news_of({"container": "b", "times": [201]})
+    assert shown.news_of({"container": "a", "times": [201]})
 
 
 def test_nothing_was_shown() -> None:
     assert Shown(None, 200, has_tail=True).begin_again() == 200
     assert Shown(7, 200, has_tail=False).begin_again() == 7
     assert Shown(None, 200, has_tail=False).begin_again() is None
+
+
+def test_some_of_what_comes_together_were_shown() -> None:
+    shown = Shown(None, 0, has_tail=False)
+    assert shown.news_of({"container": "a", "times": [1, 2, 2], "text": "x\ny\nz"})
+    shown.begin_again()
+    again = shown.news_of({"container": "a", "times": [1, 2, 2, 2, 3], "text": "x\ny\nz\nnew\nlast"})
+    assert again == {"container": "a", "times": [2, 3], "text": "new\nlast"}
+    shown.begin_again()
+    binary = shown.news_of({"container": "a", "times": [3, 4], "text64": "eAr/"})
+    assert binary == {"container": "a", "times": [4], "text64": "/w=="}

@@ -10,8 +10,9 @@ import trio
 import trio.testing
 
 from composer.engine.logs import Exit, Item, Seen
-from composer.engine.model import LogLine, Status
+from composer.engine.model import Status
 from composer.engine.projects.following import Following
+from runtime.container.logs import LogEntry
 
 
 @dataclass
@@ -21,10 +22,10 @@ class _Container:
     id: str
     state: Status = field(default_factory=lambda: Status(status="running", pid=7))
     end: trio.Event = field(default_factory=trio.Event)
-    lines: list[LogLine] = field(default_factory=list)
+    lines: list[LogEntry] = field(default_factory=list)
 
     def say(self, time_ns: int, text: str) -> None:
-        self.lines.append(LogLine(time_ns=time_ns, stream="stdout", data=text.encode(), partial=False))
+        self.lines.append(LogEntry(time_ns=time_ns, stream="stdout", data=text.encode(), partial=False))
 
     def stop(self, time_ns: int) -> None:
         self.state = Status(status="exited", exit_code=0, finished_at=time_ns)
@@ -44,13 +45,14 @@ class _World:
     async def read(self, container: Any, seen: Seen) -> AsyncIterator[Item | None]:
         yield None
         await container.end.wait()
-        for line in container.lines[(seen.position or (0, 0))[1] :]:
-            yield line
+        if lines := container.lines[(seen.position or (0, 0))[1] :]:
+            yield lines
         seen.position = 0, len(container.lines)
         yield Exit(container.state)
 
     async def deliver(self, container: Any, item: Item) -> None:
-        self.shown.append(f"{container.id} {'exit' if isinstance(item, Exit) else item.data.decode()}")
+        texts = ["exit"] if isinstance(item, Exit) else [line.data.decode() for line in item]
+        self.shown += [f"{container.id} {text}" for text in texts]
 
     async def follow(self) -> None:
         following = Following(lambda: self.containers, self.read, self.deliver)

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from composer.engine.cells import Cell
-from composer.engine.logs import ContainerLogs, Exit, LogLine
+from composer.engine.logs import ContainerLogs, Exit
 from composer.engine.model import Status
 from runtime.container.logfile import LogWriter
 from runtime.storage.paths import Paths
@@ -45,8 +45,8 @@ async def test_an_exit_while_a_line_is_taken_is_not_missed(tmp_path: Path) -> No
     container: Any = _Container()
     seen = []
     with trio.fail_after(5):
-        async for line in logs.read(container, follow=True):
-            seen.append(line.data)
+        async for lines in logs.read(container, follow=True):
+            seen += [line.data for line in lines]
             if len(seen) < 4:
                 writer.write(b"stdout", b"more\n")
             else:
@@ -68,8 +68,8 @@ async def test_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
             async for item in logs.read_marked(container, follow=True, since=now, seen=seen):
                 if isinstance(item, Exit):
                     told.append(f"exit at {item.status.finished_at - now}")
-                elif isinstance(item, LogLine):
-                    told.append(item.data.decode())
+                elif item is not None:
+                    told.extend(line.data.decode() for line in item)
 
     for life in range(1, 4):
         container.status.set(Status(status="running", pid=life))
@@ -96,8 +96,23 @@ async def test_what_was_seen_is_rotated_away(tmp_path: Path) -> None:
     writer.write(b"stdout", b"kept\n")
     container.status.set(Status(status="exited"))
     told = [
-        item.data
+        line.data
         async for item in logs.read_marked(container, follow=True, seen=seen)
-        if isinstance(item, LogLine)
+        if isinstance(item, list)
+        for line in item
     ]
     assert told == [b"kept"]
+
+
+async def test_a_writer_that_never_rests(tmp_path: Path) -> None:
+    """Without following it ends with what was there when it began."""
+    logs, writer = log_with(tmp_path, b"x" * 1000)
+    for _ in range(200):
+        writer.write(b"stdout", b"x" * 1000 + b"\n")
+    container: Any = _Container()
+    count = 0
+    async for lines in logs.read(container):
+        count += len(lines)
+        for _ in lines:
+            writer.write(b"stdout", b"later\n")
+    assert count == 201
