@@ -189,8 +189,9 @@ def test_contexts_from_repositories_and_the_web(
     bare = files / "bare.git"
     subprocess.run(["git", "clone", "-q", "--bare", str(repository), str(bare)], check=True)
     subprocess.run(["git", "-C", str(bare), "update-server-info"], check=True)
-    for fragment in ("", "#v1"):  # a server that knows nothing of git
-        assert "src/a.txt" in _tree(_build(composer, f"{address}/bare.git{fragment}", cwd=tmp_path))
+    for fragment, version in (("", "v2"), ("#v1", "v1")):  # a server that knows nothing of git
+        found = _tree(_build(composer, f"{address}/bare.git{fragment}", cwd=tmp_path))
+        assert found["src/sub/version"] == version
 
 
 def test_adding_repositories(composer: Composer, repository: Path, tmp_path: Path) -> None:
