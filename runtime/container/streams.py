@@ -230,6 +230,7 @@ class Input:
 
     def close(self) -> None:
         """End-of-file for the container; a terminal only loses its sources."""
+        self._waiting = b""  # whoever fed it looks whether something is left
         for source in list(self._sources):
             self._drop(source)
         if self.is_open and not self._is_terminal:

@@ -79,6 +79,46 @@ def test_a_terminal(composer: Composer, sleeper: str) -> None:
     assert terminal.end() == 9
 
 
+def test_signals_at_a_terminal(composer: Composer, sleeper: str) -> None:
+    """The container's program gets them; a command in a container gets none, and the terminal is as it was before."""
+    script = "trap 'echo caught; exit 8' TERM; echo ready; while :; do sleep 0.1; done"
+    terminal = Terminal(
+        composer, "container", "run", "-it", "--rm", "--network", "none", IMAGE, "sh", "-c", script
+    )
+    terminal.until(b"ready")
+    terminal.process.terminate()
+    terminal.until(b"caught")
+    assert terminal.end() == 8
+    terminal = Terminal(composer, "container", "exec", "-it", sleeper, "sh", "-c", script)
+    terminal.until(b"ready")
+    terminal.process.terminate()
+    assert terminal.end() == -signal.SIGTERM
+
+
+def test_input_that_nobody_reads(composer: Composer) -> None:
+    """It is the sender's loss: the container goes on, and ends as it wants to."""
+    done = subprocess.run(
+        [
+            *COMMAND,
+            "container",
+            "run",
+            "-i",
+            "--rm",
+            "--network",
+            "none",
+            IMAGE,
+            "sh",
+            "-c",
+            "exec <&-; echo on; exit 5",
+        ],
+        env=composer.env,
+        input=bytes(3 << 20),
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, done.stdout) == (5, b"on\n"), done.stderr
+
+
 def test_leaving_by_keys(composer: Composer) -> None:
     """Ctrl-P Ctrl-Q, or what --detach-keys says: the container runs on, and can be attached to again."""
     terminal = Terminal(

@@ -86,16 +86,9 @@ def converse_with(
     try:
         if start:
             session.client.request("POST", f"{API}/containers/{container}/start")
-        if sig_proxy and not tty:
-            from composer.cli.terminals.signals import SignalProxy
 
-            def send(name: str) -> None:
-                session.connect().request("POST", f"{API}/containers/{container}/kill", {"signal": name})
-
-            with SignalProxy(send):
-                is_detached = converse(connection, received, tty=tty, stdin=takes_input)
-        else:
-            is_detached = converse(
+        def speak() -> bool:
+            return converse(
                 connection,
                 received,
                 tty=tty,
@@ -103,6 +96,17 @@ def converse_with(
                 resize=resize if tty else None,
                 detach_keys=detach_keys,
             )
+
+        if sig_proxy:
+            from composer.cli.terminals.signals import SignalProxy
+
+            def send(name: str) -> None:
+                session.connect().request("POST", f"{API}/containers/{container}/kill", {"signal": name})
+
+            with SignalProxy(send):
+                is_detached = speak()
+        else:
+            is_detached = speak()
     finally:
         connection.close()
     if is_detached:

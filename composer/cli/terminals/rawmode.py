@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # the module without its enums
+import os
 import termios
 
 from composer.cli.terminals.terminal import size
@@ -17,7 +18,8 @@ _IFLAG, _OFLAG, _CFLAG, _LFLAG, _ISPEED, _OSPEED, _CC = range(7)
 
 
 class RawTerminal:
-    """With it every key goes to the process, Ctrl-C too (cfmakeraw, termios(3)). Leaving restores what was.
+    """With it every key goes to the process, Ctrl-C too (cfmakeraw, termios(3)). Leaving restores what was, and so does
+    a signal that ends this command.
 
     ``resize`` is called with rows and columns when the terminal's size changes (SIGWINCH).
     """
@@ -26,9 +28,14 @@ class RawTerminal:
         self._resize = resize
         self._saved: list[Any] | None = None
         self._handler: Any = None
+        self._ends: list[int] = []
 
     def __enter__(self) -> RawTerminal:
         self._saved = termios.tcgetattr(0)
+        for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                signal.signal(number, self._on_end)
+                self._ends.append(number)
         raw = list(self._saved)
         raw[_CC] = list(raw[_CC])
         raw[_IFLAG] &= ~(
@@ -59,10 +66,16 @@ class RawTerminal:
         except Exception:  # the process is ending: a size no longer matters, and a handler must not fail
             pass
 
+    def _on_end(self, number: int, frame: FrameType | None) -> None:
+        self.__exit__(None, None, None)
+        os.kill(os.getpid(), number)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._handler is not None:
             signal.signal(signal.SIGWINCH, self._handler)
+        for number in self._ends:
+            signal.signal(number, signal.SIG_DFL)
         if self._saved is not None:
             termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
