@@ -7,6 +7,7 @@ why it failed; that the pair is closed by a successful execve tells the shim tha
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -169,9 +170,17 @@ def run_under_init(
 def set_oom_score(value: int) -> None:
     """Written through the host's /proc, before the container's is there to be trusted."""
     if value:
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        os.write(fd, b"%d" % value)
-        os.close(fd)
+        fd = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.write(fd, b"%d" % value)
+        except PermissionError:
+            own = os.pread(fd, 16, 0).decode().strip()
+            raise OSError(
+                errno.EACCES,
+                f"{value} is not permitted: the engine's own is {own}, and less takes CAP_SYS_RESOURCE",
+            ) from None
+        finally:
+            os.close(fd)
 
 
 def set_profile(profile: str) -> None:

@@ -11,7 +11,6 @@ import base64
 import errno
 import fcntl
 import os
-import resource
 import signal
 import stat
 import struct
@@ -21,7 +20,7 @@ from typing import Any
 
 from runtime.container.failure import CANNOT_EXECUTE, NOT_FOUND, Failure, step
 from runtime.container.programs import find_program
-from runtime.kernel import capabilities, seccomp, syscalls, users
+from runtime.kernel import capabilities, rlimits, seccomp, syscalls, users
 
 CHANNEL = 3
 """Where the descriptor on which failures are reported ends up; it is closed by execve."""
@@ -44,12 +43,7 @@ def become(
         identity = users.resolve(root, process["user"], process["groups"])
     with step("limits"):
         for number, soft, hard in confinement["rlimits"]:
-            try:
-                resource.setrlimit(number, (soft, hard))
-            except ValueError:
-                raise OSError(
-                    errno.EPERM, f"error setting rlimit type {number}: operation not permitted"
-                ) from None
+            rlimits.set_limit(number, soft, hard)
     with step("stdio"):
         _own_streams(identity.uid)
     if not any(item.startswith("HOME=") for item in process["env"]):

@@ -80,7 +80,7 @@ def plan(
     if version == 2:
         own = f"{ROOT}/{path}"
         needed = frozenset("io" if name == "blkio" else name for name in needed)
-        if available and (lacking := sorted(needed - set(available))):
+        if lacking := sorted(needed - set(available)):
             raise InvalidArgument(_lacking(lacking))
         directory_of = dict.fromkeys((*cgroups_v2.CONTROLLERS, "freezer"), own)
         later: list[str] = []

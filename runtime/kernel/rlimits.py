@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 
 from runtime.errors import InvalidArgument
@@ -11,6 +12,21 @@ NAMES = {
     "nofile": 7, "nproc": 6, "rss": 5, "rtprio": 14, "rttime": 15, "sigpending": 11, "stack": 3,
 }  # fmt: skip
 """asm-generic/resource.h"""
+
+
+def set_limit(number: int, soft: int, hard: int) -> None:
+    """setrlimit(2) for this process. Raises OSError with a sentence that names the limit."""
+    try:
+        resource.setrlimit(number, (soft, hard))
+    except ValueError:  # what Python makes of EPERM
+        name = next((name for name, known in NAMES.items() if known == number), str(number))
+        own = resource.getrlimit(number)[1]
+        has = "unlimited" if own == resource.RLIM_INFINITY else own
+        asked = "unlimited" if hard == resource.RLIM_INFINITY else hard
+        raise OSError(
+            errno.EPERM,
+            f"ulimit {name}: {asked} is not permitted: the engine's own is {has}, and more takes CAP_SYS_RESOURCE",
+        ) from None
 
 
 def resolve(name: str, soft: int, hard: int) -> tuple[int, int, int]:

@@ -224,7 +224,7 @@ def _host_config(arguments: Arguments) -> dict[str, Any]:
         "SecurityOpt": [_security_opt(item) for item in items("security-opt")],
         "ShmSize": arguments.number("shm-size") or 0,
         "StorageOpt": _pairs(items("storage-opt")),
-        "Sysctls": _pairs(items("sysctl")),
+        "Sysctls": _sysctls(items("sysctl")),
         "Tmpfs": {path: options for path, _, options in (item.partition(":") for item in items("tmpfs"))},
         "Ulimits": [_ulimit(item) for item in items("ulimit")],
         "UsernsMode": text("userns"),
@@ -268,6 +268,13 @@ def restart_policy(text: str) -> dict[str, Any]:
 
 def _pairs(entries: list[str]) -> dict[str, str]:
     return {key: value for key, _, value in (entry.partition("=") for entry in entries)}
+
+
+def _sysctls(entries: list[str]) -> dict[str, str]:
+    for entry in entries:
+        if "=" not in entry:
+            raise UsageError(f'invalid argument "{entry}" for "--sysctl" flag: KEY=value expected')
+    return _pairs(entries)
 
 
 def _environment(arguments: Arguments, env: Mapping[str, str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import pytest
 import trio
 
 from runtime.container import stats
-from runtime.container.config import Resources, ThrottleDevice
+from runtime.container.config import Mount, Resources, ThrottleDevice, WeightDevice
 from runtime.errors import InvalidArgument
 from runtime.kernel import cgroups
 from tests.e2e.engine import is_gone
@@ -239,15 +240,83 @@ async def test_contradictions(laboratory: Laboratory) -> None:
             laboratory.build("true", resources=limits)
 
 
-async def test_throttled_device(laboratory: Laboratory) -> None:
-    devices = [entry for entry in Path("/sys/block").iterdir() if Path("/dev", entry.name).is_block_device()]
-    if not devices:
-        pytest.skip("needs a kernel with a block device that can be named")
-    path = f"/dev/{devices[0].name}"
-    numbers = (devices[0] / "dev").read_text().strip()
+def disk_of(path: Path) -> tuple[str, str]:
+    """The whole disk under ``path``: its node and its numbers. Skips where there is none that can be named."""
+    numbers = os.stat(path).st_dev
+    place = Path(f"/sys/dev/block/{os.major(numbers)}:{os.minor(numbers)}").resolve()
+    if (place / "partition").exists():
+        place = place.parent
+    if not Path("/dev", place.name).is_block_device():
+        pytest.skip("needs a file system on a disk that has a node")
+    return f"/dev/{place.name}", (place / "dev").read_text().strip()
+
+
+async def test_throttled_device(laboratory: Laboratory, tmp_path: Path) -> None:
+    path, numbers = disk_of(tmp_path)
+    throttle = (ThrottleDevice(path=path, rate=MIB),)
+    slow = (ThrottleDevice(path=path, rate=77),)
     await laboratory.start(
-        "sleep", "100", resources=Resources(device_read_bps=(ThrottleDevice(path=path, rate=MIB),))
-    )
-    text = read_own(laboratory, "blkio", "blkio.throttle.read_bps_device", "io.max")
-    assert text.startswith(f"{numbers} ")
-    assert str(MIB) in text
+        "sleep", "100",
+        resources=Resources(
+            device_read_bps=throttle, device_write_bps=throttle, device_read_iops=slow, device_write_iops=slow
+        ),
+    )  # fmt: skip
+    expected = {"read_bps": str(MIB), "write_bps": str(MIB), "read_iops": "77", "write_iops": "77"}
+    if ON_V1:
+        for name, value in expected.items():
+            assert read_own(laboratory, "blkio", f"blkio.throttle.{name}_device", "") == f"{numbers} {value}"
+    else:
+        assert read_own(laboratory, "io", "", "io.max") == (
+            f"{numbers} rbps={MIB} wbps={MIB} riops=77 wiops=77"
+        )
+
+
+MOVE = """
+import mmap, os, sys, time
+fd = os.open("/data/file", os.O_RDWR | os.O_DIRECT)
+memory = mmap.mmap(-1, 1 << 20)
+begun = time.monotonic()
+for number in range(4):
+    moved = os.preadv(fd, [memory], number << 20) if sys.argv[1] == "read" else os.pwritev(fd, [memory], number << 20)
+    assert moved == 1 << 20
+print(time.monotonic() - begun)
+"""
+
+
+@pytest.mark.parametrize("way", ["read", "write"])
+async def test_a_throttle_holds(laboratory: Laboratory, tmp_path: Path, way: str) -> None:
+    """Four MiB past the page cache at one MiB a second; however slow the machine is, that takes no less."""
+    path, _ = disk_of(tmp_path)
+    directory = tmp_path / "data"
+    directory.mkdir()
+    (directory / "file").write_bytes(bytes(4 * MIB))
+    os.sync()
+    throttle = (ThrottleDevice(path=path, rate=MIB),)
+    limits = Resources(device_read_bps=throttle) if way == "read" else Resources(device_write_bps=throttle)
+    finished = await laboratory.run(
+        "python3", "-c", MOVE, way, resources=limits,
+        mounts=(Mount(type="bind", source=str(directory), target="/data"),),
+    )  # fmt: skip
+    if b"Invalid argument" in finished.stderr:
+        pytest.skip("needs a file system with O_DIRECT")
+    assert float(finished.text) > 2, finished.stderr
+
+
+async def test_weights(laboratory: Laboratory, tmp_path: Path) -> None:
+    """In the file that the kernel has for it; one that it has none for is left out, as Docker does."""
+    path, numbers = disk_of(tmp_path)
+    weights = (WeightDevice(path=path, weight=200),)
+    await laboratory.start("sleep", "100", resources=Resources(blkio_weight=300, blkio_weight_device=weights))
+    base = f"composer-{laboratory.tag}/{laboratory.last_id()}"
+    for name, all_of_them, one in (
+        (f"blkio/{base}/blkio.weight", "300", ""),
+        (f"blkio/{base}/blkio.bfq.weight", "300", ""),
+        (f"{base}/io.bfq.weight", "default 300", ""),
+        (f"{base}/io.weight", "default 2930", f"{numbers} 1920"),
+    ):
+        file = Path("/sys/fs/cgroup", name)
+        if file.exists():
+            lines = file.read_text().splitlines()
+            assert lines[0] == all_of_them
+            assert not one or one in lines
+            return

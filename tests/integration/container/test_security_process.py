@@ -14,6 +14,7 @@ import pytest
 from runtime.container.config import ImageConfig, Ulimit
 from runtime.container.shim_client import LaunchError
 from runtime.errors import InvalidArgument
+from runtime.kernel.capabilities import NUMBERS, read_bounding
 
 from . import facts
 
@@ -69,8 +70,18 @@ async def test_limits_beyond_the_engines(laboratory: Laboratory) -> None:
     """Who may not raise limits (CAP_SYS_RESOURCE) is told which one it was."""
     largest = int(Path("/proc/sys/fs/nr_open").read_text())
     beyond = (Ulimit(name="nofile", soft=largest + 1, hard=largest + 1),)
-    with pytest.raises(LaunchError, match="limits: error setting rlimit type 7: operation not permitted"):
+    with pytest.raises(LaunchError, match=f"limits: ulimit nofile: {largest + 1} is not permitted"):
         await laboratory.run("true", ulimits=beyond)
+
+
+async def test_an_oom_score_below_the_engines(laboratory: Laboratory) -> None:
+    if read_bounding() >> NUMBERS["SYS_RESOURCE"] & 1:
+        assert (await laboratory.run("cat", "/proc/1/oom_score_adj", oom_score_adj=-500)).lines == ["-500"]
+    else:
+        own = Path("/proc/self/oom_score_adj").read_text().strip()
+        says = f"oom_score_adj: -500 is not permitted: the engine's own is {own}, and less takes CAP_SYS_RESOURCE"
+        with pytest.raises(LaunchError, match=says):
+            await laboratory.run("true", oom_score_adj=-500)
 
 
 async def test_environment(laboratory: Laboratory) -> None:

@@ -99,6 +99,10 @@ def test_streams(words: tuple[str, ...], found: list[str]) -> None:
         (("--rm", "--restart", "always"), "conflicting options: cannot specify both --restart and --rm"),
         (("--no-healthcheck", "--health-cmd", "x"), "--no-healthcheck conflicts with --health-* options"),
         (("-e", "=x"), "invalid environment variable: =x"),
+        (
+            ("--sysctl", "kernel.msgmax"),
+            'invalid argument "kernel.msgmax" for "--sysctl" flag: KEY=value expected',
+        ),
         (("-l", "=x"), 'invalid argument "=x" for "-l, --label" flag: invalid label: empty name'),
         (("--cpus", "many"), "failed to parse many as a rational number"),
         (("--mac-address", "foo"), "foo is not a valid mac address"),
