@@ -66,6 +66,9 @@ def main() -> NoReturn:
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # Nor does a cgroup of version 1 let real-time processes in that has no time for them, as a new one has not.
+    if os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK in (os.SCHED_FIFO, os.SCHED_RR):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     inherited = os.environ.pop(REPLACEMENT_ENVIRONMENT, "")
     keeper = Keeper(run_dir, core_argv)
     if inherited:

@@ -78,10 +78,10 @@ class PortTaken(Conflict):
 
 
 class Reservation(NamedTuple):
-    """A published port and the socket that holds it; None for SCTP where the kernel has no sockets for it."""
+    """A published port and the socket that holds it."""
 
     port: PublishedPort
-    socket: socket.socket | None
+    socket: socket.socket
 
 
 Owner = Callable[[str, str, int, int], str]
@@ -127,8 +127,7 @@ def reserve_ports(
 
 def release(reservations: Iterable[Reservation]) -> None:
     for reservation in reservations:
-        if reservation.socket:
-            reservation.socket.close()
+        reservation.socket.close()
 
 
 def _reserve(binding: Binding, addresses: Sequence[str], owner: Owner) -> list[Reservation]:
@@ -158,12 +157,7 @@ def _bind(binding: Binding, addresses: Sequence[str], port: int) -> list[Reserva
     try:
         for address in addresses:
             bound = bind_socket(binding.protocol, address, number)
-            number = bound.getsockname()[1] if bound else number
-            if not number:
-                raise InvalidArgument(
-                    "an SCTP port can only be published under a fixed number on this kernel",
-                    hint="it has no SCTP sockets, which choosing a free port needs",
-                )
+            number = bound.getsockname()[1]
             published = PublishedPort(
                 container_port=binding.container_port,
                 protocol=binding.protocol,
@@ -177,10 +171,10 @@ def _bind(binding: Binding, addresses: Sequence[str], port: int) -> list[Reserva
     return made
 
 
-def bind_socket(protocol: str, address: str, port: int) -> socket.socket | None:
+def bind_socket(protocol: str, address: str, port: int) -> socket.socket:
     """The socket that reserves ``address:port`` (0: any free one), listening if it is TCP or SCTP.
 
-    None if the kernel has no SCTP sockets. Raises PortTaken or InvalidArgument.
+    Raises PortTaken or InvalidArgument, the latter also where the kernel has no SCTP: then nothing in a container has.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
@@ -190,7 +184,10 @@ def bind_socket(protocol: str, address: str, port: int) -> socket.socket | None:
         made = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, number)
     except OSError as error:
         if protocol == "sctp" and error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
-            return None
+            raise InvalidArgument(
+                f"Bind for {shown} failed: this kernel has no SCTP, neither here nor in containers",
+                hint="load its module (modprobe sctp); a kernel without one needs CONFIG_IP_SCTP",
+            ) from None
         raise ComposerError(f"Bind for {shown} failed: {error.strerror}") from error
     try:
         if family == socket.AF_INET6:

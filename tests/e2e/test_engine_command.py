@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+
+import pytest
 
 from tests.e2e.conftest import Project
 from tests.e2e.engine import Composer, wait_for
@@ -45,3 +49,20 @@ def test_doctor_finds_a_machine_on_which_tests_run_good(composer: Composer) -> N
     )
     assert checks["engine"]["Detail"].startswith("running, version")
     assert [line for line in checks.values() if line["Status"] == "missing"] == []
+
+
+def test_an_engine_that_a_real_time_process_starts(composer: Composer) -> None:
+    """Its containers are ordinary: cgroups of version 1 do not let others in."""
+    words = ("container", "run", "--rm", "composer.local/host", "cat", "/proc/1/sched")
+    own = os.sched_getscheduler(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
+    except OSError as error:
+        pytest.skip(f"needs the right to real time: {error}")
+    try:
+        begun = composer.start(*words)
+    finally:
+        os.sched_setscheduler(0, own, os.sched_param(0))
+    shown, complaint = begun.communicate(timeout=300)
+    assert begun.returncode == 0, complaint
+    assert re.search(r"^policy\s+:\s+0$", shown, re.MULTILINE), shown

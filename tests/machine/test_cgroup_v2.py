@@ -1,5 +1,5 @@
 """On a machine with a kernel of its own and cgroup v2, where this machine has v1: the smoke tests, limits, and
-AppArmor, which few machines of the other tests have; and an image, which is to be the same as here."""
+AppArmor, SCTP and ipvlan, which few machines of the other tests have; and an image, which is to be the same as here."""
 
 from __future__ import annotations
 
@@ -20,8 +20,19 @@ from tests.machine import boot
 ROOT = Path(__file__).resolve().parents[2]
 CONTAINERS = "tests/integration/container"
 LIMITS = ("values", "processors_of_a_container_that_runs", "out_of_memory")
+MODULES = {
+    "sctp": ("tests/integration/network/test_sctp.py", "tests/e2e/test_sctp.py"),
+    "ipvlan": ("tests/integration/network/test_ipvlan.py",),
+}
+"""What a kernel may have a module for, and tests that need it."""
+WITH_MODULES = (
+    f'for name in {" ".join(MODULES)}; do modprobe -q $name || echo "machine: no $name"; done; '
+    "COMPOSER_TEST_PATIENCE=10 python3 -m pytest -q -rA -p no:cacheprovider "
+    f"{' '.join(path for paths in MODULES.values() for path in paths)}"
+)
 COMMAND = (
-    "python3 tests/tiers.py smoke && COMPOSER_TEST_PATIENCE=10 python3 -m pytest -q -p no:cacheprovider "
+    f"{WITH_MODULES} && python3 tests/tiers.py smoke && "
+    "COMPOSER_TEST_PATIENCE=10 python3 -m pytest -q -p no:cacheprovider "
     f"{CONTAINERS}/test_apparmor.py {' '.join(f'{CONTAINERS}/test_limits.py::test_{name}' for name in LIMITS)}"
 )
 PROGRAMS = ("/usr/bin/dash", "/usr/bin/ls", "/usr/bin/mkdir")
@@ -113,3 +124,13 @@ def test_smoke_under_cgroup_v2(machine: Machine) -> None:
 def test_another_machine_builds_the_same_image(machine: Machine) -> None:
     there = re.findall(r'"containerimage.digest": "(sha256:[0-9a-f]{64})"', machine.console)
     assert dict(zip(COMPRESSIONS, there, strict=True)) == machine.own
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_the_kernel_has_a_module_for(machine: Machine, name: str) -> None:
+    if f"machine: no {name}" in machine.console:
+        pytest.skip(f"the machine's kernel has no module {name}")
+    for path in MODULES[name]:
+        assert f"PASSED {path}::" in machine.console
+        assert not re.search(rf"^(FAILED|ERROR) {path}", machine.console, re.MULTILINE)
+        assert not re.search(rf"^SKIPPED .*{path}:.*needs", machine.console, re.MULTILINE)

@@ -114,7 +114,7 @@ class Publishing:
         rather than wait for the next keeper."""
         published = self._published[container_id]
         # Duplicates: the container may end, and its ports be released, while the keeper is being asked.
-        held = [os.dup(r.socket.fileno()) for r in published.reservations if r.socket is not None]
+        held = [os.dup(r.socket.fileno()) for r in published.reservations]
         try:
             for number, start in enumerate(range(0, len(held), PORTS_IN_A_MESSAGE)):
                 some = held[start : start + PORTS_IN_A_MESSAGE]

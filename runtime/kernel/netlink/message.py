@@ -4,7 +4,8 @@ I/O."""
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 NLMSG_NOOP = 1
@@ -40,13 +41,15 @@ _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 class Request(NamedTuple):
     """One message to send. ``label`` says in words what it does, for errors; ``ignore`` lists errno values
-    that count as success (EEXIST of something that may be there already)."""
+    that count as success (EEXIST of something that may be there already); ``reasons`` has words that say more on an
+    errno than the kernel does."""
 
     type: int
     flags: int
     body: bytes
     label: str = ""
     ignore: tuple[int, ...] = ()
+    reasons: Mapping[int, str] = MappingProxyType({})
 
 
 class Reply(NamedTuple):

@@ -6,6 +6,7 @@ An address is text in its usual form, a prefix ``address/length``; a MAC ``02:42
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from typing import NamedTuple
@@ -249,7 +250,16 @@ def create_child_link(
         NLM_F_CREATE | NLM_F_EXCL,
         _IFINFO.pack(0, 0, 0, 0, 0) + b"".join(parts),
         f"create {kind} {name}",
+        reasons=_without(kind),
     )
+
+
+def _without(kind: str) -> dict[int, str]:
+    """For links that not every kernel has, which only says that it does not know them."""
+    reason = (
+        f"this kernel has no {kind}: load its module (modprobe {kind}), or run one with CONFIG_{kind.upper()}"
+    )
+    return {errno.EOPNOTSUPP: reason}
 
 
 def create_vxlan(
@@ -271,7 +281,13 @@ def create_vxlan(
         parts.append(u32(IFLA_GROUP, group))
     parts.append(nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "vxlan"), data))
     header = _IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP)
-    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, header + b"".join(parts), f"create vxlan {name}")
+    return Request(
+        RTM_NEWLINK,
+        NLM_F_CREATE | NLM_F_EXCL,
+        header + b"".join(parts),
+        f"create vxlan {name}",
+        reasons=_without("vxlan"),
+    )
 
 
 def add_flooded(index: int, address: str) -> Request:

@@ -125,7 +125,7 @@ class NetlinkSocket:
                 error, text = acknowledgement(reply)
                 request = requests[index]
                 if error not in request.ignore and failure is None:
-                    failure = netlink_error(error, request.label, text)
+                    failure = netlink_error(error, request.label, request.reasons.get(error, text))
         if failure:
             raise failure
 

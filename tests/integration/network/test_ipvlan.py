@@ -12,29 +12,27 @@ from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkError, Netlin
 from runtime.network import connect, ipam, sandbox
 from runtime.network.leases import Leases
 from runtime.network.model import Network, Pool, validate_network
-from tests.integration.network.conftest import HOST_ADDRESS, Container, Lab, new_namespace
+from tests.integration.network.conftest import HOST_ADDRESS, MACHINE_ADDRESS, Container, Lab, new_namespace
 
 POOL = Pool(subnet="203.0.113.0/24")
 
 
-def network_of(mode: str, **options: str) -> Network:
+def network_of(mode: str, pool: Pool = POOL, **options: str) -> Network:
     made = Network(
         id="cd" * 32,
         name="lan",
         driver="ipvlan",
         options={"parent": "uplink", "ipvlan_mode": mode, **options},
-        pools=ipam.plan_pools("cd" * 32, "lan", [POOL]),
+        pools=ipam.plan_pools("cd" * 32, "lan", [pool]),
     )
     validate_network(made)
     return made
 
 
-def container(lab: Lab, network: Network, number: int) -> Container:
-    container_id = f"{number:064x}"
-    leases = Leases()
-    for other in range(1, number):
-        leases.take(f"203.0.113.{1 + other}", "another")
+def container(lab: Lab, network: Network, leases: Leases) -> Container:
+    container_id = f"{len(lab.containers):064x}"
     endpoint = ipam.allocate_endpoint(network, container_id, leases)
+    leases.take(endpoint.address4, container_id)
     plan = sandbox.plan_sandbox(container_id, [(network, endpoint)])
     netns = new_namespace()
     try:
@@ -42,6 +40,7 @@ def container(lab: Lab, network: Network, number: int) -> Container:
     except NetlinkError as error:
         os.close(netns)
         if error.errno == errno.EOPNOTSUPP:
+            assert "modprobe ipvlan), or run one with CONFIG_IPVLAN" in str(error)
             pytest.skip("needs a kernel with ipvlan")
         raise
     descriptors = connect.in_network_namespace(netns, lambda: sandbox.configure(plan))
@@ -63,11 +62,26 @@ def link_up_and_routed(lab: Lab) -> None:
     lab.machine.run(machine)
 
 
+def test_layer_2_is_a_part_of_the_parent_s_lan(lab: Lab) -> None:
+    link_up_and_routed(lab)
+    lan = Pool(subnet="198.51.100.0/24", ip_range="198.51.100.64/26", gateway=MACHINE_ADDRESS)
+    network = network_of("l2", lan)
+    leases = Leases()
+    one, two = container(lab, network, leases), container(lab, network, leases)
+    listener = two.listen(80)
+    assert one.reaches((two.address, 80), listener) == one.address
+    assert lab.machine.reaches((two.address, 80), listener) == lab.machine.address
+    assert one.reaches((lab.machine.address, 80), lab.machine.listen(80)) == one.address
+    # As with Docker: the parent's own host is the one that they do not reach, nor it them.
+    assert lab.host.reaches((two.address, 80), listener, timeout=0.3) is None
+
+
 @pytest.mark.parametrize("mode", ["l3", "l3s"])
 def test_layer_3_is_routed_by_the_parent(lab: Lab, mode: str) -> None:
     link_up_and_routed(lab)
     network = network_of(mode)
-    one, two = container(lab, network, 1), container(lab, network, 2)
+    leases = Leases()
+    one, two = container(lab, network, leases), container(lab, network, leases)
     listener = two.listen(80)
     assert one.reaches((two.address, 80), listener) == one.address
     # Nothing is translated: another machine with a route sees, and reaches, the container itself.
@@ -78,7 +92,8 @@ def test_layer_3_is_routed_by_the_parent(lab: Lab, mode: str) -> None:
 def test_private_containers_do_not_reach_each_other(lab: Lab) -> None:
     link_up_and_routed(lab)
     network = network_of("l3", ipvlan_flag="private")
-    one, two = container(lab, network, 1), container(lab, network, 2)
+    leases = Leases()
+    one, two = container(lab, network, leases), container(lab, network, leases)
     listener = two.listen(80)
     assert one.reaches((two.address, 80), listener, timeout=0.3) is None
     assert lab.machine.reaches((two.address, 80), listener) == lab.machine.address

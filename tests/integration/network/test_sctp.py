@@ -36,7 +36,6 @@ def test_published_sctp(lab: Lab) -> None:
         server.bind(("0.0.0.0", 80))
         server.listen()
         reserved = lab.host.run(lambda: bind_socket("sctp", "0.0.0.0", 8080))
-        assert reserved is not None
         lab.host.sockets.append(reserved)
         lab.host.run(lambda: firewall.publish([Forward("sctp", "0.0.0.0", 8080, web.address, 80)]))
         for place, address in (
