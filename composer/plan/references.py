@@ -45,7 +45,7 @@ def resolve_references(config: ContainerConfig, ids: Mapping[str, str]) -> Conta
 
 
 def references_to(config: ContainerConfig) -> frozenset[str]:
-    """Ids of containers that a resolved configuration refers to."""
+    """Ids of containers that a resolved configuration refers to; of others also names, as files may have them."""
     found = {mode[len("container:") :] for mode in _modes(config) if mode.startswith("container:")}
     found |= {v.split(":")[0] for v in config.volumes_from if not v.startswith(PREFIX)}
     return frozenset(found)

@@ -252,3 +252,25 @@ services:
     assert composer.containers() == []
     for words in (("create",), ("up", "-d", "quiet"), ("up", "-d", "--no-deps", "web"), ("down", "-t", "0")):
         composer.run(*words, cwd=directory)
+
+
+def test_a_container_that_is_named_is_made_first(composer: Composer, project: Project) -> None:
+    """Whose network another one shares by its name (not as ``service:``), as files for Docker Compose may say."""
+    directory = project.write(f"""
+services:
+  web: {{image: composer.local/host, command: sleep infinity, networks: [a, b, c]}}
+  between: {{image: composer.local/host, command: sleep infinity, depends_on: [web]}}
+  inside:
+    image: composer.local/host
+    command: sleep infinity
+    network_mode: container:{project.name}-web-1
+    depends_on: [between]
+networks: {{a: {{}}, b: {{}}, c: {{}}}}
+""")
+    composer.run("up", "-d", cwd=directory)
+    web, inside = (composer.inspect(f"{project.name}-{name}-1") for name in ("web", "inside"))
+    assert inside["HostConfig"]["NetworkMode"] == f"container:{web['Id']}"
+    # A new one of the same name is another container.
+    composer.run("up", "-d", "--force-recreate", cwd=directory)
+    web, inside = (composer.inspect(f"{project.name}-{name}-1") for name in ("web", "inside"))
+    assert inside["HostConfig"]["NetworkMode"] == f"container:{web['Id']}"

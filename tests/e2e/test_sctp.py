@@ -15,7 +15,7 @@ from runtime.kernel.netlink.transport import NETLINK_ROUTE, NetlinkSocket
 from runtime.network.connect import in_network_namespace
 from runtime.network.ports import IPPROTO_SCTP
 from tests.e2e.conftest import Project
-from tests.e2e.engine import PATIENCE, Composer
+from tests.e2e.engine import PATIENCE, Composer, wait_for
 
 HOST, MACHINE = "198.51.100.141", "198.51.100.142"
 LINK = "sctpuplink"
@@ -126,6 +126,8 @@ def another_machine() -> int:
 @pytest.mark.skipif(not has_sctp(), reason="needs a kernel with SCTP")
 def test_published_sctp(composer: Composer, project: Project) -> None:
     directory = write(project)
+    # An emulated machine that shares its processors may take longer than a command waits.
+    wait_for(lambda: composer.run("engine", "start", status=None).returncode == 0, "the engine to start")
     composer.run("up", "-d", "--wait", cwd=directory)
     shown = composer.run("port", "--protocol", "sctp", "web", "80", cwd=directory).stdout
     port = int(shown.strip().rpartition(":")[2])

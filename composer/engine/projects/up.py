@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -17,7 +17,7 @@ from composer.engine.projects.parts import Parts
 from composer.engine.projects.steps import Emit, tell, warn, warn_all
 from composer.engine.projects.waits import ConditionFailed, explain_failure, unwrap, wait_for_condition
 from composer.engine.requests import UpRequest
-from composer.plan.references import referenced_services, resolve_references
+from composer.plan.references import referenced_services, references_to, resolve_references
 from composer.plan.steps import (
     Create,
     Keep,
@@ -280,10 +280,22 @@ class Up:
         """The configuration with the ids of containers that it shares something with in place of services' names."""
         config = replica.plan.config
         assert config is not None
+        named = references_to(config)
+        for other in self._dependencies(replica):
+            if other.plan.name in named:
+                await other.created.wait()
         ids: dict[str, str] = {}
         for service in referenced_services(config):
             ids[service] = (await self._first_container(service)).id
         return resolve_references(config, ids)
+
+    def _dependencies(self, replica: _Replica) -> Iterator[_Replica]:
+        """Whom ``replica`` waits for before it starts, directly or not."""
+        services = [wait.service for wait in replica.plan.waits]
+        for service in services:
+            for other in self.by_service.get(service, []):
+                yield other
+                services += [w.service for w in other.plan.waits if w.service not in services]
 
     async def _first_container(self, service: str) -> Container:
         for other in self.by_service.get(service, []):
