@@ -64,5 +64,8 @@ def test_a_failed_step_is_shown_with_its_place_and_output(
     assert "Dockerfile:2" in done.stderr and "exit code: 3" in done.stderr and "| told" in done.stderr
     assert "2 | RUN echo told; exit 3\n    ^" in done.stderr
     assert composer.containers() == []
+    (directory / "Dockerfile").write_text('FROM base\nRUN printf "%09000d" 1; exit 3\n')
+    done = composer.run("build", cwd=directory, status=1)
+    assert f"\n  | {'0' * 1000} … and 8000 more characters\n" in done.stderr
     (directory / "Dockerfile").write_text("FROM base\nRUNN x\n")
     assert "did you mean RUN?" in composer.run("build", cwd=directory, status=1).stderr

@@ -57,6 +57,8 @@ from runtime.storage.state import StateDatabase
 
 _LAST_LINES = 20
 """Of a failed step's output, in its error."""
+_LAST_LENGTH = 1000
+"""Of each of these lines."""
 _CONTENT = "build-content"
 _REMEMBERED = 5000
 """Files of one step, for saying which of them have changed."""
@@ -264,7 +266,8 @@ class Worker:
         made: list[Snapshot] = []
 
         async def tell(text: str) -> None:
-            last.append(text)
+            more = len(text) - _LAST_LENGTH
+            last.append(text if more <= 0 else f"{text[:_LAST_LENGTH]} … and {more} more characters")
             await output(text)
 
         async def keep(upper: str) -> None:
