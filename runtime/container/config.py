@@ -225,6 +225,8 @@ class ContainerConfig(Frozen, frozen=True):
     device_requests: tuple[DeviceRequest, ...] = ()
     device_cgroup_rules: tuple[str, ...] = ()
     shm_size: int = 0
+    is_volatile: bool = False
+    """It is started once, and what it writes need not survive the machine."""
     storage_opt: dict[str, str] = {}
 
     network_mode: str = "bridge"

@@ -143,6 +143,7 @@ def overlay(config: ContainerConfig, sources: MountSources) -> Overlay:
         upper=posixpath.join(sources.state_dir, "upper"),
         work=posixpath.join(sources.state_dir, "work"),
         base=posixpath.join(posixpath.dirname(posixpath.dirname(sources.state_dir)), "mount-points"),
+        is_volatile=config.is_volatile,
         peers=tuple(peers),
     )
 

@@ -25,6 +25,8 @@ class Overlay(Operation, frozen=True, kw_only=True, tag="overlay"):
     work: str
     base: str
     """The layer below all others: mount points that an image may lack, so that none has to be made in ``upper``."""
+    is_volatile: bool = False
+    """What is written need not survive the machine: syncing does nothing."""
     peers: tuple[tuple[str, bool, bool], ...] = ()
     """Sources of shared binds, whether they are recursive, and made when missing: copied while this namespace still is
     a peer of the host's, before it is made a slave."""

@@ -101,7 +101,8 @@ class Root:
                 make_like(path, layers[0])
             directories.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         upper, work = directories
-        mounts.overlay(layers, upper, work, os.fsencode(self._mount_on))
+        is_volatile = operation.get("is_volatile", False)
+        mounts.overlay(layers, upper, work, os.fsencode(self._mount_on), is_volatile=is_volatile)
         for fd in (*layers, upper):
             os.close(fd)
         self._scratch = work

@@ -324,18 +324,25 @@ def make_mount_point(root: int, path: str, *, directory: bool) -> int:
 
 
 def overlay(
-    layers: Sequence[int], upper: int | None, work: int | None, target: bytes, options: str = ""
+    layers: Sequence[int],
+    upper: int | None,
+    work: int | None,
+    target: bytes,
+    options: str = "",
+    *,
+    is_volatile: bool = False,
 ) -> None:
     """Mount an overlay of the directories behind ``layers`` (topmost first) and ``upper`` on ``target``.
 
     Directories are named by their descriptor's number with ``/proc/self/fd`` as working directory, so that the 4096
     bytes of mount(2) hold the kernel's maximum of 500 layers wherever they are, with any character in their path.
     The working directory of the process is then ``/``. An upper directory holds whole files and directories, as layers
-    of images do, whatever the kernel's defaults are (filesystems/overlayfs.rst: redirect_dir, metacopy).
+    of images do, whatever the kernel's defaults are (filesystems/overlayfs.rst: redirect_dir, metacopy). In a volatile
+    one nothing that programs sync is waited for, and it can be mounted once.
     """
     text = "redirect_dir=off,metacopy=off,lowerdir=" + ":".join(map(str, layers))
     if upper is not None and work is not None:
-        text += f",upperdir={upper},workdir={work}"
+        text += f",upperdir={upper},workdir={work}{',volatile' if is_volatile else ''}"
     os.chdir("/proc/self/fd")
     try:
         sys.mount(b"overlay", target, b"overlay", 0, (text + options).encode())

@@ -342,13 +342,16 @@ def test_steps_are_given_scripts_secrets_and_nothing_stays(
         "FROM base\nRUN <<EOF\n#!/bin/sh\necho $0 > /script\nEOF\n"
         "RUN --mount=type=secret,id=t,env=TOKEN --mount=type=secret,id=t --mount=type=ssh "
         "--mount=type=cache,target=/cache/x --mount=type=tmpfs,target=/tmpfs/y,size=1m "
-        "cat /run/secrets/t > /made && echo $TOKEN >> /made && ls /cache/x\n"
+        "cat /run/secrets/t > /made && echo $TOKEN >> /made && ls /cache/x && cat /proc/self/mounts > /mounts\n"
         "RUN --network=none ls /run /cache /tmpfs || echo none > /nothing\n"
     )
     out = _build(composer, "--secret", "id=t,src=token", ".", cwd=tmp_path)
     assert (out / "script").read_text() == "/dev/pipes/EOF\n"
     assert (out / "made").read_text() == "secretsecret\n"
     assert (out / "nothing").read_text() == "none\n"
+    mounts = (out / "mounts").read_text().splitlines()
+    (root,) = (line for line in mounts if line.startswith("overlay / "))
+    assert "volatile" in root  # syncing files costs nothing
     assert not any((out / name).exists() for name in ("run", "cache", "tmpfs"))
     (tmp_path / "Dockerfile").write_text(
         "FROM base\nRUN --mount=type=ssh,required echo\nRUN --security=insecure x\n"

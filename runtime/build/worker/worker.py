@@ -313,6 +313,7 @@ class Worker:
                 shm_size=step.shm_size,
                 ulimits=setting.ulimits,
                 privileged=step.is_insecure,
+                is_volatile=not setting.keeps_failed,  # dpkg alone syncs each file; a layer is settled after a reboot
                 device_requests=devices,
             )
             secrets = StepSecrets((*step.proxies, *mounts.env), tuple(mounts.files))
