@@ -274,7 +274,9 @@ class Images(Protocol):
         """Docker's answer: ``{"Untagged": ...}`` and ``{"Deleted": ...}`` in order."""
 
     async def tag(self, ref: str, target: str) -> None: ...
-    async def load(self, archive: Path, emit: Progress, platform: str = "") -> object: ...
+    async def load(
+        self, archive: Path, emit: Progress, platform: str = "", *, quiet: bool = False
+    ) -> object: ...
     async def import_(
         self,
         archive: Path,

@@ -156,11 +156,11 @@ class ImageRoutes:
         return progress_messages(work)
 
     async def load(self, request: Request) -> Answer:
-        platform = _platform(request)
+        platform, quiet = _platform(request), request.query.flag("quiet", True)
 
         async def work(emit: Progress) -> None:
             async with spooled(request.body, self.engine.spool) as archive:
-                await self.engine.images.load(archive, emit, platform)
+                await self.engine.images.load(archive, emit, platform, quiet=quiet)
 
         return progress_messages(work)
 

@@ -210,11 +210,10 @@ class Execs:
         finally:
             os.close(reader)
 
-    async def run_hook(self, container: Container, hook: Hook) -> int:
-        """Run a post_start or pre_stop hook to its end; its exit code."""
+    async def run_hook(self, container: Container, hook: Hook) -> tuple[int, bytes]:
+        """Run a post_start or pre_stop hook to its end; its exit code and what it wrote."""
         spec = self.launching.hook_spec(container, hook)
-        code, _ = await self.run_command(container, hook.command, spec, float("inf"), CHUNK)
-        return code
+        return await self.run_command(container, hook.command, spec, float("inf"), CHUNK)
 
     async def run_probe(
         self, container: Container, command: tuple[str, ...], timeout: float
@@ -222,6 +221,11 @@ class Execs:
         """Run a healthcheck."""
         spec = self.launching.exec_spec(container, command)
         return await self.run_command(container, command, spec, timeout, OUTPUT_LIMIT)
+
+
+def tail_of(output: bytes) -> str:
+    """The last lines of what a command wrote, for people."""
+    return "\n".join(output.decode(errors="replace").splitlines()[-5:])
 
 
 def _line(command: Sequence[str]) -> str:

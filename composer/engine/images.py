@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -246,9 +246,20 @@ class Images:
             await self.wants_sweep.wait()
             self.wants_sweep = trio.Event()
 
-    async def load(self, archive: Path, emit: Progress, platform: str = "") -> Sequence[Image]:
-        """Bring in a docker-archive or OCI archive (tar, compressed or not); ``platform``: only what is for it."""
-        images = await self.store.load(archive, None, platform)
+    async def load(
+        self, archive: Path, emit: Progress, platform: str = "", *, quiet: bool = False
+    ) -> Sequence[Image]:
+        """Bring in a docker-archive or OCI archive (tar, compressed or not); ``platform``: only what is for it;
+        ``quiet``: without telling of each layer."""
+
+        async def work(tell: Callable[[PullProgress], None]) -> Sequence[Image]:
+            def loading(event: PullProgress) -> None:
+                if event.status == "Extracting" and not quiet:
+                    tell(replace(event, status="Loading layer"))
+
+            return await self.store.load(archive, loading, platform)
+
+        images = await _told(work, emit)
         told: set[str] = set()
         for image in images:
             for name in image.tags or (image.id,):

@@ -23,6 +23,7 @@ from composer.engine.cells import first_of
 from composer.engine.containers import Container, Containers
 from composer.engine.ending import Ending, grace_of, send
 from composer.engine.events import Events
+from composer.engine.execs import tail_of
 from composer.engine.model import Health, Status
 from composer.engine.networking.sandboxes import Sandboxes
 from composer.engine.prober import Prober
@@ -63,7 +64,7 @@ class Lifecycle:
     cgroups: Cgroups
     prober: Prober
     ending: Ending
-    run_hook: Callable[[Container, Hook], Awaitable[int]]
+    run_hook: Callable[[Container, Hook], Awaitable[tuple[int, bytes]]]
     boot_id: str
     prepare: Callable[[Container], Awaitable[LaunchSpec]]
     """Everything that a launch needs, as a LaunchSpec (composer.engine.launching)."""
@@ -94,8 +95,12 @@ class Lifecycle:
                 await self.remove(container.id, volumes=True)
             raise
         for hook in container.config.post_start:
-            if await self.run_hook(container, hook):
-                raise ComposerError(f"post_start hook of {container.name} failed: {' '.join(hook.command)}")
+            code, output = await self.run_hook(container, hook)
+            if code:
+                raise ComposerError(
+                    f"post_start hook of {container.name} exited with status {code}: {' '.join(hook.command)}",
+                    hint=tail_of(output),
+                )
 
     async def _start(self, container: Container) -> None:
         match container.state.status:

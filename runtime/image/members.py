@@ -136,6 +136,9 @@ class TarMembers:
     def _index(self, file: BinaryIO) -> None:
         file.seek(0)
         size = os.fstat(file.fileno()).st_size
+        if size < tar.BLOCK:
+            what = "there is nothing in it" if not size else "it is no tar"
+            raise InvalidImage(f"the archive cannot be read: {what}", status=400)
         reader = tar.TarReader(_Skipping(file))
         for number, entry in enumerate(reader):
             if number > _ENTRIES_LIMIT:

@@ -51,6 +51,20 @@ services:
     composer.run("down", cwd=directory)
 
 
+def test_a_hook_that_fails_is_told_with_what_it_wrote(composer: Composer, project: Project) -> None:
+    directory = project.write("""
+services:
+  app:
+    image: composer.local/host
+    command: sleep infinity
+    post_start: [{command: [sh, -c, "echo no such table >&2; exit 3"]}]
+""")
+    failed = composer.run("up", "-d", cwd=directory, status=1)
+    assert f"post_start hook of {project.name}-app-1 exited with status 3: sh -c" in failed.stderr
+    assert "\n  no such table\n" in failed.stderr
+    composer.run("down", "-t", "0", cwd=directory)
+
+
 def test_a_one_shot_has_to_succeed(composer: Composer, project: Project) -> None:
     directory = project.write("""
 services:

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,6 +129,26 @@ def test_other_programs_take_what_leaves(composer: Composer, tmp_path: Path) -> 
         composer.run("image", "pull", f"{address}/back:1")
         assert composer.run("image", "inspect", "-f", "{{.Id}}", f"{address}/back:1").stdout == image
     assert composer.run("system", "fsck").stdout == "No problems found.\n"
+
+
+def test_loading_tells_what_it_does(composer: Composer, tmp_path: Path) -> None:
+    """Each layer, unless it is to be quiet; and what is no archive is refused in one sentence before it is sent."""
+    root, saved = tmp_path / "root.tar", tmp_path / "saved.tar"
+    with tarfile.open(root, "w") as tar:
+        tar.add(__file__, "file")
+    composer.run("image", "import", str(root), "app:1")
+    composer.run("image", "save", "-o", str(saved), "app:1")
+    for options, says in (((), "Loading layer"), (("-q",), "")):
+        composer.run("image", "rm", "app:1")
+        loaded = composer.run("image", "load", *options, "-i", str(saved))
+        assert loaded.stdout == "Loaded image: app:1\n"
+        assert (says in loaded.stderr) if says else not loaded.stderr
+    refused = composer.run("image", "load", "-i", str(tmp_path), status=1)
+    assert refused.stderr.startswith(f"{tmp_path}: neither an OCI layout nor an unpacked docker-archive")
+    for text, why in ((b"", "there is nothing in it"), (b"garbage", "it is no tar")):
+        saved.write_bytes(text)
+        refused = composer.run("image", "load", "-i", str(saved), status=1)
+        assert refused.stderr == f"the archive cannot be read: {why}\n"
 
 
 @pytest.mark.parametrize("moment", ["downloading", "unpacking"])

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from composer.api.client import API
 from composer.cli.arguments import UsageError
 from composer.cli.management.image_transfer import show_progress
+from runtime.errors import InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def run_load(session: Session, arguments: Arguments) -> int:
     if not source and sys.stdin.isatty():
         raise UsageError("requested load from stdin, but stdin is empty", hint="composer image load -i FILE")
     with open_archive(source) as archive:
-        query = {"quiet": True, "platform": arguments.text("platform") or None}
+        query = {"quiet": arguments.is_on("quiet"), "platform": arguments.text("platform") or None}
         messages = session.client.stream("POST", f"{API}/images/load", query, archive)
         show_progress(session, messages, quiet=arguments.is_on("quiet"), title="Loading")
     return 0
@@ -33,10 +34,15 @@ def run_load(session: Session, arguments: Arguments) -> int:
 @contextmanager
 def open_archive(source: str) -> Iterator[BinaryIO]:
     """An archive in a file, in the standard input ("" or ``-``), or made of a directory with an OCI layout. Raises
-    OSError."""
+    OSError, InvalidArgument."""
     if source in ("", "-"):
         yield sys.stdin.buffer
     elif os.path.isdir(source):
+        if not any(os.path.exists(os.path.join(source, name)) for name in ("index.json", "manifest.json")):
+            raise InvalidArgument(
+                f"{source}: neither an OCI layout nor an unpacked docker-archive",
+                hint="there is no index.json in this directory, and no manifest.json",
+            )
         with _packed(source) as archive:
             yield archive
     else:

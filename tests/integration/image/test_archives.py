@@ -94,7 +94,9 @@ async def test_what_is_saved_can_be_loaded(store: ImageStore, faulty: FaultyRegi
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "neither a docker-archive nor an OCI layout"),
+        (b"", "cannot be read: there is nothing in it"),
+        (b"garbage", "cannot be read: it is no tar"),
+        (bytes(10240), "neither a docker-archive nor an OCI layout"),
         (b"no tar at all" * 100, "not valid"),
         (archive(**{"manifest.json": b"{"}), r"manifest\.json is not valid"),
         (archive(**{"manifest.json": b'[{"Config": "../../etc/passwd"}]'}), "reaches outside|has no"),
@@ -106,7 +108,7 @@ async def test_what_is_saved_can_be_loaded(store: ImageStore, faulty: FaultyRegi
         (docker_archive(layer(1))[:2000], "truncated|has no"),
         (gzip.compress(docker_archive(layer(1)))[:-500], "damaged"),
     ],
-    ids=range(11),
+    ids=range(13),
 )
 async def test_what_is_refused(store: ImageStore, tmp_path: Path, data: bytes, words: str) -> None:
     with pytest.raises(ComposerError, match=words):

@@ -444,7 +444,7 @@ class FakeImages:
         image = self.get(ref)
         self.all[image.id] = with_changes(image, tags=(*image.tags, target))
 
-    async def load(self, archive: Path, emit: Any, platform: str = "") -> None:
+    async def load(self, archive: Path, emit: Any, platform: str = "", *, quiet: bool = False) -> None:
         self.loaded.append(archive.read_bytes())
         await emit({"stream": "Loaded image: busybox:latest\n"})
 
