@@ -48,10 +48,17 @@ def device_nodes(config: ContainerConfig) -> tuple[Sequence[DeviceNode], Sequenc
             raise InvalidArgument(
                 f"invalid device permissions {device.permissions!r}", hint="write some of r, w and m"
             )
-        found = devices.nodes_at(device.source, place_of(device.target or device.source))
+        found = devices.nodes_at(device.source, _place_of_all(device.source, device.target))
         nodes += found
         rules += [f"{kind} {major}:{minor} {device.permissions}" for _, kind, major, minor, *_ in found]
     return nodes, rules
+
+
+def _place_of_all(source: str, target: str) -> str:
+    """As :func:`place_of`; a directory of devices may have all of /dev for its place (``/dev:/dev``)."""
+    if posixpath.normpath(target or source) == "/dev" and os.path.isdir(source):
+        return ""
+    return place_of(target or source)
 
 
 def place_of(target: str) -> str:

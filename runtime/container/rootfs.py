@@ -165,9 +165,11 @@ class Root:
         for name, text in operation["links"]:
             if name == "core" and not os.path.exists(text):
                 continue
-            os.symlink(text, name, dir_fd=dev)
+            with contextlib.suppress(FileExistsError):  # a device was given that name
+                os.symlink(text, name, dir_fd=dev)
         for name in ("pts", "shm", "mqueue"):
-            os.mkdir(name, 0o755, dir_fd=dev)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o755, dir_fd=dev)
         where = self._directory("/dev", mounts.IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS)
         syscalls.move_mount(dev, where, "/dev")
         os.close(where)

@@ -8,6 +8,7 @@ Blocking, all of it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import posixpath
@@ -110,6 +111,10 @@ def _opened(root: int, path: str) -> Iterator[int]:
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"Could not find the file {path} in container") from None
     except OSError as error:
+        if (
+            error.errno == errno.ELOOP
+        ):  # links in a circle, or into a process (/proc/1/root): they lead nowhere
+            raise NotFound(f"Could not find the file {path} in container") from None
         raise ComposerError(f"{path} in the container: {os.strerror(error.errno or 0)}") from None
     try:
         yield fd
@@ -286,10 +291,12 @@ def extract(
     round. ``rename`` is what names begin with in the tar and here. Raises NotFound, InvalidArgument."""
     try:
         os.close(mounts.open_in_root(root, path, os.O_PATH | os.O_DIRECTORY))
-    except FileNotFoundError:
-        raise NotFound(f"Could not find the file {path} in container") from None
     except NotADirectoryError:
         raise InvalidArgument("extraction point is not a directory") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):
+            raise
+        raise NotFound(f"Could not find the file {path} in container") from None
     reader = reading.TarReader(source)
     directories: list[tuple[str, int]] = []
     for entry in reader:

@@ -88,6 +88,25 @@ async def test_a_device_given(laboratory: Laboratory) -> None:
         assert found["nodes"] == {"b 7:0": answer, "b 7:1": "EPERM"}
 
 
+async def test_all_devices_of_the_host(laboratory: Laboratory) -> None:
+    given = Device(source="/dev", target="/dev")
+    found = (await laboratory.facts("devices", devices=(given,)))["devices"]
+    assert found["/dev/loop0"].endswith(" 7:0")
+    assert found["/dev/null"] == "crw-rw-rw- 0:0 1:3"
+    assert found["/dev/pts/ptmx"] == "crw-rw-rw- 0:0 5:2"
+
+
+async def test_devices_where_the_engine_has_something_else(laboratory: Laboratory) -> None:
+    """Terminals of the host are under the container's own; a device may have the name of a link."""
+    master, slave = os.openpty()
+    given = (Device(source="/dev/pts", target="/dev/pts"), Device(source="/dev/null", target="/dev/stdin"))
+    found = (await laboratory.facts("devices", devices=given))["devices"]
+    os.close(master)
+    os.close(slave)
+    assert [name for name in found if name.startswith("/dev/pts/")] == ["/dev/pts/ptmx"]
+    assert found["/dev/stdin"] == "crw-rw-rw- 0:0 1:3"
+
+
 async def test_a_device_elsewhere_than_in_dev(laboratory: Laboratory) -> None:
     """Made anew at each start, in the root; not where a link of the image leads to on the host."""
     given = Device(source="/dev/loop0", target="/opt/below/x")

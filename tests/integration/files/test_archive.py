@@ -82,6 +82,25 @@ def test_nothing_of_the_outside_comes_out(root: int, path: str) -> None:
         names(root, path)
 
 
+def test_links_that_lead_nowhere(root: int, tree: Path) -> None:
+    """In a circle, or through a process to wherever its root is: that is not followed, and said as in Docker."""
+    (tree / "a").symlink_to("b")
+    (tree / "b").symlink_to("a")
+    (tree / "process").symlink_to("/proc/1/root")
+    (tree / "proc/1").mkdir(parents=True)
+    proc = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY)
+    try:
+        for start, path in ((root, "a/x"), (root, "process/x"), (proc, "root/etc/hostname")):
+            with pytest.raises(NotFound, match="Could not find the file"):
+                stat_path(start, path)
+            with pytest.raises(NotFound, match="Could not find the file"):
+                write_path(start, path, io.BytesIO())
+            with pytest.raises(NotFound, match="Could not find the file"):
+                extract(start, path, packed(("x", tarfile.REGTYPE, "x")))
+    finally:
+        os.close(proc)
+
+
 def test_a_link_itself_comes_out(root: int) -> None:
     assert names(root, "/out") == ["out"]
     assert stat_path(root, "/d/y").link_target == "/d/s/x"
