@@ -1,5 +1,6 @@
-"""On a machine with a kernel of its own and cgroup v2, where this machine has v1: the smoke tests, limits, and
-AppArmor, SCTP and ipvlan, which few machines of the other tests have; and an image, which is to be the same as here."""
+"""On a machine with a kernel of its own and cgroup v2, where this machine has v1: the smoke tests, limits, also where
+no controller is handed on, and AppArmor, SCTP and ipvlan, which few machines of the other tests have; and an image,
+which is to be the same as here."""
 
 from __future__ import annotations
 
@@ -19,7 +20,18 @@ from tests.machine import boot
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTAINERS = "tests/integration/container"
-LIMITS = ("values", "processors_of_a_container_that_runs", "out_of_memory")
+LIMITS = (
+    "values processors_of_a_container_that_runs out_of_memory pids_limit update counters freeze throttled_device "
+    "a_throttle_holds weights"
+).split()
+TESTS = "COMPOSER_TEST_PATIENCE=10 python3 -m pytest -q -p no:cacheprovider"
+BARE = "/sys/fs/cgroup/bare/inner"
+"""A cgroup that no controller is handed on to, for a namespace in which that is all there is."""
+UNDELEGATED = (
+    f"mkdir -p {BARE} && (echo 0 > {BARE}/cgroup.procs && exec unshare --cgroup --mount sh -c '"
+    "umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && "
+    f"{TESTS} {CONTAINERS}/test_undelegated.py') && echo undelegated: fine"
+)
 MODULES = {
     "sctp": ("tests/integration/network/test_sctp.py", "tests/e2e/test_sctp.py"),
     "ipvlan": ("tests/integration/network/test_ipvlan.py",),
@@ -27,13 +39,12 @@ MODULES = {
 """What a kernel may have a module for, and tests that need it."""
 WITH_MODULES = (
     f'for name in {" ".join(MODULES)}; do modprobe -q $name || echo "machine: no $name"; done; '
-    "COMPOSER_TEST_PATIENCE=10 python3 -m pytest -q -rA -p no:cacheprovider "
-    f"{' '.join(path for paths in MODULES.values() for path in paths)}"
+    f"{TESTS} -rA {' '.join(path for paths in MODULES.values() for path in paths)}"
 )
 COMMAND = (
-    f"{WITH_MODULES} && python3 tests/tiers.py smoke && "
-    "COMPOSER_TEST_PATIENCE=10 python3 -m pytest -q -p no:cacheprovider "
-    f"{CONTAINERS}/test_apparmor.py {' '.join(f'{CONTAINERS}/test_limits.py::test_{name}' for name in LIMITS)}"
+    f"{WITH_MODULES} && python3 tests/tiers.py smoke && {UNDELEGATED} && "
+    f"{TESTS} --basetemp=/root/tests {CONTAINERS}/test_apparmor.py "
+    f"{' '.join(f'{CONTAINERS}/test_limits.py::test_{name}' for name in LIMITS)}"
 )
 PROGRAMS = ("/usr/bin/dash", "/usr/bin/ls", "/usr/bin/mkdir")
 DOCKERFILE = """FROM scratch AS system
@@ -118,6 +129,7 @@ pytestmark = [
 def test_smoke_under_cgroup_v2(machine: Machine) -> None:
     assert machine.status == 0
     assert " passed" in machine.console
+    assert "undelegated: fine" in machine.console
     assert "skipped" not in machine.console.rpartition("All tests passed")[2]
 
 
