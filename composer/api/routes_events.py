@@ -28,7 +28,7 @@ def event_json(event: EngineEvent) -> dict[str, Any]:
     return fields | {
         "Type": event.type,
         "Action": event.action,
-        "Actor": {"ID": event.actor_id, "Attributes": event.attributes},
+        "Actor": {"ID": event.actor_id, "Attributes": dict(sorted(event.attributes.items()))},
         "scope": "local",
         "time": event.time_ns // SECOND,
         "timeNano": event.time_ns,

@@ -119,10 +119,21 @@ def _matches_one(event: EngineEvent, key: str, value: str) -> bool:
         case "label":
             name, has_value, wanted = value.partition("=")
             return name in event.attributes and (not has_value or event.attributes[name] == wanted)
-        case "container" | "network" | "volume" | "image":
+        case "image":
+            # Also what happens to containers of that image, as with Docker.
+            named = event.attributes.get("name" if event.type == "image" else "image", "")
+            is_of_it = event.type == "image" and event.actor_id.startswith((value, f"sha256:{value}"))
+            return is_of_it or (bool(named) and value in (named, _without_tag(named)))
+        case "container" | "network" | "volume":
             named = event.attributes.get("name", "")
             return event.type == key and (
                 value in (event.actor_id, named) or event.actor_id.startswith(value)
             )
         case _:
             return False
+
+
+def _without_tag(name: str) -> str:
+    rest = name.partition("@")[0]
+    before, colon, tag = rest.rpartition(":")
+    return before if colon and "/" not in tag else rest
