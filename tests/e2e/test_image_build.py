@@ -111,6 +111,17 @@ def test_results(composer: Composer, context: Path, tmp_path: Path) -> None:
     assert all(layer["mediaType"].endswith("+zstd") for layer in manifest["layers"])
     assert (tmp_path / "layout/oci-layout").is_file()
     assert _tree(_build(composer, str(context), cwd=tmp_path)) == {"src/a.txt": "a", "src/sub/b.txt": "b"}
+    said = {
+        (mode, *flag): subprocess.run(
+            [*COMMAND, "image", "build", *flag, str(context)],
+            env={**composer.env, "BUILDKIT_PROGRESS": mode},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stderr
+        for mode, *flag in (("rawjson",), ("quiet",), ("quiet", "--progress=rawjson"))
+    }
+    assert not said.pop(("quiet",)) and all('"vertexes"' in text for text in said.values())
     refused = composer.run(
         "image", "build", "-o", "type=locl,dest=x", str(context), cwd=tmp_path, status=None
     )

@@ -37,7 +37,8 @@ def run_image_build(session: Session, arguments: Arguments) -> int:
     spooled = spooled_input(body, arguments.words[0], arguments.text("file"))
     with looked_at, spooled, stream_of_output(body):
         events = session.client.stream("POST", BUILD, body=body)
-        data = _show(session, events, quiet=quiet, mode=arguments.text("progress"))
+        mode = arguments.text("progress") or session.env.get("BUILDKIT_PROGRESS", "")
+        data = _show(session, events, quiet=quiet, mode=mode)
     if call.name != "build":
         text, status = answer(call, data)
         session.write(text)
