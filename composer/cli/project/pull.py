@@ -37,6 +37,8 @@ COMMANDS = {
             ),
             Flag("ignore-pull-failures", help="Pull what can be pulled"),
             Flag("include-deps", help="Also the images of what the services depend on"),
+            Flag("no-parallel", help="Without effect, as in Docker Compose", is_hidden=True),
+            Flag("parallel", help="Pull several at once (as always)", default="true", is_hidden=True),
             Flag("policy", kind="string", help='"missing" or "always"'),
             Flag("quiet", "q", help="Without progress"),
         ),
