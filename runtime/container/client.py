@@ -23,7 +23,7 @@ from runtime.container.wire import LaunchSpec
 from runtime.crash_points import crash_point
 from runtime.errors import ComposerError
 from runtime.kernel import sockets
-from runtime.storage.files import storage_error
+from runtime.storage.files import hint_for, storage_error
 
 ENVIRONMENT = "COMPOSER_KEEPER"
 """What the keeper leaves in the core's environment: descriptors of its socket, the API listener and the lock, and
@@ -262,7 +262,7 @@ class KeeperClient:
             raise KeeperGone("the engine's keeper is gone")
         if error_text := packet[0].get("error"):
             sockets.close_all(packet[1])
-            raise ComposerError(str(error_text))
+            raise ComposerError(str(error_text), hint=hint_for(int(packet[0].get("errno", 0))))
         return packet
 
 

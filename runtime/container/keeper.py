@@ -265,7 +265,8 @@ class Keeper:
             reply, attached = self._answer(message, descriptors)
         except Exception as error:
             reason = getattr(error, "strerror", None) or error
-            reply, attached = {"error": f"{message.get('op')}: {reason}"}, []
+            reply = {"error": f"{message.get('op')}: {reason}", "errno": getattr(error, "errno", None) or 0}
+            attached = []
         finally:
             if message.get("op") != "store":
                 sockets.close_all(descriptors)

@@ -122,7 +122,7 @@ class Shim:
         :meth:`give_up`."""
         spec = self.spec
         state_dir, run_dir = spec["state_dir"], spec["run_dir"]
-        with step("prepare"):
+        with step("write"):
             os.makedirs(os.path.join(state_dir, "log"), 0o700, exist_ok=True)
             status.reserve(state_dir)
             if spec["log"]["driver"] != "none":

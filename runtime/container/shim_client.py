@@ -27,6 +27,7 @@ from runtime.container.wire import ExecSpec
 from runtime.errors import ComposerError
 from runtime.kernel import sockets, syscalls
 from runtime.kernel.exit_status import wait_status_of
+from runtime.storage.files import hint_for
 
 SPOKEN = (0, 1)
 """Versions of the shims' protocol that this core speaks; 0 is of shims that did not say."""
@@ -53,6 +54,11 @@ def is_of_the_machine(step: str, number: int) -> bool:
     return False
 
 
+def is_of_what_is_short(step: str, number: int) -> bool:
+    """Whether a step of a launch has failed for want of room on the disk, or of processes."""
+    return number in (errno.ENOSPC, errno.EDQUOT, errno.EAGAIN) or (number == errno.EROFS and step == "write")
+
+
 class LaunchError(ComposerError):
     """A container or an exec could not be started. ``exit_status`` is Docker's 125 (engine), 126 (cannot be
     executed) or 127 (not found)."""
@@ -60,9 +66,11 @@ class LaunchError(ComposerError):
     status = 400
 
     def __init__(self, step: str, errno: int, message: str, exit_code: int) -> None:
-        hint = (
-            "`composer engine doctor` tells what this machine lacks" if is_of_the_machine(step, errno) else ""
-        )
+        hint = ""
+        if is_of_the_machine(step, errno):
+            hint = "`composer engine doctor` tells what this machine lacks"
+        elif is_of_what_is_short(step, errno):
+            hint = hint_for(errno)
         super().__init__(message, exit_status=exit_code, hint=hint)
         self.step = step
         self.errno = errno

@@ -30,9 +30,12 @@ _RESERVED = 4096
 
 def reserve(state_dir: str | Path) -> None:
     """Set aside the space that :func:`write` will need. Raises OSError (ENOSPC)."""
-    fd = os.open(_unfinished(state_dir), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    path = _unfinished(state_dir)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(fd, 0, _RESERVED)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None  # it does not say what was too long
     finally:
         os.close(fd)
 

@@ -20,16 +20,23 @@ class StorageError(ComposerError):
 
 def storage_error(error: OSError, step: str, path: str | os.PathLike[str]) -> StorageError:
     """Turn an OSError into one with the step and the path in it, and a hint where a person can act."""
-    hint = ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        hint = (
+    number = error.errno or 0
+    return StorageError(f"{step} {os.fspath(path)}: {os.strerror(number)}", hint=hint_for(number))
+
+
+def hint_for(number: int) -> str:
+    """What to do where the system lacks what an error number tells of; "" where nobody knows."""
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return (
             "Free some disk space: `composer system df` shows what is used, `composer system prune` frees it."
         )
-    elif error.errno == errno.EROFS:
-        hint = "The file system is mounted read-only; set COMPOSER_ROOT to a directory that can be written."
-    elif error.errno in (errno.EACCES, errno.EPERM):
-        hint = "Check the owner and permissions, or set COMPOSER_ROOT to a directory that can be written."
-    return StorageError(f"{step} {os.fspath(path)}: {os.strerror(error.errno or 0)}", hint=hint)
+    if number == errno.EROFS:
+        return "The file system is mounted read-only; set COMPOSER_ROOT to a directory that can be written."
+    if number in (errno.EACCES, errno.EPERM):
+        return "Check the owner and permissions, or set COMPOSER_ROOT to a directory that can be written."
+    if number == errno.EAGAIN:
+        return "No more processes may be made: see `ulimit -u`, and pids.max of the cgroup that the engine is in."
+    return ""
 
 
 def sync_directory(path: str | os.PathLike[str]) -> None:
