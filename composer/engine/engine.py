@@ -177,7 +177,8 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
     for directory in (paths.lib, paths.run, paths.run / "containers", paths.lib / "containers"):
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
     tag = tag_of(paths.lib)
-    database = StateDatabase(paths.database)
+    has_state = any((paths.lib / "containers").iterdir())
+    database = StateDatabase(paths.database, paths.journal, has_state=has_state)
     for notice in database.notices:
         log.warning("%s", notice)
     cgroups = Cgroups(tag)

@@ -51,6 +51,11 @@ class Paths:
         return self.lib / "state.db"
 
     @property
+    def journal(self) -> Path:
+        """What is in the database, until reboot."""
+        return self.run / "state.journal"
+
+    @property
     def images(self) -> Path:
         return self.lib / "images"
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from runtime.errors import ComposerError
 from runtime.storage.files import storage_error
+from runtime.storage.journal import Journal, read_journal
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,15 @@ class StateDatabase:
     in memory, seen by who reads, and written before whatever is written next.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, journal: Path | None = None, *, has_state: bool = False) -> None:
+        """``journal``: where everything is once more (:mod:`runtime.storage.journal`). ``has_state``: whether it is to
+        be believed when there is no database at all."""
         self.path = path
+        self._journal_path = journal
+        self._journal = None if journal is None else Journal(journal)
+        self._has_state = has_state
+        self._noted: list[tuple[str, str, bytes | None]] = []
+        """What is written in the transaction that is open."""
         self.notices: list[str] = []
         """Sentences for the engine's log: what had to be set aside while opening."""
         self._lock = threading.RLock()
@@ -58,6 +66,8 @@ class StateDatabase:
         except OSError as error:
             raise storage_error(error, "create", path.parent) from error
         self._connection = self._open_or_quarantine()
+        self._add_missing()
+        self._begin_journal()
 
     # Opening
 
@@ -69,10 +79,14 @@ class StateDatabase:
         except OSError as error:
             raise storage_error(error, "open", self.path) from error
         if info is not None and stat.S_ISREG(info.st_mode):
-            if info.st_size == 0 and not os.path.exists(f"{self.path}-wal"):
-                self.notices.append(f"{self.path} was empty: starting with no state")
+            is_empty = info.st_size == 0 and not os.path.exists(f"{self.path}-wal")
+            if is_empty:
+                self.notices.append(f"{self.path} was empty")
             try:
-                return self._open()
+                connection = self._open()
+                if is_empty and not self._restore(connection):
+                    self.notices.append("starting with no state")
+                return connection
             except sqlite3.OperationalError as error:
                 if not _is_corrupt(error):
                     raise self._explain(error, "open") from error
@@ -81,9 +95,12 @@ class StateDatabase:
                 reason = str(error)
         elif info is None:
             try:
-                return self._open()
+                connection = self._open()
             except sqlite3.DatabaseError as error:
                 raise self._explain(error, "create") from error
+            if self._has_state and self._restore(connection):
+                self.notices.append(f"{self.path} was gone")
+            return connection
         else:
             reason = "not a regular file"
         aside = self._set_aside()
@@ -94,7 +111,8 @@ class StateDatabase:
             connection = self._open()
         except sqlite3.DatabaseError as error:
             raise self._explain(error, "create") from error
-        self._salvage(aside, connection)
+        if not self._restore(connection):
+            self._salvage(aside, connection)
         return connection
 
     def _open(self) -> sqlite3.Connection:
@@ -145,6 +163,68 @@ class StateDatabase:
         except OSError as error:
             raise storage_error(error, "set aside", self.path) from error
         return aside
+
+    def _restore(self, connection: sqlite3.Connection) -> bool:
+        """Take over what the journal has; whether there is one."""
+        documents = None if self._journal_path is None else read_journal(self._journal_path)
+        if not documents:
+            return False
+        rows = [(kind, key, body) for (kind, key), body in documents.items()]
+        with contextlib.suppress(sqlite3.DatabaseError):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", rows)
+            connection.execute("COMMIT")
+            self.notices.append(f"{len(rows)} documents were taken over from {self._journal_path}")
+            return True
+        return False
+
+    def _add_missing(self) -> None:
+        """A write-ahead log that is damaged makes no damaged database, but one that is older."""
+        documents = None if self._journal_path is None else read_journal(self._journal_path)
+        if not documents:
+            return
+        with self._guard("read"):
+            there = set(self._connection.execute("SELECT kind, key FROM documents"))
+        missing = [(*name, body) for name, body in documents.items() if name not in there]
+        if not missing or not (self._has_state or there):
+            return
+        for document in missing:
+            try:
+                self._write(*document)
+            except ComposerError as error:
+                self._keep_for_later(*document, error)
+        self.notices.append(
+            f"{len(missing)} documents that {self.path} lacked were taken over from {self._journal_path}"
+        )
+
+    def _begin_journal(self) -> None:
+        if self._journal is not None:
+            with self._guard("read"):
+                sql = "SELECT kind, key, body FROM documents WHERE kind != ?"
+                rows = self._connection.execute(sql, (QUARANTINE,)).fetchall()
+            self._journal.begin((kind, key, bytes(body)) for kind, key, body in rows)
+            for (kind, key), body in self._late.items():
+                self._journal.note(kind, key, body)
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        """The journal comes first, so that it never lacks a deletion; what then fails is taken out of it again."""
+        try:
+            yield
+        except sqlite3.Error:
+            if not self._depth:
+                self._begin_journal()
+            raise
+
+    def _note(self, kind: str, key: str, body: bytes | None) -> None:
+        if self._journal is None or kind == QUARANTINE:
+            return
+        if self._depth:
+            self._noted.append((kind, key, body))
+            return
+        self._journal.note(kind, key, body)
+        if self._journal.is_long:
+            self._begin_journal()
 
     def _salvage(self, aside: Path, connection: sqlite3.Connection) -> None:
         """Take over the documents that can still be read: a torn page costs what is on it, not everything."""
@@ -231,7 +311,8 @@ class StateDatabase:
                     del self._late[kind, key]
 
     def _write(self, kind: str, key: str, body: bytes | None) -> None:
-        with self._guard("write"):
+        self._note(kind, key, body)
+        with self._guard("write"), self._noting():
             if body is None:
                 self._connection.execute("DELETE FROM documents WHERE kind = ? AND key = ?", (kind, key))
             else:
@@ -245,6 +326,7 @@ class StateDatabase:
         if not self._late:
             log.warning("%s; until it can be written, what changes is kept in memory", error)
         self._late[kind, key] = body
+        self._note(kind, key, body)
 
     def quarantine(self, kind: str, key: str, reason: str) -> None:
         """Move a document that could not be understood out of the way, keeping its bytes for a person to look
@@ -278,14 +360,17 @@ class StateDatabase:
                     self._finish()
 
     def _finish(self) -> None:
+        noted, self._noted = self._noted, []
         if self._failed:
             # A full disk or an I/O error has rolled back by itself already.
             if self._connection.in_transaction:
                 with self._guard("write"):
                     self._connection.execute("ROLLBACK")
             return
+        for change in noted:
+            self._note(*change)
         try:
-            with self._guard("write"):
+            with self._guard("write"), self._noting():
                 self._connection.execute("COMMIT")
         except ComposerError:
             if self._connection.in_transaction:
@@ -299,6 +384,8 @@ class StateDatabase:
             with contextlib.suppress(ComposerError):
                 self.write_late()
             self._connection.close()
+            if self._journal is not None:
+                self._journal.close()
 
     @contextlib.contextmanager
     def _guard(self, step: str) -> Iterator[None]:

@@ -3,15 +3,18 @@ works, and what is damaged can be removed."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sqlite3
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.engine import Composer, wait_for
+from tests.e2e.engine import Composer, is_gone, wait_for
 
 IMAGE = "composer.local/host"
 
@@ -73,17 +76,91 @@ def test_exit_statuses(composer: Composer) -> None:
     assert composer.run("container", "inspect", "-f", "{{.State.Pid}}", "whole").stdout == pid
 
 
-@pytest.mark.parametrize("kind", ["torn", "binary", "a directory"])
+def _kill_at_once(composer: Composer) -> None:
+    """Core and keeper: none of them may begin the other anew."""
+    pids = [*composer.processes("composer-core"), *composer.processes("composer-keeper")]
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            os.kill(pid, number)
+    for pid in pids:
+        wait_for(partial(is_gone, pid), f"process {pid} to end")
+
+
+def _cut(length: int) -> Callable[[Path], None]:
+    return lambda path: os.truncate(path, min(length, path.stat().st_size))
+
+
+TEARS: dict[str, Callable[[Path], None]] = {
+    **DAMAGES,
+    "gone": Path.unlink,
+    **{f"cut at {length}": _cut(length) for length in (1, 100, 4096, 4097, 8191)},
+}
+
+
+@pytest.mark.parametrize("kind", TEARS)
 def test_the_database(composer: Composer, kind: str) -> None:
-    composer.run("container", "run", "--rm", IMAGE, "true")
+    """What runs is found again, with all that belongs to it; so is what does not run."""
+    composer.run("network", "create", "net")
+    options = ("--network", "net", "-v", "data:/data", "-v", "/own")
+    composer.run("container", "run", "-d", "--name", "runs", *options, IMAGE, "sleep", "infinity")
+    composer.run("container", "run", "--name", "ended", IMAGE, "sh", "-c", "exit 3", status=3)
+    composer.run("container", "create", "--name", "gone", IMAGE, "true")
+    composer.run("container", "rm", "gone")
+    before = composer.inspect("runs")
     end_engine(composer)
     for suffix in ("-wal", "-shm"):
         Path(f"{composer.paths.database}{suffix}").unlink(missing_ok=True)
-    DAMAGES[kind](composer.paths.database)
+    TEARS[kind](composer.paths.database)
     assert composer.run("container", "run", "--rm", IMAGE, "echo", "works").stdout == "works\n"
     log = composer.paths.engine_log.read_text()
-    assert f"{composer.paths.database} could not be read" in log
-    assert list(composer.paths.lib.glob("state.db.corrupt-*"))
+    if kind == "gone":
+        assert f"{composer.paths.database} was gone" in log
+    elif kind == "empty":
+        assert f"{composer.paths.database} was empty" in log
+    else:
+        # Of one byte SQLite makes an empty one, without a word.
+        assert (
+            f"{composer.paths.database} could not be read" in log
+            or f"{composer.paths.database} lacked" in log
+        )
+    assert f"were taken over from {composer.paths.journal}" in log
+    after = composer.inspect("runs")
+    assert after["State"]["Running"]
+    for key in ("Id", "Mounts", "Config"):
+        assert after[key] == before[key]
+    assert after["State"]["Pid"] == before["State"]["Pid"]
+    assert after["NetworkSettings"]["Networks"] == before["NetworkSettings"]["Networks"]
+    assert composer.inspect("ended")["State"]["ExitCode"] == 3
+    assert {one["Names"][0] for one in composer.containers()} == {"/runs", "/ended"}
+    composer.run("container", "exec", "runs", "true")
+    composer.run("container", "rm", "-f", "-v", "runs", "ended")
+    assert [one["Name"] for one in composer.api("GET", "/volumes")["Volumes"]] == ["data"]
+    composer.run("network", "rm", "net")
+
+
+@pytest.mark.parametrize("kind", ["empty", "torn", "binary", "a directory", "gone"])
+def test_the_journal_as_well(composer: Composer, kind: str) -> None:
+    """Then only what is on the disk elsewhere is left; the engine comes up, and says so."""
+    composer.run("container", "run", "-d", "--name", "lost", IMAGE, "sleep", "infinity")
+    end_engine(composer)
+    TEARS[kind](composer.paths.journal)
+    for suffix in ("-wal", "-shm"):
+        Path(f"{composer.paths.database}{suffix}").unlink(missing_ok=True)
+    _binary(composer.paths.database)
+    assert composer.run("container", "run", "--rm", IMAGE, "echo", "works").stdout == "works\n"
+    assert "starting afresh" in composer.paths.engine_log.read_text()
+
+
+@pytest.mark.parametrize("kind", ["empty", "torn", "binary", "cut at 1", "cut at 100", "cut at 4097"])
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_the_databases_log(composer: Composer, kind: str, suffix: str) -> None:
+    """The engine was killed, and what it had written last is damaged."""
+    composer.run("container", "run", "-d", "--name", "runs", IMAGE, "sleep", "infinity")
+    pid = composer.inspect("runs")["State"]["Pid"]
+    _kill_at_once(composer)
+    TEARS[kind](Path(f"{composer.paths.database}{suffix}"))
+    assert composer.run("container", "run", "--rm", IMAGE, "echo", "works").stdout == "works\n"
+    assert composer.inspect("runs")["State"]["Pid"] == pid
 
 
 def test_a_record_that_cannot_be_read(composer: Composer) -> None:
