@@ -119,6 +119,11 @@ class Lifecycle:
         shim = await self._launch(container, restart_count=0)
         self._supervise(container, shim, last_delay=0.0)
 
+    async def _stay_down(self, container: Container) -> None:
+        """A restarting container is not started again. To be called with it ``busy``."""
+        container.update(is_wanted=False, is_manually_stopped=True)
+        await self._end_pause(container)
+
     async def _end_pause(self, container: Container) -> None:
         """End the back-off of a restarting container and wait until its task has let go."""
         container.ends_pause = True
@@ -344,8 +349,7 @@ class Lifecycle:
         await self.ending.cut_short(container, grace)
         async with taken(), self.ending.turn(container, grace):
             if container.state.status == "restarting":
-                container.update(is_wanted=False, is_manually_stopped=True)
-                await self._end_pause(container)
+                await self._stay_down(container)
                 return
             if not container.state.is_alive:
                 if container.record.is_wanted:
@@ -368,9 +372,15 @@ class Lifecycle:
         self.events.publish("container", "stop", container.id, container.attributes)
 
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None:
-        """Send a signal to PID 1; SIGKILL ends every process of the container."""
+        """Send a signal to PID 1; SIGKILL ends every process of the container. One that is about to be started again
+        is not, whatever the signal."""
         container = self.containers.get(ref)
         number = parse_signal(signal)
+        if container.state.status == "restarting":
+            async with container.busy:
+                if container.state.status == "restarting":
+                    await self._stay_down(container)
+                    return
         shim = container.shim
         if shim is None or not container.state.is_alive:
             raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")

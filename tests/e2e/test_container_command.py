@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer
+from tests.e2e.engine import Composer, wait_for
 
 FILE = "services: {one: {image: composer.local/host, command: [sleep, infinity], container_name: hold}}"
 
@@ -78,6 +78,25 @@ def test_what_docker_does_without_being_asked_twice(composer: Composer, held: st
     composer.run("container", "ls", "--filter", "is-task=perhaps", status=1)
     begun = composer.run("container", "stop", "--time", "0", held)
     assert begun.stdout.strip() == held
+
+
+def test_a_signal_ends_restarts(composer: Composer) -> None:
+    """As Docker's: whatever comes while a container waits to be started again, it stays down."""
+    words = ("-d", "--restart", "always", "--network", "none", "composer.local/host", "false")
+    made = composer.run("container", "run", *words).stdout.strip()
+
+    def is_waiting() -> bool:
+        found = composer.inspect(made)
+        return found["RestartCount"] > 3 and found["State"]["Status"] == "restarting"
+
+    wait_for(is_waiting, "a long pause between restarts")
+    composer.run("container", "kill", made)
+    state = composer.inspect(made)["State"]
+    assert (state["Status"], state["Restarting"]) == ("exited", False)
+    waited = composer.run("container", "wait", "no-such", made, status=1)
+    assert waited.stdout.strip() == str(state["ExitCode"])
+    assert waited.stderr == "No such container: no-such\n"
+    composer.run("container", "rm", made)
 
 
 def test_a_stop_is_told_as_docker_tells_it(composer: Composer, held: str) -> None:

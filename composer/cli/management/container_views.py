@@ -192,8 +192,14 @@ def _address(binding: dict[str, str]) -> str:
 
 
 def run_wait(session: Session, arguments: Arguments) -> int:
+    from composer.cli.management.conventions import report_failures
     from composer.cli.project.wait import exit_status
+    from runtime.errors import ComposerError
 
+    failures: list[ComposerError] = []
     for name in arguments.words:
-        session.write(f"{exit_status(session.client, quote(name))}\n")
-    return 0
+        try:
+            session.write(f"{exit_status(session.client, quote(name))}\n")
+        except ComposerError as error:
+            failures.append(error)
+    return report_failures(session, failures)
