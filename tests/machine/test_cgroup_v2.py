@@ -33,7 +33,7 @@ UNDELEGATED = (
     f"{TESTS} {CONTAINERS}/test_undelegated.py') && echo undelegated: fine"
 )
 MODULES = {
-    "sctp": ("tests/integration/network/test_sctp.py", "tests/e2e/test_sctp.py"),
+    "sctp": ("tests/integration/network/test_sctp.py",),
     "ipvlan": ("tests/integration/network/test_ipvlan.py",),
 }
 """What a kernel may have a module for, and tests that need it."""
