@@ -146,7 +146,8 @@ class Shim:
             with step("time namespace"):
                 # For all that is forked from here on, execs as well; this process stays outside.
                 syscalls.unshare(syscalls.CLONE_NEWTIME)
-        self.pid, is_in_cgroup = cgroup_lifecycle.fork(spec["cgroup"])
+        with step("fork"):
+            self.pid, is_in_cgroup = cgroup_lifecycle.fork(spec["cgroup"])
         if self.pid == 0:
             channel.close()
             launch.run(spec, for_container, theirs, streams, is_in_cgroup=is_in_cgroup)

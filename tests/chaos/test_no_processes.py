@@ -1,0 +1,89 @@
+"""The kernel gives the engine's processes no further process or thread: what is asked for fails and says so, the engine
+stays, nothing is left, and it works again once there may be more."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Project
+from tests.e2e.engine import Composer, wait_for
+
+PIDS = Path("/sys/fs/cgroup/pids")
+STACK = """
+services:
+  one: {image: composer.local/host, init: true, command: sleep infinity}
+  many: {image: composer.local/host, command: sleep infinity, scale: 2}
+"""
+
+
+class Limit:
+    """A cgroup for processes that may not become more."""
+
+    def __init__(self) -> None:
+        self.place = PIDS / f"test-{uuid.uuid4().hex[:8]}"
+        self.place.mkdir()
+
+    def take(self, pid: int) -> None:
+        (self.place / "cgroup.procs").write_text(str(pid))
+
+    def set(self, further: int | None) -> None:
+        now = int((self.place / "pids.current").read_text())
+        (self.place / "pids.max").write_text("max" if further is None else str(now + further))
+
+    def end(self) -> None:
+        for pid in (self.place / "cgroup.procs").read_text().split():
+            (PIDS / "cgroup.procs").write_text(pid)
+        wait_for(lambda: not (self.place / "cgroup.procs").read_text(), "the cgroup to be empty")
+        os.rmdir(self.place)
+
+
+@pytest.fixture
+def limit() -> Iterator[Limit]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    if not PIDS.is_dir():
+        pytest.skip("needs cgroup v1")
+    made = Limit()
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.mark.parametrize("victim", ["composer-core", "composer-keeper", "composer-shim"])
+def test_no_process_is_left(composer: Composer, project: Project, limit: Limit, victim: str) -> None:
+    directory = project.write(STACK)
+    composer.run("up", "-d", cwd=directory)
+    pids = composer.processes(victim)
+    for pid in pids:
+        limit.take(pid)
+    commands = (
+        ["up", "-d", "--scale", "many=4"],
+        ["exec", "-T", "one", "true"],
+        ["run", "--rm", "many", "true"],
+        ["cp", "compose.yaml", "one:/tmp/there"],
+        ["restart", "-t", "0", "many"],
+        ["ps", "-a"],
+        ["logs"],
+    )
+    for further in (0, 1):
+        limit.set(further)
+        for words in commands:
+            done = composer.run(*words, cwd=directory, status=None, timeout=120)
+            assert "Traceback" not in done.stderr
+            assert done.returncode == 0 or "emporarily unavailable" in done.stderr, (further, done)
+            assert done.returncode == 0 or "pids.max" in done.stderr, (further, done)
+        limit.set(None)
+        assert victim == "composer-shim" or composer.processes(victim) == pids
+        composer.run("up", "-d", "--scale", "many=3", cwd=directory)
+        for words in (["exec", "-T", "one", "true"], ["run", "--rm", "many", "true"]):
+            composer.run(*words, cwd=directory)
+        assert [found["State"] for found in composer.containers()] == ["running"] * 4
+        composer.run("up", "-d", "--scale", "many=2", "-t", "0", cwd=directory)
+    assert "Traceback" not in composer.paths.engine_log.read_text()
+    composer.run("down", "-t", "0", cwd=directory)
