@@ -55,7 +55,7 @@ def limit() -> Iterator[Limit]:
         made.end()
 
 
-@pytest.mark.parametrize("victim", ["composer-core", "composer-keeper", "composer-shim"])
+@pytest.mark.parametrize("victim", ["composer-core", "composer-keeper"])
 def test_no_process_is_left(composer: Composer, project: Project, limit: Limit, victim: str) -> None:
     directory = project.write(STACK)
     composer.run("up", "-d", cwd=directory)
@@ -79,7 +79,7 @@ def test_no_process_is_left(composer: Composer, project: Project, limit: Limit, 
             assert done.returncode == 0 or "emporarily unavailable" in done.stderr, (further, done)
             assert done.returncode == 0 or "pids.max" in done.stderr, (further, done)
         limit.set(None)
-        assert victim == "composer-shim" or composer.processes(victim) == pids
+        assert composer.processes(victim) == pids
         composer.run("up", "-d", "--scale", "many=3", cwd=directory)
         for words in (["exec", "-T", "one", "true"], ["run", "--rm", "many", "true"]):
             composer.run(*words, cwd=directory)
