@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import shutil
 import socket
 import struct
 import time
@@ -168,8 +169,8 @@ services:
       interval: 0.2s
 """
     addresses = []
-    for name in ("one", "two"):
-        directory = write_project(tmp_path / name, compose)
+    one, two = (write_project(tmp_path / name / "shop", compose) for name in ("one", "two"))
+    for directory in (one, two):
         composer.run("up", "-d", "--wait", cwd=directory)
         listed = composer.run("ps", "--format", "json", cwd=directory).stdout
         (shown,) = json.loads(listed)["Publishers"]
@@ -180,11 +181,34 @@ services:
         assert address.startswith("127.")
         with socket.create_connection((address, port), timeout=PATIENCE):
             pass
-    for name in ("one", "two"):
-        composer.run("down", cwd=tmp_path / name)
-    done = composer.run("up", "-d", "--address", "192.0.2.1", cwd=tmp_path / "one", status=None)
+    (own,) = [c["Names"][0] for c in composer.containers() if c["Names"] != ["/shop-web-1"]]
+    composer.run("down", cwd=one)
+    assert [c["Names"][0] for c in composer.containers()] == [own]
+    assert composer.run("ps", "-q", cwd=two).stdout and not composer.run("ps", "-q", cwd=one).stdout
+    composer.run("down", cwd=two)
+    assert not composer.containers()
+    done = composer.run("up", "-d", "--address", "192.0.2.1", cwd=one, status=None)
     assert done.returncode != 0
     assert "neither auto nor an address of 127.0.0.0/8" in done.stderr
+
+
+def test_another_directorys_containers_are_not_taken_over_in_silence(
+    composer: Composer, tmp_path: Path
+) -> None:
+    one, two, moved = (
+        write_project(
+            tmp_path / name / "shop",
+            f"services: {{web: {{image: composer.local/host, command: sleep infinity, init: true, hostname: {name}}}}}",
+        )
+        for name in ("one", "two", "moved")
+    )
+    assert "takes over" not in composer.run("up", "-d", cwd=one).stderr
+    done = composer.run("up", "-d", cwd=two)
+    assert f"project shop is also that of {one}" in done.stderr
+    assert "takes over" not in composer.run("up", "-d", cwd=two).stderr
+    shutil.rmtree(two)
+    assert "takes over" not in composer.run("up", "-d", cwd=moved).stderr
+    composer.run("down", cwd=moved)
 
 
 def test_a_shell_among_the_services(composer: Composer, project: Project) -> None:

@@ -18,6 +18,7 @@ from composer.engine.logs import Seen
 from composer.engine.projects import operations, unstarted
 from composer.engine.projects.attached import Attached, Starting
 from composer.engine.projects.building import build_services, ensure_built
+from composer.engine.projects.checkouts import is_anothers, own_name, taken_over
 from composer.engine.projects.down import images_by_containers, take_down
 from composer.engine.projects.health_waits import check_health_waits
 from composer.engine.projects.known import Known, hint_for
@@ -52,7 +53,7 @@ from composer.engine.requests import (
     StopRequest,
     UpRequest,
 )
-from composer.plan.addresses import with_address
+from composer.plan.addresses import asked_address, with_address
 from composer.plan.graph import restarted_with, with_dependencies
 from composer.plan.plan import (
     DownOptions,
@@ -76,8 +77,18 @@ class Projects:
     builds: Builds
     turns: Turns = field(default_factory=Turns)
 
-    def _load(self, source: ProjectSource, services: Sequence[str] = ()) -> Project:
-        return self.loader.load(source, services)
+    def _load(self, source: ProjectSource, services: Sequence[str] = (), *, address: str = "") -> Project:
+        """``address`` is that of ``up --address``. A checkout that publishes on an address of its own has a name of its
+        own as well, unless one was given for this command: when another directory's project has its name, and as long
+        as anything of it is there."""
+        project = self.loader.load(source, services)
+        if source.project_name or source.env.get("COMPOSE_PROJECT_NAME"):
+            return project
+        name = own_name(project)
+        is_auto = "auto" in (address, asked_address(project))
+        if (is_auto and is_anothers(project, self.parts.of_project(project.name))) or self.parts.has(name):
+            return self.loader.load(structs.replace(source, project_name=name), services)
+        return project
 
     async def _know(
         self, source: ProjectSource, services: Sequence[str] = (), emit: Emit | None = None
@@ -110,8 +121,10 @@ class Projects:
     # Verbs
 
     async def up(self, request: UpRequest, emit: Emit) -> ResultEvent:
-        project = self._load(request.project, request.services)
+        project = self._load(request.project, request.services, address=request.address)
         await warn_all(emit, project.warnings)
+        if warning := taken_over(project, self.parts.of_project(project.name)):
+            await warn(emit, warning)
         if request.dry_run:
             return rehearse_up(self.parts, self.builds, self._plan(project, request), request)
         starting = Starting()

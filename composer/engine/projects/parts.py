@@ -56,6 +56,12 @@ class Parts:
         found = [c for c in self.containers.all() if c.config.labels.get(labels.PROJECT) == project]
         return sorted(found, key=lambda c: c.created)
 
+    def has(self, project: str) -> bool:
+        """Whether there is a container or a volume of the project."""
+        of_containers = (c.config.labels for c in self.containers.all())
+        of_volumes = (volume.labels for volume in self.volumes.list())
+        return any(found.get(labels.PROJECT) == project for found in (*of_containers, *of_volumes))
+
     def replicas_of(self, project: str, service: str) -> list[Container]:
         """The service's containers by number, without one-off ones."""
         found = [
