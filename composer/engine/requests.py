@@ -206,6 +206,8 @@ class StepEvent(msgspec.Struct, frozen=True, kw_only=True, tag="step", omit_defa
     total: int = 0
     """Bytes, while an image is pulled."""
     parent: str = ""
+    service: str = ""
+    """Of a step of a build while several images are built: whose it is."""
 
 
 class LogEvent(msgspec.Struct, frozen=True, kw_only=True, tag="log", omit_defaults=True):

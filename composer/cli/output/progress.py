@@ -82,15 +82,15 @@ class PlainRenderer(Renderer):
     def step(self, event: dict[str, Any]) -> None:
         name, status, text = event["name"], event["status"], event.get("text", "")
         parent = event.get("parent", "")
-        key = f"{event['kind']} {name}" if not parent else name
-        if (
-            status == "Building" and text
-        ):  # what a step of a build prints: whose it is, without the step's whole text
-            platform, _, rest = ("", "", name) if name.startswith("[") else name.partition(" ")
+        service = event.get("service", "")
+        key = of_service(name, service) if parent else f"{event['kind']} {name}"
+        if status == "Building" and text:  # what a step prints: whose it is, without the step's whole text
+            platform, _, rest = ("", "", key) if key.startswith("[") else key.partition(" ")
             number = (
-                f"{platform} {rest[: rest.index(']') + 1]}" if rest.startswith("[") and "]" in rest else name
+                f"{platform} {rest[: rest.index(']') + 1]}" if rest.startswith("[") and "]" in rest else key
             )
-            self._write(f" {parent} {number.strip()}  | {shown_of(text)}\n")
+            whose = number if service else f"{parent} {number.strip()}"
+            self._write(f" {whose.strip()}  | {shown_of(text)}\n")
             return
         if not name or self._shown.get(f"{parent} {key}") == status:
             return  # said already (waited for by several, progress within a status), or about no part of it
@@ -107,6 +107,18 @@ class PlainRenderer(Renderer):
             self._begun[key] = monotonic()
         begun = self._begun.get(key) if status in ("Built", "Error") else None
         return f"{monotonic() - begun:.1f}s" if begun is not None else ""
+
+
+def of_service(title: str, service: str) -> str:
+    """The title of a build's step with the name of its service, as Docker's ``[web build 3/4] RUN``."""
+    if not service:
+        return title
+    before, bracket, rest = title.partition("[")
+    if bracket and all(
+        word == "why" or "/" in word for word in before.split()
+    ):  # a platform, when there are more
+        return f"{before}[{service} {rest}"
+    return f"{service} {title}"
 
 
 class JsonRenderer(Renderer):

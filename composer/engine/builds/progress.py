@@ -9,14 +9,22 @@ from composer.engine.builds.workshop import Tell
 from composer.engine.requests import Event, StepEvent
 
 
-def teller(emit: Callable[[Event], Awaitable[None]], image: str, *, quiet: bool = False) -> Tell:
-    """Tells of the steps of ``image`` as events below it."""
+def teller(
+    emit: Callable[[Event], Awaitable[None]], image: str, *, service: str = "", quiet: bool = False
+) -> Tell:
+    """Tells of the steps of ``image`` as events below it; of ``service``, where others are built beside it."""
 
     async def progress(title: str, status: str, text: str) -> None:
         if not quiet:
             await emit(
                 StepEvent(
-                    kind="Image", name=title, parent=image, status=status, text=text, time=time.time_ns()
+                    kind="Image",
+                    name=title,
+                    parent=image,
+                    service=service,
+                    status=status,
+                    text=text,
+                    time=time.time_ns(),
                 )
             )
 

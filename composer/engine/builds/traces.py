@@ -3,13 +3,15 @@ changed since."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import msgspec
+import trio
 
 from composer.engine.builds.solving import Solve
 from composer.engine.builds.workshop import Tell
-from runtime.build.solver.explain import BELOW, FILES, Trace, explain
+from runtime.build.solver.explain import BELOW, FILES, Outcome, Trace, explain
 from runtime.build.solver.keys import digest, facts_of, selection_facts
 from runtime.build.steps import LayerStep
 from runtime.storage.state import StateDatabase
@@ -17,15 +19,22 @@ from runtime.storage.state import StateDatabase
 KIND = "build-trace"
 
 
+def by_stage(steps: Sequence[LayerStep]) -> list[LayerStep]:
+    """Those that have a line, one stage after the other, each in its order. ``steps`` are so that each comes after
+    those that it reads: a stage that another reads ends before it."""
+    last = {step.stage: position for position, step in enumerate(steps)}
+    return sorted((step for step in steps if step.number), key=lambda step: (last[step.stage], step.number))
+
+
 @dataclass
 class Traces:
     database: StateDatabase
+    _turn: trio.Lock = field(default_factory=trio.Lock)
 
     async def follow(self, solve: Solve, file: str, tell: Tell | None) -> None:
         """Remember what the steps of a build depended on, and say to ``tell`` why each was done or not."""
-        for step in solve.steps():
-            if not step.number:  # of no line
-                continue
+        reasons: list[tuple[LayerStep, Outcome, str]] = []
+        for step in by_stage(solve.steps()):
             key = digest((file, step.stage, step.number))
             body = self.database.get(KIND, key)
             before = msgspec.json.decode(body, type=Trace) if body is not None else None
@@ -34,8 +43,11 @@ class Traces:
                 self.database.put(KIND, key, msgspec.json.encode(now))
             if tell is not None:
                 outcome = solve.outcome(step)
-                reason = explain(before, now, outcome, is_fresh=solve.fresh(step))
-                await tell(f"why {step.title}", "Built" if outcome == "built" else "Cached", reason)
+                reasons.append((step, outcome, explain(before, now, outcome, is_fresh=solve.fresh(step))))
+        if tell is not None:
+            async with self._turn:  # those of one image stand together
+                for step, outcome, reason in reasons:
+                    await tell(f"why {step.title}", "Built" if outcome == "built" else "Cached", reason)
 
     async def _trace(self, solve: Solve, step: LayerStep, before: Trace | None) -> Trace:
         keys, contents = solve.chain_keys, solve.contents

@@ -62,7 +62,10 @@ async def build_services(
         for other in graph.predecessors(name):
             await done[other].wait()
         try:
-            found.extend(await _build(builds, project, wanted[name], request, tell_in_turn, session))
+            built = _build(
+                builds, project, wanted[name], request, tell_in_turn, session, is_alone=len(wanted) == 1
+            )
+            found.extend(await built)
         except ComposerError as error:
             failures.append(error)
             nursery.cancel_scope.cancel()
@@ -138,6 +141,8 @@ async def _build(
     request: BuildRequest,
     emit: Emit,
     session: Session,
+    *,
+    is_alone: bool,
 ) -> Sequence[Finding]:
     """What the checks found."""
     reference = image_of(project, service)
@@ -147,7 +152,7 @@ async def _build(
     await tell(emit, "Image", reference, "Checking" if request.check else "Building")
     try:
         asked = build_of(project, service, build, request)
-        told = teller(emit, reference, quiet=request.quiet)
+        told = teller(emit, reference, service="" if is_alone else service.name, quiet=request.quiet)
         async with taken():
             built = await builds.build(asked, told, partial(warn, emit), session)
     except ComposerError as error:

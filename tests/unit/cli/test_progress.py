@@ -102,6 +102,35 @@ def test_a_build_for_machines() -> None:
     assert base64.b64decode(said["logs"][0]["data"]) == b"hi\n"
 
 
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("[2/4] RUN make", "[web 2/4] RUN make"),
+        ("[build 2/4] RUN make", "[web build 2/4] RUN make"),
+        ("why [2/4] RUN make", "why [web 2/4] RUN make"),
+        ("linux/arm64 why [2/4] RUN make", "linux/arm64 why [web 2/4] RUN make"),
+        ("FROM alpine", "web FROM alpine"),
+        ("RUN test [ -f x ]", "web RUN test [ -f x ]"),
+    ],
+)
+def test_steps_of_several_images_say_whose_they_are(title: str, expected: str) -> None:
+    written: list[str] = []
+    renderer = PlainRenderer(written.append)
+    step = {"kind": "Image", "name": title, "parent": "shop-web", "service": "web"}
+    renderer.step({**step, "status": "Cached"})
+    renderer.step({**step, "service": "", "status": "Built"})
+    assert written == [f" {expected}  Cached\n", f" {title}  Built\n"]
+
+
+def test_what_steps_of_several_images_print_says_whose_it_is() -> None:
+    written: list[str] = []
+    renderer = PlainRenderer(written.append)
+    step = {"kind": "Image", "name": "[2/4] RUN x", "parent": "shop-web", "status": "Building", "text": "hi"}
+    renderer.step({**step, "service": "web"})
+    renderer.step(step)
+    assert written == [" [web 2/4]  | hi\n", " shop-web [2/4]  | hi\n"]
+
+
 def test_plain_lines_say_how_long_a_step_took() -> None:
     written: list[str] = []
     renderer = PlainRenderer(written.append)
