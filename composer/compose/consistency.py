@@ -174,8 +174,7 @@ class _Checker:
             target = context[len("service:") :]
             where = ("build", "additional_contexts", str(key))
             if target not in self.services:
-                close = nearest(target, self.services)
-                hint = f"did you mean {close}?" if close else ""
+                hint = self.meant(target)
                 self.say(f'unknown service "{target}" as additional context {key}', *where, hint=hint)
             elif self.services[target].get("build") is None:
                 self.say(f'service "{target}", additional context {key}, is not built', *where)
@@ -198,6 +197,12 @@ class _Checker:
         for model in service.get("models") or ():
             self.refer("models", "model", str(model), ("models", str(model)))
 
+    def meant(self, name: str) -> str:
+        """Which other service one that there is not may have been meant to be."""
+        others = [other for other in self.every if other != self.name]
+        close = nearest(name, others)
+        return f"did you mean {close}?" if close else f"other services: {', '.join(others) or 'none'}"
+
     def refer(self, kind: str, what: str, name: str, where: Path) -> None:
         known = self.tree.get(kind) or {}
         if name in known:
@@ -219,8 +224,7 @@ class _Checker:
                 wanted = self.every[needed].get("profiles") or []
                 hint = f"{needed} needs the profile {' or '.join(str(p) for p in wanted)}"
             else:
-                close = nearest(str(needed), self.every)
-                hint = f"did you mean {close}?" if close else f"services: {', '.join(self.every)}"
+                hint = self.meant(str(needed))
             where = dependency_place(service, str(needed))
             self.say(f'service "{self.name}" depends on undefined service "{needed}"', *where, hint=hint)
 

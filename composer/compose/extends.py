@@ -123,7 +123,7 @@ class _Resolver:
         found = self._load(name, other, file) if other else file
         if reference not in found.services:
             where = f" in {other}" if other else ""
-            close = nearest(reference, found.services)
+            close = nearest(reference, [one for one in found.services if other or one != name])
             raise self._problem(
                 f'cannot extend service "{name}" in {file.path}: service "{reference}" not found{where}',
                 name,

@@ -69,10 +69,7 @@ class Dockerfile:
         NotFound."""
         last = self.stage(target) if target else self.stages[-1]
         if last is None:
-            names = [stage.name or str(stage.number) for stage in self.stages]
-            near = difflib.get_close_matches(target.lower(), names, 1)
-            hint = f"did you mean {near[0]}?" if near else f"stages: {', '.join(names)}"
-            raise NotFound(f"target stage {target!r} could not be found", hint=hint)
+            raise NotFound(f"target stage {target!r} could not be found", hint=self._targets(target))
         import networkx as nx
 
         graph: nx.DiGraph[int] = nx.DiGraph()
@@ -84,6 +81,17 @@ class Dockerfile:
                     graph.add_edge(other.number, stage.number)
         wanted = nx.ancestors(graph, last.number) | {last.number}
         return tuple(stage for stage in self.stages if stage.number in wanted)
+
+    def _targets(self, missing: str) -> str:
+        """Which stages there are in place of one that there is not."""
+        names = [stage.name for stage in self.stages if stage.name]
+        if near := difflib.get_close_matches(missing.lower(), names, 1):
+            return f"did you mean {near[0]}?"
+        if len(self.stages) == 1:
+            own = f"called {names[0]}" if names else "without a name (--target 0)"
+            return f"the file has one stage, {own}"
+        numbered = [f"{stage.number}{f' ({stage.name})' if stage.name else ''}" for stage in self.stages]
+        return f"the file has {len(numbered)} stages, by number and name: {', '.join(numbered)}"
 
 
 def sources_of(line: Line) -> tuple[str, ...]:

@@ -23,8 +23,21 @@ def test_a_target_needs_only_what_it_is_made_from() -> None:
     assert [stage.base for stage in file.stages] == ["debian:2", "base", "scratch"]
     assert [stage.number for stage in file.needed()] == [0, 2]
     assert [stage.number for stage in file.needed("UNUSED")] == [0, 1]
-    with pytest.raises(NotFound):
-        file.needed("nope")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (_TEXT, "the file has 3 stages, by number and name: 0 (base), 1 (unused), 2"),
+        ("FROM scratch\n", "the file has one stage, without a name (--target 0)"),
+        ("FROM scratch AS app\n", "the file has one stage, called app"),
+        ("FROM scratch AS zzy\n", "did you mean zzy?"),
+    ],
+)
+def test_a_target_that_there_is_not(text: str, hint: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        parse_dockerfile(text, {}, {}).needed("zzz")
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize("text", ["RUN a", "ARG A=1", "FROM a b", "FROM ${x}", "FROM --plat=x a"])

@@ -96,6 +96,20 @@ def test_all_are_told_with_the_nearest_name() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("others", "hint"),
+    [((), "other services: none"), (("longer",), "other services: longer"), (("wec",), "did you mean wec?")],
+)
+def test_a_service_is_never_what_it_may_have_meant_itself(others: tuple[str, ...], hint: str) -> None:
+    services: dict[str, Any] = {"web": {"image": "i", "depends_on": ["weg"]}}
+    tree = {"services": {**services, **{name: {"image": "i"} for name in others}}}
+    assert problems(tree) == [
+        ("services.web.depends_on.weg", 'service "web" depends on undefined service "weg"', hint)
+    ]
+    context = {"web": {"build": {"context": ".", "additional_contexts": {"x": "service:weg"}}}}
+    assert problems({"services": {**tree["services"], **context}})[0][2] == hint
+
+
 def test_services_that_no_profile_enables_are_left_alone() -> None:
     def tree() -> dict[str, Any]:
         return {"services": {"a": {"profiles": ["p"], "networks": ["n"]}, "b": {"image": "i"}}}
