@@ -196,7 +196,7 @@ class StepEvent(msgspec.Struct, frozen=True, kw_only=True, tag="step", omit_defa
     Healthy, Exited, Running, Recreate, Recreated, Stopping, Stopped, Removing, Removed, Killing, Killed, Pausing,
     Paused, Unpausing, Unpaused, Restarting, Pulling, Pulled, Building, Built, Cached, Skipped, Warning, Error)."""
 
-    kind: Literal["Container", "Network", "Volume", "Image", "Config", "Secret"]
+    kind: Literal["Container", "Network", "Volume", "Image", "Build", "Config", "Secret"]
     name: str
     status: str
     text: str = ""

@@ -50,12 +50,12 @@ def is_archive(path: Path) -> bool:
 
 
 @contextmanager
-def stream_of_output(body: dict[str, Any]) -> Iterator[None]:
-    """Let an output to ``-`` go to the standard output, through a file."""
+def stream_of_output(body: dict[str, Any]) -> Iterator[str]:
+    """Let an output to ``-`` go to the standard output, through a file: its path, "" when there is none."""
     outputs = body["outputs"]
     wanted = [n for n, text in enumerate(outputs) if text == "-" or "dest=-" in text.split(",")]
     if not wanted:
-        yield
+        yield ""
         return
     if sys.stdout.isatty():
         raise UsageError("refusing to write a tar to the terminal", hint="name a file: dest=FILE")
@@ -63,7 +63,7 @@ def stream_of_output(body: dict[str, Any]) -> Iterator[None]:
         path = os.path.join(directory, "output")
         text = "type=tar,dest=-" if outputs[wanted[0]] == "-" else outputs[wanted[0]]
         outputs[wanted[0]] = text.replace("dest=-", f"dest={path}")
-        yield
+        yield path
         with open(path, "rb") as source:
             shutil.copyfileobj(source, sys.stdout.buffer)
         sys.stdout.buffer.flush()

@@ -13,11 +13,19 @@ if TYPE_CHECKING:
     from composer.cli.session import Session
 
 BUILD = "/composer/v1/build"
+_CONTENTS = {
+    "local": "the image's files",
+    "tar": "the image's files",
+    "oci": "an OCI image",
+    "docker": "a Docker image",
+}
+"""What an output that is written has in it."""
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
 def run_image_build(session: Session, arguments: Arguments) -> int:
     """Build, and write what was asked for: the id with ``--quiet``, the files that flags name."""
+    import os
     from contextlib import nullcontext
 
     from composer.cli.management.build_calls import answer, parse_call
@@ -35,7 +43,7 @@ def run_image_build(session: Session, arguments: Arguments) -> int:
     body["debug"] = arguments.is_on("debug")
     looked_at = debugging(session) if arguments.is_on("debug") else nullcontext()
     spooled = spooled_input(body, arguments.words[0], arguments.text("file"))
-    with looked_at, spooled, stream_of_output(body):
+    with looked_at, spooled, stream_of_output(body) as streamed:
         events = session.client.stream("POST", BUILD, body=body)
         mode = arguments.text("progress") or session.env.get("BUILDKIT_PROGRESS", "")
         data = _show(session, events, quiet=quiet, mode=mode)
@@ -52,10 +60,32 @@ def run_image_build(session: Session, arguments: Arguments) -> int:
                 file.write(text)
     if quiet and "-" not in [part for one in arguments.list("output") for part in one.split("=")]:
         session.write(f"{data['Id']}\n")
-    elif not quiet:
-        for name in body["tags"]:
-            session.write_status(f"{name}  {data['Id'].removeprefix('sha256:')[:12]}\n")
+    elif session.progress_mode(quiet=quiet, mode=mode) in ("plain", "tty"):  # not among objects for machines
+        for line in made_lines(body["tags"], data, streamed, os.getcwd()):
+            session.write_status(f"{line}\n")
     return 0
+
+
+def made_lines(tags: list[str], data: Mapping[str, Any], streamed: str, directory: str) -> Iterator[str]:
+    """What has come of a build: images by name and id, and what was written where, as it is called in ``directory``;
+    not of what went to the standard output through the file ``streamed``."""
+    short = data["Id"].removeprefix("sha256:")[:12]
+    if any(output["IsImage"] for output in data["Outputs"]):
+        yield from (f"{name}  {short}" for name in tags)
+        if not tags:
+            yield f"image without a name  {short}"
+    for output in data["Outputs"]:
+        if output["Type"] == "cacheonly":
+            yield "the build cache, as asked: no image, no files"
+        elif output["Dest"] and output["Dest"] != streamed:
+            what = "a directory" if output["IsDirectory"] else "a file"
+            yield f"{_near(output['Dest'], directory)}  {what} with {_CONTENTS[output['Type']]}"
+
+
+def _near(path: str, directory: str) -> str:
+    """A path as it is said from ``directory``."""
+    below = path.removeprefix(f"{directory.rstrip('/')}/")
+    return f"./{below}" if below != path else path
 
 
 def build_request(arguments: Arguments, env: Mapping[str, str]) -> dict[str, Any]:

@@ -178,15 +178,15 @@ class LiveRenderer(Renderer):
                 label = event["name"] if parent else f"{event['kind']} {event['name']}"
                 item = self._items[key] = Item(label, event["kind"], self._clock(), 2 if parent else 0)
                 if parent:
-                    self._place_below(key, parent)
+                    self._place_below(key, event["kind"], parent)
             item.update(event, self._clock())
         self._start_ticking()
 
-    def _place_below(self, key: str, parent: str) -> None:
+    def _place_below(self, key: str, kind: str, parent: str) -> None:
         """Keep the layers of an image under it."""
         item = self._items.pop(key)
         placed: dict[str, Item] = {}
-        prefix, above = f"{parent}\0", f"\0Image\0{parent}"
+        prefix, above = f"{parent}\0", f"\0{kind}\0{parent}"
         keys = list(self._items)
         last = max(
             (i for i, k in enumerate(keys) if k == above or k.startswith(prefix)), default=len(keys) - 1

@@ -136,7 +136,7 @@ class JsonRenderer(Renderer):
         name = event["name"]
         fields = {"id": name if event.get("parent") else f"{event['kind']} {name}", "status": event["status"]}
         if event.get("parent"):
-            fields["parent_id"] = f"Image {event['parent']}"
+            fields["parent_id"] = f"{event['kind']} {event['parent']}"
         if event.get("text"):
             fields["text"] = event["text"]
         if event.get("total"):

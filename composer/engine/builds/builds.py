@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from composer.engine.builds.builder import Builder, Session
+from composer.engine.builds.outputs import Output, parse_output
 from composer.engine.builds.progress import teller
 from composer.engine.builds.requests import ImageBuild
 from composer.engine.builds.workshop import Tell
@@ -32,6 +34,8 @@ class Built:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     document: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[Output, ...] = ()
+    """What was made of the images."""
 
 
 class Builds:
@@ -49,17 +53,19 @@ class Builds:
 
     async def run(self, request: ImageBuild, emit: Callable[[Event], Awaitable[None]]) -> ResultEvent:
         """A build that no project asks for, with its events."""
-        name = request.tags[0] if request.tags else "build"
+        makes_image = bool(request.tags) and all(parse_output(text).is_stored for text in request.outputs)
+        kind: Literal["Image", "Build"] = "Image" if makes_image else "Build"
+        name = request.tags[0] if makes_image else _title(request)
 
         async def warn(message: str) -> None:
             await emit(WarningEvent(message=message))
 
         async def say(status: str, text: str = "") -> None:
-            await emit(StepEvent(kind="Image", name=name, status=status, text=text, time=time.time_ns()))
+            await emit(StepEvent(kind=kind, name=name, status=status, text=text, time=time.time_ns()))
 
         await say("Building" if request.call == "build" else "Checking")
         try:
-            built = await self.build(request, teller(emit, name, quiet=request.quiet), warn)
+            built = await self.build(request, teller(emit, name, kind=kind, quiet=request.quiet), warn)
         except ComposerError:
             await say("Error")
             raise
@@ -67,6 +73,15 @@ class Builds:
         return ResultEvent(
             data={
                 "Id": built.images[0].id if built.images else "",
+                "Outputs": [
+                    {
+                        "Type": output.type,
+                        "Dest": output.dest,
+                        "IsDirectory": output.type == "local" or not output.is_tar,
+                        "IsImage": output.is_stored,
+                    }
+                    for output in built.outputs
+                ],
                 "Metadata": dict(built.metadata),
                 "Findings": [_finding(finding) for finding in built.findings],
                 "Document": dict(built.document),
@@ -82,6 +97,13 @@ class Builds:
         return await RequestedBuild(self._builder, self.images, self._contexts).run(
             request, tell, warn, session
         )
+
+
+def _title(request: ImageBuild) -> str:
+    """What a build is called whose result has no name: as its context is."""
+    if "://" in request.context:
+        return request.context
+    return os.path.basename(request.context) or "standard input"
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -71,7 +71,12 @@ class RequestedBuild:
                 exporter.metadata["composer.context.commit"] = prepared.commit
             for warning in exporter.warnings:
                 await warn(warning)
-            return Built(tuple(product.image for product in products), exporter.metadata, findings)
+            return Built(
+                tuple(product.image for product in products),
+                exporter.metadata,
+                findings,
+                outputs=tuple(outputs),
+            )
 
     def _looked_at(
         self, call: str, file: Dockerfile, options: BuildOptions, platform: Mapping[str, str]
