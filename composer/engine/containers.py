@@ -9,11 +9,12 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 from msgspec.structs import replace
 
-from composer.engine.cells import Cell
+from composer.engine.cells import Cell, first_of
 from composer.engine.events import Events
 from composer.engine.health import merge_healthcheck
 from composer.engine.model import ContainerRecord, Endpoint, MountPoint, PublishedPort, Status
@@ -135,6 +136,20 @@ class Container:
             return " ".join([first, *(f"'{word}'" if " " in word else word for word in rest)])
         except InvalidArgument:
             return ""
+
+    async def wait(self, condition: str = "not-running") -> int:
+        """Wait as Docker's wait does: ``not-running``, ``next-exit`` or ``removed``. Returns the exit code."""
+        if condition == "removed":  # or what should have removed it could not
+            await first_of(self.is_removed.wait, partial(self.status.wait_for, lambda s: s.status == "dead"))
+            return self.state.exit_code
+        if condition == "next-exit":
+            before = self.state.finished_at
+            status = await self.status.wait_for(
+                lambda s: s.finished_at != before and s.status in ("exited", "restarting", "removing")
+            )
+        else:
+            status = await self.status.wait_for(lambda s: s.status not in ("running", "paused", "restarting"))
+        return status.exit_code
 
     @property
     def exposed_ports(self) -> list[tuple[int, str]]:

@@ -12,14 +12,12 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 
 import trio
 from msgspec.structs import replace
 
 from composer.engine import uses
 from composer.engine.at_once import taken
-from composer.engine.cells import first_of
 from composer.engine.containers import Container, Containers
 from composer.engine.ending import Ending, grace_of, send
 from composer.engine.events import Events
@@ -461,21 +459,3 @@ class Lifecycle:
                         await self.volumes.remove(name, force=True)
             crash_point("core.remove.emptied")
             self.containers.forget(container)
-
-    async def wait(self, ref: str, condition: str = "not-running") -> int:
-        """Wait as Docker's wait does: ``not-running``, ``next-exit`` or ``removed``. Returns the exit code."""
-        container = self.containers.get(ref)
-        if condition == "removed":  # or what should have removed it could not
-            dead = partial(container.status.wait_for, lambda s: s.status == "dead")
-            await first_of(container.is_removed.wait, dead)
-            return container.state.exit_code
-        if condition == "next-exit":
-            before = container.state.finished_at
-            status = await container.status.wait_for(
-                lambda s: s.finished_at != before and s.status in ("exited", "restarting", "removing")
-            )
-        else:
-            status = await container.status.wait_for(
-                lambda s: s.status not in ("running", "paused", "restarting")
-            )
-        return status.exit_code

@@ -201,7 +201,7 @@ class ContainerOperations:
     async def wait(
         self, ref: str, condition: Literal["not-running", "next-exit", "removed"] = "not-running"
     ) -> int:
-        return await self.lifecycle.wait(ref, condition)
+        return await self.containers.get(ref).wait(condition)
 
     def logs(
         self,

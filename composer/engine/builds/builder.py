@@ -120,7 +120,7 @@ class Builder:
             async for lines in self.parts.logs.read(container, follow=True):
                 for line in lines:
                     await output(line.data.decode(errors="replace").rstrip("\r"))
-            status = await self.parts.lifecycle.wait(container.id)
+            status = await container.wait()
             if not status:
                 await then(str(self._paths.container(container.id) / "upper"))
             is_kept = status != 0 and KEEP_LABEL in config.labels
