@@ -304,7 +304,7 @@ def parse_command(command: Command, words: Sequence[str]) -> Arguments:
 
 
 def _nearest(name: str, known: dict[str, Flag], *, prefix: str = "") -> str:
-    from composer.cli.spelling import nearest
+    from runtime.nearest import nearest
 
     close = nearest(name, [flag.name for flag in known.values() if not flag.is_hidden])
     return f"did you mean {prefix}{close}?" if close else ""

@@ -220,7 +220,7 @@ def _print_root_help() -> int:
 
 
 def _unknown(name: str, known: list[str], family: str = "") -> int:
-    from composer.cli.spelling import nearest
+    from runtime.nearest import nearest
 
     close = nearest(name, known)
     hint = f"did you mean {close}?" if close else f"see `composer {family + ' ' if family else ''}--help`"

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from composer.compose.nearest import nearest
 from composer.compose.own_words import own_words, stray_words
 from composer.compose.probe_programs import candidates, probe_programs
 from composer.compose.trace import Path
+from runtime.nearest import nearest
 
 DATABASE_PORTS = {
     1433: "SQL Server",

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from composer.compose.errors import ComposeError
-from composer.compose.nearest import nearest
 from composer.compose.profiles import is_enabled
+from runtime.nearest import nearest
 
 
 def chosen_services(

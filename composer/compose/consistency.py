@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from composer.compose.nearest import nearest
 from composer.compose.ports import is_address
 from composer.compose.problem import Problem, raise_all
 from composer.compose.profiles import is_enabled
 from composer.compose.trace import Path
+from runtime.nearest import nearest
 
 
 def check_rules(tree: dict[str, Any]) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from composer.compose.dotenv import line_of
 from composer.compose.errors import ComposeError
-from composer.compose.nearest import nearest
 from composer.compose.trace import Key, Origin, Path, dotted, key_origin_of, locations, own_key
 from composer.compose.tree import Tree
 from runtime.errors import Location
+from runtime.nearest import nearest
 
 _STEP = re.compile(r"\[([0-9]+)\]|([^.\[\]]+)|\.")
 

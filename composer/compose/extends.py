@@ -9,12 +9,12 @@ from typing import Any
 
 from composer.compose.canonical import canonical_service
 from composer.compose.merging import merge
-from composer.compose.nearest import nearest
 from composer.compose.paths import resolve_paths
 from composer.compose.problem import Problem
 from composer.compose.sources import Sources
 from composer.compose.trace import Origin, Path, brought, copied, origin_of
 from composer.compose.yaml_text import drop_paths
+from runtime.nearest import nearest
 
 MAX_CHAIN = 200
 Place = tuple[str, str]

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from composer.compose.model import Service
-from composer.compose.nearest import nearest
 from composer.compose.trace import Path
+from runtime.nearest import nearest
 
 EXTENSION = "x-composer"
 FILE_KEYS = ("address", "build", "silence")

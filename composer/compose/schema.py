@@ -13,9 +13,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from composer.compose.nearest import nearest
 from composer.compose.problem import Problem, raise_all
 from composer.compose.trace import Path, dotted
+from runtime.nearest import nearest
 
 Node = dict[str, Any]
 Check = Callable[[Any], bool]

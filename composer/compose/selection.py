@@ -6,8 +6,8 @@ import msgspec
 
 from composer.compose.errors import ComposeError
 from composer.compose.model import Project, Service
-from composer.compose.nearest import nearest
 from composer.compose.profiles import is_enabled
+from runtime.nearest import nearest
 
 
 def find_service(project: Project, name: str) -> Service:

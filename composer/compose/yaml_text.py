@@ -27,10 +27,10 @@ try:
 except ImportError:  # a PyYAML that was built without libyaml
     from yaml import Loader as _Parser  # type: ignore[assignment]
 
-from composer.compose.nearest import nearest
 from composer.compose.problem import Problem
 from composer.compose.trace import Key, Map, Origin, Path, Seq, copied, key_like, own_key, placed
 from composer.compose.yaml_scalars import plain_scalar, tagged_scalar
+from runtime.nearest import nearest
 
 MAX_DEPTH = 150
 _WIDE = (b"\xff\xfe", b"\xfe\xff")

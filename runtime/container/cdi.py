@@ -7,7 +7,6 @@ specification says which nodes, mounts, variables and groups it takes. Hooks are
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 
 from runtime.container.config import DeviceRequest, Mount
 from runtime.errors import InvalidArgument
+from runtime.nearest import nearest
 
 _VENDOR = r"[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?"
 _CLASS = r"[A-Za-z](?:[A-Za-z0-9_-]*[A-Za-z0-9])?"
@@ -261,8 +261,8 @@ class Registry:
                 ).pointing_at("devices")
             if found:
                 return found[0]
-        close = difflib.get_close_matches(name, self.names, 1)
-        hint = f"did you mean {close[0]}?" if close else self._there()
+        close = nearest(name, self.names)
+        hint = f"did you mean {close}?" if close else self._there()
         raise InvalidArgument(f"unresolvable CDI device {name}", hint=hint).pointing_at("devices")
 
     def _there(self) -> str:

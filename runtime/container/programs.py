@@ -12,11 +12,14 @@ import stat
 from collections.abc import Iterable
 
 from runtime.container.failure import CANNOT_EXECUTE, NOT_FOUND, Failure
+from runtime.nearest import distance_if_near
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MAX_LISTED = 20_000
 """Files that are looked at for one that is similar."""
 MAX_SHOWN = 3
+_SHORTEST = 3
+"""Letters that a name has to have: every other program is like one of two."""
 
 
 def find_program(name: str, env: list[str], image: str = "") -> str:
@@ -58,6 +61,8 @@ def find_program(name: str, env: list[str], image: str = "") -> str:
 
 def similar_programs(name: str, directories: Iterable[str]) -> list[str]:
     """Executable files whose names are like ``name``, the likest first; each name once, as PATH would find it."""
+    if len(name) < _SHORTEST:
+        return []
     found: dict[str, tuple[int, str]] = {}
     listed = 0
     for directory in directories:
@@ -66,7 +71,7 @@ def similar_programs(name: str, directories: Iterable[str]) -> list[str]:
         except OSError:
             continue
         for entry in entries[: MAX_LISTED - listed]:
-            distance = None if entry in found else difference(name, entry)
+            distance = None if entry in found else distance_if_near(name, entry)
             if distance is None or not entry.isprintable():
                 continue
             path = f"{directory.rstrip('/')}/{entry}"
@@ -80,30 +85,3 @@ def similar_programs(name: str, directories: Iterable[str]) -> list[str]:
         if listed >= MAX_LISTED:
             break
     return [path for _, path in sorted(found.values())[:MAX_SHOWN]]
-
-
-def difference(name: str, other: str) -> int | None:
-    """How far ``other`` is from ``name``; None when it is too far to have been meant. Pure.
-
-    Near is: a slip or two of the fingers, or an abbreviation (``srv`` for ``server``, ``python`` for ``python3``)."""
-    if len(name) < 2 or abs(len(name) - len(other)) > max(len(name), 3):
-        return None
-    distance = _edits(name, other)
-    if distance <= (0, 0, 0, 1, 1, 2)[min(len(name), 5)]:
-        return distance
-    short, long = sorted((name, other), key=len)
-    if len(short) >= 3 and short[0] == long[0] and len(long) <= 2 * len(short):
-        letters = iter(long)
-        if all(letter in letters for letter in short):
-            return distance
-    return None
-
-
-def _edits(one: str, other: str) -> int:
-    """Levenshtein's distance."""
-    row = list(range(len(other) + 1))
-    for i, letter in enumerate(one, 1):
-        previous, row = row, [i]
-        for j, their in enumerate(other, 1):
-            row.append(min(previous[j] + 1, row[-1] + 1, previous[j - 1] + (letter != their)))
-    return row[-1]

@@ -53,14 +53,13 @@ def parse(name: str) -> int:
         return ALL
     if plain not in NUMBERS:
         # Late: the keeper and its forks carry this module, and never get here.
-        import difflib
-
         from runtime.errors import InvalidArgument
+        from runtime.nearest import nearest
 
-        close = difflib.get_close_matches(plain, NAMES, 1)
+        close = nearest(plain, NAMES)
         raise InvalidArgument(
             f"invalid capability: {name!r}",
-            hint=f"did you mean {close[0]}?" if close else "see capabilities(7)",
+            hint=f"did you mean {close}?" if close else "see capabilities(7)",
         )
     return 1 << NUMBERS[plain]
 

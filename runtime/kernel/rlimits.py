@@ -33,10 +33,10 @@ def resolve(name: str, soft: int, hard: int) -> tuple[int, int, int]:
     """(number, soft, hard); -1 is no limit. Raises InvalidArgument for an unknown name or soft above hard."""
     plain = name.lower().removeprefix("rlimit_")
     if plain not in NAMES:
-        import difflib
+        from runtime.nearest import nearest
 
-        close = difflib.get_close_matches(plain, NAMES, 1)
-        hint = f"did you mean {close[0]}?" if close else f"one of {', '.join(NAMES)}"
+        close = nearest(plain, NAMES)
+        hint = f"did you mean {close}?" if close else f"one of {', '.join(NAMES)}"
         raise InvalidArgument(f"invalid ulimit type: {name}", hint=hint)
     if hard != -1 and (soft == -1 or soft > hard):
         raise InvalidArgument(

@@ -17,11 +17,13 @@ MODULES = sorted([*ROOT.glob("composer/**/*.py"), *ROOT.glob("runtime/**/*.py")]
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "runtime.errors": (),
+    "runtime.nearest": (),
     "runtime.crash_points": (),
-    "runtime.kernel": ("runtime.errors",),
+    "runtime.kernel": ("runtime.errors", "runtime.nearest"),
     "runtime.storage": ("runtime.kernel", "runtime.errors", "runtime.container.config"),
     "runtime.network": ("runtime.kernel", "runtime.errors", "runtime.storage"),
     "runtime.container": (
+        "runtime.nearest",
         "runtime.kernel",
         "runtime.errors",
         "runtime.crash_points",
@@ -31,6 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "runtime.image": ("runtime.kernel", "runtime.errors", "runtime.storage", "runtime.container"),
     "runtime.build": ("runtime.errors", "runtime.build.git_urls"),
     "runtime.build.frontend": (
+        "runtime.nearest",
         "runtime.errors",
         "runtime.build.steps",
         "runtime.build.ignore",
@@ -42,6 +45,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "runtime.build.solver": ("runtime.errors", "runtime.build.steps"),
     "runtime.build.worker": (
+        "runtime.nearest",
         "runtime.errors",
         "runtime.kernel",
         "runtime.storage",
@@ -55,7 +59,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "runtime.files": ("runtime",),
     "runtime.doctor": ("runtime.kernel", "runtime.errors", "runtime.network", "runtime.storage"),
-    "composer.compose": ("runtime.errors",),
+    "composer.compose": ("runtime.errors", "runtime.nearest"),
     "composer.plan": (
         "composer.compose",
         "composer.engine.requests",

@@ -69,8 +69,8 @@ def running_container(session: Session, service: str, index: int) -> dict[str, A
     if chosen:
         found: dict[str, Any] = chosen[0]
         return found
-    from composer.cli.spelling import nearest
     from runtime.errors import NotFound
+    from runtime.nearest import nearest
 
     known = sorted({s["Name"] for s in project["Services"]} | {c["Service"] for c in project["Containers"]})
     profiles = project.get("Profiles", {}).get(service)

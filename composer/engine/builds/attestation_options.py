@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import difflib
 from dataclasses import dataclass
 
 from composer.engine.builds.provenance import ProvenanceOptions
 from runtime.errors import InvalidArgument
+from runtime.nearest import nearest
 
 _YES, _NO = ("true", "1"), ("", "false", "0")
 _PROVENANCE = ("mode", "version", "builder-id", "reproducible", "inline-only", "disabled")
@@ -54,8 +54,8 @@ def _options(kind: str, text: str, known: tuple[str, ...]) -> dict[str, str] | N
         if not equals:
             raise InvalidArgument(f"invalid {kind} {text!r}: {part!r} is not key=value")
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            near = nearest(key, known)
+            advice = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
             raise InvalidArgument(f"{key!r} is no parameter of {kind} that composer knows: {advice}")
         found[key] = value
     return None if _truth(kind, "disabled", found.pop("disabled", "false")) else found

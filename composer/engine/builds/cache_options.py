@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runtime.errors import InvalidArgument
+from runtime.nearest import nearest
 
 _NOT_OURS = {
     "gha": "GitHub's cache service",
@@ -108,8 +108,8 @@ def _kind(options: Mapping[str, str], known: Mapping[str, tuple[str, ...]], text
         raise InvalidArgument(f"invalid cache {text!r}: type is one of {', '.join(known)}")
     for key in options:
         if key != "type" and key not in known[kind]:
-            near = difflib.get_close_matches(key, known[kind], 1)
-            advice = f" (did you mean {near[0]}?)" if near else ""
+            near = nearest(key, known[kind])
+            advice = f" (did you mean {near}?)" if near else ""
             raise InvalidArgument(f"invalid cache {text!r}: unknown option {key}{advice}")
     return kind
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from runtime.errors import InvalidArgument
 from runtime.image.packing import Packing
+from runtime.nearest import nearest
 
 _TYPES = ("local", "tar", "oci", "docker", "image", "registry", "cacheonly")
 _PACKED = ("compression", "compression-level", "force-compression", "oci-mediatypes", "rewrite-timestamp")
@@ -65,15 +65,13 @@ def parse_output(text: str, annotations: Sequence[str] = ()) -> Output:
         options[key.lower()] = value
     kind = options.pop("type", "")
     if kind not in _TYPES:
-        near = difflib.get_close_matches(kind, _TYPES, 1)
-        advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(_TYPES)}"
+        near = nearest(kind, _TYPES)
+        advice = f"did you mean {near}?" if near else f"there are {', '.join(_TYPES)}"
         raise InvalidArgument(f"invalid output {text!r}: type {kind!r}: {advice}")
     for key in options:
         if key not in _KEYS[kind]:
-            near = difflib.get_close_matches(key, _KEYS[kind], 1)
-            advice = (
-                f"did you mean {near[0]}?" if near else f"it has {', '.join(_KEYS[kind]) or 'no options'}"
-            )
+            near = nearest(key, _KEYS[kind])
+            advice = f"did you mean {near}?" if near else f"it has {', '.join(_KEYS[kind]) or 'no options'}"
             raise InvalidArgument(f"output of type {kind} has no option {key!r}: {advice}")
     if kind in ("local", "tar", "oci") and not options.get("dest"):
         raise InvalidArgument(f"an output of type {kind} needs a dest")

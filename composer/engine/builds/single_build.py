@@ -4,7 +4,6 @@ not in the cache is done (``composer.engine.builds.solving``), and the last one'
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -31,6 +30,7 @@ from runtime.build.worker.worker import Setting
 from runtime.errors import ComposerError
 from runtime.image.attestations import Attestation
 from runtime.image.model import Image
+from runtime.nearest import nearest
 
 _DIRECTORIES = ("docker-image://",)
 
@@ -178,8 +178,8 @@ class SingleBuild:
         except DockerfileError:
             raise
         except ComposerError as error:
-            near = difflib.get_close_matches(source.reference.lower(), self._stages, 1)
-            advice = f"did you mean the stage {near[0]}?" if near else error.hint
+            near = nearest(source.reference.lower(), self._stages)
+            advice = f"did you mean the stage {near}?" if near else error.hint
             raise source.place.error(error.message, source.reference, advice) from None
         if image.is_embedded:
             raise source.place.error(

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from composer.compose.model import Project
-from composer.compose.nearest import nearest
 from composer.engine.containers import Container
 from composer.engine.projects.parts import service_of
 from composer.plan import labels
 from composer.plan.graph import CONDITIONS, Condition, Dependencies, Dependency
 from composer.plan.plan import dependencies_of
 from runtime.errors import NotFound
+from runtime.nearest import nearest
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 from runtime.build.frontend.lines import Line
+from runtime.nearest import nearest
 
 FLAGS: Mapping[str, tuple[str, ...]] = {
     "ADD": ("checksum", "chmod", "chown", "exclude", "keep-git-dir", "link", "unpack"),
@@ -24,9 +24,9 @@ def check_flags(line: Line) -> None:
     seen: set[str] = set()
     for name, value in line.flags:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+            near = nearest(name, known)
             there = f"{line.name} has {', '.join(f'--{one}' for one in known) or 'no flags'}"
-            advice = f"did you mean --{near[0]}?" if near else there
+            advice = f"did you mean --{near}?" if near else there
             raise line.error(f"unknown flag: --{name} ({advice})", f"--{name}")
         if name in seen and name not in _REPEATED:
             raise line.error(f"duplicate flag specified: --{name}", f"--{name}")

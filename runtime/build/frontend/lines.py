@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from dataclasses import dataclass, replace
 from runtime.build.frontend.expand import split_words
 from runtime.build.steps import DockerfileError as DockerfileError
 from runtime.build.steps import told
+from runtime.nearest import nearest
 
 INSTRUCTIONS = (
     "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL STOPSIGNAL "
@@ -239,9 +239,9 @@ def _line(logical: Line, escape: str) -> Line:
     word = logical.rest.split(maxsplit=1)[0]
     name, rest = word.upper(), logical.rest[len(word) :].strip()
     if name not in INSTRUCTIONS:
-        near = difflib.get_close_matches(name, INSTRUCTIONS, 1)
+        near = nearest(name, INSTRUCTIONS)
         raise logical.error(
-            f"unknown instruction: {word}" + (f" (did you mean {near[0]}?)" if near else ""), word
+            f"unknown instruction: {word}" + (f" (did you mean {near}?)" if near else ""), word
         )
     flags: list[tuple[str, str]] = []
     while name != "ONBUILD" and rest.startswith("--"):

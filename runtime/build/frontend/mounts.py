@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import posixpath
 import re
 from dataclasses import dataclass
+
+from runtime.nearest import nearest
 
 _TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
 _ALIASES = {
@@ -68,10 +69,10 @@ def parse_mount(text: str) -> RunMount:
         options[key] = value if equals else "true"
     kind = options.pop("type", "bind").lower()
     if kind not in _TYPES:
-        near = difflib.get_close_matches(kind, _TYPES, 1)
+        near = nearest(kind, _TYPES)
         raise ValueError(
             f"unsupported mount type {kind!r}"
-            + (f" (did you mean {near[0]}?)" if near else f": there are {', '.join(_TYPES)}")
+            + (f" (did you mean {near}?)" if near else f": there are {', '.join(_TYPES)}")
         )
     _check_keys(kind, options)
     switches = {key: _switch(key, options[key]) for key in _SWITCHES if key in options}
@@ -117,8 +118,8 @@ def _check_keys(kind: str, options: dict[str, str]) -> None:
         everything = sorted({name for names in _KEYS.values() for name in names})
         if key in everything:
             raise ValueError(f"unexpected key '{key}' for mount type '{kind}'")
-        near = difflib.get_close_matches(key, everything, 1)
-        raise ValueError(f"unexpected key '{key}'" + (f" (did you mean {near[0]}?)" if near else ""))
+        near = nearest(key, everything)
+        raise ValueError(f"unexpected key '{key}'" + (f" (did you mean {near}?)" if near else ""))
 
 
 def _switch(key: str, text: str) -> bool:

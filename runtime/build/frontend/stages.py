@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from runtime.build.frontend.flags import flag
 from runtime.build.frontend.lines import DockerfileError, Heredoc, Line, combined, read_lines
 from runtime.build.frontend.syntax import check_syntax
 from runtime.errors import NotFound
+from runtime.nearest import nearest
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -85,8 +85,8 @@ class Dockerfile:
     def _targets(self, missing: str) -> str:
         """Which stages there are in place of one that there is not."""
         names = [stage.name for stage in self.stages if stage.name]
-        if near := difflib.get_close_matches(missing.lower(), names, 1):
-            return f"did you mean {near[0]}?"
+        if near := nearest(missing.lower(), names):
+            return f"did you mean {near}?"
         if len(self.stages) == 1:
             own = f"called {names[0]}" if names else "without a name (--target 0)"
             return f"the file has one stage, {own}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import posixpath
 import re
 import stat
@@ -14,6 +13,7 @@ from runtime.build.modes import Modes
 from runtime.build.worker.layer_tar import Placed
 from runtime.errors import InvalidArgument, NotFound
 from runtime.files.tree import Node, Tree
+from runtime.nearest import nearest
 
 _STARS = re.compile(r"(?<!\\)\*+")
 
@@ -78,8 +78,8 @@ def _why(tree: Tree, pattern: str, node: Node | None) -> str:
     names = [child.name for child in _children(tree, above)]
     if name in names:
         return ": it is a link to what is not there"
-    near = difflib.get_close_matches(name, names, 1)
-    return f" (did you mean {posixpath.join(above, near[0])}?)" if near else ""
+    near = nearest(name, names)
+    return f" (did you mean {posixpath.join(above, near)}?)" if near else ""
 
 
 def _children(tree: Tree, path: str) -> list[Node]:

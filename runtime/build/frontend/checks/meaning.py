@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from runtime.build.frontend.lines import DockerfileError, Line
 from runtime.build.frontend.settings import assignments
 from runtime.build.frontend.stages import Dockerfile, Stage, arguments_of
 from runtime.container.config import ImageConfig
+from runtime.nearest import nearest
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _EXPANDED = ("ADD", "COPY", "ENV", "EXPOSE", "LABEL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR", "ARG")
@@ -181,5 +181,5 @@ def _learn(
 
 
 def _near(name: str, known: Mapping[str, str] | set[str], prefix: str = "") -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f" (did you mean {prefix}{close[0]}?)" if close else ""
+    close = nearest(name, list(known))
+    return f" (did you mean {prefix}{close}?)" if close else ""
