@@ -217,14 +217,12 @@ class _Reader:
         return replace(line, heredocs=tuple(found))
 
     def _document(self, title: str, *, is_chomped: bool) -> str | None:
-        """Up to its end; None when there is none."""
-        start = self._position
+        """Up to its end; None when there is none: what follows is its text then, and nothing else is wrong with it."""
         body: list[str] = []
         while (text := self._next()) is not None:
             if (text.lstrip("\t") if is_chomped else text) == title:
                 return "".join(body)
             body.append(text + "\n")
-        self._position = start
         return None
 
     def _next(self) -> str | None:

@@ -84,6 +84,15 @@ def test_mistakes_are_told_with_their_place(text: str, told: str) -> None:
     assert told in caught.value.message
 
 
+@pytest.mark.parametrize("rest", ["hello\n", "hello\nFROM b\nFOO\n", ""])
+def test_what_follows_a_heredoc_without_end_is_its_text(rest: str) -> None:
+    with pytest.raises(DockerfileError) as caught:
+        parse_lines(f"FROM a\nCOPY <<X <<EOF /\n1\nX\n{rest}")
+    assert caught.value.message == (
+        "Dockerfile:2:10: unterminated heredoc EOF\n2 | COPY <<X <<EOF /\n             ^"
+    )
+
+
 def test_what_comes_from_names_of_files_moves_no_cursor() -> None:
     (line,) = parse_lines("COPY x /y")
     message = line.error("not found (did you mean \x1b[31mred\udcff?)", "x").message
