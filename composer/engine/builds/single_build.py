@@ -21,7 +21,8 @@ from composer.engine.builds.solving import Solve
 from composer.engine.builds.transfer import CacheTransfer, inline_field
 from composer.engine.builds.workshop import Tell
 from runtime.build.frontend.convert import Asked, Base, Result, convert, images_needed
-from runtime.build.frontend.stages import parse_dockerfile, platform_arguments
+from runtime.build.frontend.lines import Line
+from runtime.build.frontend.stages import no_such_stage, parse_dockerfile, platform_arguments
 from runtime.build.ignore import keep_all
 from runtime.build.solver.keys import fresh_steps
 from runtime.build.steps import ContextSource, DockerfileError, ImageSource
@@ -30,7 +31,6 @@ from runtime.build.worker.worker import Setting
 from runtime.errors import ComposerError
 from runtime.image.attestations import Attestation
 from runtime.image.model import Image
-from runtime.nearest import nearest
 
 _DIRECTORIES = ("docker-image://",)
 
@@ -178,9 +178,12 @@ class SingleBuild:
         except DockerfileError:
             raise
         except ComposerError as error:
-            near = nearest(source.reference.lower(), self._stages)
-            advice = f"did you mean the stage {near}?" if near else error.hint
-            raise source.place.error(error.message, source.reference, advice) from None
+            is_base = isinstance(source.place, Line) and source.place.name == "FROM"
+            told, hint = error.message, error.hint
+            if missing := no_such_stage(source.reference, self._stages, is_base=is_base):
+                told = f"{missing}, and as an image it cannot be had: {told}"
+                hint = ""
+            raise source.place.error(told, source.reference, hint) from None
         if image.is_embedded:
             raise source.place.error(
                 f"{source.reference} is this machine itself: nothing can be built on it", source.reference

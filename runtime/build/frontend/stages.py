@@ -94,6 +94,16 @@ class Dockerfile:
         return f"the file has {len(numbered)} stages, by number and name: {', '.join(numbered)}"
 
 
+def no_such_stage(name: str, stages: Sequence[str], *, is_base: bool) -> str:
+    """That ``name``, which could not be had as an image, is no stage before its line either; "" for what is no name of
+    one. ``is_base``: it is in FROM, where most names are those of images."""
+    if name.lower() in stages:
+        return f"the stage {name.lower()} comes only after this line"
+    if near := nearest(name.lower(), stages):
+        return f"no stage is called {name} (did you mean the stage {near}?)"
+    return f"no stage is called {name}" if not is_base and not set(name) & set("/:@") else ""
+
+
 def sources_of(line: Line) -> tuple[str, ...]:
     """What a ``COPY --from`` and each ``RUN --mount=from`` read besides the context."""
     found: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.build.frontend.lines import DockerfileError
-from runtime.build.frontend.stages import parse_dockerfile
+from runtime.build.frontend.stages import no_such_stage, parse_dockerfile
 from runtime.errors import NotFound
 
 _TEXT = """ARG V=1
@@ -38,6 +38,21 @@ def test_a_target_that_there_is_not(text: str, hint: str) -> None:
     with pytest.raises(NotFound) as caught:
         parse_dockerfile(text, {}, {}).needed("zzz")
     assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("name", "is_base", "told"),
+    [
+        ("bild", False, "no stage is called bild (did you mean the stage build?)"),
+        ("bild", True, "no stage is called bild (did you mean the stage build?)"),
+        ("Build", False, "the stage build comes only after this line"),
+        ("other", False, "no stage is called other"),
+        ("other", True, ""),
+        ("registry.example/other:1", False, ""),
+    ],
+)
+def test_a_name_that_is_neither_a_stage_nor_an_image(name: str, is_base: bool, told: str) -> None:
+    assert no_such_stage(name, ["build"], is_base=is_base) == told
 
 
 @pytest.mark.parametrize("text", ["RUN a", "ARG A=1", "FROM a b", "FROM ${x}", "FROM --plat=x a"])
