@@ -199,3 +199,22 @@ def test_what_is_started_again_and_again_is_not_ready(composer: Composer, projec
     assert "ends again and again, the last time with 3" in failed.stderr
     assert "no database" in failed.stderr
     composer.run("down", "-t", "0", cwd=directory)
+
+
+def test_ports_that_others_hold_are_told_all_together(composer: Composer, project: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = [server.getsockname()[1] for server in (one, two)]
+        a, b = (
+            f'{{image: composer.local/host, command: sleep infinity, ports: ["127.0.0.1:{port}:80"]}}'
+            for port in ports
+        )
+        directory = project.write(f"services:\n  a: {a}\n  b: {b}\n")
+        told = composer.run("up", "-d", cwd=directory, status=1).stderr
+    failed = [service for service in "ab" if f"Container {project.name}-{service}-1  Error" in told]
+    assert failed  # the first one ends the command: it may be over before the other has begun
+    for number, (service, port) in enumerate(zip("ab", ports, strict=True), 2):
+        if service not in failed:
+            continue
+        assert f"compose.yaml:{number}:" in told and f"{port} failed: port is already allocated" in told
+        assert told.count(f"services.{service}.ports[0]") == 1
+    composer.run("down", "-t", "0", cwd=directory)

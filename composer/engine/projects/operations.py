@@ -12,7 +12,13 @@ from composer.engine.lifecycle import AlreadyStarted
 from composer.engine.projects.down import stop_container
 from composer.engine.projects.parts import Parts, service_of
 from composer.engine.projects.steps import Emit, tell, warn
-from composer.engine.projects.waits import ConditionFailed, explain_failure, unwrap, wait_for_condition
+from composer.engine.projects.waits import (
+    ConditionFailed,
+    explain_failure,
+    together,
+    unwrap,
+    wait_for_condition,
+)
 from composer.engine.requests import KillRequest, RemoveRequest, StopRequest
 from composer.plan.graph import Dependencies, Dependency, layers
 from runtime.errors import ComposerError, Conflict, NotFound
@@ -48,7 +54,7 @@ async def start(
     parts: Parts, containers: Sequence[Container], dependencies: Dependencies, emit: Emit
 ) -> None:
     """Start what does not run, each when what it depends on is in the wanted condition."""
-    failed: list[str] = []
+    failed: dict[str, ComposerError] = {}
     for layer in in_layers(containers, dependencies):
 
         async def one(container: Container) -> None:
@@ -63,16 +69,18 @@ async def start(
             except AlreadyStarted:
                 pass
             except ComposerError as error:
-                # The first one ends the command, which tells it then.
-                await tell(emit, "Container", container.name, "Error", error.message if failed else "")
-                failed.append(container.name)
                 error.exit_status = 1
-                raise error.within(f"starting {container.name}").pointing_at(
-                    f"services.{service_of(container)}"
-                )
+                error.within(f"starting {container.name}").pointing_at(f"services.{service_of(container)}")
+                failed[container.id] = error
+                await tell(emit, "Container", container.name, "Error")
+                raise
             await tell(emit, "Container", container.name, "Started")
 
-        await side_by_side([_bind(one, container) for container in layer])
+        try:
+            await side_by_side([_bind(one, container) for container in layer])
+        except ComposerError as error:
+            failures = [failed[one.id] for one in containers if one.id in failed]
+            raise together(failures if error in failures else [error, *failures]) from None
 
 
 def _bind(

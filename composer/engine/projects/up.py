@@ -15,7 +15,13 @@ from composer.engine.networking.lost_bridges import repair
 from composer.engine.projects.operations import side_by_side
 from composer.engine.projects.parts import Parts
 from composer.engine.projects.steps import Emit, tell, warn, warn_all
-from composer.engine.projects.waits import ConditionFailed, explain_failure, unwrap, wait_for_condition
+from composer.engine.projects.waits import (
+    ConditionFailed,
+    explain_failure,
+    together,
+    unwrap,
+    wait_for_condition,
+)
 from composer.engine.requests import UpRequest
 from composer.plan.references import referenced_services, references_to, resolve_references
 from composer.plan.steps import (
@@ -43,6 +49,8 @@ class _Replica:
     created: trio.Event = field(default_factory=trio.Event)
     started: trio.Event = field(default_factory=trio.Event)
     container: Container | None = None
+    failure: ComposerError | None = None
+    """Why it could not be started."""
 
 
 class Up:
@@ -58,7 +66,6 @@ class Up:
         for replica in self.replicas:
             self.by_service.setdefault(replica.plan.service, []).append(replica)
         self._told_waiting: set[str] = set()
-        self._has_failed = False
         self.all_created = trio.Event()
         """Every container stands, whether it has been started or not."""
 
@@ -86,7 +93,11 @@ class Up:
                 for replica in self.replicas:
                     nursery.start_soon(self._bring_up, replica)
         except BaseExceptionGroup as group:
-            raise await self._explain(unwrap(group)) from None
+            error = await self._explain(unwrap(group))
+            failures = [replica.failure for replica in self.replicas if replica.failure is not None]
+            if isinstance(error, ComposerError):  # what failed at the same time is told with it
+                error = together(failures if error in failures else [error, *failures])
+            raise error from None
 
     async def ensure_surroundings(self) -> None:
         """Have the networks and volumes."""
@@ -97,15 +108,9 @@ class Up:
 
     async def _explain(self, error: BaseException) -> BaseException:
         if isinstance(error, _DependencyFailed):
-            await self._tell_failed(error.cause.container, error.cause)
+            await tell(self.emit, "Container", error.cause.container.name, "Error")
             return await explain_failure(error.cause, self.parts.logs, "dependency failed to start: ")
         return error
-
-    async def _tell_failed(self, container: Container, error: ComposerError) -> None:
-        """The first one ends the command, which tells it then."""
-        text = error.message if self._has_failed else ""
-        self._has_failed = True
-        await tell(self.emit, "Container", container.name, "Error", text)
 
     async def wait_for(self, waits: Sequence[WaitFor]) -> None:
         """After :meth:`apply`: until services are in the conditions that somebody outside of the plan needs."""
@@ -322,12 +327,12 @@ class Up:
         except AlreadyStarted:
             pass
         except ComposerError as error:
-            await self._tell_failed(container, error)
             error.exit_status = 1
             service = replica.plan.service
-            raise error.within(f"starting {container.name} (service {service})").pointing_at(
-                f"services.{service}"
-            )
+            error.within(f"starting {container.name} (service {service})").pointing_at(f"services.{service}")
+            replica.failure = error
+            await tell(self.emit, "Container", container.name, "Error")
+            raise
         await tell(self.emit, "Container", container.name, "Started")
         replica.started.set()
 

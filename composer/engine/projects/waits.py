@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from composer.engine.conditions import Condition, Met, Never, judge
 from composer.engine.containers import Container
@@ -68,6 +68,20 @@ def unwrap(group: BaseExceptionGroup[BaseException]) -> BaseException:
             if important(error):
                 return error
     return flat[0]
+
+
+def together(errors: Iterable[ComposerError]) -> ComposerError:
+    """One error that tells all of ``errors`` (at least one), of several about the same value the first."""
+    found: dict[str | int, ComposerError] = {}
+    for error in errors:
+        found.setdefault(error.about or id(error), error)
+    first, *others = found.values()
+    if not others:
+        return first
+    text = "\n".join(error.message for error in (first, *others))
+    told = ComposerError(text, exit_status=first.exit_status, status=first.status)
+    told.errors = (first, *others)
+    return told
 
 
 async def explain_failure(error: ConditionFailed, logs: ContainerLogs, prefix: str) -> ComposerError:
