@@ -6,7 +6,7 @@ at its beginning. ``facts`` are what tells a step from others besides what it re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -27,6 +27,13 @@ def told(text: str) -> str:
 
 class DockerfileError(InvalidArgument):
     """A mistake in a Dockerfile, or a step that failed, told with its place."""
+
+
+def combined(errors: Sequence[DockerfileError]) -> DockerfileError:
+    """One error that tells all of ``errors``."""
+    if len(errors) == 1:
+        return errors[0]
+    return DockerfileError("\n".join(error.message for error in errors))
 
 
 class Place(Protocol):

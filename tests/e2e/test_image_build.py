@@ -369,3 +369,20 @@ def test_steps_are_given_scripts_secrets_and_nothing_stays(
     )
     done = composer.run("image", "build", ".", cwd=tmp_path, status=1)
     assert "--allow security.insecure" in done.stderr or "unset ssh key default" in done.stderr
+
+
+def test_all_that_the_context_lacks_is_told_at_once_in_order(composer: Composer, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM scratch AS one\nCOPY a there /\nFROM scratch\nCOPY --from=one /x /x\nCOPY b hidden /b/\nADD c /c\n"
+    )
+    for name, text in (("there", ""), ("hidden", ""), (".dockerignore", "hidden")):
+        (tmp_path / name).write_text(text)
+    told = composer.run("image", "build", ".", cwd=tmp_path, status=1).stderr
+    assert "Built" not in told
+    lines = [line.partition("Dockerfile:")[2] for line in told.splitlines() if "is not in" in line]
+    assert lines == [
+        f'2:6: "/a" is not in the context {tmp_path}',
+        f'5:6: "/b" is not in the context {tmp_path}',
+        f'5:8: "/hidden" is not in the context {tmp_path}: .dockerignore excludes it',
+        f'6:5: "/c" is not in the context {tmp_path}',
+    ]

@@ -23,6 +23,8 @@ class BuildOptions:
     file: str
     """What the Dockerfile is called in messages."""
     ignore: Ignore
+    context_name: str = ""
+    """What people call the context: its path or URL; "": what was sent."""
     tags: tuple[str, ...] = ()
     target: str = ""
     arguments: Mapping[str, str] = field(default_factory=dict)

@@ -73,6 +73,7 @@ async def prepare(
         dockerfile=text,
         file=file,
         ignore=ignore,
+        context_name=request.context,
         tags=_tags(request),
         target=request.target,
         arguments=request.args,

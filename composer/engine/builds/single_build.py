@@ -156,6 +156,7 @@ class SingleBuild:
                 contexts[name] = (Path(source), self.options.named_ignores.get(name, keep_all))
         return Setting(
             contexts=contexts,
+            context_name=self.options.context_name,
             secrets=self.options.secrets,
             ulimits=self.options.ulimits,
             label=self.options.file,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from composer.engine.builds.workshop import Tell, Workshop
+from runtime.build.frontend.lines import Line
 from runtime.build.solver.cache_config import CachedResult
 from runtime.build.solver.explain import Outcome
 from runtime.build.solver.graph import Schedule, in_order, step_graph, to_do
@@ -20,12 +21,14 @@ from runtime.build.solver.keys import Fresh, chain_key, content_key, digest, is_
 from runtime.build.steps import (
     ContextSource,
     Copy,
+    DockerfileError,
     FetchSource,
     GitCheckout,
     ImageSource,
     LayerStep,
     Selection,
     Step,
+    combined,
 )
 from runtime.build.worker.records import CacheRecord
 from runtime.build.worker.snapshot import Snapshot
@@ -80,14 +83,7 @@ class Solve:
         graph = step_graph(targets)
         order = tuple(in_order(graph))
         await _all([(self._find, step) for step in order if not isinstance(step, LayerStep)])
-        known_contents = [
-            selection
-            for step in order
-            if isinstance(step, LayerStep)
-            for selection in step.selections
-            if selection.source in self.results and self.results[selection.source].image is None
-        ]
-        await _all([(self._digest, selection) for selection in known_contents])
+        await self._digest_contexts(order)
         self._set_keys(order)
         known = {
             step: found
@@ -223,6 +219,28 @@ class Solve:
                 await self.tell(step.title, "Building", "")
                 self.results[step] = await self.shop.worker.fetch(step, self.setting)
                 await self.tell(step.title, "Built", "")
+
+    async def _digest_contexts(self, order: Sequence[Step]) -> None:
+        """Of what is there before any step is done. Raises DockerfileError with all that is not, as the file has it."""
+        failures: list[tuple[int, DockerfileError]] = []
+
+        async def one(step: LayerStep, selection: Selection) -> None:
+            try:
+                await self._digest(selection)
+            except ComposerError as error:
+                if not isinstance(error, DockerfileError):
+                    error = selection.error(error.message)
+                line = step.place.number if isinstance(step.place, Line) else 0
+                failures.append((line, error))
+
+        async with trio.open_nursery() as nursery:
+            for step in order:
+                for selection in step.selections if isinstance(step, LayerStep) else ():
+                    source = self.results.get(selection.source)
+                    if isinstance(step, LayerStep) and source is not None and source.image is None:
+                        nursery.start_soon(one, step, selection)
+        if failures:
+            raise combined([error for _, error in sorted(failures, key=lambda failure: failure[0])])
 
     async def _digest(self, selection: Selection) -> None:
         self._contents[selection] = await self.shop.worker.digest(selection, self.results[selection.source])

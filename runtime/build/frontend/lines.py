@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from runtime.build.frontend.expand import split_words
 from runtime.build.steps import DockerfileError as DockerfileError
+from runtime.build.steps import combined as combined
 from runtime.build.steps import told
 from runtime.nearest import nearest
 
@@ -86,13 +86,6 @@ def excerpt(number: int, column: int, text: str) -> str:
     prefix = f"{number} | "
     blank = re.sub(r"[^\t]", " ", text[: column - 1])
     return f"{prefix}{text}\n{' ' * len(prefix)}{blank}^"
-
-
-def combined(errors: Sequence[DockerfileError]) -> DockerfileError:
-    """One error that tells all of ``errors``."""
-    if len(errors) == 1:
-        return errors[0]
-    return DockerfileError("\n".join(error.message for error in errors))
 
 
 def parse_lines(text: str, file: str = "Dockerfile", escape: str = "\\") -> tuple[Line, ...]:

@@ -19,11 +19,17 @@ _STARS = re.compile(r"(?<!\\)\*+")
 
 
 class SourceNotFound(NotFound):
-    """A source that is not there, as ``pattern`` names it."""
+    """A source that is not there, as ``pattern`` names it; ``why`` is more than that, or ""."""
 
-    def __init__(self, message: str, pattern: str) -> None:
-        super().__init__(message)
+    def __init__(self, path: str, why: str, pattern: str) -> None:
+        super().__init__(f'"{path}" is not there{why}')
+        self.path = path
+        self.why = why
         self.pattern = pattern
+
+    def said_of(self, source: str) -> str:
+        """The message with what it is looked for in."""
+        return f'"{self.path}" is not in {source}{self.why}'
 
 
 def chosen_sources(tree: Tree, pattern: str, ignore: Ignore = keep_all, *, deep: bool = False) -> list[Node]:
@@ -36,10 +42,7 @@ def chosen_sources(tree: Tree, pattern: str, ignore: Ignore = keep_all, *, deep:
     if not any(character in clean for character in "*?["):
         resolved, node = tree.resolve(clean)
         if node is None or (node.path and ignore(node.path)):
-            raise SourceNotFound(
-                f'failed to calculate checksum: "/{clean or resolved}": not found{_why(tree, pattern, node)}',
-                pattern,
-            )
+            raise SourceNotFound(f"/{clean or resolved}", _why(tree, pattern, node), pattern)
         name = posixpath.basename(clean)
         return [node if deep or not name or node.name == name else replace(node, alias=name)]
     nodes = [tree.root]

@@ -24,6 +24,8 @@ class Snapshot:
     """Seconds since the epoch; 0 for what has no time."""
     commit: str = ""
     """Of the repository that it is from."""
+    name: str = ""
+    """What a context is called: its path or URL."""
     ignore: Ignore = keep_all
     scan: ContextScan | None = None
     """Of a context, as it was when the build began."""

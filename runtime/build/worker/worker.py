@@ -22,12 +22,14 @@ from runtime.build.steps import (
     DockerfileError,
     FetchSource,
     GitCheckout,
+    ImageSource,
     LayerStep,
     MakeDirectory,
     Run,
     RunMount,
     Selection,
     Step,
+    combined,
 )
 from runtime.build.worker import copying
 from runtime.build.worker.cache_mounts import CacheMounts
@@ -92,6 +94,8 @@ class Setting:
     """What the steps of one build have in common, and no cache depends on."""
 
     contexts: Mapping[str, tuple[Path, Ignore]]
+    context_name: str = ""
+    """What people call the one without a name: its path or URL; "": what was sent."""
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     ulimits: tuple[Ulimit, ...] = ()
     label: str = ""
@@ -140,7 +144,11 @@ class Worker:
             name = hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
             cache = self._contexts[root] = ContextCache(root, self.root / "contexts" / name)
         return Snapshot(
-            layers=(Path(root),), ignore=ignore, scan=cache.scan(ignore), rescan=lambda: cache.scan(ignore)
+            layers=(Path(root),),
+            name=f"{step.name} ({path})" if step.name else setting.context_name,
+            ignore=ignore,
+            scan=cache.scan(ignore),
+            rescan=lambda: cache.scan(ignore),
         )
 
     async def fetch(self, step: FetchSource | GitCheckout, setting: Setting) -> Snapshot:
@@ -179,6 +187,8 @@ class Worker:
             found = await trio.to_thread.run_sync(digest_tree, snapshot.tree, selection)
             self.database.put(_CONTENT, key, found.encode())
             return found
+        except copying.SourceNotFound:
+            raise await trio.to_thread.run_sync(_missing, selection, snapshot) from None
         except (OSError, NotFound, InvalidArgument) as error:
             raise _told(selection, error) from None
 
@@ -374,6 +384,27 @@ def _digest_directory(selection: Selection, snapshot: Snapshot) -> str:
     if snapshot.scan is None:
         return digest_tree(snapshot.tree, selection)
     return digest_context(snapshot.tree, selection, snapshot.ignore, snapshot.scan)
+
+
+def _missing(selection: Selection, snapshot: Snapshot) -> DockerfileError:
+    """All that a selection names and its source lacks."""
+    source = f"the context {snapshot.name}".rstrip() if snapshot.scan is not None else _name(selection.source)
+    found: list[DockerfileError] = []
+    for pattern in selection.patterns:
+        try:
+            copying.chosen_sources(snapshot.tree, pattern, snapshot.ignore, deep=selection.keeps_parents)
+        except copying.SourceNotFound as error:
+            found.append(selection.error(error.said_of(source), pattern))
+    return combined(found) if found else selection.error("files of the context change while they are read")
+
+
+def _name(source: Step) -> str:
+    """What files are looked for in, if it is no context."""
+    if isinstance(source, ImageSource):
+        return f"image {source.reference}"
+    if isinstance(source, LayerStep):
+        return f"stage {source.stage}" if source.stage else "that stage"
+    return source.text
 
 
 def _told(step: Step | Selection, error: Exception) -> DockerfileError:

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from runtime.build.ignore import parse_ignore
-from runtime.build.worker.copying import chosen_sources, make_directories, place
+from runtime.build.worker.copying import SourceNotFound, chosen_sources, make_directories, place
 from runtime.build.worker.layer_tar import digest_placed, write_changes, write_placed
-from runtime.errors import ComposerError
 from runtime.files.tree import Tree
 
 
@@ -54,10 +53,19 @@ def test_where_files_go(
     assert [item.path for item in placed] == paths
 
 
-@pytest.mark.parametrize("source", ["gone", "out/passwd", "src/two.log"])
-def test_what_is_not_there_or_not_in_the_context_is_not_found(context: Path, source: str) -> None:
-    with pytest.raises(ComposerError):
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("gone", ""),
+        ("out/passwd", ""),
+        ("src/two.log", ": .dockerignore excludes it"),
+        ("ap.py", " (did you mean app.py?)"),
+    ],
+)
+def test_what_is_not_there_or_not_in_the_context_is_not_found(context: Path, source: str, why: str) -> None:
+    with pytest.raises(SourceNotFound) as caught:
         chosen_sources(Tree([context]), source, parse_ignore("*.gone\nsrc/two.log"))
+    assert caught.value.said_of("the context /c") == f'"/{source}" is not in the context /c{why}'
 
 
 def test_only_content_names_modes_and_owners_count(context: Path, image: Path) -> None:
