@@ -7,7 +7,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from composer.api.client import EngineClient
@@ -34,6 +34,8 @@ class Session:
         self.ansi = options.text("ansi") or env.get("COMPOSE_ANSI") or "auto"
         self._client: EngineClient | None = None
         self._warnings: set[str] = set()
+        self.on_failed_step: Callable[[dict[str, Any]], None] | None = None
+        """What is done about a FailedStepEvent."""
 
     # Output
 
@@ -203,7 +205,7 @@ class Session:
         return os.path.exists(_version_path(socket_path(self.env, os.geteuid())))
 
     def forget_connection(self) -> None:
-        """After a fork: the connection belongs to the other process."""
+        """It belongs to somebody else: after a fork, or while it tells of something that goes on."""
         self._client = None
 
     def _start_engine(self) -> Any:
@@ -316,6 +318,9 @@ class Session:
                 elif kind == "warning":
                     if not self.ignores(event["message"]):
                         renderer.warning(event["message"])
+                elif kind == "failed-step" and self.on_failed_step is not None:
+                    renderer.pause()
+                    self.on_failed_step(event)
                 elif kind == "result":
                     return event.get("exit_status", 0), event.get("data")
                 elif kind == "error":

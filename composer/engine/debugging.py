@@ -77,6 +77,7 @@ class Debugging:
             volumes=self.volumes,
             endpoints={},
         )
+        made.unrecorded = container.unrecorded
         return made.id
 
     def _mounts(self, container: Container) -> Iterator[Mount]:

@@ -136,9 +136,8 @@ class Lifecycle:
         try:
             spec = await self.prepare(container)
             crash_point("core.start.prepared")
-            shim = await self.keeper.launch(
-                spec, container.pending_attach[0].streams if container.pending_attach else None
-            )
+            streams = container.pending_attach[0].streams if container.pending_attach else None
+            shim = await self.keeper.launch(spec, streams, is_secret=any(container.unrecorded))
             for pending in container.pending_attach[1:]:
                 await shim.attach(pending.streams)
         except BaseException as error:

@@ -140,6 +140,8 @@ class BuildRequest(ProjectRequest, frozen=True):
     """Only look at Dockerfiles."""
     debug: bool = False
     """The containers of steps that fail stay, to be looked at."""
+    shows_failed: bool = False
+    """As in ``ImageBuild``."""
     explain: bool = False
     """Say of each step why it was done or not."""
     push: bool = False
@@ -256,6 +258,24 @@ class WarningEvent(msgspec.Struct, frozen=True, kw_only=True, tag="warning"):
     message: str
 
 
+class FailedStepEvent(msgspec.Struct, frozen=True, kw_only=True, tag="failed-step", omit_defaults=True):
+    """A step of a build has failed and is not over until its container is removed. Until then all that it was given
+    (mounts, secrets) is there, and a start of the container starts a shell in it."""
+
+    container: str
+    """Its name."""
+    place: str
+    """File and line."""
+    command: str
+    """The instruction, on one line."""
+    script: str = ""
+    """What was to be done, when it is more than that line."""
+    message: str
+    """What the build is going to end with."""
+    shell: tuple[str, ...] = ()
+    """What starts; (): there is no shell in it."""
+
+
 class ResultEvent(msgspec.Struct, frozen=True, kw_only=True, tag="result", omit_defaults=True):
     """The last line of a request that went well (which may still ask for a non-zero exit status)."""
 
@@ -283,6 +303,7 @@ Event = (
     | StartedEvent
     | AbortingEvent
     | WarningEvent
+    | FailedStepEvent
     | ResultEvent
     | ErrorEvent
 )

@@ -39,6 +39,10 @@ def combined(errors: Sequence[DockerfileError]) -> DockerfileError:
 class Place(Protocol):
     """Where in a Dockerfile something is said."""
 
+    @property
+    def where(self) -> str:
+        """File and line."""
+
     def error(self, message: str, part: str = "", details: str = "") -> DockerfileError:
         """A mistake here; a caret points at ``part``, ``details`` come last."""
 
@@ -259,6 +263,8 @@ class Run(LayerStep):
     is_insecure: bool = False
     mounts: tuple[RunMount, ...] = ()
     devices: tuple[StepDevice, ...] = ()
+    shell: tuple[str, ...] = ()
+    """SHELL, as it holds for this step; (): none was said."""
     program: tuple[str, bytes] | None = None
     """A here document that says itself what runs it: where it is to be, and what it has."""
     hosts: tuple[str, ...] = ()

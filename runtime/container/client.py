@@ -65,11 +65,22 @@ class KeeperClient:
         except ProcessLookupError:
             self._pidfd = None
 
-    async def launch(self, spec: LaunchSpec, attach: AttachStreams | None = None) -> Shim:
+    async def launch(
+        self, spec: LaunchSpec, attach: AttachStreams | None = None, *, is_secret: bool = False
+    ) -> Shim:
         """Start the container of ``spec``; returns when its process has been executed.
 
         ``attach`` is connected before the first byte can be written. Raises LaunchError, KeeperGone. Cancelled or
-        failed, nothing is left of the container's processes."""
+        failed, nothing is left of the container's processes; nor, if ``spec`` ``is_secret``, of that on the disk."""
+        if not is_secret:
+            return await self._launch(spec, attach)
+        try:
+            return await self._launch(spec, attach)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(_forget, Path(spec.run_dir))
+
+    async def _launch(self, spec: LaunchSpec, attach: AttachStreams | None) -> Shim:
         prepare(spec)
         crash_point("core.start.written")
         while True:
@@ -327,9 +338,8 @@ def prepare(spec: LaunchSpec) -> None:
         raise storage_error(error, "write", error.filename or path) from error
 
 
-def forget_launch(run_dir: Path) -> None:
-    """Empty what a container that runs was started with, when that was secret; that it was started stays known.
-    Blocking."""
+def _forget(run_dir: Path) -> None:
+    """Empty what a container was started with; that it was started stays known. Blocking."""
     path = run_dir / "launch.json"
     with contextlib.suppress(FileNotFoundError):
         started = path.stat()

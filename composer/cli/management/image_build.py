@@ -40,8 +40,7 @@ def run_image_build(session: Session, arguments: Arguments) -> int:
     body = build_request(arguments, dict(session.env))
     quiet = arguments.is_on("quiet")
     body["call"] = call.name
-    body["debug"] = arguments.is_on("debug")
-    looked_at = debugging(session) if arguments.is_on("debug") else nullcontext()
+    looked_at = debugging(session, body) if arguments.is_on("debug") else nullcontext()
     spooled = spooled_input(body, arguments.words[0], arguments.text("file"))
     with looked_at, spooled, stream_of_output(body) as streamed:
         events = session.client.stream("POST", BUILD, body=body)
@@ -269,6 +268,9 @@ def _show(session: Session, events: Iterator[dict[str, Any]], *, quiet: bool, mo
                 renderer.step(event)
             elif kind == "warning" and not quiet and not session.ignores(event["message"]):
                 renderer.warning(event["message"])
+            elif kind == "failed-step" and session.on_failed_step is not None:
+                renderer.pause()
+                session.on_failed_step(event)
             elif kind == "result":
                 data: dict[str, Any] = event["data"]
                 return data
@@ -312,7 +314,7 @@ _FLAGS = (
     _refused("cpu-shares", "int", _NO_LIMITS, "c"),
     _refused("cpuset-cpus", "string", _NO_LIMITS),
     _refused("cpuset-mems", "string", _NO_LIMITS),
-    Flag("debug", "D", help="Open a shell in the files of a step that fails"),
+    Flag("debug", "D", help="Open a shell in a step that fails"),
     Flag("disable-content-trust", help="Skip image verification", default="true", is_hidden=True),
     Flag("file", "f", "string", "Name of the Dockerfile (default: PATH/Dockerfile)"),
     Flag("force-rm", help="Always remove intermediate containers", is_hidden=True),

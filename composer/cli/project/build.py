@@ -58,8 +58,7 @@ def run_build(session: Session, arguments: Arguments) -> int:
     if arguments.is_on("debug"):
         from composer.cli.project.build_debug import debugging
 
-        body["debug"] = True
-        with debugging(session):
+        with debugging(session, body):
             return session.perform("build", body, title="Building", quiet=arguments.is_on("quiet"))
     return session.perform("build", body, title="Building", quiet=arguments.is_on("quiet"))
 
@@ -74,7 +73,7 @@ COMMANDS = {
             Flag("builder", kind="string", help="Set builder to use (there is one: default)", is_hidden=True),
             Flag("check", help="Check build configuration"),
             Flag("compress", help="Compress the build context (it is read in place)", is_hidden=True),
-            Flag("debug", help="Open a shell in the files of a step that fails"),
+            Flag("debug", help="Open a shell in a step that fails"),
             Flag("explain", help="Say of each step why it was done, or why not"),
             Flag("force-rm", help="Always remove intermediate containers (they are)", is_hidden=True),
             Flag(

@@ -18,10 +18,11 @@ from composer.engine.builds.cache import BuildCache
 from composer.engine.builds.foreign import ForeignImages
 from composer.engine.builds.workshop import Tell, Workshop
 from composer.engine.projects.parts import Parts
-from runtime.build.worker.labels import KEEP_LABEL, STEP_LABEL
+from runtime.build.worker.labels import STEP_LABEL
 from runtime.build.worker.records import CacheRecords
-from runtime.container.client import forget_launch
 from runtime.container.config import ContainerConfig
+from runtime.container.shim_client import LaunchError
+from runtime.errors import ComposerError
 from runtime.image.model import Image
 from runtime.image.platform import Platform
 from runtime.image.registry.configuration import RegistryConfiguration
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from composer.engine.builds.traces import Traces
     from runtime.build.worker.remote_cache import RemoteCaches
     from runtime.build.worker.snapshot import Snapshot
-    from runtime.build.worker.worker import Output, StepSecrets, Worker
+    from runtime.build.worker.worker import FailedStep, Output, StepSecrets, Worker
     from runtime.image.attestations import Attestation
 
 
@@ -42,6 +43,8 @@ class Session:
     """The builds of one command."""
 
     remembered: dict[str, Snapshot] = field(default_factory=dict)
+    on_failed: Callable[[FailedStep], Awaitable[None]] | None = None
+    """What is done about a step that fails before it is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +112,28 @@ class Builder:
         secrets: StepSecrets,
         output: Output,
         then: Callable[[str], Awaitable[None]],
+        failed: Callable[[str, int | ComposerError], Awaitable[bool]],
     ) -> int:
         container = await self.parts.create(config, f"build-{os.urandom(6).hex()}")
         container.unrecorded = (secrets.env, secrets.files)
         is_kept = False
         try:
-            await self.parts.lifecycle.start(container.id)
-            if secrets.env or secrets.files:
-                await trio.to_thread.run_sync(forget_launch, self._paths.container_run(container.id))
+            try:
+                await self.parts.lifecycle.start(container.id)
+            except LaunchError as error:
+                is_kept = await failed(container.id, error)
+                raise
             async for lines in self.parts.logs.read(container, follow=True):
                 for line in lines:
                     await output(line.data.decode(errors="replace").rstrip("\r"))
             status = await container.wait()
             if not status:
                 await then(str(self._paths.container(container.id) / "upper"))
-            is_kept = status != 0 and KEEP_LABEL in config.labels
+            else:
+                is_kept = await failed(container.id, status)
             return status
         finally:
-            if not is_kept:
+            container.unrecorded = ((), ())
+            if not is_kept and not container.is_removed.is_set():
                 with trio.CancelScope(shield=True):
                     await self.parts.lifecycle.remove(container.id, force=True, volumes=True)

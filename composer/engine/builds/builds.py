@@ -65,7 +65,9 @@ class Builds:
 
         await say("Building" if request.call == "build" else "Checking")
         try:
-            built = await self.build(request, teller(emit, name, kind=kind, quiet=request.quiet), warn)
+            session = self.session(emit, shows_failed=request.shows_failed)
+            told = teller(emit, name, kind=kind, quiet=request.quiet)
+            built = await self.build(request, told, warn, session)
         except ComposerError:
             await say("Error")
             raise
@@ -87,6 +89,14 @@ class Builds:
                 "Document": dict(built.document),
             }
         )
+
+    def session(self, emit: Callable[[Event], Awaitable[None]], *, shows_failed: bool) -> Session:
+        """What the builds of one command share."""
+        if not shows_failed:
+            return Session()
+        from composer.engine.builds.showing import Showing
+
+        return Session(on_failed=Showing(self._builder.parts, emit))
 
     async def build(
         self, request: ImageBuild, tell: Tell, warn: Warn, session: Session | None = None

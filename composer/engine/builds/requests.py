@@ -50,6 +50,8 @@ class ImageBuild(Request, frozen=True):
     sbom: str = ""
     debug: bool = False
     """The container of a step that fails stays, to be looked at."""
+    shows_failed: bool = False
+    """Instead: whoever asked is told of a step that fails (``FailedStepEvent``), and looks at it before it is over."""
     call: str = "build"
     """What is to be done; all but ``build`` only look at the Dockerfile: ``check``, ``outline``, ``targets``."""
     quiet: bool = False

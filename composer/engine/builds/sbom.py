@@ -29,6 +29,10 @@ class Scanner:
 
     reference: str
 
+    @property
+    def where(self) -> str:
+        return self.reference
+
     def error(self, message: str, part: str = "", details: str = "") -> DockerfileError:
         told = f"generating sbom using {self.reference}: {message}"
         return DockerfileError(

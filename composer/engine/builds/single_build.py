@@ -163,6 +163,7 @@ class SingleBuild:
             env=self.options.env,
             agents=self.options.ssh,
             keeps_failed=self.options.keeps_failed,
+            on_failed=self._session.on_failed,
             allow=self.options.allow,
         )
 

@@ -48,7 +48,6 @@ async def build_services(
     if not nx.is_directed_acyclic_graph(graph):
         circle = [edge[0] for edge in nx.find_cycle(graph)]
         raise InvalidArgument(f"services are built from each other: {' -> '.join((*circle, circle[0]))}")
-    session = Session()
     turn = trio.Lock()
     done = {name: trio.Event() for name in wanted}
     failures: list[ComposerError] = []
@@ -57,6 +56,8 @@ async def build_services(
     async def tell_in_turn(event: Event) -> None:
         async with turn:
             await emit(event)
+
+    session = builds.session(tell_in_turn, shows_failed=request.shows_failed)
 
     async def one(name: str) -> None:
         for other in graph.predecessors(name):
@@ -223,6 +224,7 @@ def build_of(project: Project, service: Service, build: Build, request: BuildReq
         sbom=request.sbom or build.sbom,
         call="check" if request.check else "build",
         debug=request.debug,
+        shows_failed=request.shows_failed,
         quiet=request.quiet,
         env=env,
     )

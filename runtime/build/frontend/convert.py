@@ -358,6 +358,7 @@ class _Conversion:
             is_insecure=is_insecure,
             mounts=tuple(mounts),
             devices=tuple(devices),
+            shell=tuple(state.config.shell or ()),
             program=program,
             hosts=self.asked.hosts,
             shm_size=self.asked.shm_size,

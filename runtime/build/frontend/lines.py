@@ -72,6 +72,10 @@ class Line:
                 return number, column + 1, text
         return self.number, len(self.source) - len(self.source.lstrip()) + 1, self.source
 
+    @property
+    def where(self) -> str:
+        return f"{self.file}:{self.number}"
+
     def error(self, message: str, part: str = "", details: str = "") -> DockerfileError:
         """A mistake here; the caret points at ``part`` where the source has it, ``details`` come last."""
         number, column, text = self.place(part)

@@ -76,9 +76,20 @@ class StepSecrets:
     files: tuple[FileContent, ...]
 
 
+@dataclass(frozen=True)
+class FailedStep:
+    """A step whose program has failed, while all that it was given is still there."""
+
+    step: Run
+    container: str
+    """Its id."""
+    error: DockerfileError
+
+
 class RunContainer(Protocol):
     """A container from its making to its end, and its removal. When its status is 0, ``then`` gets the directory with
-    what it has changed."""
+    what it has changed; otherwise ``failed`` gets its id and the status (or why its program was not started), and says
+    whether it stays."""
 
     async def __call__(
         self,
@@ -86,6 +97,7 @@ class RunContainer(Protocol):
         secrets: StepSecrets,
         output: Output,
         then: Callable[[str], Awaitable[None]],
+        failed: Callable[[str, int | ComposerError], Awaitable[bool]],
     ) -> int: ...
 
 
@@ -103,6 +115,8 @@ class Setting:
     """Of whoever builds: git's keys and settings are theirs."""
     keeps_failed: bool = False
     """The container of a step that fails is not removed."""
+    on_failed: Callable[[FailedStep], Awaitable[None]] | None = None
+    """What is done about a step that fails before it is over."""
     agents: Mapping[str, str] = field(default_factory=dict)
     """The sockets that ``--mount=type=ssh`` leads to, by id."""
     allow: tuple[str, ...] = ()
@@ -303,10 +317,29 @@ class Worker:
             assert snapshot.image is not None
             return snapshot.image
 
+        def failure(reason: int | ComposerError) -> DockerfileError:
+            if isinstance(reason, ComposerError):
+                message = reason.message.partition("\n")[0]
+                is_about_user = message.startswith(("unable to find user ", "unable to find group "))
+                place = step.user_place if is_about_user and step.user_place is not None else step.place
+                return place.error(message, step.user if is_about_user else "")
+            shown = "\n".join(f"  | {text}" for text in last)
+            return step.place.error(
+                f"process {' '.join(step.words)!r} did not complete successfully: exit code: {reason}",
+                details=shown,
+            )
+
+        async def failed(container: str, reason: int | ComposerError) -> bool:
+            if setting.on_failed is None:
+                return setting.keeps_failed
+            await setting.on_failed(FailedStep(step, container, failure(reason)))
+            return False
+
         devices, edits = await self._devices(step, setting)
         held = held_mounts(
             step, results, setting.secrets, setting.agents, self.caches, as_image, self.scratch
         )
+        is_kept = setting.keeps_failed or setting.on_failed is not None
         async with held as mounts:
             config = ContainerConfig(
                 image=image.id,
@@ -315,7 +348,7 @@ class Worker:
                 env=step.env,
                 working_dir=step.working_dir,
                 user=step.user,
-                labels={STEP_LABEL: setting.label, **({KEEP_LABEL: ""} if setting.keeps_failed else {})},
+                labels={STEP_LABEL: setting.label, **({KEEP_LABEL: ""} if is_kept else {})},
                 healthcheck=Healthcheck(test=("NONE",)),
                 mounts=tuple(mounts.mounts),
                 network_mode=step.network,
@@ -323,25 +356,18 @@ class Worker:
                 shm_size=step.shm_size,
                 ulimits=setting.ulimits,
                 privileged=step.is_insecure,
-                is_volatile=not setting.keeps_failed,  # dpkg alone syncs each file; a layer is settled after a reboot
+                is_volatile=not is_kept,  # dpkg alone syncs each file; a layer is settled after a reboot
                 device_requests=devices,
             )
             secrets = StepSecrets((*step.proxies, *mounts.env), tuple(mounts.files))
             try:
-                status = await self.run_container(config, secrets, tell, keep)
+                status = await self.run_container(config, secrets, tell, keep, failed)
             except DockerfileError:
                 raise
             except ComposerError as error:
-                message = error.message.partition("\n")[0]
-                is_about_user = message.startswith(("unable to find user ", "unable to find group "))
-                place = step.user_place if is_about_user and step.user_place is not None else step.place
-                raise place.error(message, step.user if is_about_user else "") from None
+                raise failure(error) from None
         if status:
-            shown = "\n".join(f"  | {text}" for text in last)
-            raise step.place.error(
-                f"process {' '.join(step.words)!r} did not complete successfully: exit code: {status}",
-                details=shown,
-            )
+            raise failure(status)
         return made[0]
 
     async def _devices(self, step: Run, setting: Setting) -> tuple[tuple[DeviceRequest, ...], Edits]:
