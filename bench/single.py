@@ -13,7 +13,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 
@@ -48,8 +47,8 @@ class SingleContainer:
 
     def run(self) -> None:
         files = self.room / "files"
-        with tarfile.open(self.room / "busybox.tar") as tar:
-            tar.extractall(files, filter="fully_trusted")
+        files.mkdir()
+        subprocess.run(["tar", "-xf", self.room / "busybox.tar", "-C", files], check=True)
         self.composer.call(self.composer.container, "ls")  # the engine is there
         runc = self._bundle(files)
         own: list[float] = []
