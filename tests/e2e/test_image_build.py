@@ -386,3 +386,19 @@ def test_all_that_the_context_lacks_is_told_at_once_in_order(composer: Composer,
         f'5:8: "/hidden" is not in the context {tmp_path}: .dockerignore excludes it',
         f'6:5: "/c" is not in the context {tmp_path}',
     ]
+
+
+def test_a_file_is_lent_to_a_step_that_writes(composer: Composer, base: str, tmp_path: Path) -> None:
+    """Of the context and of another stage: as a file, and what is written is the step's alone."""
+    context = tmp_path / "lent"
+    context.mkdir()
+    (context / "notes").write_text("mine\n")
+    mounts = "--mount=type=bind,source=notes,target=/notes,rw --mount=type=bind,from=other,source=/made,target=/made,rw"
+    (context / "Dockerfile").write_text(
+        f"FROM {base} AS other\nRUN echo made > /made\n"
+        f"FROM {base}\nRUN {mounts} echo more >> /notes && echo more >> /made && cat /notes /made > /seen\n"
+    )
+    composer.run("image", "build", "-t", "lent", ".", cwd=context)
+    seen = composer.run("container", "run", "--rm", "--network", "none", "lent", "cat", "/seen").stdout
+    assert seen == "mine\nmore\nmade\nmore\n"
+    assert (context / "notes").read_text() == "mine\n"

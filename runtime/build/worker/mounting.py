@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -101,7 +102,9 @@ async def _bind(
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))
         directory.chmod(0o755)
         await trio.to_thread.run_sync(copy_directory, snapshot, mount.source, directory)
-        return Mount(type="bind", source=str(directory), target=mount.target)
+        node = copying.chosen_sources(snapshot.tree, mount.source or ".", snapshot.ignore)[0]
+        copied = directory if node.is_directory else directory / posixpath.basename(node.path)
+        return Mount(type="bind", source=str(copied), target=mount.target)
     image, path = snapshot.image, mount.source
     if image is None:
         node = copying.chosen_sources(snapshot.tree, path or ".", snapshot.ignore)[0]
@@ -112,7 +115,7 @@ async def _bind(
 
 
 def copy_directory(snapshot: Snapshot, path: str, target: Path) -> None:
-    """What is in ``path``, with its owners, into an empty directory. Blocking."""
+    """What is in ``path``, or the file that it is, with its owners, into an empty directory. Blocking."""
     tree = snapshot.tree
     nodes = copying.chosen_sources(tree, path or ".", snapshot.ignore)
     inside = Tree([target])
