@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import json
 import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from runtime.crash_points import POINTS
+from tests.chaos.disks import small_disk, use_up_bytes
 from tests.chaos.walking import BEFORE, BOUND, STEPS, Walk
 from tests.e2e.engine import Composer, wait_for
 
@@ -33,28 +33,14 @@ WORKS = range(200, 300)
 @pytest.fixture
 def small(composer: Composer) -> Iterator[Path]:
     """The state root's lasting half, with little room for bytes and for names."""
-    lib = composer.paths.lib
-    lib.mkdir()
-    options = "size=32m,nr_inodes=2k"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", lib], check=True)
-    try:
+    with small_disk(composer, "size=32m,nr_inodes=2k") as lib:
         yield lib
-    finally:
-        try:
-            composer.remove_everything()
-        finally:
-            composer.end_by_force()
-            subprocess.run(["umount", "-l", lib], check=True)
 
 
 def _fill(lib: Path) -> Path:
     filler = lib / "filler"
     filler.mkdir()
-    with open(filler / "bytes", "ab", buffering=0) as file:
-        for size in (1 << 20, 4096, 1):
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(b"\0" * size)
+    use_up_bytes(filler / "bytes")
     with contextlib.suppress(OSError):
         for number in itertools.count():
             (filler / str(number)).touch()

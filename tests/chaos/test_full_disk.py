@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.chaos.disks import small_disk, use_up_bytes
 from tests.e2e.conftest import Project
 from tests.e2e.engine import Composer, is_gone, wait_for
 
@@ -38,17 +37,8 @@ volumes: {data: {}}
 @pytest.fixture
 def small(composer: Composer) -> Iterator[Path]:
     """The state root's lasting half, on a file system of 48 MiB."""
-    lib = composer.paths.lib
-    lib.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", lib], check=True)
-    try:
+    with small_disk(composer, "size=48m") as lib:
         yield lib
-    finally:
-        try:
-            composer.remove_everything()
-        finally:
-            composer.end_by_force()
-            subprocess.run(["umount", "-l", lib], check=True)
 
 
 def fill(lib: Path) -> Path:
@@ -56,11 +46,7 @@ def fill(lib: Path) -> Path:
     path = lib / "filler"
 
     def is_full() -> bool:
-        with open(path, "ab", buffering=0) as file:
-            for size in (1 << 20, 4096, 1):
-                with contextlib.suppress(OSError):
-                    while True:
-                        file.write(b"\0" * size)
+        use_up_bytes(path)
         return os.statvfs(lib).f_bavail == 0
 
     wait_for(is_full, "the disk to be full")

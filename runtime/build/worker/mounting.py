@@ -101,9 +101,7 @@ async def _bind(
         # Written to, but for this step alone.
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))
         directory.chmod(0o755)
-        await trio.to_thread.run_sync(copy_directory, snapshot, mount.source, directory)
-        node = copying.chosen_sources(snapshot.tree, mount.source or ".", snapshot.ignore)[0]
-        copied = directory if node.is_directory else directory / posixpath.basename(node.path)
+        copied = await trio.to_thread.run_sync(copy_directory, snapshot, mount.source, directory)
         return Mount(type="bind", source=str(copied), target=mount.target)
     image, path = snapshot.image, mount.source
     if image is None:
@@ -114,8 +112,9 @@ async def _bind(
     return Mount(type="image", source=image.id, target=mount.target, subpath=path.strip("/"), read_only=True)
 
 
-def copy_directory(snapshot: Snapshot, path: str, target: Path) -> None:
-    """What is in ``path``, or the file that it is, with its owners, into an empty directory. Blocking."""
+def copy_directory(snapshot: Snapshot, path: str, target: Path) -> Path:
+    """What is in ``path``, or the file that it is, with its owners, into an empty directory. Blocking.
+    Returns where it is: the directory, or the file in it."""
     tree = snapshot.tree
     nodes = copying.chosen_sources(tree, path or ".", snapshot.ignore)
     inside = Tree([target])
@@ -126,6 +125,7 @@ def copy_directory(snapshot: Snapshot, path: str, target: Path) -> None:
         write_placed(placed, archive, 0)
         archive.seek(0)
         unpack(archive, target)
+    return target if nodes[0].is_directory else target / posixpath.basename(nodes[0].path)
 
 
 async def _add_agent(
