@@ -5,6 +5,8 @@ namespaces but the one of pids: nobody in the container can see it. The second (
 everything else in place (CVE-2016-9962), and is ours when A ends (the shim is a subreaper). Where the container may
 trace processes, A takes identity, capabilities and filter before: B is never more than any process of the container.
 Elsewhere B does so itself, and no filter of somebody's own has to allow what is needed in between (clone).
+
+Most execs need no fork of this interpreter for that: ``runtime.container.direct``.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ import os
 import socket
 from typing import Any, NoReturn, Protocol
 
-from runtime.container import launch, process
+from runtime.container import direct, launch, process
 from runtime.container.failure import Failure, reason_of, step
 from runtime.container.loop import Loop
 from runtime.container.toolbox import Toolbox
-from runtime.crash_points import crash_point
-from runtime.kernel import cgroup_lifecycle, mounts, namespaces, sockets, syscalls
+from runtime.crash_points import crash_point, is_armed
+from runtime.kernel import cgroup_lifecycle, mounts, namespaces, script, sockets, syscalls
 from runtime.kernel.sockets import Message
 
 
@@ -43,12 +45,14 @@ class Exec:
         spec: dict[str, Any],
         init: int,
         owner: Owner,
+        way: direct.Direct,
     ) -> None:
         self._loop = loop
         self._connection: socket.socket | None = connection
         self._spec = spec
         self._init = init
         self._owner = owner
+        self._way = way
         self._pid = -1
         self._terminal = -1
         self._failure: dict[str, Any] | None = None
@@ -56,20 +60,62 @@ class Exec:
         self._is_reported = False
 
     def start(self, program: dict[str, Any], numbers: list[int], descriptors: list[int]) -> None:
-        """Fork A. ``descriptors`` become the standard streams ``numbers``; the caller closes them."""
-        channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        helper, is_in_cgroup = cgroup_lifecycle.fork(self._spec["cgroup"])
-        if helper == 0:
-            channel.close()
-            by_number = dict(zip(numbers, descriptors, strict=True))
-            streams = launch.Streams(by_number.get(0, -1), by_number.get(1, -1), by_number.get(2, -1))
-            run(self._spec, program, self._init, theirs, streams, is_in_cgroup=is_in_cgroup)
+        """Make A. ``descriptors`` become the standard streams ``numbers``; the caller closes them."""
+        by_number = dict(zip(numbers, descriptors, strict=True))
+        streams = launch.Streams(by_number.get(0, -1), by_number.get(1, -1), by_number.get(2, -1))
+        # Held until it is known that this goes well; otherwise a fork gets them.
+        again = launch.Streams(*(fd if fd < 0 else os.dup(fd) for fd in streams))
+        begun = None if is_armed("exec.exec.") else self._way.start(program, self._init, streams)
+        if begun is None:
+            self._fork(program, again)
+            return
+        crash_point("shim.exec.forked")
+        news = bytearray()
+        self._loop.watch(begun, lambda _: self._hear_script(begun, news, program, again))
+
+    def _hear_script(
+        self, channel: int, news: bytearray, program: dict[str, Any], streams: launch.Streams
+    ) -> None:
+        """At its end it has executed, or was killed; or it has failed, and a fork tries again and can say why."""
+        try:
+            if data := os.read(channel, 16 * script.NEWS.size):
+                news += data
+                return
+        except BlockingIOError:
+            return
+        self._loop.forget(channel)
+        os.close(channel)
+        told = list(script.NEWS.iter_unpack(news))
+        if any(failed for failed, _ in told):
+            try:
+                self._fork(program, streams)
+            except Exception as error:
+                self._failure = Failure("exec", 0, reason_of(error)).as_message()
+                self._report_start()
+            return
+        _close(streams)
+        for _, pid in told:
+            self._pid = pid
+            self._owner.register(pid, self)
+        self._report_start()
+
+    def _fork(self, program: dict[str, Any], streams: launch.Streams) -> None:
+        """Closes ``streams``."""
+        self._way.step_aside()
+        try:
+            channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            helper, is_in_cgroup = cgroup_lifecycle.fork(self._spec["cgroup"])
+            if helper == 0:
+                channel.close()
+                run(self._spec, program, self._init, theirs, streams, is_in_cgroup=is_in_cgroup)
+        finally:
+            _close(streams)
         crash_point("shim.exec.forked")
         theirs.close()
         channel.setblocking(False)
-        self._loop.watch(channel.fileno(), lambda _: self._hear(channel))
+        self._loop.watch(channel.fileno(), lambda _: self._hear(channel, program))
 
-    def _hear(self, channel: socket.socket) -> None:
+    def _hear(self, channel: socket.socket, program: dict[str, Any]) -> None:
         try:
             packet = sockets.receive_packet(channel)
         except BlockingIOError:
@@ -87,6 +133,8 @@ class Exec:
             self._owner.register(self._pid, self)
         elif message.get("terminal"):
             self._terminal = descriptors[0]
+        elif "identity" in message:
+            self._way.remember(program, message)
         elif "failed" in message:
             self._failure = message["failed"]
 
@@ -140,6 +188,10 @@ class Exec:
             os.kill(self._pid, number)
 
 
+def _close(streams: launch.Streams) -> None:
+    sockets.close_all([fd for fd in streams if fd >= 0])
+
+
 def run(
     spec: dict[str, Any],
     program: dict[str, Any],
@@ -183,13 +235,9 @@ def join(
         launch.set_oom_score(program["confinement"]["oom_score_adj"])
     with step("security_opt"):
         launch.set_profile(program["confinement"]["apparmor"])
-    kinds = syscalls.CLONE_NEWNS
-    for kind in ("net", "ipc", "uts", "cgroup"):
-        if spec["namespaces"][kind] != "host":
-            kinds |= namespaces.FLAGS[kind]
     with step("namespaces"):
         try:
-            syscalls.setns(init, kinds)
+            syscalls.setns(init, namespaces.to_enter(spec["namespaces"]))
         except ProcessLookupError:
             raise Failure("namespaces", errno.ESRCH, "the container has just ended") from None
         if spec["namespaces"]["pid"] != "host":
@@ -250,7 +298,8 @@ def prepare(
     launch.take_stdio(streams, null, terminal)
     if terminal >= 0 and is_leader:
         process.take_control()
-    process.become(program, channel=channel.fileno(), root=root, dies_with_parent=False)
+    identity = direct.look_up(program, root, channel)
+    process.become(program, identity, channel=channel.fileno(), dies_with_parent=False)
 
 
 def open_null(root: int) -> int:

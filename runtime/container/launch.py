@@ -20,6 +20,7 @@ from runtime.container.rootfs import Root
 from runtime.container.toolbox import Toolbox
 from runtime.crash_points import crash_point
 from runtime.kernel import apparmor, cgroup_lifecycle, namespaces, sockets, syscalls
+from runtime.kernel.users import Identity
 from runtime.network import sandbox
 
 JOINABLE = ("ipc", "uts", "net")
@@ -109,12 +110,13 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
         root.enter("/" if toolbox else program["cwd"])
     crash_point("init.start.entered")
     inside = root.root if toolbox is None else toolbox.enter(root.root, program)
+    identity = process.identify(program, inside)
     if memory >= 0:
-        run_under_init(program, channel, inside, memory, streams, null, terminal)
+        run_under_init(program, identity, channel, memory, streams, null, terminal)
     take_stdio(streams, null, terminal)
     if terminal >= 0:
         process.take_control()
-    process.become(program, channel=channel.fileno(), root=inside)
+    process.become(program, identity, channel=channel.fileno())
     crash_point("init.start.confined")
     process.execute(program["argv"], program["env"], program["image"])
 
@@ -132,8 +134,8 @@ def take_stdio(streams: Streams, null: int, terminal: int) -> None:
 
 def run_under_init(
     program: dict[str, Any],
+    identity: Identity,
     channel: socket.socket,
-    root: int,
     memory: int,
     streams: Streams,
     null: int,
@@ -154,13 +156,13 @@ def run_under_init(
         take_stdio(streams, null, terminal)
         if terminal >= 0:
             process.take_control()
-        process.become(program, channel=channel.fileno(), root=root)
+        process.become(program, identity, channel=channel.fileno())
         process.execute(program["argv"], program["env"], program["image"])
     crash_point("init.start.doubled")
     init.fill(memory, child)
     take_stdio(streams, null, terminal)
     program = {**program, "cwd": "/"}
-    process.become(program, channel=channel.fileno(), root=root, keep=(memory, executing))
+    process.become(program, identity, channel=channel.fileno(), keep=(memory, executing))
     signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
     with step("init"):
         syscalls.execveat(process.CHANNEL + 1, [b"composer-init"], [])
@@ -231,5 +233,5 @@ def join_keyring(container_id: str) -> None:
     try:
         syscalls.join_session_keyring(b"_ses." + container_id.encode())
     except OSError as error:
-        if error.errno not in (38, 1, 13):
+        if error.errno not in syscalls.WITHOUT_KEYRINGS:
             raise

@@ -21,6 +21,7 @@ from typing import Any
 from runtime.container.failure import CANNOT_EXECUTE, NOT_FOUND, Failure, step
 from runtime.container.programs import find_program
 from runtime.kernel import capabilities, rlimits, seccomp, syscalls, users
+from runtime.kernel.users import Identity
 
 CHANNEL = 3
 """Where the descriptor on which failures are reported ends up; it is closed by execve."""
@@ -28,9 +29,9 @@ CHANNEL = 3
 
 def become(
     process: dict[str, Any],
+    identity: Identity,
     *,
     channel: int,
-    root: int,
     keep: Sequence[int] = (),
     dies_with_parent: bool = True,
 ) -> int:
@@ -39,15 +40,12 @@ def become(
     All other descriptors are closed but ``channel``, which moves to :data:`CHANNEL`, and ``keep``, which move to
     ``CHANNEL + 1`` and on. Returns the first descriptor that is not in use. Raises Failure."""
     confinement = process["confinement"]
-    with step("user"):
-        identity = users.resolve(root, process["user"], process["groups"])
     with step("limits"):
         for number, soft, hard in confinement["rlimits"]:
             rlimits.set_limit(number, soft, hard)
     with step("stdio"):
         _own_streams(identity.uid)
-    if not any(item.startswith("HOME=") for item in process["env"]):
-        process["env"] = [*process["env"], f"HOME={identity.home}"]
+    process["env"] = with_home(process["env"], identity)
     # It is entered when no descriptor of the host is left that a path of the image (/proc/self/fd/7) could name:
     # CVE-2024-21626.
     free = _close_descriptors(channel, keep)
@@ -73,6 +71,17 @@ def become(
         # Again: the change of credentials has cleared it.
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     return free
+
+
+def identify(process: dict[str, Any], root: int) -> Identity:
+    """Who ``process`` is to be, by the files below the descriptor ``root``. Raises Failure."""
+    with step("user"):
+        return users.resolve(root, process["user"], process["groups"])
+
+
+def with_home(env: list[str], identity: Identity) -> list[str]:
+    """``env`` with the user's HOME where it has none."""
+    return env if any(item.startswith("HOME=") for item in env) else [*env, f"HOME={identity.home}"]
 
 
 def can_trace(process: dict[str, Any]) -> bool:
@@ -112,23 +121,32 @@ def _close_descriptors(channel: int, keep: Sequence[int]) -> int:
 def _own_streams(uid: int) -> None:
     """Let the user reopen its standard streams (``/dev/stdout``): pipes and terminals belong to who made them."""
     for fd in (0, 1, 2):
-        state = os.fstat(fd)
-        is_null = stat.S_ISCHR(state.st_mode) and state.st_rdev == os.makedev(1, 3)
-        if not is_null and state.st_uid != uid and not stat.S_ISREG(state.st_mode):
+        if is_to_be_owned(fd, uid):
             try:
                 os.fchown(fd, uid, -1)
             except OSError as error:
-                if error.errno not in (errno.EPERM, errno.EROFS, errno.EINVAL):
+                if error.errno not in NOT_OWNED:
                     raise
 
 
-_IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
+NOT_OWNED = (errno.EPERM, errno.EROFS, errno.EINVAL)
+"""What fchown(2) says of a stream that stays whose it is."""
+
+
+def is_to_be_owned(fd: int, uid: int) -> bool:
+    """Whether ``fd`` is a standard stream of somebody else's that can be ``uid``'s."""
+    state = os.fstat(fd)
+    is_null = stat.S_ISCHR(state.st_mode) and state.st_rdev == os.makedev(1, 3)
+    return not is_null and state.st_uid != uid and not stat.S_ISREG(state.st_mode)
+
+
+IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
 
 def restore_signals() -> None:
     """Default dispositions and an empty mask. Only what is ignored outlives execve: by the shim, and by Python; the
     keeper has seen to the others."""
-    for number in _IGNORED:
+    for number in IGNORED:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -137,16 +155,21 @@ def execute(argv: list[str], env: list[str], image: str = "") -> None:
     """execve with a search of PATH. Raises Failure with Docker's texts and exit statuses; ``image`` is for them."""
     program = find_program(argv[0], env, image)
     words = [os.fsencode(word) for word in argv]
-    variables = {}
-    for item in env:
-        name, _, value = os.fsencode(item).partition(b"=")
-        variables[name] = value
     try:
-        os.execve(os.fsencode(program), words, variables)
+        os.execve(os.fsencode(program), words, variables(env))
     except OSError as error:
         text = os.strerror(error.errno or 0).lower()
         code = NOT_FOUND if error.errno == errno.ENOENT else CANNOT_EXECUTE
         raise Failure("exec", error.errno or 0, f"exec {program}: {text}", code) from None
+
+
+def variables(env: Iterable[str]) -> dict[bytes, bytes]:
+    """``NAME=value`` as execve(2) gets it: the last of each name."""
+    found = {}
+    for item in env:
+        name, _, value = os.fsencode(item).partition(b"=")
+        found[name] = value
+    return found
 
 
 def open_terminal(devpts: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from runtime.container.failure import CANNOT_EXECUTE, NOT_FOUND, Failure
 from runtime.nearest import distance_if_near
@@ -20,6 +20,11 @@ MAX_LISTED = 20_000
 MAX_SHOWN = 3
 _SHORTEST = 3
 """Letters that a name has to have: every other program is like one of two."""
+
+
+def search_path(env: Sequence[str]) -> list[str]:
+    """Directories in which programs are looked for; "" is the working directory."""
+    return next((item[5:] for item in reversed(env) if item.startswith("PATH=")), DEFAULT_PATH).split(":")
 
 
 def find_program(name: str, env: list[str], image: str = "") -> str:
@@ -36,9 +41,9 @@ def find_program(name: str, env: list[str], image: str = "") -> str:
         if not state.st_mode & 0o111:
             raise Failure("exec", errno.EACCES, f'exec: "{name}": permission denied', CANNOT_EXECUTE)
         return name
-    search = next((item[5:] for item in reversed(env) if item.startswith("PATH=")), DEFAULT_PATH)
+    search = search_path(env)
     found_unusable = False
-    for directory in search.split(":"):
+    for directory in search:
         candidate = f"{directory or '.'}/{name}"
         try:
             state = os.stat(candidate)
@@ -54,7 +59,7 @@ def find_program(name: str, env: list[str], image: str = "") -> str:
     text = f'exec: "{name}": executable file not found in $PATH'
     if image:
         text += f" of image {image}"
-    if alike := similar_programs(name, search.split(":")):
+    if alike := similar_programs(name, search):
         text += f"; similar: {', '.join(alike)}"
     raise Failure("exec", errno.ENOENT, text, NOT_FOUND)
 

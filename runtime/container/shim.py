@@ -21,6 +21,7 @@ import time
 from typing import Any, NoReturn
 
 from runtime.container import execute, launch, process, status
+from runtime.container.direct import Direct
 from runtime.container.failure import Failure, reason_of, step
 from runtime.container.logfile import LogWriter
 from runtime.container.loop import GONE, Loop
@@ -114,6 +115,7 @@ class Shim:
         self._ended_early: dict[int, int] = {}
         """Wait statuses of children that nobody knew yet while an exec was starting."""
         self._listener: socket.socket | None = None
+        self._direct = Direct(spec)
 
     # Starting
 
@@ -403,7 +405,7 @@ class Shim:
                     _tell(connection, {"kept": True})
                 case "exec":
                     crash_point("shim.exec.asked")
-                    session = execute.Exec(self.loop, connection, self.spec, self.pidfd, self)
+                    session = execute.Exec(self.loop, connection, self.spec, self.pidfd, self, self._direct)
                     session.start(message["spec"]["process"], message["streams"], descriptors)
                     self._sessions[connection] = session
                     self._starting += 1
@@ -442,6 +444,7 @@ class Shim:
             "started_at": self.started_at,
             "subscribers": len(self._subscribers),
             "execs": sorted(self._execs),
+            "execs_without_fork": self._direct.begun,
             "log_dropped": self._log.dropped if self._log else 0,
             "streams": {name: output.is_open for name, output in self._outputs.items()},
         }

@@ -26,20 +26,22 @@ def is_loaded(profile: str) -> bool:
         return False
 
 
+def attribute(proc: str = "/proc") -> str:
+    """Where a process says what it is to be executed under. Raises OSError."""
+    for path in (f"{proc}/self/attr/apparmor/exec", f"{proc}/self/attr/exec"):
+        if os.path.exists(path):
+            return path
+    raise OSError(errno.ENOENT, "apparmor is not in this kernel")
+
+
 def execute_under(profile: str, proc: str = "/proc") -> None:
     """Have the next execve of this process, or of what it forks, put it under ``profile``. To be called before a root
     is entered: its /proc could be anything (CVE-2019-16884, CVE-2025-52881). Raises OSError."""
-    for attribute in (f"{proc}/self/attr/apparmor/exec", f"{proc}/self/attr/exec"):
-        try:
-            fd = os.open(attribute, os.O_WRONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
-        try:
-            os.write(fd, b"exec " + os.fsencode(profile))
-            return
-        except OSError as error:
-            text = "is not loaded" if error.errno == errno.ENOENT else os.strerror(error.errno or 0)
-            raise OSError(error.errno, f"apparmor profile {profile} {text}") from None
-        finally:
-            os.close(fd)
-    raise OSError(errno.ENOENT, "apparmor is not in this kernel")
+    fd = os.open(attribute(proc), os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, b"exec " + os.fsencode(profile))
+    except OSError as error:
+        text = "is not loaded" if error.errno == errno.ENOENT else os.strerror(error.errno or 0)
+        raise OSError(error.errno, f"apparmor profile {profile} {text}") from None
+    finally:
+        os.close(fd)

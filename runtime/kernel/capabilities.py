@@ -24,6 +24,8 @@ NAMES = (
 )  # fmt: skip
 NUMBERS = {name: number for number, name in enumerate(NAMES)}
 ALL = (1 << len(NAMES)) - 1
+SETS = 64
+"""Bits of a set, of which a kernel has names for the first ones."""
 
 _DEFAULT = (
     "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL "
@@ -93,7 +95,7 @@ def names_of(mask: int) -> tuple[str, ...]:
 def read_bounding() -> int:
     """The bounding set of this process."""
     mask = 0
-    for number in range(64):
+    for number in range(SETS):
         if _libc.prctl(PR_CAPBSET_READ, number, 0, 0, 0) == 1:
             mask |= 1 << number
     return mask
@@ -101,7 +103,7 @@ def read_bounding() -> int:
 
 def limit_bounding(mask: int) -> None:
     """Drop everything that is not in ``mask`` from the bounding set, for ever. Needs CAP_SETPCAP."""
-    for number in range(64):
+    for number in range(SETS):
         if mask >> number & 1 or _libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) == 0:
             continue
         if ctypes.get_errno() == errno.EINVAL:
@@ -120,11 +122,15 @@ def become(uid: int, gid: int, effective: int) -> None:
 
 def set_capabilities(mask: int) -> None:
     """Make ``mask`` the permitted and effective set; inheritable becomes empty. capset(2)."""
-    header = ctypes.create_string_buffer(struct.pack("=Ii", _LINUX_CAPABILITY_VERSION_3, 0), 8)
-    low, high = mask & 0xFFFFFFFF, mask >> 32
-    data = ctypes.create_string_buffer(struct.pack("=6I", low, low, 0, high, high, 0), 24)
+    header, data = (ctypes.create_string_buffer(part, len(part)) for part in sets(mask))
     if _libc.syscall(ctypes.c_long(_NR_CAPSET), header, data) != 0:
         raise _error("set capabilities")
+
+
+def sets(mask: int) -> tuple[bytes, bytes]:
+    """``struct __user_cap_header_struct`` and ``__user_cap_data_struct`` for :func:`set_capabilities`."""
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    return struct.pack("=Ii", _LINUX_CAPABILITY_VERSION_3, 0), struct.pack("=6I", low, low, 0, high, high, 0)
 
 
 def _error(what: str) -> OSError:

@@ -60,6 +60,11 @@ def join(settings: Settings) -> None:
         cgroups_v1.join(settings["directories"], settings.get("later", ()))
 
 
+def files_to_join(settings: Settings) -> list[str]:
+    """v1: where a process with one thread writes 0 to :func:`join`."""
+    return cgroups_v1.files_to_join(settings["directories"], settings.get("later", ()))
+
+
 def oom_killed(settings: Settings) -> bool:
     """Whether the OOM killer struck in the container since it was started."""
     memory = settings["memory"]

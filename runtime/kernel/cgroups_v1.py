@@ -88,12 +88,14 @@ def _inherit(directory: str, name: str) -> str:
 
 def join(directories: Sequence[str], later: Sequence[str] = ()) -> None:
     """Move the calling (single-threaded) process; into those of ``later`` that an update has made by now."""
-    for directory in directories:
-        tree.write(f"{directory}/tasks", "0")
-    # After the others: whoever makes one of these moves all that is in the others then.
-    for directory in later:
-        if os.path.isdir(directory):
-            tree.write(f"{directory}/tasks", "0")
+    for path in files_to_join(directories, later):
+        tree.write(path, "0")
+
+
+def files_to_join(directories: Sequence[str], later: Sequence[str]) -> list[str]:
+    """What :func:`join` writes to, in order. Those of ``later`` come after the others: whoever makes one of these
+    moves all that is in the others then."""
+    return [f"{directory}/tasks" for directory in (*directories, *filter(os.path.isdir, later))]
 
 
 def extend(directory: str, existing: str) -> None:

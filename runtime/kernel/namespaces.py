@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from runtime.kernel import syscalls
 
@@ -15,6 +16,16 @@ FLAGS = {
     "cgroup": syscalls.CLONE_NEWCGROUP,
 }
 """By the name of the file in ``/proc/<pid>/ns``."""
+
+
+def to_enter(wanted: Mapping[str, object]) -> int:
+    """Which namespaces, but for the one of pids, whoever joins a container enters: the flags for setns(2). ``wanted``
+    is the container's ``Namespaces``."""
+    kinds = syscalls.CLONE_NEWNS
+    for kind in ("net", "ipc", "uts", "cgroup"):
+        if wanted[kind] != "host":
+            kinds |= FLAGS[kind]
+    return kinds
 
 
 def open_namespace(pid: int | str, kind: str) -> int:

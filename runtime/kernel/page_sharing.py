@@ -88,7 +88,7 @@ _COMPARE = bytes.fromhex(
 )  # fmt: skip
 _NR_MMAP, _NR_PWRITE64 = 9, 18
 _READ, _READ_WRITE, _EXECUTE = 1, 3, 4
-_PRIVATE, _PRIVATE_FIXED = 2, 0x12
+_PRIVATE, _PRIVATE_FIXED, _ANONYMOUS = 2, 0x12, 0x20
 _FUNCTION = type(lambda: None)
 _FLAGS = 48
 """Offset of ``co_flags`` in a code object of Python 3.11; ``co_warmup`` follows it."""
@@ -160,7 +160,7 @@ def end_warming_up() -> None:
 
 
 def _share() -> Snapshot:
-    code = _executable(_CALLS + _COMPARE)
+    code = executable(_CALLS + _COMPARE)
     call = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_long)(code)
     ranges = _writable_memory()
     total = sum(length for _, length in ranges)
@@ -190,7 +190,7 @@ def _share() -> Snapshot:
         os.close(file)
 
 
-def _executable(code: bytes) -> int:
+def executable(code: bytes) -> int:
     """Address of memory that can be executed and not written, holding ``code``."""
     file = os.memfd_create("composer-code", os.MFD_CLOEXEC)
     try:
@@ -200,8 +200,13 @@ def _executable(code: bytes) -> int:
         os.close(file)
 
 
-def _map(file: int, length: int, protection: int) -> int:
-    address = _libc.mmap(None, length, protection, _PRIVATE, file, 0)
+def anonymous(length: int) -> int:
+    """Address of as much new memory, full of zeros."""
+    return _map(-1, length, _READ_WRITE, _PRIVATE | _ANONYMOUS)
+
+
+def _map(file: int, length: int, protection: int, kind: int = _PRIVATE) -> int:
+    address = _libc.mmap(None, length, protection, kind, file, 0)
     if address in (None, ctypes.c_void_p(-1).value):
         raise OSError(ctypes.get_errno(), "mmap")
     return int(address)

@@ -11,6 +11,7 @@ container's root, where nothing can be imported any more.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Callable
@@ -146,6 +147,8 @@ PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
 KEYCTL_JOIN_SESSION_KEYRING = 1
+WITHOUT_KEYRINGS = (errno.ENOSYS, errno.EPERM, errno.EACCES)
+"""What keyctl(2) says where there are none that could leak."""
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
