@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import trio
 
@@ -45,6 +46,8 @@ class Execs:
     launching: Launching
     nursery: trio.Nursery | None = None
     _execs: dict[str, _Running] = field(default_factory=dict)
+    _probes: WeakKeyDictionary[Shim, ExecSpec] = field(default_factory=WeakKeyDictionary)
+    """Of what runs with a healthcheck: the probe, which is the same for as long as it does."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the tasks that wait for detached execs, until cancelled."""
@@ -219,7 +222,10 @@ class Execs:
         self, container: Container, command: tuple[str, ...], timeout: float
     ) -> tuple[int, bytes]:
         """Run a healthcheck."""
-        spec = self.launching.exec_spec(container, command)
+        shim = _running_shim(container)
+        spec = self._probes.get(shim)
+        if spec is None:
+            spec = self._probes[shim] = self.launching.exec_spec(container, command)
         return await self.run_command(container, command, spec, timeout, OUTPUT_LIMIT)
 
 
