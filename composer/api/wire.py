@@ -5,6 +5,7 @@ Field names: Docker Engine API v1.47.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -349,13 +350,19 @@ def without_nulls(value: Any) -> Any:
 def refuse_unknown(value: Any, type_: type[msgspec.Struct], where: str) -> None:
     """Raise InvalidArgument for a member (with a value) that ``type_`` does not have; looks one struct deep
     into ``HostConfig``, where most settings are."""
-    known = {field.encode_name: field.type for field in msgspec.structs.fields(type_)}
+    known = _members(type_)
     for key, item in value.items():
         if key not in known:
             if item not in (None, "", 0, False, [], {}):
                 raise unsupported(where + key)
         elif isinstance(known[key], type) and issubclass(known[key], HostConfigBody):
             refuse_unknown(item, known[key], f"{where}{key}.")
+
+
+@cache
+def _members(type_: type[msgspec.Struct]) -> dict[str, Any]:
+    """Types by name. To know them msgspec evaluates all annotations, each time it is asked."""
+    return {field.encode_name: field.type for field in msgspec.structs.fields(type_)}
 
 
 def unsupported(field: str, value: object = None) -> InvalidArgument:
