@@ -20,6 +20,7 @@ from composer.api.wire import (
     ResourcesBody,
     RestartPolicyBody,
     ThrottleDeviceBody,
+    console_size,
     unsupported,
 )
 from runtime.container.config import (
@@ -70,6 +71,7 @@ def container_config(body: CreateBody, platform: str = "") -> ContainerConfig:
         labels=body.labels,
         annotations=host.annotations,
         tty=body.tty,
+        console_size=console_size(host.console_size),
         stdin_open=body.open_stdin,
         stdin_once=body.stdin_once,
         init=bool(host.init),

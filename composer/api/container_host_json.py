@@ -52,7 +52,7 @@ def host_config(config: ContainerConfig) -> dict[str, Any]:
         "AutoRemove": config.auto_remove,
         "VolumeDriver": "",
         "VolumesFrom": list(config.volumes_from) or None,
-        "ConsoleSize": [0, 0],
+        "ConsoleSize": list(config.console_size),
         "CapAdd": _capabilities(config.cap_add),
         "CapDrop": _capabilities(config.cap_drop),
         "CgroupnsMode": config.cgroupns_mode or "private",

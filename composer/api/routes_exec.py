@@ -9,7 +9,7 @@ from composer.api.interface import Engine
 from composer.api.messages import Answer, Request, json_response
 from composer.api.routes_containers import detach_keys, terminal_size
 from composer.api.routing import Route
-from composer.api.wire import ExecBody, ExecStartBody, decode_body
+from composer.api.wire import ExecBody, ExecStartBody, console_size, decode_body
 from composer.engine.model import ExecConfig
 from runtime.container.config_rules import check_environment
 from runtime.errors import InvalidArgument
@@ -45,7 +45,7 @@ class ExecRoutes:
         body = decode_body(await request.json(dict), ExecStartBody)
         exec_id = request.params["id"]
         config = self.engine.execs.inspect(exec_id).config
-        rows, cols = _console_size(body.console_size)
+        rows, cols = console_size(body.console_size) if body.console_size else config.console_size
         session = await self.engine.execs.start(
             exec_id, detach=body.detach, tty=body.tty, rows=rows, cols=cols
         )
@@ -99,14 +99,10 @@ def _config(body: ExecBody) -> ExecConfig:
         user=body.user,
         working_dir=body.working_dir,
         tty=body.tty,
+        console_size=console_size(body.console_size),
         attach_stdin=body.attach_stdin,
         attach_stdout=body.attach_stdout,
         attach_stderr=body.attach_stderr,
         privileged=body.privileged,
         detach_keys=body.detach_keys,
     )
-
-
-def _console_size(size: list[int]) -> tuple[int, int]:
-    """``[rows, columns]``; zeros when the client does not say."""
-    return (size[0], size[1]) if len(size) == 2 else (0, 0)

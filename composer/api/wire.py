@@ -338,6 +338,13 @@ def decode_body(document: object, type_: type[S]) -> S:
     return body
 
 
+def console_size(size: list[int]) -> tuple[int, int]:
+    """Rows and columns of a terminal; zeros when the client does not say. Raises InvalidArgument."""
+    if size and (len(size) != 2 or not all(0 <= number < 65536 for number in size)):
+        raise InvalidArgument("ConsoleSize: two whole numbers from 0 to 65535 expected, rows and columns")
+    return (size[0], size[1]) if size else (0, 0)
+
+
 def without_nulls(value: Any) -> Any:
     """``value`` without the members of objects that are null."""
     if isinstance(value, dict):

@@ -54,6 +54,7 @@ class Debugging:
             hostname=container.config.hostname or container.id[:12],
             labels={LABEL: container.id},
             tty=config.tty,
+            console_size=config.console_size,
             stdin_open=config.attach_stdin,
             stdin_once=True,
             healthcheck=Healthcheck(test=("NONE",)),

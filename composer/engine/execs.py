@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 import trio
+from msgspec.structs import replace
 
 from composer.compose.durations import SECOND, format_duration
 from composer.engine.containers import Container, Containers
@@ -111,11 +112,13 @@ class Execs:
                     privileged=config.privileged,
                 )
             )
+            if rows and cols:
+                spec = replace(spec, process=replace(spec.process, window=(rows, cols)))
             crash_point("core.exec.asked")
             session = await shim.exec(spec, pipes.theirs)
             crash_point("core.exec.started")
             if config.tty and rows and cols:
-                await session.resize(rows, cols)
+                await session.resize(rows, cols)  # for a shim of an older version
         except LaunchError as error:
             pipes.close()
             running.state.exit_code = error.exit_code

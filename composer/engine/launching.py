@@ -105,6 +105,7 @@ class Launching:
                 user=config.user,
                 working_dir=config.working_dir,
                 tty=config.tty,
+                console_size=config.console_size,
                 privileged=config.privileged,
             )
             return replace(spec, process=await self._debug_process(shown, asked))
@@ -222,6 +223,7 @@ class Launching:
             cwd=asked.working_dir,
             user=asked.user,
             tty=asked.tty,
+            window=asked.console_size,
             privileged=asked.privileged,
             hostname=self._hostname(container),
             tools=tools,

@@ -154,6 +154,8 @@ class ExecConfig(Frozen, frozen=True):
     user: str = ""
     working_dir: str = ""
     tty: bool = False
+    console_size: tuple[int, int] = (0, 0)
+    """Rows and columns of the terminal at first."""
     attach_stdin: bool = False
     attach_stdout: bool = True
     attach_stderr: bool = True

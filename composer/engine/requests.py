@@ -171,6 +171,8 @@ class RunRequest(Request, frozen=True):
     no_deps: bool = False
     remove: bool = False
     tty: bool = False
+    console_size: tuple[int, int] = (0, 0)
+    """Rows and columns of the terminal at first."""
     interactive: bool = True
     detach: bool = False
     cap_add: tuple[str, ...] = ()

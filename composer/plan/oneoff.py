@@ -72,6 +72,8 @@ class RunOptions(Protocol):
     @property
     def tty(self) -> bool: ...
     @property
+    def console_size(self) -> tuple[int, int]: ...
+    @property
     def interactive(self) -> bool: ...
     @property
     def detach(self) -> bool: ...
@@ -149,6 +151,7 @@ def _overruled(project: Project, config: ContainerConfig, options: RunOptions) -
         user=options.user or config.user,
         working_dir=options.working_dir or config.working_dir,
         tty=options.tty,
+        console_size=options.console_size,
         stdin_open=options.interactive,
         stdin_once=options.interactive and not options.detach,
         restart=RestartPolicy(),

@@ -206,6 +206,8 @@ class ContainerConfig(Frozen, frozen=True):
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     tty: bool = False
+    console_size: tuple[int, int] = (0, 0)
+    """Rows and columns of the terminal at first."""
     stdin_open: bool = False
     stdin_once: bool = False
     init: bool = False

@@ -28,6 +28,7 @@ def exec_process(
     cwd: str = "",
     user: str = "",
     tty: bool = False,
+    window: tuple[int, int] = (0, 0),
     privileged: bool = False,
     hostname: str = "",
     tools: Tools | None = None,
@@ -46,6 +47,7 @@ def exec_process(
             cwd=cwd,
             user=check_user(user),
             tty=tty,
+            window=window,
             tools=replace(tools, cwd=directory),
             confinement=confine_debugging(config, host, privileged=privileged),
         )
@@ -60,6 +62,7 @@ def exec_process(
         user=check_user(user or config.user or image.user),
         groups=() if user else config.group_add,
         tty=tty,
+        window=window,
         image=config.image,
         confinement=confinement,
     )

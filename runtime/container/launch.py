@@ -100,7 +100,7 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
     terminal = -1
     with step("terminal"):
         if program["tty"]:
-            master, terminal = process.open_terminal(root.devpts)
+            master, terminal = process.open_terminal(root.devpts, program["window"])
             root.bind_console(terminal)
             sockets.send_packet(channel, {"terminal": True}, [master])
             os.close(master)

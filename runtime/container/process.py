@@ -172,13 +172,15 @@ def variables(env: Iterable[str]) -> dict[bytes, bytes]:
     return found
 
 
-def open_terminal(devpts: int) -> tuple[int, int]:
-    """A new pseudo terminal of the devpts whose root ``devpts`` is: (master, slave), both close-on-exec. pts(4)"""
+def open_terminal(devpts: int, window: Sequence[int]) -> tuple[int, int]:
+    """A new pseudo terminal of the devpts whose root ``devpts`` is: (master, slave), both close-on-exec. pts(4)
+    ``window``: rows and columns."""
     master = os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=devpts)
     try:
         fcntl.ioctl(master, TIOCSPTLCK, b"\0\0\0\0")
         # The peer by descriptor: /dev/pts/N is a name that the container controls.
         slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        set_window_size(master, *window)
     except BaseException:
         os.close(master)
         raise

@@ -105,6 +105,7 @@ def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
             user=check_user(config.user or inputs.image.user),
             groups=config.group_add,
             tty=config.tty,
+            window=config.console_size,
             image=config.image,
             confinement=confinement,
         ),

@@ -50,6 +50,8 @@ class Process(Wire, frozen=True, kw_only=True):
     """``name|uid[:group|gid]``, looked up in the container's own files; "" is root."""
     groups: tuple[str, ...] = ()
     tty: bool = False
+    window: tuple[int, int] = (0, 0)
+    """Rows and columns that its terminal has from the beginning."""
     umask: int = 0o022
     image: str = ""
     """Its name, for messages."""

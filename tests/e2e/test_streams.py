@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,23 @@ def test_a_terminal(composer: Composer, sleeper: str) -> None:
     terminal.type(b"b\r")
     terminal.until(b"got:a:b")
     assert terminal.end() == 9
+
+
+def test_a_terminal_has_its_size_from_the_beginning(composer: Composer, sleeper: str, tmp_path: Path) -> None:
+    """Also where nobody has had time yet to tell of a change: the first thing that a program does is to ask."""
+    (tmp_path / "compose.yaml").write_text(
+        f"services:\n  looked:\n    image: {IMAGE}\n    network_mode: none\n    command: [sleep, infinity]\n"
+    )
+    looks = ("stty", "size")
+    for words in (
+        ("container", "run", "-it", "--rm", "--network", "none", IMAGE, *looks),
+        ("container", "exec", "-it", sleeper, *looks),
+        ("run", "--rm", "looked", *looks),
+        ("debug", sleeper, *looks),
+    ):
+        terminal = Terminal(composer, *words, cwd=tmp_path)
+        terminal.until(b"30 90\r\n")
+        assert terminal.end() == 0, words
 
 
 def test_signals_at_a_terminal(composer: Composer, sleeper: str) -> None:

@@ -27,6 +27,9 @@ LIMITS = (
 TESTS = "COMPOSER_TEST_PATIENCE=10 python3 -m pytest -q -p no:cacheprovider"
 BARE = "/sys/fs/cgroup/bare/inner"
 """A cgroup that no controller is handed on to, for a namespace in which that is all there is."""
+DIRECT = " ".join(
+    f"'{CONTAINERS}/test_direct.py::test_{name}'" for name in ("is_as_a_fork_would_be[user]", "many_of_them")
+)
 UNDELEGATED = (
     f"mkdir -p {BARE} && (echo 0 > {BARE}/cgroup.procs && exec unshare --cgroup --mount sh -c '"
     "umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && "
@@ -44,7 +47,7 @@ WITH_MODULES = (
 COMMAND = (
     f"{WITH_MODULES} && python3 tests/tiers.py smoke && {UNDELEGATED} && "
     f"{TESTS} --basetemp=/root/tests {CONTAINERS}/test_apparmor.py "
-    f"{' '.join(f'{CONTAINERS}/test_limits.py::test_{name}' for name in LIMITS)}"
+    f"{' '.join(f'{CONTAINERS}/test_limits.py::test_{name}' for name in LIMITS)} {DIRECT}"
 )
 PROGRAMS = ("/usr/bin/dash", "/usr/bin/ls", "/usr/bin/mkdir")
 DOCKERFILE = """FROM scratch AS system

@@ -157,6 +157,10 @@ def create_body(arguments: Arguments, env: Mapping[str, str]) -> dict[str, Any]:
     first, endpoints = _networks(networks, arguments)
     body["NetworkingConfig"] = {"EndpointsConfig": endpoints}
     body["HostConfig"] = _host_config(arguments) | {"PortBindings": bindings, "NetworkMode": first}
+    if arguments.is_on("tty"):
+        from composer.cli.terminals.terminal import window
+
+        body["HostConfig"]["ConsoleSize"] = window(True)
     return body
 
 

@@ -33,6 +33,8 @@ def run_debug(session: Session, arguments: Arguments) -> int:
         words = [shell]
     container, shown = _find(session, name, arguments.number("index") or 0)
     tty = not (arguments.is_on("no-tty") or arguments.is_on("no-TTY")) and os.isatty(0) and os.isatty(1)
+    from composer.cli.terminals.terminal import window
+
     prompt = rf"PS1=\[\e[1m\]{shown}\[\e[0m\]:\w\$ "
     env = [f"{key}={session.env[key]}" for key in _KEPT if key in session.env]
     body: dict[str, Any] = {
@@ -42,6 +44,7 @@ def run_debug(session: Session, arguments: Arguments) -> int:
         "WorkingDir": arguments.text("workdir"),
         "Privileged": arguments.is_on("privileged"),
         "Tty": tty,
+        "ConsoleSize": window(tty),
         "AttachStdin": True,
         "AttachStdout": True,
         "AttachStderr": True,

@@ -33,6 +33,8 @@ def run_run(session: Session, arguments: Arguments) -> int:
         and os.isatty(0)
         and os.isatty(1)
     )
+    from composer.cli.terminals.terminal import window
+
     labels = _labels(arguments.list("label"))
     body: dict[str, Any] = {
         "service": service,
@@ -50,6 +52,7 @@ def run_run(session: Session, arguments: Arguments) -> int:
         "no_deps": arguments.is_on("no-deps"),
         "remove": arguments.is_on("rm"),
         "tty": tty,
+        "console_size": window(tty),
         "interactive": arguments.is_on("interactive") and not detach,
         "detach": detach,
         "cap_add": arguments.list("cap-add"),

@@ -84,6 +84,13 @@ def wants_colour(fd: int, ansi: str, env: Mapping[str, str]) -> bool:
     return not env.get("NO_COLOR") and env.get("TERM") != "dumb" and is_terminal(fd)
 
 
+def window(is_wanted: bool) -> list[int]:
+    """Rows and columns for a terminal that is to be like this one; zeros for none."""
+    from os import isatty
+
+    return list(size(1)[::-1]) if is_wanted and isatty(1) else [0, 0]
+
+
 def size(fd: int) -> tuple[int, int]:
     """Columns and rows; 80 and 24 when it is no terminal."""
     from os import get_terminal_size

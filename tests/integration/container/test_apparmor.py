@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import subprocess
@@ -9,11 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 from runtime.container.config import ContainerConfig
 from runtime.container.confinement import DEFAULT_APPARMOR
 from runtime.container.shim_client import LaunchError
 from runtime.kernel import apparmor
+
+from .conftest import TIMEOUT
 
 if TYPE_CHECKING:
     from .conftest import Laboratory
@@ -56,8 +60,12 @@ async def test_a_profile_that_was_asked_for(laboratory: Laboratory, load: Callab
         assert finished.lines == [f"{profile} (enforce)", *CONFINED]
         shim = await laboratory.start("sleep", "1000", security_opt=options)
         config = ContainerConfig(image="composer.local/host", security_opt=options)
-        finished = await laboratory.exec(shim, "/bin/sh", "-c", SCRIPT, config=config)
-        assert finished.lines == [f"{profile} (enforce)", *CONFINED]
+        with trio.fail_after(TIMEOUT):
+            is_forkless = False
+            while not is_forkless:  # first a fork, then those that need none
+                finished = await laboratory.exec(shim, "/bin/sh", "-c", SCRIPT, config=config)
+                assert finished.lines == [f"{profile} (enforce)", *CONFINED]
+                is_forkless = os.uname().machine != "x86_64" or (await shim.state())["execs_without_fork"] > 0
 
 
 async def test_the_default(laboratory: Laboratory, load: Callable[[str], str]) -> None:

@@ -81,7 +81,7 @@ async def test_is_as_a_fork_would_be(laboratory: Laboratory, variant: str) -> No
     assert "Seccomp" in found[0].text
 
 
-async def test_exit_statuses_output_and_many_of_them(laboratory: Laboratory) -> None:
+async def test_many_of_them(laboratory: Laboratory) -> None:
     shim = await laboratory.start("sleep", "1000")
     await remembered(laboratory, shim)
     before = await forkless(shim)
