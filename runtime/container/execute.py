@@ -289,7 +289,7 @@ def prepare(
     with step("terminal"):
         if program["tty"]:
             devpts = mounts.open_in_root(root, "/dev/pts", os.O_RDONLY | os.O_DIRECTORY)
-            master, terminal = process.open_terminal(devpts, program["window"])
+            master, terminal = process.open_terminal(devpts, program.get("window", (0, 0)))
             sockets.send_packet(channel, {"terminal": True}, [master])
             os.close(master)
     null = open_null(root)

@@ -232,7 +232,7 @@ class Runner:
         self._code = page_sharing.executable(_CODE)
         self._run = ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_void_p)(self._code)
         self.base = page_sharing.anonymous(ROOM)
-        self._hidden: list[tuple[int, int]] = []
+        self._is_hidden = False
 
     def run(self, table: Table, descriptors: Mapping[str, int]) -> int:
         """The process id of a new child, which begins as :meth:`Script.begin` says. Raises OSError."""
@@ -252,25 +252,20 @@ class Runner:
         return result
 
     def show(self) -> None:
-        """Have os.fork copy everything again."""
-        while self._hidden:
-            first, length = self._hidden.pop()
-            _madvise(first, length, _MADV_DOFORK)
+        """Have os.fork copy everything again; wherever it has been moved to meanwhile (mremap(2))."""
+        if self._is_hidden:
+            self._is_hidden = False
+            for first, last in _mappings():
+                _madvise(first, last - first, _MADV_DOFORK)
 
     def _hide(self) -> None:
-        if self._hidden:
+        if self._is_hidden:
             return
+        self._is_hidden = True
         kept = [(self._code, page_sharing.PAGE), (self.base, ROOM), *_restartable_sequences()]
-        with open("/proc/self/maps") as file:
-            lines = file.readlines()
-        for line in lines:
-            span, _, _, _, _, *name = line.split(None, 5)
-            if name and name[0].startswith("[v"):
-                continue  # of the kernel's own: vdso(7)
-            first, last = (int(text, 16) for text in span.split("-"))
+        for first, last in _mappings():
             for start, length in _without(first, last, kept):
-                if _madvise(start, length, _MADV_DONTFORK) == 0:
-                    self._hidden.append((start, length))
+                _madvise(start, length, _MADV_DONTFORK)
 
 
 def runner() -> Runner | None:
@@ -281,6 +276,19 @@ def runner() -> Runner | None:
         return Runner()
     except OSError:
         return None
+
+
+def _mappings() -> list[tuple[int, int]]:
+    """First address and the one after the last of each mapping, but for the kernel's own: vdso(7)."""
+    with open("/proc/self/maps") as file:
+        lines = file.readlines()
+    found = []
+    for line in lines:
+        span, _, _, _, _, *name = line.split(None, 5)
+        if not (name and name[0].startswith("[v")):
+            first, last = (int(text, 16) for text in span.split("-"))
+            found.append((first, last))
+    return found
 
 
 def _restartable_sequences() -> list[tuple[int, int]]:

@@ -133,8 +133,12 @@ os.kill(pid, signal.SIGKILL)
 os.waitpid(pid, 0)
 os.unlink(fifo)
 assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
-# Shown again, a fork has all of it.
+# Shown again, a fork has all of it, also what is somewhere else now.
+things = bytearray(b"x" * 1_000_000)
+assert run(lambda text: executing(text, "/bin/true")) == 0
+things.extend(bytes(300_000_000))
 runner.show()
+assert "dc" not in {flag for line in open("/proc/self/smaps") if line.startswith("VmFlags") for flag in line.split()}
 if (pid := os.fork()) == 0:
     os._exit(len([str(number) for number in range(1000)]) - 997)
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
