@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -25,6 +25,7 @@ from runtime.container.wire import ExecSpec
 from runtime.crash_points import crash_point
 from runtime.errors import Conflict, NotFound
 
+Hear = Callable[[bytes], Awaitable[None]]
 TIMED_OUT = -1
 """Exit code of a command that took too long."""
 SIGKILL = 9
@@ -168,38 +169,49 @@ class Execs:
             await running.session.resize(rows, cols)
 
     async def run_command(
-        self, container: Container, command: Sequence[str], spec: ExecSpec, timeout: float, limit: int
+        self,
+        container: Container,
+        command: Sequence[str],
+        spec: ExecSpec,
+        timeout: float,
+        limit: int,
+        hear: Hear | None = None,
     ) -> tuple[int, bytes]:
         """Run ``spec``, which was made of ``command``, for at most ``timeout`` seconds: exit code (-1: killed for
-        taking too long; 126, 127: could not be started) and at most ``limit`` bytes of its output."""
+        taking too long; 126, 127: could not be started) and at most ``limit`` bytes of its output; ``hear`` is given
+        all of it, as it comes."""
         about = {**container.attributes, "execID": secrets.token_hex(32)}
         line = _line(command)
         self.events.publish("container", f"exec_create: {line}", container.id, about, is_kept=False)
         self.events.publish("container", f"exec_start: {line}", container.id, about, is_kept=False)
-        code, output = await self._run_spec(container, spec, timeout, limit)
+        output = _Output(limit)
+        async with trio.open_nursery() as nursery:
+            if hear is not None:
+                nursery.start_soon(output.tell, hear)
+            code = await self._run_spec(container, spec, timeout, output)
+            output.end()
         about["exitCode"] = str(code)
         self.events.publish("container", "exec_die", container.id, about, is_kept=False)
-        return code, output
+        return code, bytes(output.kept)
 
-    async def _run_spec(
-        self, container: Container, spec: ExecSpec, timeout: float, limit: int
-    ) -> tuple[int, bytes]:
+    async def _run_spec(self, container: Container, spec: ExecSpec, timeout: float, output: _Output) -> int:
         shim = _running_shim(container)
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(reader, False)
-        output = bytearray()
         try:
             try:
                 session = await shim.exec(spec, ExecStreams(stdout=writer, stderr=writer))
             except LaunchError as error:
-                return error.exit_code, str(error).encode()
+                output.kept += str(error).encode()
+                return error.exit_code
             except ShimGone:
-                return 137, b"the container ended"
+                output.kept += b"the container ended"
+                return 137
             finally:
                 os.close(writer)
             code = TIMED_OUT
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_collect, reader, output, limit)
+                nursery.start_soon(_collect, reader, output)
                 with trio.move_on_after(timeout) as scope:
                     try:
                         code = await session.wait()
@@ -208,18 +220,19 @@ class Execs:
                 nursery.cancel_scope.cancel()
             if scope.cancelled_caught:
                 _kill(session)
-            _drain(reader, output, limit)
+            _drain(reader, output)
             if scope.cancelled_caught:
                 late = f"Health check exceeded timeout ({format_duration(round(timeout * SECOND))})"
-                output[:0] = (f"{late}: " if output else late).encode()
-            return code, bytes(output[:limit])
+                output.kept[:0] = (f"{late}: " if output.kept else late).encode()
+                del output.kept[output.limit :]
+            return code
         finally:
             os.close(reader)
 
-    async def run_hook(self, container: Container, hook: Hook) -> tuple[int, bytes]:
-        """Run a post_start or pre_stop hook to its end; its exit code and what it wrote."""
+    async def run_hook(self, container: Container, hook: Hook, hear: Hear | None = None) -> tuple[int, bytes]:
+        """Run a post_start or pre_stop hook to its end; its exit code and the beginning of what it wrote."""
         spec = self.launching.hook_spec(container, hook)
-        return await self.run_command(container, hook.command, spec, float("inf"), CHUNK)
+        return await self.run_command(container, hook.command, spec, float("inf"), CHUNK, hear)
 
     async def run_probe(
         self, container: Container, command: tuple[str, ...], timeout: float
@@ -258,16 +271,48 @@ def _kill(session: ExecSession) -> None:
     session.close()
 
 
-async def _collect(reader: int, output: bytearray, limit: int) -> None:
+class _Output:
+    """What a command writes: the first ``limit`` bytes are kept, all is told to whoever wants to hear it."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.kept = bytearray()
+        self._untold: list[bytes] | None = None
+        self._news = trio.Event()
+        self._is_over = False
+
+    def add(self, data: bytes) -> None:
+        self.kept += data[: max(0, self.limit - len(self.kept))]
+        if self._untold is not None:
+            self._untold.append(data)
+            self._news.set()
+
+    def end(self) -> None:
+        self._is_over = True
+        self._news.set()
+
+    async def tell(self, hear: Hear) -> None:
+        """Until the end. Apart from the reading, which must not lose what it has when it is cut short."""
+        self._untold = []
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            data, self._untold = b"".join(self._untold), []
+            if data:
+                await hear(data)
+            if self._is_over and not self._untold:
+                return
+
+
+async def _collect(reader: int, output: _Output) -> None:
     while True:
         await trio.lowlevel.wait_readable(reader)
-        if not _drain(reader, output, limit):
+        if not _drain(reader, output):
             return
 
 
-def _drain(reader: int, output: bytearray, limit: int) -> bool:
-    """Read what is there, but not for ever what somebody writes meanwhile, keeping the first ``limit`` bytes; False at
-    end of file."""
+def _drain(reader: int, output: _Output) -> bool:
+    """Read what is there, but not for ever what somebody writes meanwhile; False at end of file."""
     for _ in range(PIPE_SIZE // CHUNK):
         try:
             data = os.read(reader, CHUNK)
@@ -275,7 +320,7 @@ def _drain(reader: int, output: bytearray, limit: int) -> bool:
             return True
         if not data:
             return False
-        output += data[: max(0, limit - len(output))]
+        output.add(data)
     return True
 
 

@@ -21,14 +21,14 @@ from composer.engine.at_once import taken
 from composer.engine.containers import Container, Containers
 from composer.engine.ending import Ending, grace_of, send
 from composer.engine.events import Events
-from composer.engine.execs import tail_of
+from composer.engine.execs import Hear
+from composer.engine.hooks import Hooks
 from composer.engine.model import Health, Status
 from composer.engine.networking.sandboxes import Sandboxes
 from composer.engine.prober import Prober
 from composer.engine.restart import decide_restart
 from composer.engine.volumes import Volumes
 from runtime.container.client import KeeperClient
-from runtime.container.config import Hook
 from runtime.container.shim_client import LaunchError, Shim
 from runtime.container.status import ExitStatus
 from runtime.container.wire import LaunchSpec
@@ -62,7 +62,7 @@ class Lifecycle:
     cgroups: Cgroups
     prober: Prober
     ending: Ending
-    run_hook: Callable[[Container, Hook], Awaitable[tuple[int, bytes]]]
+    hooks: Hooks
     boot_id: str
     prepare: Callable[[Container], Awaitable[LaunchSpec]]
     """Everything that a launch needs, as a LaunchSpec (composer.engine.launching)."""
@@ -78,10 +78,10 @@ class Lifecycle:
 
     # Starting
 
-    async def start(self, ref: str, *, if_wanted: bool = False) -> None:
-        """Start a container and return when its process runs. Raises LaunchError with what went wrong and where;
-        one that is to be removed at its end is removed then. ``if_wanted``: raises AlreadyStarted for one that
-        somebody has stopped since it was wanted."""
+    async def start(self, ref: str, *, if_wanted: bool = False, hear: Hear | None = None) -> None:
+        """Start a container and return when its process runs and its post_start hooks have ended; ``hear`` is given
+        what they write. Raises LaunchError with what went wrong and where; one that is to be removed at its end is
+        removed then. ``if_wanted``: raises AlreadyStarted for one that somebody has stopped since it was wanted."""
         container = self.containers.get(ref)
         try:
             async with taken(), container.busy:
@@ -92,13 +92,7 @@ class Lifecycle:
             if container.config.auto_remove and container.state.status in ("created", "exited"):
                 await self.remove(container.id, volumes=True)
             raise
-        for hook in container.config.post_start:
-            code, output = await self.run_hook(container, hook)
-            if code:
-                raise ComposerError(
-                    f"post_start hook of {container.name} exited with status {code}: {' '.join(hook.command)}",
-                    hint=tail_of(output),
-                )
+        await self.hooks.after_start(container, hear)
 
     async def _start(self, container: Container) -> None:
         match container.state.status:
@@ -335,8 +329,11 @@ class Lifecycle:
 
     # Ending
 
-    async def stop(self, ref: str, timeout: float | None = None, signal: str = "") -> None:
-        """Docker's stop: hooks, stop signal, grace, SIGKILL. Returns when the container has ended.
+    async def stop(
+        self, ref: str, timeout: float | None = None, signal: str = "", *, with_hooks: bool = True
+    ) -> None:
+        """Docker's stop: hooks, stop signal, grace, SIGKILL. Returns when the container has ended, or raises HookFailed
+        when it runs on because a hook has failed.
 
         ``timeout`` seconds (None: the container's own, else 10; negative: for ever). A PID 1 that can neither catch
         nor wait for the signal is killed at once: waiting for it would be waiting for nothing.
@@ -356,8 +353,8 @@ class Lifecycle:
             crash_point("core.stop.recorded")
             container.ending.set(True)
             try:
-                for hook in container.config.pre_stop:
-                    await self.run_hook(container, hook)
+                if with_hooks and container.config.pre_stop:
+                    await self._run_pre_stop(container)
                 number = parse_signal(
                     signal or container.config.stop_signal or container.image.stop_signal or "SIGTERM"
                 )
@@ -367,6 +364,16 @@ class Lifecycle:
             await self.sandboxes.release(container)
         crash_point("core.stop.ended")
         self.events.publish("container", "stop", container.id, container.attributes)
+
+    async def _run_pre_stop(self, container: Container) -> None:
+        if container.state.status == "paused":  # nothing could run in it
+            self._thaw(container)
+        try:
+            await self.hooks.before_stop(container)
+        except BaseException:
+            if container.state.is_alive:
+                container.update(is_wanted=True, is_manually_stopped=False)
+            raise
 
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None:
         """Send a signal to PID 1; SIGKILL ends every process of the container. One that is about to be started again
@@ -420,8 +427,11 @@ class Lifecycle:
         async with container.busy:
             if container.shim is None or container.state.status != "paused":
                 raise Conflict(f"Container {container.name} is not paused")
-            self.cgroups.thaw(container.id)
-            container.set_status(replace(container.state, status="running"))
+            self._thaw(container)
+
+    def _thaw(self, container: Container) -> None:
+        self.cgroups.thaw(container.id)
+        container.set_status(replace(container.state, status="running"))
         self.events.publish("container", "unpause", container.id, container.attributes)
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:

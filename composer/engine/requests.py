@@ -240,6 +240,17 @@ class ExitEvent(msgspec.Struct, frozen=True, kw_only=True, tag="exit", omit_defa
     restarting: bool = False
 
 
+class HookEvent(msgspec.Struct, frozen=True, kw_only=True, tag="hook", omit_defaults=True):
+    """Lines that a post_start hook has written, as a LogEvent has them. They are in no log."""
+
+    service: str
+    container: str
+    number: int
+    stream: Literal["stdout"] = "stdout"
+    times: list[int]
+    text: str
+
+
 class AttachedEvent(msgspec.Struct, frozen=True, kw_only=True, tag="attached"):
     """What was asked for stands, and logs follow: of these containers (service, container, number)."""
 
@@ -301,6 +312,7 @@ Event = (
     StepEvent
     | LogEvent
     | ExitEvent
+    | HookEvent
     | AttachedEvent
     | StartedEvent
     | AbortingEvent

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 SIGNALS = (2, 15)
 """SIGINT and SIGTERM (signal(7)): both stop what is shown."""
+HOOK = "{} ->"
+"""What the output of a container's hooks is called."""
 QUIET_STEPS = frozenset({"Starting", "Started"})
 """What is not worth a line where logs follow."""
 
@@ -131,11 +133,18 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
     renderer = session.renderer("Running")
     interrupts = _Interrupts(session, body, printer)
     is_following = False
+    early: list[dict[str, Any]] = []
+    """What hooks have written before anything is followed."""
     try:
         for event in _events(session, body, interrupts):
             kind = event["type"]
             if kind == "log":
                 printer.log(event)
+            elif kind == "hook":
+                if is_following:
+                    printer.log(event, HOOK)
+                else:
+                    early.append(event)
             elif kind == "exit":
                 printer.exit(event)
             elif kind == "step":
@@ -158,6 +167,8 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
                 if not is_following:
                     is_following = True
                     session.write(f"Attaching to {', '.join(names)}\n")
+                    for hooked in early:
+                        printer.log(hooked, HOOK)
             elif kind == "started":
                 interrupts.is_all_up = True
             elif kind == "aborting":

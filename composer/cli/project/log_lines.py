@@ -41,10 +41,11 @@ class LogPrinter:
             self._colours[name] = LOG_COLOURS[len(self._colours) % len(LOG_COLOURS)]
             self._width = max(self._width, len(name))
 
-    def log(self, event: dict[str, Any]) -> None:
-        name = shown_name(event)
+    def log(self, event: dict[str, Any], form: str = "{}") -> None:
+        """Lines of a container; ``form``: what they are called, of its name."""
+        name = form.format(shown_name(event))
         self.register(name)
-        source = (name, event["stream"])
+        source = (name, event.get("stream", "stdout"))
         if self._open is not None and self._open != source:
             self.end_line()
         if (encoded := event.get("text64")) is not None:

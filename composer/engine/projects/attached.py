@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 
 import trio
 
+from composer.compose.model import Project
 from composer.engine.cells import first_of
 from composer.engine.containers import Container
 from composer.engine.lifecycle import AlreadyStarted
 from composer.engine.logs import Exit, Item, Seen, Source, merge
 from composer.engine.model import Status
 from composer.engine.projects.parts import Parts, number_of, service_of
+from composer.engine.projects.side_by_side import each_to_its_end
 from composer.engine.projects.steps import Emit, tell
 from composer.engine.requests import AbortingEvent, AttachedEvent, ExitEvent, LogEvent, UpRequest
 from runtime.container.logs import LogEntry
@@ -59,6 +61,15 @@ def exit_event(container: Container, status: Status) -> ExitEvent:
         oom_killed=status.oom_killed,
         restarting=status.status == "restarting",
     )
+
+
+def shown_services(request: UpRequest, project: Project, brought_up: Collection[str]) -> frozenset[str]:
+    """Whose output is shown, of the services that are ``brought_up``."""
+    chosen = set(request.attach_services or request.services or brought_up)
+    if request.attach_dependencies:
+        chosen = set(brought_up)
+    unwanted = {name for name, service in project.services.items() if service.attach is False}
+    return frozenset(chosen.difference(request.no_attach, unwanted))
 
 
 class Starting:
@@ -181,10 +192,9 @@ class Attached:
         """Stop all the others, as ``--abort-on-container-exit`` asks."""
         await self.emit(AbortingEvent(container=cause.name))
         self.starting.scope.cancel()
-        async with trio.open_nursery() as nursery:
-            for container in self.project:
-                if container is not cause:
-                    nursery.start_soon(self._stop, container)
+        await each_to_its_end(
+            functools.partial(self._stop, container) for container in self.project if container is not cause
+        )
 
     async def _stop(self, container: Container) -> None:
         if container.state.is_settled:

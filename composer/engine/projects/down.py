@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 
 import trio
@@ -10,6 +11,7 @@ import trio
 from composer.engine.containers import Container
 from composer.engine.lifecycle import AlreadyStarted
 from composer.engine.projects.parts import Parts, service_of
+from composer.engine.projects.side_by_side import each_to_its_end
 from composer.engine.projects.steps import Emit, tell, warn
 from composer.engine.projects.waits import unwrap
 from composer.engine.requests import DownRequest
@@ -36,9 +38,10 @@ async def take_down(parts: Parts, plan: DownPlan, request: DownRequest, emit: Em
                 for name in plan.networks:
                     meanwhile.start_soon(_retire_network, parts, name, all_stopped)
             for group in plan.containers:
-                async with trio.open_nursery() as nursery:
-                    for container in group:
-                        nursery.start_soon(_remove, parts, container.id, request, emit, stopped)
+                await each_to_its_end(
+                    functools.partial(_remove, parts, container.id, request, emit, stopped)
+                    for container in group
+                )
         async with trio.open_nursery() as nursery:
             for name in plan.busy_networks:
                 await tell(emit, "Network", name, "Resource is still in use")

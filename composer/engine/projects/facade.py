@@ -16,7 +16,7 @@ from composer.engine.builds.builds import Builds
 from composer.engine.containers import Container
 from composer.engine.logs import Seen
 from composer.engine.projects import operations, unstarted
-from composer.engine.projects.attached import Attached, Starting
+from composer.engine.projects.attached import Attached, Starting, shown_services
 from composer.engine.projects.building import build_services, ensure_built
 from composer.engine.projects.checkouts import is_anothers, own_name, taken_over
 from composer.engine.projects.down import images_by_containers, take_down
@@ -142,6 +142,7 @@ class Projects:
             async with self.turns.take(project.name, "up" if request.start else "create", emit):
                 up = await self._prepare(project, request, emit)
                 if request.attach:
+                    up.shown = shown_services(request, project, up.plan.services)
                     nursery.start_soon(follow, up)
                 with starting.scope:
                     await up.apply()
@@ -196,14 +197,9 @@ class Projects:
     def _attach(
         self, up: Up, request: UpRequest, project: Project, emit: Emit, starting: Starting
     ) -> Attached:
-        chosen = set(request.attach_services or request.services or up.plan.services)
-        if request.attach_dependencies:
-            chosen = set(up.plan.services)
-        chosen -= set(request.no_attach)
-        chosen -= {name for name, service in project.services.items() if service.attach is False}
         everyone = [container for _, container in up.containers]
         shown = sorted(
-            (c for c in everyone if service_of(c) in chosen), key=lambda c: (service_of(c), number_of(c))
+            (c for c in everyone if service_of(c) in up.shown), key=lambda c: (service_of(c), number_of(c))
         )
         awaited = {
             need.service

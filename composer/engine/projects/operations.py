@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-
-import trio
+from collections.abc import Awaitable, Callable, Sequence
 
 from composer.engine.containers import Container
 from composer.engine.lifecycle import AlreadyStarted
 from composer.engine.projects.down import stop_container
 from composer.engine.projects.parts import Parts, service_of
+from composer.engine.projects.side_by_side import each_to_its_end, side_by_side
 from composer.engine.projects.steps import Emit, tell, warn
 from composer.engine.projects.waits import (
     ConditionFailed,
     explain_failure,
     together,
-    unwrap,
     wait_for_condition,
 )
 from composer.engine.requests import KillRequest, RemoveRequest, StopRequest
 from composer.plan.graph import Dependencies, Dependency, layers
 from runtime.errors import ComposerError, Conflict, NotFound
-
-
-async def side_by_side(tasks: Iterable[Callable[[], Awaitable[None]]]) -> None:
-    """Run all; raise the error that matters most."""
-
-    async def one(task: Callable[[], Awaitable[None]]) -> None:
-        await task()
-
-    try:
-        async with trio.open_nursery() as nursery:
-            for task in tasks:
-                nursery.start_soon(one, task)
-    except BaseExceptionGroup as group:
-        raise unwrap(group) from None
 
 
 def in_layers(containers: Sequence[Container], dependencies: Dependencies) -> list[list[Container]]:
@@ -117,7 +101,7 @@ async def stop(
 ) -> None:
     """Stop what runs or is about to, dependents first."""
     for layer in reversed(in_layers(containers, dependencies)):
-        await side_by_side(
+        await each_to_its_end(
             [
                 _bind(lambda c: stop_container(parts, c, timeout, emit), container)
                 for container in layer
@@ -144,7 +128,7 @@ async def restart(
             await parts.lifecycle.restart(container.id, request.timeout)
             await tell(emit, "Container", container.name, "Started")
 
-        await side_by_side([_bind(one, container) for container in layer])
+        await each_to_its_end([_bind(one, container) for container in layer])
 
 
 async def kill(parts: Parts, containers: Sequence[Container], request: KillRequest, emit: Emit) -> None:
@@ -169,7 +153,7 @@ async def remove(parts: Parts, containers: Sequence[Container], request: RemoveR
             await parts.lifecycle.remove(container.id, volumes=request.volumes)
         await tell(emit, "Container", container.name, "Removed")
 
-    await side_by_side([_bind(one, c) for c in containers if request.stop or c.state.is_settled])
+    await each_to_its_end([_bind(one, c) for c in containers if request.stop or c.state.is_settled])
 
 
 async def pause(parts: Parts, containers: Sequence[Container], emit: Emit) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import trio
 from msgspec import to_builtins
 
 from composer.engine.containers import Container
+from composer.engine.hooks import HookFailed
 from composer.engine.lifecycle import AlreadyStarted
 from composer.engine.networking.lost_bridges import repair
-from composer.engine.projects.operations import side_by_side
+from composer.engine.projects.hook_lines import HookLines
 from composer.engine.projects.parts import Parts
+from composer.engine.projects.side_by_side import side_by_side
 from composer.engine.projects.steps import Emit, tell, warn, warn_all
 from composer.engine.projects.waits import (
     ConditionFailed,
@@ -66,6 +69,8 @@ class Up:
         for replica in self.replicas:
             self.by_service.setdefault(replica.plan.service, []).append(replica)
         self._told_waiting: set[str] = set()
+        self.shown: Collection[str] = ()
+        """Services whose output somebody watches."""
         self.all_created = trio.Event()
         """Every container stands, whether it has been started or not."""
 
@@ -198,7 +203,8 @@ class Up:
         assert isinstance(action, Remove)
         container = self.parts.containers.get(action.id)
         await tell(self.emit, "Container", container.name, "Stopping", action.reason)
-        await self._stop(container)
+        with contextlib.suppress(AlreadyStarted):
+            await self.parts.lifecycle.stop(container.id, self.request.timeout)
         await tell(self.emit, "Container", container.name, "Stopped")
         await tell(self.emit, "Container", container.name, "Removing")
         await self.parts.lifecycle.remove(container.id, force=True, volumes=True)
@@ -315,15 +321,22 @@ class Up:
         return found[0]
 
     async def _stop(self, container: Container) -> None:
-        try:
-            await self.parts.lifecycle.stop(container.id, self.request.timeout)
-        except AlreadyStarted:
-            pass
+        """Stop what is to be started again, or replaced. A hook that fails is told and passed over: what mends it is
+        to replace the container that has it."""
+        lifecycle, timeout = self.parts.lifecycle, self.request.timeout
+        with contextlib.suppress(AlreadyStarted):
+            try:
+                await lifecycle.stop(container.id, timeout)
+            except HookFailed as error:
+                await warn(self.emit, f"{container.name} is stopped all the same: its {error.failure}")
+                await lifecycle.stop(container.id, timeout, with_hooks=False)
 
     async def _start(self, replica: _Replica, container: Container) -> None:
         await tell(self.emit, "Container", container.name, "Starting")
         try:
-            await self.parts.lifecycle.start(container.id)
+            is_shown = replica.plan.service in self.shown
+            hear = HookLines(container, self.emit).hear if is_shown else None
+            await self.parts.lifecycle.start(container.id, hear=hear)
         except AlreadyStarted:
             pass
         except ComposerError as error:

@@ -1,0 +1,91 @@
+"""post_start and pre_stop: commands that are run in a container just after its start and just before its end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from composer.engine.containers import Container
+from composer.engine.execs import Hear, tail_of
+from runtime.container.config import Hook
+from runtime.errors import ComposerError, Conflict
+
+KILLED = 137
+END_BOUND = 1.0
+"""Seconds: every process of a container is killed before its first one has ended, and its end is told after that."""
+
+
+class RunHook(Protocol):
+    """Execs.run_hook: the exit code of a hook and the beginning of its output."""
+
+    def __call__(
+        self, container: Container, hook: Hook, hear: Hear | None = None
+    ) -> Awaitable[tuple[int, bytes]]: ...
+
+
+class HookFailed(ComposerError):
+    """A pre_stop hook failed, so its container was not stopped."""
+
+    def __init__(self, container: Container, hook: Hook, code: int, output: bytes) -> None:
+        service = container.config.labels.get("com.docker.compose.service")
+        ways_out = f"composer kill {service}" if service else f"composer container kill {container.name}"
+        super().__init__(
+            f"{container.name} runs on: its pre_stop {_failure(hook, code)}",
+            hint="\n".join([*filter(None, [tail_of(output)]), f"`{ways_out}` ends it without its hooks"]),
+        )
+        self.failure = f"pre_stop {_failure(hook, code)}"
+        """What happened, without what followed from it."""
+        self.output = output
+
+
+@dataclass
+class Hooks:
+    """Runs hooks, one after the other, to their ends: the first that fails is the last."""
+
+    run: RunHook
+
+    async def after_start(self, container: Container, hear: Hear | None) -> None:
+        """Raises ComposerError when one fails, or the container ends meanwhile. ``hear`` is given what they write, and
+        nothing (``b""``) at the end of each."""
+        for hook in container.config.post_start:
+            try:
+                code, output = await self.run(container, hook, hear)
+                if hear is not None:
+                    await hear(b"")
+            except Conflict as error:
+                raise error.within(f"post_start hook {' '.join(hook.command)}") from None
+            if code:
+                raise ComposerError(
+                    f"post_start hook of {container.name} {_exited(hook, code)}", hint=tail_of(output)
+                )
+
+    async def before_stop(self, container: Container) -> None:
+        """Raises HookFailed when one fails. A container that ends meanwhile has no more of them."""
+        for hook in container.config.pre_stop:
+            if not container.state.is_alive:
+                return
+            try:
+                code, output = await self.run(container, hook)
+            except Conflict:
+                return  # it has just ended
+            if code == KILLED and await _has_ended(container):
+                return
+            if code:
+                raise HookFailed(container, hook, code, output)
+
+
+def _failure(hook: Hook, code: int) -> str:
+    return f"hook {_exited(hook, code)}"
+
+
+def _exited(hook: Hook, code: int) -> str:
+    return f"exited with status {code}: {' '.join(hook.command)}"
+
+
+async def _has_ended(container: Container) -> bool:
+    with trio.move_on_after(END_BOUND):
+        await container.status.wait_for(lambda status: not status.is_alive)
+    return not container.state.is_alive

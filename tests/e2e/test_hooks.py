@@ -1,0 +1,120 @@
+"""post_start and pre_stop hooks: what they write, what becomes of a container whose hook fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from tests.e2e.conftest import Project
+from tests.e2e.engine import Composer, wait_for
+
+STUBBORN = """
+services:
+  web:
+    image: composer.local/host
+    command: sleep infinity
+    depends_on: [db]
+    stop_grace_period: 0s
+    pre_stop: [{command: [sh, -c, "echo not now >&2; exit 3"]}]
+  db:
+    image: composer.local/host
+    command: sleep infinity
+    stop_grace_period: 0s
+"""
+
+
+def states(composer: Composer) -> dict[str, str]:
+    return {found["Names"][0].rpartition("/")[2]: found["State"] for found in composer.containers()}
+
+
+def test_a_container_whose_pre_stop_hook_fails_runs_on(composer: Composer, project: Project) -> None:
+    """As with Docker Compose, and what it depends on does, too; kill needs no hooks."""
+    web, db = f"{project.name}-web-1", f"{project.name}-db-1"
+    directory = project.write(STUBBORN)
+    composer.run("up", "-d", cwd=directory)
+    begun = composer.inspect(web)["State"]["StartedAt"]
+    for words in (
+        ["stop"],
+        ["restart", "web"],
+        ["rm", "-sf", "web"],
+        ["down"],
+        ["up", "-d", "--scale", "web=0"],
+    ):
+        failed = composer.run(*words, cwd=directory, status=1)
+        assert f"{web} runs on: its pre_stop hook exited with status 3: sh -c" in failed.stderr, words
+        assert "not now" in failed.stderr and "composer kill web" in failed.stderr, words
+        assert states(composer) == {web: "running", db: "running"}, words
+    assert composer.inspect(web)["State"]["StartedAt"] == begun
+    composer.run("kill", "web", cwd=directory)
+    composer.run("down", cwd=directory)
+    assert not states(composer)
+
+
+def test_a_failing_pre_stop_hook_keeps_no_container_from_being_replaced(
+    composer: Composer, project: Project
+) -> None:
+    directory = project.write(STUBBORN)
+    composer.run("up", "-d", cwd=directory)
+    directory = project.write(STUBBORN.replace("exit 3", "exit 0"))
+    replaced = composer.run("up", "-d", cwd=directory)
+    assert "is stopped all the same: its pre_stop hook exited with status 3" in replaced.stderr
+    composer.run("down", cwd=directory)
+
+
+def test_a_container_that_was_not_stopped_is_restarted_as_before(
+    composer: Composer, project: Project
+) -> None:
+    """That it was to stop is forgotten when it does not."""
+    web = f"{project.name}-web-1"
+    directory = project.write(STUBBORN.replace("    depends_on: [db]", "    restart: always"))
+    composer.run("up", "-d", cwd=directory)
+    composer.run("stop", "web", cwd=directory, status=1)
+    os.kill(composer.inspect(web)["State"]["Pid"], signal.SIGKILL)
+    wait_for(lambda: composer.inspect(web)["RestartCount"] == 1, "the restart")
+    composer.run("kill", cwd=directory)
+    composer.run("down", cwd=directory)
+
+
+def test_hooks_of_a_paused_container_run(composer: Composer, project: Project) -> None:
+    directory = project.write(
+        """
+        services:
+          web:
+            image: composer.local/host
+            command: sleep infinity
+            stop_grace_period: 0s
+            volumes: [.:/out]
+            pre_stop: [{command: [touch, /out/stopped]}]
+        """
+    )
+    composer.run("up", "-d", cwd=directory)
+    composer.run("pause", cwd=directory)
+    composer.run("down", cwd=directory)
+    assert (directory / "stopped").exists()
+    assert not states(composer)
+
+
+def test_an_attached_up_shows_what_hooks_write(composer: Composer, project: Project) -> None:
+    directory = project.write(
+        """
+        services:
+          web:
+            image: composer.local/host
+            command: [sh, -c, "until [ -e /tmp/told ]; do sleep 0.1; done"]
+            post_start:
+              - command: [sh, -c, "echo one; printf 'two\\\\nhalf'"]
+              - command: [sh, -c, "echo $$WORD; pwd; touch /tmp/told"]
+                working_dir: /etc
+                environment: {WORD: three}
+          quiet:
+            image: composer.local/host
+            command: "true"
+            attach: false
+        """
+    )
+    shown = composer.run("up", cwd=directory)
+    lines = [line for line in shown.stdout.splitlines() if line.startswith("web-1 ->")]
+    assert lines == [f"web-1 ->  | {text}" for text in ("one", "two", "half", "three", "/etc")]
+    composer.run("down", cwd=directory)
+    assert "one" not in composer.run("up", "--no-attach", "web", cwd=directory).stdout
+    composer.run("down", cwd=directory)
