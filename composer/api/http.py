@@ -32,6 +32,7 @@ from composer.api.messages import (
 )
 from composer.api.routing import API_VERSION, Router, split_version, version_text
 from runtime.errors import ComposerError
+from runtime.kernel.sockets import unread_by_peer
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,11 @@ HEAD_TIMEOUT = 30.0
 READ_SIZE = 64 << 10
 DRAIN_LIMIT = 256 << 10
 """Bytes of an unread request body that are skipped to keep a connection."""
+HEAD_POLL = 0.0001
+"""Seconds until it is looked for the first time whether a client has read the head of an answer; then twice as long."""
+HEAD_POLL_MAX = 0.05
+HEAD_BOUND = 30.0
+"""Seconds after which a client is taken for one that does not mind."""
 GONE_POLL = 1.0
 """Seconds between looks at a half-closed connection: the kernel has no event for its other half."""
 
@@ -355,6 +361,7 @@ class _Duplex:
         self._content_type = content_type
         self._is_upgrade = is_upgrade
         self.is_accepted = False
+        self._is_head_read = False
 
     async def accept(self) -> None:
         if self._is_upgrade:
@@ -374,7 +381,19 @@ class _Duplex:
         return b"" if self._is_closed else await self._stream.receive_some(READ_SIZE)
 
     async def send(self, data: bytes) -> None:
+        if not self._is_head_read:
+            await self._wait_until_head_is_read()
         await self._stream.send_all(data)
+
+    async def _wait_until_head_is_read(self) -> None:
+        """Clients (docker-py among them) read the head with a buffer and go on at the socket: what came with the head
+        would be lost. The kernel knows what the other end has not read yet, but has no event for it."""
+        self._is_head_read = True
+        pause = HEAD_POLL
+        with trio.move_on_after(HEAD_BOUND):
+            while unread_by_peer(self._stream.socket.fileno()):
+                await trio.sleep(pause)
+                pause = min(2 * pause, HEAD_POLL_MAX)
 
     async def wait_gone(self) -> None:
         poll = select.poll()

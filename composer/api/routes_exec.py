@@ -12,6 +12,7 @@ from composer.api.routing import Route
 from composer.api.wire import ExecBody, ExecStartBody, console_size, decode_body
 from composer.engine.model import ExecConfig
 from runtime.container.config_rules import check_environment
+from runtime.container.shim_client import LaunchError
 from runtime.errors import InvalidArgument
 
 
@@ -42,13 +43,20 @@ class ExecRoutes:
         return json_response({kind: made}, 201)
 
     async def start(self, request: Request) -> Answer:
+        """``?refuses=1``: what cannot be started is an error of the request, as everything else is."""
         body = decode_body(await request.json(dict), ExecStartBody)
         exec_id = request.params["id"]
         config = self.engine.execs.inspect(exec_id).config
         rows, cols = console_size(body.console_size) if body.console_size else config.console_size
-        session = await self.engine.execs.start(
-            exec_id, detach=body.detach, tty=body.tty, rows=rows, cols=cols
-        )
+        try:
+            session = await self.engine.execs.start(
+                exec_id, detach=body.detach, tty=body.tty, rows=rows, cols=cols
+            )
+        except LaunchError as error:
+            if body.detach or request.query.flag("refuses"):
+                raise
+            # Docker's clients look at nothing but the stream, and at the exit status after it.
+            return streams.say(f"{error.message}\r\n", tty=config.tty, version=request.version)
         if session is None:
             return json_response(None)
         return streams.converse(

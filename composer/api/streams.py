@@ -8,6 +8,7 @@ one, bytes go as they are.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 
 import trio
 
@@ -39,6 +40,18 @@ def converse(
         lambda duplex: _converse(session, duplex, tty=tty, stdin=stdin, detach_keys=detach_keys),
         stream_content_type(tty=tty, version=version),
     )
+
+
+def say(text: str, *, tty: bool, version: tuple[int, int]) -> Hijack:
+    """The answer that is one piece of output."""
+    data = text.encode()
+
+    async def converse(duplex: Duplex) -> None:
+        await duplex.accept()
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await duplex.send(data if tty else frame("stdout", data))
+
+    return Hijack(converse, stream_content_type(tty=tty, version=version))
 
 
 async def _converse(

@@ -37,7 +37,9 @@ def find_program(name: str, env: list[str], image: str = "") -> str:
             code = CANNOT_EXECUTE if error.errno == errno.EACCES else NOT_FOUND
             raise Failure("exec", error.errno or 0, f'exec: "{name}": stat {name}: {text}', code) from None
         if stat.S_ISDIR(state.st_mode):
-            raise Failure("exec", errno.EACCES, f'exec: "{name}": is a directory', CANNOT_EXECUTE)
+            raise Failure(
+                "exec", errno.EACCES, f'exec: "{name}": is a directory: permission denied', CANNOT_EXECUTE
+            )
         if not state.st_mode & 0o111:
             raise Failure("exec", errno.EACCES, f'exec: "{name}": permission denied', CANNOT_EXECUTE)
         return name

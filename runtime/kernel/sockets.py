@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import socket
@@ -19,6 +20,9 @@ from typing import Any
 MAX_PACKET = 1 << 20
 MAX_DESCRIPTORS = 253
 """SCM_MAX_FD of the kernel."""
+
+SIOCOUTQ = 0x5411
+"""include/uapi/linux/sockios.h: asm-generic's TIOCOUTQ."""
 
 Message = dict[str, Any]
 
@@ -143,3 +147,10 @@ def close_all(descriptors: Sequence[int]) -> None:
     for fd in descriptors:
         with contextlib.suppress(OSError):
             os.close(fd)
+
+
+def unread_by_peer(fd: int) -> int:
+    """How much memory holds what was sent to the other end of a unix socket and is not yet read; 0: all is read, or
+    the other end is gone."""
+    answer = fcntl.ioctl(fd, SIOCOUTQ, struct.pack("i", 0))
+    return int(struct.unpack("i", answer)[0])

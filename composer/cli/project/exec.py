@@ -141,7 +141,7 @@ def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool, detac
         def resize(rows: int, columns: int) -> None:
             session.client.request("POST", f"{API}/exec/{exec_id}/resize", {"h": rows, "w": columns})
 
-    connection, received = client.hijack("POST", f"{API}/exec/{exec_id}/start", body=start)
+    connection, received = client.hijack("POST", f"{API}/exec/{exec_id}/start", {"refuses": True}, start)
     try:
         is_detached = converse(
             connection, received, tty=tty, stdin=stdin, resize=resize, detach_keys=detach_keys

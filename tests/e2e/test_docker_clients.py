@@ -1,0 +1,66 @@
+"""What Docker's clients and libraries count on at the engine's socket, beyond the JSON."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import pytest
+
+from tests.e2e.engine import PATIENCE, Composer, wait_for
+
+IMAGE = "composer.local/host"
+
+
+@pytest.fixture
+def sleeper(composer: Composer) -> str:
+    composer.run("container", "run", "-d", "--name", "one", "--network", "none", IMAGE, "sleep", "infinity")
+    return "one"
+
+
+def begin_exec(composer: Composer, container: str, *words: str, **more: Any) -> tuple[str, socket.socket]:
+    """Start a command as docker-py does; its id, and the connection, on which nothing has been read."""
+    body = {"Cmd": words, "AttachStdout": True, "AttachStderr": True, **more}
+    made: str = composer.api("POST", f"/containers/{container}/exec", body)["Id"]
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(PATIENCE)
+    connection.connect(str(composer.paths.socket))
+    start = json.dumps({"Detach": False, "Tty": bool(more.get("Tty"))}).encode()
+    connection.sendall(
+        f"POST /v1.41/exec/{made}/start HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(start)}\r\n\r\n".encode()
+        + start
+    )
+    return made, connection
+
+
+def read_as_docker_py(connection: socket.socket) -> tuple[bytes, bytes]:
+    """The status line, read with a buffer as http.client does, and then everything from the socket itself."""
+    with connection, connection.makefile("rb") as head:
+        status = head.readline()
+        while head.readline().strip():
+            pass
+        said = b""
+        while data := connection.recv(65536):
+            said += data
+    return status, said
+
+
+def test_output_does_not_come_with_the_head(composer: Composer, sleeper: str) -> None:
+    """docker-py loses what its buffer holds beyond the head."""
+    for tty, said in ((False, b"\x01\0\0\0\0\0\0\x02hi"), (True, b"hi")):
+        made, connection = begin_exec(composer, sleeper, "printf", "hi", Tty=tty)
+        wait_for(lambda made=made: not composer.api("GET", f"/exec/{made}/json")["Running"], "its end")  # type: ignore[misc]
+        assert read_as_docker_py(connection) == (b"HTTP/1.1 101 UPGRADED\r\n", said)
+
+
+def test_what_cannot_be_started_is_told_in_the_stream(composer: Composer, sleeper: str) -> None:
+    """Docker's command shows nothing of an error of the request but its number."""
+    made, connection = begin_exec(composer, sleeper, "nosuch")
+    status, said = read_as_docker_py(connection)
+    assert status == b"HTTP/1.1 101 UPGRADED\r\n"
+    assert said[:1] == b"\x01" and b'"nosuch": executable file not found in $PATH' in said
+    assert composer.api("GET", f"/exec/{made}/json")["ExitCode"] == 127
+    failed = composer.run("container", "exec", sleeper, "/etc", status=126)
+    assert 'exec: "/etc": is a directory: permission denied' in failed.stderr
