@@ -48,7 +48,8 @@ def inspect(image: Image) -> dict[str, Any]:
         "VirtualSize": image.size,
         "GraphDriver": {"Data": None, "Name": "overlay2"},
         "RootFS": {"Type": "layers", "Layers": list(image.diff_ids)},
-        "Metadata": {"LastTagTime": rfc3339(0)},
+        # Nobody remembers when; Docker Compose shows it as the image's age.
+        "Metadata": {"LastTagTime": rfc3339(image.created if image.tags else 0)},
     }
     if image.variant:
         fields["Variant"] = image.variant

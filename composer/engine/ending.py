@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import trio
+from msgspec.structs import replace
 
 from composer.engine.containers import Container
 from composer.engine.events import Events
@@ -43,7 +44,7 @@ class Ending:
             self.events.publish(
                 "container", "kill", container.id, {**container.attributes, "signal": str(number)}
             )
-            self._thaw_for_the_end(container)
+            self.thaw(container)
             with trio.move_on_after(grace if is_worth_waiting else 0):
                 await container.status.wait_for(lambda status: not status.is_alive)
                 return
@@ -56,7 +57,7 @@ class Ending:
         )
         send(shim, SIGKILL)
         crash_point("core.stop.killed")
-        self._thaw_for_the_end(container)
+        self.thaw(container)
         # Whoever asked may go away meanwhile: nobody is to take a container for running that is dead already.
         with trio.move_on_after(KILL_BOUND, shield=True):
             await container.status.wait_for(lambda status: not status.is_alive)
@@ -109,10 +110,12 @@ class Ending:
         if container.ending.value and container.state.is_alive and container.shim is not None:
             await self.force(container, container.shim)
 
-    def _thaw_for_the_end(self, container: Container) -> None:
-        """A frozen process takes no signal, not even SIGKILL on cgroup v1."""
+    def thaw(self, container: Container) -> None:
+        """Let a paused container go on: frozen, a process takes no signal, not even SIGKILL on cgroup v1."""
         if container.state.status == "paused":
             self.cgroups.thaw(container.id)
+            container.set_status(replace(container.state, status="running"))
+            self.events.publish("container", "unpause", container.id, container.attributes)
 
 
 def grace_of(container: Container, timeout: float | None) -> float:

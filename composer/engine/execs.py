@@ -258,6 +258,8 @@ def _line(command: Sequence[str]) -> str:
 def _running_shim(container: Container) -> Shim:
     if container.state.status == "paused":
         raise Conflict(f"Container {container.name} is paused, unpause the container before exec")
+    if container.state.status == "restarting":
+        raise Conflict(f"Container {container.name} is restarting, wait until the container is running")
     if container.shim is None or not container.state.is_alive:
         raise Conflict(f"container {container.name} is not running")
     return container.shim

@@ -344,6 +344,7 @@ class Lifecycle:
         async with taken(), self.ending.turn(container, grace):
             if container.state.status == "restarting":
                 await self._stay_down(container)
+                self.events.publish("container", "stop", container.id, container.attributes)
                 return
             if not container.state.is_alive:
                 if container.record.is_wanted:
@@ -366,8 +367,7 @@ class Lifecycle:
         self.events.publish("container", "stop", container.id, container.attributes)
 
     async def _run_pre_stop(self, container: Container) -> None:
-        if container.state.status == "paused":  # nothing could run in it
-            self._thaw(container)
+        self.ending.thaw(container)  # nothing could run in it
         try:
             await self.hooks.before_stop(container)
         except BaseException:
@@ -398,6 +398,7 @@ class Lifecycle:
         self.events.publish(
             "container", "kill", container.id, {**container.attributes, "signal": str(number)}
         )
+        self.ending.thaw(container)  # as Docker does: it was sent something, so it is to get it
 
     async def restart(self, ref: str, timeout: float | None = None, signal: str = "") -> None:
         """Stop (if it runs) and start."""
@@ -415,6 +416,10 @@ class Lifecycle:
         async with container.busy:
             if container.state.status == "paused":
                 raise Conflict(f"Container {container.name} is already paused")
+            if container.state.status == "restarting":
+                raise Conflict(
+                    f"Container {container.name} is restarting, wait until the container is running"
+                )
             if container.shim is None or container.state.status != "running":
                 raise Conflict(f"Container {container.name} is not running")
             await trio.to_thread.run_sync(self.cgroups.freeze, container.id)
@@ -427,12 +432,7 @@ class Lifecycle:
         async with container.busy:
             if container.shim is None or container.state.status != "paused":
                 raise Conflict(f"Container {container.name} is not paused")
-            self._thaw(container)
-
-    def _thaw(self, container: Container) -> None:
-        self.cgroups.thaw(container.id)
-        container.set_status(replace(container.state, status="running"))
-        self.events.publish("container", "unpause", container.id, container.attributes)
+            self.ending.thaw(container)
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove a stopped container (``force``: end it first), and its anonymous volumes if ``volumes``."""

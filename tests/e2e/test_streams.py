@@ -255,3 +255,45 @@ def wait_until_connected(composer: Composer, name: str) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("nobody attached")
+
+
+def test_much_both_ways_at_once(composer: Composer, sleeper: str, tmp_path: Path) -> None:
+    """Nobody waits until its input is taken before it reads the output: `exec db gzip < dump` would never end."""
+    given = os.urandom(1 << 16) * 256
+    (tmp_path / "given").write_bytes(given)
+    with (tmp_path / "given").open("rb") as source:
+        process = composer.start("container", "exec", "-i", sleeper, "cat", stdin=source, text=False)
+        said, _ = process.communicate(timeout=PATIENCE)
+    assert said == given and process.returncode == 0
+
+
+def test_a_paused_container_that_is_to_stop_goes_on(composer: Composer) -> None:
+    """It is shown as running while it may take its time, and whatever signal it is sent it gets."""
+    script = "trap 'echo told' USR1; trap 'echo ending; read x < /tmp/pipe; exit 3' TERM; mkfifo /tmp/pipe; echo ready"
+    words = (
+        "--network",
+        "none",
+        "--tmpfs",
+        "/tmp",
+        IMAGE,
+        "sh",
+        "-c",
+        f"{script}; while :; do sleep 0.1; done",
+    )
+    composer.run("container", "run", "-d", "--name", "one", *words)
+
+    def wait_for_line(line: str) -> None:
+        wait_for(lambda: line in composer.run("container", "logs", "one").stdout.splitlines(), line)
+
+    wait_for_line("ready")
+    composer.run("container", "pause", "one")
+    composer.run("container", "kill", "-s", "USR1", "one")
+    wait_for_line("told")
+    composer.run("container", "pause", "one")
+    stopping = composer.start("container", "stop", "-t", "600", "one")
+    wait_for_line("ending")
+    assert composer.inspect("one")["State"]["Status"] == "running"
+    composer.run("container", "exec", "one", "sh", "-c", "echo > /tmp/pipe")
+    assert stopping.wait(PATIENCE) == 0
+    assert composer.inspect("one")["State"]["ExitCode"] == 3
+    composer.run("container", "rm", "one")

@@ -53,7 +53,7 @@ def converse(
 def _copy(
     connection: socket, received: bytes, *, tty: bool, stdin: bool, out: int, err: int, keys: str
 ) -> bool:
-    from select import POLLERR, POLLHUP, POLLIN, poll
+    from select import POLLERR, POLLHUP, POLLIN, POLLOUT, poll
 
     from composer.api.detaching import DEFAULT_DETACH_KEYS, DetachKeys, parse_detach_keys
 
@@ -73,26 +73,52 @@ def _copy(
             stdin = False
     if not stdin:
         _half_close(connection)
+    # Never waits until input is taken: the process may take none before its output is read.
+    unsent = b""
     while True:
         for fd, events in poller.poll():
             if fd == network:
-                data = _receive(connection)
-                if not data:
-                    return is_detached
-                _deliver(data, frames, tty, out, err)
+                if events & (POLLIN | POLLHUP | POLLERR):
+                    data = _receive(connection)
+                    if not data:
+                        return is_detached
+                    _deliver(data, frames, tty, out, err)
+                if events & POLLOUT:
+                    try:
+                        unsent = _send(connection, unsent)
+                    except OSError:
+                        poller.modify(network, POLLIN)
+                        continue
+                    if not unsent:
+                        poller.modify(network, POLLIN)
+                        poller.register(0, POLLIN)
             elif events & (POLLIN | POLLHUP | POLLERR):
                 typed = _read_stdin()
-                if typed:
-                    is_detached |= detaching.feed(typed)[1]
-                    try:
-                        connection.sendall(typed)
-                    except OSError:  # the process has ended; its last output may still be on the way
-                        poller.unregister(0)
-                else:
+                if not typed:
                     poller.unregister(0)
                     _half_close(connection)
+                    continue
+                is_detached |= detaching.feed(typed)[1]
+                try:
+                    unsent = _send(connection, typed)
+                except OSError:  # the process has ended; its last output may still be on the way
+                    poller.unregister(0)
+                    continue
+                if unsent:
+                    poller.unregister(0)
+                    poller.modify(network, POLLIN | POLLOUT)
             else:
                 poller.unregister(fd)
+
+
+def _send(connection: socket, data: bytes) -> bytes:
+    """What the connection does not take now. Raises OSError when it takes nothing any more."""
+    from _socket import MSG_DONTWAIT
+
+    try:
+        return data[connection.send(data, MSG_DONTWAIT) :]
+    except BlockingIOError:
+        return data
 
 
 def _receive(connection: socket) -> bytes:
