@@ -97,8 +97,8 @@ def test_input_that_nobody_reads(composer: Composer) -> None:
     assert (done.returncode, done.stdout) == (5, b"on\n"), done.stderr
 
 
-def test_leaving_by_keys(composer: Composer) -> None:
-    """Ctrl-P Ctrl-Q, or what --detach-keys says: the container runs on, and can be attached to again."""
+def test_leaving_by_keys(composer: Composer, tmp_path: Path) -> None:
+    """Ctrl-P Ctrl-Q, or what --detach-keys or config.json says: the container runs on, and can be attached to again."""
     terminal = Terminal(
         composer, "container", "run", "-it", "--name", "two", "--network", "none", IMAGE,
         "sh", "-c", "echo ready; read x; echo got $x; exit 3",
@@ -111,6 +111,13 @@ def test_leaving_by_keys(composer: Composer) -> None:
     terminal.type(b"\x18y")
     terminal.until(b"read escape sequence\r\n")
     assert terminal.end() == 1
+    (tmp_path / "config.json").write_text('{"detachKeys": "ctrl-e,e"}')
+    composer.environment["DOCKER_CONFIG"] = str(tmp_path)
+    for words in (("attach", "two"), ("exec", "-it", "two", "sleep", "infinity")):
+        terminal = Terminal(composer, "container", *words)
+        terminal.type(b"\x05e")
+        terminal.until(b"read escape sequence\r\n")
+        assert terminal.end() == 1
     terminal = Terminal(composer, "container", "attach", "two")
     terminal.type(b"word\r")
     terminal.until(b"got word")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from composer.api.client import API
 from composer.cli.arguments import Command, Flag
 from runtime.errors import ComposerError
@@ -40,6 +42,31 @@ def check_detach_keys(text: str) -> None:
         raise InvalidArgument(f"Invalid escape keys ({text}) provided", hint=str(error)) from None
 
 
+def usual_detach_keys(session: Session) -> str:
+    """Those of ``detachKeys`` in Docker's ``config.json`` for who names none; "" when it has none. Raises
+    InvalidArgument for keys that are none."""
+    home = session.env.get("HOME") or os.path.expanduser("~")
+    path = f"{session.env.get('DOCKER_CONFIG') or f'{home}/.docker'}/config.json"
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError:
+        return ""
+    if b"detachKeys" not in content:
+        return ""
+    from json import loads
+
+    try:
+        document = loads(content)
+    except ValueError:
+        return ""  # whoever needs it for more than this says what is wrong with it
+    keys = document.get("detachKeys") if isinstance(document, dict) else None
+    if not isinstance(keys, str) or not keys:
+        return ""
+    check_detach_keys(keys)
+    return keys
+
+
 def converse_with(
     session: Session,
     container: str,
@@ -59,6 +86,8 @@ def converse_with(
     details = client.request("GET", f"{API}/containers/{container}/json").json()
     tty = bool(details["Config"]["Tty"])
     takes_input = stdin and bool(details["Config"]["OpenStdin"])
+    if tty and takes_input:
+        detach_keys = detach_keys or usual_detach_keys(session)
     query: dict[str, Any] = {
         "stream": 1,
         "stdout": int("stdout" in outputs),

@@ -116,6 +116,10 @@ def resolve_env(entries: list[str], env: Any) -> list[str]:
 def run_in(session: Session, container: str, config: dict[str, Any], *, detach: bool) -> int:
     """Make an exec (Docker's ExecConfig) in a container, converse with it, and return its exit status."""
     config |= {"AttachStdout": not detach, "AttachStderr": not detach}
+    if config["Tty"] and config["AttachStdin"] and not config.get("DetachKeys"):
+        from composer.cli.project.attach import usual_detach_keys
+
+        config["DetachKeys"] = usual_detach_keys(session)
     client = session.client
     exec_id = client.request("POST", f"{API}/containers/{container}/exec", body=config).json()["Id"]
     if detach:
