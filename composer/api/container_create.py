@@ -39,6 +39,7 @@ from runtime.container.config import (
 )
 from runtime.container.config_rules import check_aliases
 from runtime.errors import InvalidArgument
+from runtime.kernel import cgroup_files
 
 _REFUSED_HOST_FIELDS = (
     ("kernel_memory", "KernelMemory"),
@@ -112,7 +113,7 @@ def container_config(body: CreateBody, platform: str = "") -> ContainerConfig:
         sysctls=host.sysctls,
         ulimits=tuple(Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in host.ulimits),
         oom_score_adj=host.oom_score_adj,
-        resources=resources(host),
+        resources=_consistent(resources(host)),
         log=LogConfig(driver=host.log_config.type or "json-file", options=host.log_config.config),
     )
 
@@ -312,13 +313,19 @@ def _security_opt(host: HostConfigBody) -> tuple[str, ...]:
     return (*options, "systempaths=unconfined")
 
 
-def resources(body: ResourcesBody) -> Resources:
-    """The limits; in our terms 0 is no limit."""
+def _consistent(limits: Resources) -> Resources:
+    """What no machine could do is refused here, not by the start."""
+    cgroup_files.check(limits, version=1)
+    return limits
+
+
+def resources(body: ResourcesBody, memory: int = 0) -> Resources:
+    """The limits; in our terms 0 is no limit. ``memory``: what holds already, of a container that is changed."""
     if body.memory and body.memory < 6 << 20:
         raise InvalidArgument("Minimum memory limit allowed is 6MB")
-    if body.memory_swap > 0 and not body.memory:
+    if body.memory_swap > 0 and not (body.memory or memory):
         raise InvalidArgument("You should always set the Memory limit when using Memoryswap limit, see usage")
-    if 0 < body.memory_swap < body.memory:
+    if 0 < body.memory_swap < (body.memory or memory):
         raise InvalidArgument("Minimum memoryswap limit should be larger than memory limit, see usage")
     if body.nano_cpus and (body.cpu_period or body.cpu_quota):
         raise InvalidArgument("Conflicting options: Nano CPUs and CPU Period or Quota cannot both be set.")

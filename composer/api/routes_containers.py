@@ -257,7 +257,7 @@ class ContainerRoutes:
         body = decode_body(document, ResourcesBody)
         container = self._get(request)
         restart = restart_policy(body.restart_policy) if body.restart_policy.name else None
-        asked = resources(body)
+        asked = resources(body, container.config.resources.memory)
         merged = replace(
             container.config.resources,
             **{

@@ -64,3 +64,28 @@ def test_what_cannot_be_started_is_told_in_the_stream(composer: Composer, sleepe
     assert composer.api("GET", f"/exec/{made}/json")["ExitCode"] == 127
     failed = composer.run("container", "exec", sleeper, "/etc", status=126)
     assert 'exec: "/etc": is a directory: permission denied' in failed.stderr
+
+
+def test_limits_that_no_machine_could_set_are_refused_when_a_container_is_made(composer: Composer) -> None:
+    composer.run("container", "ls")
+    for limits, said in (
+        ({"CpuPeriod": 10}, "CPU cfs period can not be less than 1ms"),
+        ({"CpusetCpus": "a"}, "invalid cpuset_cpus: 'a'"),
+        ({"BlkioWeight": 5}, "Range of blkio weight is from 10 to 1000"),
+        (
+            {"Memory": 20 << 20, "MemoryReservation": 30 << 20},
+            "can not be less than memory reservation limit",
+        ),
+    ):
+        with pytest.raises(AssertionError, match=f"400.*{said}"):
+            composer.api("POST", "/containers/create", {"Image": IMAGE, "HostConfig": limits})
+    assert not composer.containers()
+
+
+def test_the_swap_of_a_container_with_a_limit_is_changed_alone(composer: Composer) -> None:
+    words = ("-d", "--name", "one", "--network", "none", "--memory", "50m", IMAGE, "sleep", "infinity")
+    composer.run("container", "run", *words)
+    composer.api("POST", "/containers/one/update", {"MemorySwap": 200 << 20})
+    assert composer.inspect("one")["HostConfig"]["MemorySwap"] == 200 << 20
+    with pytest.raises(AssertionError, match="should be larger than memory limit"):
+        composer.api("POST", "/containers/one/update", {"MemorySwap": 20 << 20})
