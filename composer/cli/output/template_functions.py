@@ -5,6 +5,7 @@ Source: pkg.go.dev/text/template, and Docker's "Format command and log output".
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -65,10 +66,27 @@ def _index(value: Any, *keys: Any) -> Any:
     return value
 
 
-def _slice(value: Any, *bounds: int) -> Any:
-    if any(not 0 <= bound <= len(value) for bound in bounds):
-        raise Failure(f"index out of range: {max(bounds)}")
-    return value[slice(*bounds)]
+def _slice(value: Any, *bounds: Any) -> Any:
+    """``slice x 1 2`` is Go's x[1:2], ``slice x 1`` its x[1:]; of three bounds the last is a capacity."""
+    if not isinstance(value, str | list | tuple):
+        if isinstance(value, Nil):
+            raise Failure("slice of untyped nil")
+        raise Failure(f"can't slice item of type {type_name(value)}")
+    if len(bounds) > 3:
+        raise Failure(f"too many slice indexes: {len(bounds)}")
+    if isinstance(value, str) and len(bounds) == 3:
+        raise Failure("cannot 3-index slice a string")
+    whole = value.encode() if isinstance(value, str) else value
+    for bound in bounds:
+        if isinstance(bound, bool) or not isinstance(bound, int):
+            raise Failure(f"cannot index slice/array with type {type_name(bound)}")
+        if not 0 <= bound <= len(whole):
+            raise Failure(f"index out of range: {bound}")
+    for low, high in itertools.pairwise(bounds):
+        if low > high:
+            raise Failure(f"invalid slice index: {low} > {high}")
+    part = whole[bounds[0] if bounds else 0 : bounds[1] if len(bounds) > 1 else None]
+    return part.decode(errors="replace") if isinstance(part, bytes) else part
 
 
 def _length(value: Any) -> int:

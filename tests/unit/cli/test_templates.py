@@ -62,6 +62,7 @@ DOCUMENT: dict[str, Any] = {
         ('{{(index .Config.Cmd 1) | printf "%05s"}} {{.Name | upper | printf "%s"}}', "01000 /ONE"),
         ('{{join .Config.Cmd ","}} {{split .Name "n"}} {{title "ab cd"}} {{lower "AB"}}', "sleep,1000 [/o e] Ab Cd ab"),
         ("{{slice .Name 1 3}} {{truncate .Name 3}}{{pad .Name 2 3}}.", "on /on  /one   ."),
+        ("{{slice .Config.Cmd 1}} {{slice .Config.Cmd 0 1}} {{slice .Name 2}}", "[1000] [sleep] ne"),
         ("{{len .Name}} {{len .Config.Cmd}} {{len .NetworkSettings.Ports}}", "4 2 2"),
         ('{{print 1 2 "x" "y"}} {{println "a" 1}}', "1 2xy a 1\n"),
         ('{{html "<a>"}} {{js "it\'s"}} {{urlquery "a b/"}}', "&lt;a&gt; it\\'s a+b%2F"),
@@ -98,6 +99,10 @@ def test_what_is_no_template(template: str, says: str) -> None:
     [
         ("{{.State.Nope}}", ':1:8: executing "" at <.State.Nope>: map has no entry for key "Nope"; there are ExitCode'),
         ("{{.State.Health.Status}}", "nil pointer evaluating Status"),
+        ("{{slice .Config.Cmd 3}}", "error calling slice: index out of range: 3"),
+        ("{{slice .Name 2 1}}", "error calling slice: invalid slice index: 2 > 1"),
+        ('{{slice .Config.Cmd "a"}}', "error calling slice: cannot index slice/array with type string"),
+        ("{{slice .Name 0 1 1}}", "error calling slice: cannot 3-index slice a string"),
         ("{{index .Config.Cmd 5}}", "error calling index: index out of range: 5"),
         ('{{eq 1 "1"}}', "error calling eq: incompatible types for comparison"),
         ("{{call .Name}}", "error calling call: non-function of type string"),
