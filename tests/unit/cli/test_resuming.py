@@ -41,7 +41,7 @@ def test_every_line_once_when_the_clock_is_set_back(steps: list[tuple[str, int]]
     """Times of batches differ: no two have the same one unless they are neighbours."""
     log, used = [], set()
     for number, (container, later) in enumerate(steps):
-        time = (1000 if not log else log[-1]["times"][0]) + later * 100
+        time = (100_000 if not log else log[-1]["times"][0]) + later * 100
         while later and time in used:
             time += 1
         used.add(time)
