@@ -33,6 +33,24 @@ def install(program: bytes) -> None:
         raise OSError(number, f"seccomp filter: {os.strerror(number)}")
 
 
+TO_FORK = ("clone", "setsid", "ioctl", "prctl", "sendmsg", "close", "mmap", "munmap", "brk", "exit_group")
+"""What a confined process of ours does until there is a child of it that executes its program."""
+_CLONE_ARGUMENTS = (0x01208011, 0, 0, 0, 0, 0)
+"""CLONE_PARENT, CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, SIGCHLD."""
+
+
+@lru_cache(maxsize=64)
+def lets_fork(profile: str, capabilities: int, machine: str, kernel: tuple[int, int]) -> bool:
+    """Whether the filter that :func:`compile_profile` makes of the same lets through what :data:`TO_FORK` lists, so
+    that a process can be confined before it forks. Raises InvalidArgument."""
+    if not profile:
+        return True
+    from runtime.kernel.seccomp_profile import Circumstances, parse_profile
+
+    parsed = parse_profile(profile, Circumstances(capabilities, machine, kernel))
+    return all(parsed.allows(name, _CLONE_ARGUMENTS if name == "clone" else None) for name in TO_FORK)
+
+
 @lru_cache(maxsize=64)
 def compile_profile(profile: str, capabilities: int, machine: str, kernel: tuple[int, int]) -> bytes:
     """The filter for a container that has ``capabilities`` (bit mask) on ``machine`` (x86_64, aarch64).

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import errno
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from runtime.kernel.seccomp_profile import (
     RET_ALLOW,
@@ -25,6 +26,8 @@ from runtime.kernel.syscall_numbers import numbers
 
 _AUDIT = {"x86_64": 0xC000003E, "i386": 0x40000003, "aarch64": 0xC00000B7, "arm": 0x40000028}
 _X32_BIT = 0x40000000
+_NARROW = ("i386", "x32", "arm")
+"""Conventions whose arguments have 32 bits: the upper half of a profile's value is not compared, as by libseccomp."""
 _ARM_PRIVATE = 0x0F0000
 """Where arm's own calls begin, far above the others."""
 
@@ -34,6 +37,22 @@ _EQUAL, _GREATER, _GREATER_EQUAL = 0x15, 0x25, 0x35
 
 # struct seccomp_data
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
+
+MULTIPLEXED: Mapping[str, Mapping[int, str]] = {
+    "socketcall": dict(
+        enumerate(
+            "socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom shutdown"
+            " setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg".split(),
+            1,
+        )
+    ),
+    "ipc": {
+        1: "semop", 2: "semget", 3: "semctl", 4: "semtimedop", 11: "msgsnd", 12: "msgrcv", 13: "msgget", 14: "msgctl",
+        21: "shmat", 22: "shmdt", 23: "shmget", 24: "shmctl",
+    },
+}  # fmt: skip
+"""Calls of i386 that stand for others, by their first argument. linux/net.h, linux/ipc.h"""
+_PERMISSIVE = (RET_ALLOW, RET_LOG)
 
 MAX_INSTRUCTIONS = 4096
 
@@ -166,6 +185,9 @@ class _Search:
     def _rules_of(self, name: str | None, default: tuple[Rule, ...]) -> tuple[Rule, ...]:
         """The rules of one call: those with conditions first, ending with one that has none."""
         rules = self.profile.rules.get(name, ()) if name is not None else ()
+        others = MULTIPLEXED.get(name or "") if self.architecture == "i386" else None
+        if others and all(rule.comparisons for rule in rules):
+            rules = (*rules, *_multiplexed_rules(self.profile, others))
         conditional = tuple(rule for rule in rules if rule.comparisons)
         final = tuple(rule for rule in rules if not rule.comparisons)[:1] or default
         return (*conditional, *final)
@@ -189,9 +211,22 @@ class _Search:
         for rule in rules:
             fails = Label()
             for comparison in rule.comparisons:
+                if self.architecture in _NARROW:
+                    comparison = replace(comparison, bits=32)
                 _compare(self.program, comparison, fails)
             self.program.answer(rule.action)
             self.program.place(fails)
+
+
+def _multiplexed_rules(profile: Profile, calls: Mapping[int, str]) -> Iterator[Rule]:
+    """What a profile says of calls goes for the other way to make them, too, where the first argument tells which it is
+    and the others are behind a pointer, out of reach: what is allowed on conditions only is not allowed there, and
+    what is refused on conditions is refused."""
+    for number, name in calls.items():
+        for rule in profile.rules.get(name, ()):
+            if not rule.comparisons or rule.action not in _PERMISSIVE:
+                yield Rule(rule.action, (Comparison(0, "MASKED_EQ", number, mask=0xFFFF, bits=32),))
+                break
 
 
 def _compare(program: _Assembler, wanted: Comparison, fails: Label) -> None:

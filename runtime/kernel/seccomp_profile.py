@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +80,10 @@ _SINCE_4_8 = "process_vm_readv process_vm_writev ptrace"
 _INT_ARGUMENTS = {"socket": (0, 1, 2), "socketpair": (0, 1, 2), "personality": (0,)}
 """Arguments of which the kernel takes 32 bits only: what the others hold must not matter to a comparison."""
 
+_COMPARE = {
+    "EQ": operator.eq, "NE": operator.ne, "LT": operator.lt, "LE": operator.le, "GT": operator.gt, "GE": operator.ge,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -90,6 +95,11 @@ class Comparison:
     value: int
     mask: int = 0xFFFFFFFFFFFFFFFF
     bits: int = 64
+
+    def holds(self, argument: int) -> bool:
+        if self.operator == "MASKED_EQ":
+            return argument & self.mask == self.value
+        return bool(_COMPARE[self.operator](argument, self.value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,16 @@ class Profile:
     rules: Mapping[str, tuple[Rule, ...]]
     architectures: tuple[str, ...]
     """Conventions that are filtered; a call by any other one ends the process."""
+
+    def allows(self, name: str, arguments: Sequence[int] | None = None) -> bool:
+        """Whether a call of the machine's own convention is let through; without ``arguments``: whatever they are."""
+        for rule in self.rules.get(name, ()):
+            if arguments is None and rule.comparisons:
+                if rule.action not in (RET_ALLOW, RET_LOG):
+                    return False
+            elif all(c.holds(arguments[c.index]) for c in rule.comparisons if arguments is not None):
+                return rule.action in (RET_ALLOW, RET_LOG)
+        return self.default in (RET_ALLOW, RET_LOG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +225,12 @@ def parse_profile(text: str, given: Circumstances) -> Profile:
                 _comparison(argument, str(name), f"{where}.args[{number}]")
                 for number, argument in enumerate(_list(entry.get("args"), f"{where}.args"))
             )
-            if action != default or comparisons:
-                rules[str(name)] = (*rules.get(str(name), ()), Rule(action, comparisons))
+            if action != default:
+                added = (Rule(action, alternative) for alternative in _alternatives(comparisons))
+                rules[str(name)] = (*rules.get(str(name), ()), *added)
+    for name, found in rules.items():
+        # As libseccomp has it: what is said of a call whatever its arguments are is all that is said of it.
+        rules[name] = tuple(rule for rule in found if not rule.comparisons)[:1] or found
     return Profile(default, rules, _architectures(document, given))
 
 
@@ -273,8 +297,17 @@ def _comparison(argument: object, name: str, where: str) -> Comparison:
         raise InvalidArgument(f"seccomp profile: {where}: value is not an unsigned 64-bit number")
     bits = 32 if index in _INT_ARGUMENTS.get(name, ()) else 64
     if operator == "MASKED_EQ":
-        return Comparison(index, operator, values[1], mask=values[0], bits=bits)
+        # Bits of the value that the mask hides count as none, as for libseccomp.
+        return Comparison(index, operator, values[1] & values[0], mask=values[0], bits=bits)
     return Comparison(index, operator, values[0], bits=bits)
+
+
+def _alternatives(comparisons: tuple[Comparison, ...]) -> Iterable[tuple[Comparison, ...]]:
+    """All have to hold; but where an argument is compared more than once, one of them is enough: runc's reading, which
+    profiles for Docker are written for (libcontainer/seccomp: matchCall)."""
+    if len({comparison.index for comparison in comparisons}) == len(comparisons):
+        return (comparisons,)
+    return ((comparison,) for comparison in comparisons)
 
 
 def _list(value: object, where: str) -> Iterable[Any]:

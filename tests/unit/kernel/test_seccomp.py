@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from runtime.errors import InvalidArgument
 from runtime.kernel.capabilities import DEFAULT, NUMBERS
-from runtime.kernel.seccomp import compile_profile
+from runtime.kernel.seccomp import TO_FORK, compile_profile, lets_fork
 from runtime.kernel.seccomp_profile import RET_ALLOW, RET_ERRNO, RET_KILL_PROCESS, RET_KILL_THREAD, RET_LOG
 from runtime.kernel.syscall_numbers import numbers
 
@@ -208,7 +208,7 @@ def test_comparisons_are_of_64_bits(operator: str, value: int, argument: int, in
 def test_masked_comparisons(mask: int, value: int, argument: int) -> None:
     test = {"index": 1, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}
     entry = {"names": ["mmap"], "action": "SCMP_ACT_ALLOW", "args": [test]}
-    expected = RET_ALLOW if argument & mask == value else EPERM
+    expected = RET_ALLOW if argument & mask == value & mask else EPERM
     assert answer("mmap", 0, argument, profile=profile(entry)) == expected
 
 
@@ -218,6 +218,115 @@ def test_all_comparisons_of_an_entry_have_to_hold(pairs: list[tuple[int, int]]) 
     entry = {"names": ["mmap"], "action": "SCMP_ACT_ALLOW", "args": tests}
     expected = RET_ALLOW if all(value == argument for value, argument in pairs) else EPERM
     assert answer("mmap", *(argument for _, argument in pairs), profile=profile(entry)) == expected
+
+
+def test_comparisons_of_one_argument_are_alternatives() -> None:
+    """runc's reading: such an entry is as many entries."""
+    tests = [{"index": 0, "value": value, "op": "SCMP_CMP_EQ"} for value in (1, 2)]
+    tests.append({"index": 1, "value": 7, "op": "SCMP_CMP_EQ"})
+    text = profile({"names": ["socket"], "action": "SCMP_ACT_ERRNO", "args": tests}, default="SCMP_ACT_ALLOW")
+    found = {arguments: answer("socket", *arguments, profile=text) for arguments in ((1, 0), (2, 0), (3, 7))}
+    assert set(found.values()) == {EPERM}
+    assert answer("socket", 3, 0, profile=text) == RET_ALLOW
+
+
+def test_what_is_said_of_a_call_whatever_its_arguments_are_is_all() -> None:
+    allowed = {"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "op": "SCMP_CMP_EQ"}]}
+    killed = {"names": ["read"], "action": "SCMP_ACT_KILL_PROCESS"}
+    for entries in ((allowed, killed), (killed, allowed)):
+        assert answer("read", 0, profile=profile(*entries)) == RET_KILL_PROCESS
+    as_default = {"names": ["read"], "action": "SCMP_ACT_ERRNO", "args": allowed["args"]}
+    assert answer("read", 0, profile=profile(as_default, {**allowed, "args": []})) == RET_ALLOW
+
+
+MUX = {"architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]}
+
+
+def test_the_old_ways_are_as_closed_as_the_new_ones() -> None:
+    """socketcall and ipc of i386, which any program can call with int 0x80."""
+    text = profile(
+        {"names": ["socket", "shmget"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13},
+        {
+            "names": ["sendto"],
+            "action": "SCMP_ACT_ERRNO",
+            "args": [{"index": 1, "value": 1, "op": "SCMP_CMP_EQ"}],
+        },
+        default="SCMP_ACT_ALLOW",
+        **MUX,
+    )
+
+    def old(name: str, number: int) -> int:
+        return answer(name, number, architecture="i386", profile=text)
+
+    assert old("socketcall", 1) == old("ipc", 23) == old("ipc", 0x10017) == RET_ERRNO | 13
+    assert old("socketcall", 11) == EPERM, "its arguments are behind a pointer"
+    assert old("socketcall", 2) == old("ipc", 24) == RET_ALLOW
+
+
+def test_the_old_ways_are_as_open_as_the_new_ones() -> None:
+    text = profile(
+        {"names": ["socket", "shmget"], "action": "SCMP_ACT_ALLOW"},
+        {
+            "names": ["sendto"],
+            "action": "SCMP_ACT_ALLOW",
+            "args": [{"index": 1, "value": 1, "op": "SCMP_CMP_EQ"}],
+        },
+        **MUX,
+    )
+    found = [answer("socketcall", n, architecture="i386", profile=text) for n in (1, 2, 11)]
+    assert found == [RET_ALLOW, EPERM, EPERM]
+    own = profile(
+        {"names": ["socketcall"], "action": "SCMP_ACT_ALLOW"},
+        {"names": ["socket"], "action": "SCMP_ACT_KILL"},
+        **MUX,
+    )
+    assert answer("socketcall", 1, architecture="i386", profile=own) == RET_ALLOW
+
+
+def test_arguments_of_narrow_conventions_have_32_bits() -> None:
+    test = {"index": 0, "value": 0xFFFFFFFFFFFFFFFF, "op": "SCMP_CMP_EQ"}
+    text = profile(
+        {"names": ["setuid"], "action": "SCMP_ACT_ERRNO", "args": [test]}, default="SCMP_ACT_LOG", **MUX
+    )
+    assert answer("setuid", 0xFFFFFFFF, architecture="i386", profile=text) == EPERM
+    assert answer("setuid", 0xFFFFFFFF, profile=text) == RET_LOG
+
+
+@pytest.mark.parametrize(
+    ("text", "can"),
+    [
+        ("", True),
+        (profile(default="SCMP_ACT_ALLOW"), True),
+        (profile(default="SCMP_ACT_LOG"), True),
+        (profile({"names": ["clone"], "action": "SCMP_ACT_ERRNO"}, default="SCMP_ACT_ALLOW"), False),
+        (profile({"names": [*TO_FORK], "action": "SCMP_ACT_ALLOW"}), True),
+        (profile({"names": [*TO_FORK[1:]], "action": "SCMP_ACT_ALLOW"}), False),
+        (
+            profile(
+                {"names": [*TO_FORK[1:]], "action": "SCMP_ACT_ALLOW"},
+                {
+                    "names": ["clone"],
+                    "action": "SCMP_ACT_ALLOW",
+                    "args": [{"index": 0, "value": 0x7E020000, "op": "SCMP_CMP_MASKED_EQ"}],
+                },
+            ),
+            True,
+        ),
+        (
+            profile(
+                {
+                    "names": ["clone"],
+                    "action": "SCMP_ACT_ERRNO",
+                    "args": [{"index": 0, "value": 0, "op": "SCMP_CMP_GT"}],
+                },
+                default="SCMP_ACT_ALLOW",
+            ),
+            False,
+        ),
+    ],
+)
+def test_whether_a_confined_process_can_fork(text: str, can: bool) -> None:
+    assert lets_fork(text, DEFAULT, "x86_64", KERNEL) is can
 
 
 @pytest.mark.parametrize(
