@@ -83,13 +83,15 @@ def confine(
         config.cap_add, config.cap_drop, privileged=config.privileged, bounding=host.capabilities
     )
     allowed |= capabilities.select(also, ("ALL",), privileged=False, bounding=host.capabilities)
-    program = b""
+    program, may_fork = b"", True
     if options.needs_filter(privileged=config.privileged):
         program = seccomp.compile_profile(options.profile, allowed, host.machine, host.kernel)
+        may_fork = seccomp.lets_fork(options.profile, allowed, host.machine, host.kernel)
     return Confinement(
         bounding=allowed,
         effective=allowed,
         seccomp=base64.b64encode(program).decode("ascii"),
+        may_fork=may_fork,
         no_new_privs=options.no_new_privs,
         rlimits=tuple(rlimits.resolve(limit.name, limit.soft, limit.hard) for limit in config.ulimits),
         oom_score_adj=config.oom_score_adj,

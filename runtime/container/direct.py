@@ -40,7 +40,9 @@ _HIGH = 16
 """The least number of a descriptor that nothing is put in the place of."""
 _WRITE_ONLY = os.O_WRONLY | os.O_CLOEXEC
 _STAT, _IDENTITY, _CHANGED = 144, (0, 16), (104, 16)
-"""``struct stat``: its size; where device and inode, and the time of the last change, are (offset, bytes)."""
+_DEVICE = 40
+"""``struct stat``: its size; where device and inode, and the time of the last change, are (offset, bytes); where the
+device number of a device is."""
 
 
 class Known(NamedTuple):
@@ -63,9 +65,11 @@ def look_up(program: dict[str, Any], root: int, channel: socket.socket) -> Ident
     before = [_look(path) for path in USER_FILES]
     identity = process.identify(program, root)
     after = [_look(path) for path in USER_FILES]
+    message: dict[str, Any] = {"identity": None}
     if program["tools"] is None and before == after and None not in before:
         message = {"identity": (identity.uid, identity.gid, identity.groups, identity.home), "seen": before}
-        sockets.send_packet(channel, message)
+    # In any case: the first such message is this one, and not of whoever has traced what this process becomes.
+    sockets.send_packet(channel, message)
     return identity
 
 
@@ -104,8 +108,8 @@ class Direct:
 
     def remember(self, program: dict[str, Any], message: dict[str, Any]) -> None:
         """That a fork has looked ``program``'s user up: ``message`` is from :func:`look_up`."""
-        if process.can_trace(program):
-            return  # the fork was in others' reach
+        if message["identity"] is None or process.can_trace(program) or not process.can_fork(program):
+            return  # or the fork was in others' reach
         uid, gid, groups, home = message["identity"]
         seen = tuple(
             (struct.pack("=2Q", *where), struct.pack("=2q", *divmod(changed, 1_000_000_000)))
@@ -120,6 +124,8 @@ class Direct:
         (:data:`script.NEWS`, until it executes); None where it has to be done the other way."""
         known = self._known.get(_user_of(program))
         if known is None or program["tty"] or program["tools"] or process.can_trace(program):
+            return None
+        if not process.can_fork(program):
             return None
         if self._runner is None and self._is_possible:
             self._runner = script.runner()
@@ -194,9 +200,10 @@ def _write(
     """The order and its reasons are those of ``execute.join`` and ``process.become``."""
     text.begin("channel", process.CHANNEL, cgroup="cgroup" if spec["cgroup"]["version"] == 2 else "")
     _on_the_host(text, spec, program["confinement"], streams, cgroups)
-    text.hand_over()
     _become(text, spec["id"], program, known, streams)
     _confine(text, program, known.identity)
+    text.hand_over()
+    text.call("setsid")
     _execute(text, program, known.identity)
 
 
@@ -241,6 +248,10 @@ def _open_null(text: Script, streams: Sequence[_Given], call: str, *arguments: i
     if targets:
         text.call(call, *arguments, store=text.address_of(text.next + 1, 0))
         text.call("dup3", 0, targets[0], 0)
+        found = text.keep(bytes(_STAT))
+        # What else has that name the other way does without.
+        is_null = (found + _DEVICE, text.keep(struct.pack("=Q", os.makedev(1, 3))), 8)
+        text.call("newfstatat", targets[0], text.text(""), found, syscalls.AT_EMPTY_PATH, compare=is_null)
         for target in targets[1:]:
             text.call("dup3", targets[0], target, 0)
 
@@ -249,7 +260,6 @@ def _become(
     text: Script, container: str, program: dict[str, Any], known: Known, streams: Sequence[_Given]
 ) -> None:
     """In the container's namespaces."""
-    text.call("setsid")
     keyring = text.text(f"_ses.{container}")
     text.call("keyctl", syscalls.KEYCTL_JOIN_SESSION_KEYRING, keyring, passing=syscalls.WITHOUT_KEYRINGS)
     how = text.keep(struct.pack("=3Q", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC, 0, mounts.IN_ROOT))

@@ -1,16 +1,18 @@
 """A process beside init: joins the running container, then becomes what was asked for.
 
-Two forks. The first (A) is on the host, closes what is the shim's, takes the container's cgroup and all of its
-namespaces but the one of pids: nobody in the container can see it. The second (B) is born in the pid namespace with
-everything else in place (CVE-2016-9962), and is ours when A ends (the shim is a subreaper). Where the container may
-trace processes, A takes identity, capabilities and filter before: B is never more than any process of the container.
-Elsewhere B does so itself, and no filter of somebody's own has to allow what is needed in between (clone).
+Two forks. The first (A) is on the host, closes what is the shim's, takes the container's cgroup, all of its namespaces
+but the one of pids, and the program's identity, capabilities and filter: nobody in the container can see it. The second
+(B), a child of the shim as A is, is born in the pid namespace and executes the program. Whoever is in there and may
+trace processes (of this container, or of another that shares the namespace) finds it no more than what it will be
+(CVE-2016-9962). Where a filter of somebody's own does not allow what is needed in between (clone), B takes all of that
+itself, unless the container has the right to trace.
 
 Most execs need no fork of this interpreter for that: ``runtime.container.direct``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -21,15 +23,25 @@ from runtime.container.failure import Failure, reason_of, step
 from runtime.container.loop import Loop
 from runtime.container.toolbox import Toolbox
 from runtime.crash_points import crash_point, is_armed
-from runtime.kernel import cgroup_lifecycle, mounts, namespaces, script, sockets, syscalls
+from runtime.kernel import (
+    cgroup_lifecycle,
+    forking,
+    mounts,
+    namespaces,
+    null_device,
+    script,
+    sockets,
+    syscalls,
+)
 from runtime.kernel.sockets import Message
 
 
 class Owner(Protocol):
     """What an exec needs of its shim."""
 
-    def register(self, pid: int, session: Exec) -> None:
-        """``session.ended`` is to be called when ``pid`` is reaped, at once if that has happened."""
+    def register(self, pid: int, session: Exec) -> bool:
+        """``session.ended`` is to be called when ``pid`` is reaped, at once if that has happened. False when it is no
+        child that nobody has asked about yet."""
 
     def started(self) -> None:
         """The exec has got its process, or none."""
@@ -58,6 +70,7 @@ class Exec:
         self._failure: dict[str, Any] | None = None
         self._exit_code: int | None = None
         self._is_reported = False
+        self._is_identified = False
 
     def start(self, program: dict[str, Any], numbers: list[int], descriptors: list[int]) -> None:
         """Make A. ``descriptors`` become the standard streams ``numbers``; the caller closes them."""
@@ -95,8 +108,8 @@ class Exec:
             return
         _close(streams)
         for _, pid in told:
-            self._pid = pid
-            self._owner.register(pid, self)
+            if self._pid < 0 and self._owner.register(pid, self):
+                self._pid = pid
         self._report_start()
 
     def _fork(self, program: dict[str, Any], streams: launch.Streams) -> None:
@@ -128,15 +141,20 @@ class Exec:
             self._report_start()
             return
         message, descriptors = packet
-        if "pid" in message:
-            self._pid = int(message["pid"])
-            self._owner.register(self._pid, self)
-        elif message.get("terminal"):
-            self._terminal = descriptors[0]
-        elif "identity" in message:
+        # It may be another one who speaks, when the process was traced: believed is what can be seen to be true, and
+        # what was said before the process was there.
+        if "pid" in message and self._pid < 0:
+            pid = message["pid"]
+            if isinstance(pid, int) and pid > 0 and self._owner.register(pid, self):
+                self._pid = pid
+        elif message.get("terminal") and descriptors and self._terminal < 0 and self._pid < 0:
+            self._terminal = descriptors.pop(0)
+        elif "identity" in message and not self._is_identified:
+            self._is_identified = True
             self._way.remember(program, message)
-        elif "failed" in message:
+        elif isinstance(message.get("failed"), dict) and self._failure is None:
             self._failure = message["failed"]
+        sockets.close_all(descriptors)
 
     def _report_start(self) -> None:
         """The channel is closed: by execve, or because it failed."""
@@ -243,9 +261,8 @@ def join(
         if spec["namespaces"]["pid"] != "host":
             syscalls.setns(init, syscalls.CLONE_NEWPID)
         os.close(init)
-    if toolbox is None and process.can_trace(program):
-        # Whoever may trace this process once it is inside can trace it as well before it is confined.
-        prepare(spec, program, channel, streams, None, is_leader=False)
+    if process.can_fork(program) or process.can_trace(program):
+        prepare(spec, program, channel, streams, toolbox, is_leader=False)
         channel = socket.socket(fileno=process.CHANNEL)
         enter(channel)
         with step("terminal"):
@@ -262,7 +279,7 @@ def enter(channel: socket.socket) -> None:
     """Go on as a child in the container's pid namespace, leader of a session."""
     with step("fork"):
         crash_point("exec.exec.joined")
-        inside = os.fork()
+        inside = forking.fork_sibling()
     if inside:
         crash_point("exec.exec.forked")
         sockets.send_packet(channel, {"pid": inside})
@@ -303,6 +320,16 @@ def prepare(
 
 
 def open_null(root: int) -> int:
-    """The container's /dev/null; what is there instead is the container's own affair, as long as it is a device."""
+    """The container's /dev/null. What else may be there is not opened, since this process could open more than the
+    container can (a file of a user that its root may not read): then it is one of our own."""
     with step("/dev/null"):
-        return mounts.open_in_root(root, "/dev/null", os.O_RDWR | os.O_NONBLOCK)
+        with contextlib.suppress(OSError):
+            for flags in (os.O_PATH, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY):
+                found = mounts.open_in_root(root, "/dev/null", flags)
+                is_null = null_device.is_it(found)
+                if is_null and flags != os.O_PATH:
+                    return found
+                os.close(found)
+                if not is_null:
+                    break
+        return null_device.make()

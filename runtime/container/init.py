@@ -126,15 +126,16 @@ def make_memory() -> int:
     """An empty memfd to hold the init; made while the host's limits still hold."""
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
-        return os.memfd_create("composer-init", flags | MFD_EXEC)
+        memory = os.memfd_create("composer-init", flags | MFD_EXEC)
     except OSError:
-        return os.memfd_create("composer-init", flags)
+        memory = os.memfd_create("composer-init", flags)
+    os.fchmod(memory, 0o555)
+    return memory
 
 
 def fill(memory: int, child: int) -> None:
-    """Put the init of ``child`` into ``memory`` and seal it."""
+    """Put the init of ``child`` into ``memory`` and seal it. Done as the container's user, who does not own it."""
     os.write(memory, elf_image(os.uname().machine, child))
-    os.fchmod(memory, 0o555)
     seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
     fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
 

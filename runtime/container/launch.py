@@ -19,8 +19,7 @@ from runtime.container.failure import NOT_FOUND, Failure, reason_of, step
 from runtime.container.rootfs import Root
 from runtime.container.toolbox import Toolbox
 from runtime.crash_points import crash_point
-from runtime.kernel import apparmor, cgroup_lifecycle, namespaces, sockets, syscalls
-from runtime.kernel.users import Identity
+from runtime.kernel import apparmor, cgroup_lifecycle, forking, namespaces, sockets, syscalls
 from runtime.network import sandbox
 
 JOINABLE = ("ipc", "uts", "net")
@@ -91,6 +90,10 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
         sockets.close_all(inside)
         crash_point("init.start.configured")
 
+    is_guest = isinstance(spec["namespaces"]["pid"], int)
+    if is_guest:
+        with step("pid namespace"):
+            namespaces.bear_children_in(spec["namespaces"]["pid"])
     root = Root(spec["state_dir"], configure_network)
     enter_namespaces(spec, root)
     crash_point("init.start.isolated")
@@ -111,13 +114,17 @@ def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in
     crash_point("init.start.entered")
     inside = root.root if toolbox is None else toolbox.enter(root.root, program)
     identity = process.identify(program, inside)
-    if memory >= 0:
-        run_under_init(program, identity, channel, memory, streams, null, terminal)
     take_stdio(streams, null, terminal)
-    if terminal >= 0:
+    if not is_guest and memory < 0 and terminal >= 0:
         process.take_control()
-    process.become(program, identity, channel=channel.fileno())
+    process.become(program, identity, channel=channel.fileno(), keep=(memory,) if memory >= 0 else ())
     crash_point("init.start.confined")
+    if is_guest:
+        enter_pid_namespace()
+        if memory < 0 and terminal >= 0:
+            process.take_control()
+    if memory >= 0:
+        run_under_init(program, has_terminal=terminal >= 0)
     process.execute(program["argv"], program["env"], program["image"])
 
 
@@ -132,40 +139,48 @@ def take_stdio(streams: Streams, null: int, terminal: int) -> None:
         process.take_streams((stdin, stdout, stderr))
 
 
-def run_under_init(
-    program: dict[str, Any],
-    identity: Identity,
-    channel: socket.socket,
-    memory: int,
-    streams: Streams,
-    null: int,
-    terminal: int,
-) -> NoReturn:
-    """Fork: the child goes on to be the program, this process executes the init that waits for it as PID 1.
+def enter_pid_namespace() -> None:
+    """Go on as a child in the pid namespace that another container has, a child of the shim as well. Whoever is in
+    there may be allowed to trace it: everything else has been done, and it is no more than its program will be."""
+    channel = socket.socket(fileno=process.CHANNEL)
+    with step("fork"):
+        inside = forking.fork_sibling()
+    if inside:
+        sockets.send_packet(channel, {"pid": inside})
+        os._exit(0)
+    os.setsid()
+    process.die_with(channel)
+    channel.detach()
 
-    The program waits until that has happened: this process has all of the engine's capabilities and no filter, and
-    a program that may trace others (CAP_SYS_PTRACE) would have it do what it may not do itself.
-    Signals are blocked when init begins, as it expects; what came before, it finds pending or as a child to reap."""
-    init.prepare()
-    executed, executing = os.pipe2(os.O_CLOEXEC)
-    child = os.fork()
+
+def run_under_init(program: dict[str, Any], *, has_terminal: bool) -> NoReturn:
+    """Fork: the child goes on to be the program, this process executes the init that waits for it as PID 1. Both are
+    confined; the memory for the init is behind the channel.
+
+    The program waits until that has happened. Signals are blocked when init begins, as it expects; what came before, it
+    finds pending or as a child to reap."""
+    memory = process.CHANNEL + 1
+    with step("init"):
+        init.prepare()
+        signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
+        executed, executing = os.pipe2(os.O_CLOEXEC)
+        child = os.fork()
     if child == 0:
         os.close(executing)
         os.read(executed, 1)  # the end of file: the other end is closed by execve
+        os.close(executed)
         os.setsid()
-        take_stdio(streams, null, terminal)
-        if terminal >= 0:
-            process.take_control()
-        process.become(program, identity, channel=channel.fileno())
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if has_terminal:
+            with step("terminal"):
+                process.take_control()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         process.execute(program["argv"], program["env"], program["image"])
     crash_point("init.start.doubled")
-    init.fill(memory, child)
-    take_stdio(streams, null, terminal)
-    program = {**program, "cwd": "/"}
-    process.become(program, identity, channel=channel.fileno(), keep=(memory, executing))
-    signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
     with step("init"):
-        syscalls.execveat(process.CHANNEL + 1, [b"composer-init"], [])
+        init.fill(memory, child)
+        os.chdir("/")
+        syscalls.execveat(memory, [b"composer-init"], [])
     raise Failure("init", 0, "init: not executed", NOT_FOUND)
 
 
@@ -202,7 +217,7 @@ def enter_namespaces(spec: dict[str, Any], root: Root) -> None:
                 fd = namespaces.open_namespace(wanted[kind], kind)
                 syscalls.setns(fd, namespaces.FLAGS[kind])
                 os.close(fd)
-    root.make_proc(spec["operations"])
+    root.make_proc(spec["operations"], wanted["pid"])
     if wanted["net"] == "new":
         make_network(spec["sandbox"], root.proc)
     crash_point("init.start.networked")

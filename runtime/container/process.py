@@ -11,7 +11,9 @@ import base64
 import errno
 import fcntl
 import os
+import select
 import signal
+import socket
 import stat
 import struct
 import termios
@@ -84,9 +86,23 @@ def with_home(env: list[str], identity: Identity) -> list[str]:
     return env if any(item.startswith("HOME=") for item in env) else [*env, f"HOME={identity.home}"]
 
 
+def can_fork(process: dict[str, Any]) -> bool:
+    """Whether ``process`` can still become a child of itself when it is confined; unknown to cores of before."""
+    return bool(process["confinement"].get("may_fork", False))
+
+
 def can_trace(process: dict[str, Any]) -> bool:
     """Whether ``process``, and with it all others of its container, may have the right to trace any of them."""
     return bool(process["confinement"]["bounding"] >> capabilities.NUMBERS["SYS_PTRACE"] & 1)
+
+
+def die_with(channel: socket.socket) -> None:
+    """End when the parent does, which has the other end of ``channel``: said too late, when it has ended by now."""
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    end = select.poll()
+    end.register(channel, 0)
+    if end.poll(0):
+        os._exit(125)
 
 
 def forget_parent(kept: Iterable[int]) -> None:

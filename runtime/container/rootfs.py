@@ -18,7 +18,7 @@ from typing import Any
 from runtime.container import copyup
 from runtime.container.failure import step
 from runtime.crash_points import crash_point
-from runtime.kernel import mounts, syscalls, sysctls
+from runtime.kernel import mounts, null_device, syscalls, sysctls
 
 Operation = dict[str, Any]
 
@@ -58,13 +58,19 @@ class Root:
                 crash_point("init.start.mounting")
                 getattr(self, f"_{name}")(operation)
 
-    def make_proc(self, operations: list[Operation]) -> None:
+    def make_proc(self, operations: list[Operation], pid: int | str) -> None:
         """The container's procfs, before there is anything to mount it on: sysctls of its network are written through
-        it. In the host's the kernel finds them among those of all other containers, which takes longer with each."""
+        it. In the host's the kernel finds them among those of all other containers, which takes longer with each.
+
+        A new one shows the pid namespace of who makes it; the one of process ``pid`` is that process's own, of which
+        this is a copy: nobody has to be in there, in reach of its processes, to make one."""
         for operation in operations:
             if operation["op"] == "filesystem" and operation["kind"] == "proc":
                 with step(f"filesystem {operation['target']}"):
-                    self.proc = self._new_filesystem(operation, list(operation.get("options", ())))
+                    if isinstance(pid, int):
+                        self.proc = mounts.clone_proc_of(pid, operation.get("attributes", ()))
+                    else:
+                        self.proc = self._new_filesystem(operation, list(operation.get("options", ())))
                 return
 
     def enter(self, working_directory: str) -> None:
@@ -421,7 +427,7 @@ class Root:
         """The host's /dev/null, proven to be it."""
         if self._host_null < 0:
             fd = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-            if not _is_null(fd):
+            if not null_device.is_it(fd):
                 raise OSError(errno.EINVAL, "/dev/null of the host is not the null device")
             self._host_null = fd
         return self._host_null
@@ -433,18 +439,13 @@ class Root:
             return self.null()
         if self._own_null < 0:
             self._own_null = os.open("null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.dev)
-        return self._own_null if _is_null(self._own_null) else self.null()
+        return self._own_null if null_device.is_it(self._own_null) else self.null()
 
     def _empty_directory(self) -> int:
         if self._empty < 0:
             self._empty = mounts.new_filesystem("tmpfs", EMPTY_DIRECTORY, syscalls.MOUNT_ATTR_RDONLY)
             syscalls.move_mount(self._empty, self._scratch, "empty directory")
         return self._empty
-
-
-def _is_null(fd: int) -> bool:
-    state = os.fstat(fd)
-    return stat.S_ISCHR(state.st_mode) and state.st_rdev == os.makedev(1, 3)
 
 
 def make_like(path: str, model: int) -> None:

@@ -28,7 +28,7 @@ from runtime.container.loop import GONE, Loop
 from runtime.container.status import ExitStatus
 from runtime.container.streams import Input, Output
 from runtime.crash_points import crash_point
-from runtime.kernel import cgroup_lifecycle, namespaces, sockets, syscalls
+from runtime.kernel import cgroup_lifecycle, forking, namespaces, sockets, syscalls
 from runtime.kernel.page_sharing import Snapshot
 from runtime.kernel.sockets import Message
 
@@ -142,8 +142,9 @@ class Shim:
         ours, streams = self._make_streams()
         channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         host_pid = namespaces.open_namespace("self", "pid")
-        with step("pid namespace"):
-            namespaces.bear_children_in(spec["namespaces"]["pid"])
+        with step("pid namespace"):  # into one that others are in its first process goes when all is done
+            if not isinstance(spec["namespaces"]["pid"], int):
+                namespaces.bear_children_in(spec["namespaces"]["pid"])
         if spec["namespaces"]["time"] == "new":
             with step("time namespace"):
                 # For all that is forked from here on, execs as well; this process stays outside.
@@ -194,19 +195,22 @@ class Shim:
     def _until_executed(self, channel: socket.socket) -> None:
         """Wait until the child's execve closes its end, and take what it has made. Raises Failure with what it reports.
 
-        Until then this process does nothing: each page that it wrote would be copied once more, since the child has
-        all of them."""
+        Until then this process does nothing: what it wrote would be copied once more, since the child has it all."""
         end = select.poll()
         end.register(channel, 0)
         end.poll()
-        reached = False
+        reached, born = False, self.pid
         while (packet := sockets.receive_packet(channel)) is not None:
             message, descriptors = packet
             if failed := message.get("failed"):
                 raise Failure(failed["step"], failed["errno"], failed["message"], failed["exit_code"])
-            if message.get("terminal"):
+            if "pid" in message:
+                if self.pid == born and forking.is_own_child(message["pid"]):
+                    self.pid = message["pid"]
+                    os.waitpid(born, 0)
+            elif message.get("terminal") and self._terminal < 0:
                 self._terminal = descriptors[0]
-            else:
+            elif not reached:
                 self.devices = dict(zip(message["descriptors"], descriptors, strict=False))
                 reached = True
         if not reached:
@@ -277,12 +281,15 @@ class Shim:
         elif self._starting:
             self._ended_early[pid] = wait_status
 
-    def register(self, pid: int, session: execute.Exec) -> None:
+    def register(self, pid: int, session: execute.Exec) -> bool:
         """For :class:`execute.Exec`. Its process may have ended already: both are heard of in the same round."""
         if pid in self._ended_early:
             session.ended(self._ended_early.pop(pid))
+        elif pid == self.pid or pid in self._execs or not forking.is_own_child(pid):
+            return False
         else:
             self._execs[pid] = session
+        return True
 
     def started(self) -> None:
         """For :class:`execute.Exec`."""

@@ -137,9 +137,11 @@ class Toolbox:
         except OSError:
             return "/"
         try:
-            # With all links followed, and as it is reached from the new root.
-            found = os.readlink(f"/proc/self/fd/{there}")
+            # With all links followed, and as it is reached from the new root. Not by /proc, where this process is not.
+            os.fchdir(there)
+            found = os.fsdecode(os.getcwdb())
         finally:
+            os.chdir("/")
             os.close(there)
         below = found.removeprefix(CONTAINER) or "/"
         return found if below.split("/")[1] in taken else below

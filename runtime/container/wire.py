@@ -21,6 +21,9 @@ class Confinement(Wire, frozen=True, kw_only=True):
     effective: int
     """What root is permitted; other users get nothing. Inheritable and ambient are always empty."""
     seccomp: str = ""
+    may_fork: bool = True
+    """Whether the filter lets a process become the child of itself that enters a pid namespace; see
+    ``runtime.container.execute``."""
     no_new_privs: bool = False
     rlimits: tuple[tuple[int, int, int], ...] = ()
     """(resource number, soft, hard)"""

@@ -14,6 +14,10 @@ from collections.abc import Iterable, Sequence
 
 from runtime.kernel import syscalls as sys
 
+PROC_SUPER_MAGIC = 0x9FA0
+PROC_ROOT_INO = 1
+"""linux/magic.h, linux/proc_fs.h"""
+
 IN_ROOT = sys.RESOLVE_IN_ROOT | sys.RESOLVE_NO_MAGICLINKS
 
 _ATTRIBUTES = {
@@ -136,6 +140,26 @@ def clone_tree_of(pid: int, path: str) -> int:
         os.close(theirs)
 
 
+def clone_proc_of(pid: int, attributes: Iterable[str]) -> int:
+    """A detached copy of the procfs that process ``pid`` has at /proc, with the mount attributes ``attributes``.
+
+    Raises OSError, EINVAL when what is there is not the procfs of its pid namespace."""
+    tree = clone_tree_of(pid, "/proc")
+    try:
+        is_proc = sys.filesystem_type(tree) == PROC_SUPER_MAGIC and os.fstat(tree).st_ino == PROC_ROOT_INO
+        if not is_proc or not os.path.samestat(
+            os.stat("1/ns/pid", dir_fd=tree), os.stat(f"/proc/{pid}/ns/pid")
+        ):
+            raise OSError(errno.EINVAL, "/proc of the container whose processes are shared is not its procfs")
+        sys.mount_setattr(tree, b"", sys.AT_EMPTY_PATH, attribute_flags(attributes), 0, sys.MS_PRIVATE)
+    except OSError as error:
+        # Before Linux 5.12: then it has the attributes of the one that it is a copy of.
+        if error.errno != errno.ENOSYS:
+            os.close(tree)
+            raise
+    return tree
+
+
 def attach(
     tree: int,
     target: int,
@@ -186,12 +210,22 @@ def _proc_fd(fd: int) -> bytes:
 
 
 def remount_bind(mount: int, attributes: int) -> None:
-    """Set attributes on the attached mount that the descriptor ``mount`` is the root of, the old way."""
+    """Set attributes on the attached mount that the descriptor ``mount`` is the root of, the old way. A directory is
+    reached as working directory: who prepares a process for another pid namespace is not in the /proc that is there."""
     flags = sys.MS_REMOUNT | sys.MS_BIND
     for bit, old in _OLD_FLAGS.items():
         if attributes & bit:
             flags |= old
-    sys.mount(None, _proc_fd(mount), None, flags)
+    if not stat.S_ISDIR(os.fstat(mount).st_mode):
+        sys.mount(None, _proc_fd(mount), None, flags)
+        return
+    before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fchdir(mount)
+        sys.mount(None, b".", None, flags)
+    finally:
+        os.fchdir(before)
+        os.close(before)
 
 
 def make_read_only(mount: int) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import trio
 
-from runtime.container.config import ContainerConfig, Mount
+from runtime.container.config import Mount
 from runtime.container.shim_client import LaunchError
 from runtime.kernel.capabilities import DEFAULT, NUMBERS
 
@@ -89,80 +87,6 @@ async def test_init_is_sealed_and_nothing_of_the_host(laboratory: Laboratory) ->
     assert finished.lines[0].startswith("/memfd:composer-init")
     assert "cannot create /proc/1/exe" in finished.lines[1]
     assert finished.lines[2:] == ["0", "1", "2", "0"]
-
-
-WATCH = """
-import errno, json, os, sys, time
-mine = {os.getpid()}
-found = {"seen": 0, "fds": [], "writable": [], "held": [], "refused": {}}
-begun = time.monotonic()
-# Nobody may have been on its way in so far, and what is there cannot be looked at by all.
-while (passed := time.monotonic() - begun) < 1.5 or (
-    passed < 30 and not (found["seen"] and ("CAPABLE" or "EACCES" in found["refused"]))
-):
-    for name in os.listdir("/proc"):
-        if not name.isdecimal() or int(name) in mine:
-            continue
-        try:
-            command = open(f"/proc/{name}/comm").read().strip()
-            if command not in ("composer-keeper", "composer-shim", "python3", "python"):
-                continue
-            lines = open(f"/proc/{name}/status").read().splitlines()
-            held = dict(line.split(":", 1) for line in lines)
-            found["held"].append([int(held["CapPrm"], 16), int(held["CapBnd"], 16), int(held["Seccomp"])])
-            found["seen"] += 1
-            for fd in os.listdir(f"/proc/{name}/fd"):
-                path = f"/proc/{name}/fd/{fd}"
-                target = os.readlink(path)
-                is_own = target.startswith("/") and os.path.samefile(path, target)
-                if not is_own and os.readlink(path) == target:  # still the same descriptor
-                    found["fds"].append(target.partition(":")[0])
-        except OSError as problem:
-            refused = errno.errorcode[problem.errno]
-            found["refused"][refused] = found["refused"].get(refused, 0) + 1
-        try:
-            os.close(os.open(f"/proc/{name}/exe", os.O_WRONLY))
-            found["writable"].append(command)
-        except OSError:
-            pass
-for key in ("fds", "writable", "held"):
-    found[key] = list({str(value): value for value in found[key]}.values())
-print(json.dumps(found))
-"""
-
-
-@pytest.mark.parametrize("capable", [False, True])
-async def test_an_exec_that_is_on_its_way_in(laboratory: Laboratory, capable: bool) -> None:
-    """CVE-2016-9962: a process that joins can be seen before it executes; it carries nothing of the host."""
-    capabilities = ("SYS_PTRACE",) if capable else ()
-    config = ContainerConfig(image="composer.local/host", cap_add=capabilities)
-    async with trio.open_nursery() as nursery:
-        result = []
-
-        async def watch() -> None:
-            script = WATCH.replace("CAPABLE", "yes" if capable else "")
-            result.append(await laboratory.run(PYTHON, "-c", script, cap_add=capabilities))
-
-        nursery.start_soon(watch)
-        while not laboratory.shims:
-            await trio.sleep(0.02)
-        shim = laboratory.shims[0]
-        while not result:
-            try:
-                await laboratory.exec(shim, "true", config=config)
-            except (LaunchError, OSError):
-                break
-            except Exception:
-                break
-    assert result[0].code == 0, result[0].stderr
-    found = json.loads(result[0].stdout)
-    assert found["seen"] > 0
-    assert found["writable"] == []
-    assert set(found["fds"]) <= {"pipe", "socket", "/dev/null"}, "no log or event queue of the shim"
-    if capable:
-        may = DEFAULT | 1 << NUMBERS["SYS_PTRACE"]
-        assert found["held"] == [[may, may, 2]], "who may trace it could have it do what it may not do itself"
-    assert ("EACCES" in found["refused"]) != capable
 
 
 async def test_files_of_the_engine_over_links(laboratory: Laboratory, tmp_path: Path) -> None:
