@@ -55,7 +55,7 @@ from runtime.network.overlay_names import OverlayNames
 from runtime.network.pending import PendingQuestions
 from runtime.network.resolver import Resolver
 from runtime.network.ruleset_changes import RulesetChanges
-from runtime.storage.paths import Paths
+from runtime.storage.paths import LASTING_MODE, Paths
 from runtime.storage.state import StateDatabase
 from runtime.storage.volumes import VolumeDirectories
 
@@ -175,7 +175,10 @@ class Engine:
 
 def build(paths: Paths, keeper: KeeperClient) -> Engine:
     """Put the parts together. Opens the database; touches nothing else."""
-    for directory in (paths.lib, paths.run, paths.run / "containers", paths.lib / "containers"):
+    paths.lib.mkdir(mode=LASTING_MODE, parents=True, exist_ok=True)
+    if paths.lib.stat().st_mode & 0o077:
+        paths.lib.chmod(LASTING_MODE)
+    for directory in (paths.run, paths.run / "containers", paths.lib / "containers"):
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
     tag = tag_of(paths.lib)
     has_state = any((paths.lib / "containers").iterdir())

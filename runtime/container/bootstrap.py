@@ -20,7 +20,7 @@ from runtime.container import keeper
 from runtime.crash_points import crash_point
 from runtime.errors import ComposerError
 from runtime.kernel import sockets
-from runtime.storage.paths import Paths
+from runtime.storage.paths import LASTING_MODE, Paths
 
 TIMEOUT = 60.0
 """Seconds an engine may take until it listens."""
@@ -114,8 +114,11 @@ def _open_log(paths: Paths) -> int:
     can be run."""
     path = paths.lib
     try:
-        for path in (paths.lib, paths.run):
-            os.makedirs(path, 0o711, exist_ok=True)
+        for path, mode in ((paths.lib, LASTING_MODE), (paths.run, 0o711)):
+            os.makedirs(path, mode, exist_ok=True)
+        path = paths.lib
+        if os.stat(path).st_mode & 0o077:
+            os.chmod(path, LASTING_MODE)  # made by an older version
         path = paths.engine_log
         log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:

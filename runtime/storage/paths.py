@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+LASTING_MODE = 0o700
+"""Of ``lib``: what containers write into volumes may be set-user-id, and images secret."""
+
 
 @dataclass(frozen=True, slots=True)
 class Paths:

@@ -20,6 +20,7 @@ from pathlib import Path
 from runtime.errors import ComposerError
 from runtime.storage.files import storage_error
 from runtime.storage.journal import Journal, read_journal
+from runtime.storage.paths import LASTING_MODE
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class StateDatabase:
         self._late: dict[tuple[str, str], bytes | None] = {}
         """What could not be written yet, by kind and key; None where it is a deletion."""
         try:
-            path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=LASTING_MODE, parents=True, exist_ok=True)
         except OSError as error:
             raise storage_error(error, "create", path.parent) from error
         self._connection = self._open_or_quarantine()

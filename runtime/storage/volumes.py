@@ -110,7 +110,7 @@ class VolumeDirectories:
         validate_name(name)
         temporary = self.root / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
         try:
-            self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             if (self.root / name / "_data").is_dir():
                 return False
             temporary.mkdir(mode=0o711)

@@ -212,10 +212,16 @@ def test_directories_that_are_gone(composer: Composer) -> None:
 def test_engine_belongs_to_its_owner_alone(composer: Composer) -> None:
     composer.run("container", "run", "-d", "--name", "one", IMAGE, "sleep", "infinity")
     one = composer.inspect("one")["Id"]
-    mode = {path: stat.S_IMODE(path.stat().st_mode) for path in (composer.paths.lib, composer.paths.run)}
-    assert set(mode.values()) == {0o711}, mode
+    mode = [stat.S_IMODE(path.stat().st_mode) for path in (composer.paths.lib, composer.paths.run)]
+    assert mode == [0o700, 0o711], (
+        "nobody else reaches what containers made set-user-id, nor layers of images"
+    )
     assert stat.S_IMODE(composer.paths.socket.stat().st_mode) == 0o660
     secret = [composer.paths.database, composer.paths.engine_log, composer.paths.lock]
     secret += [composer.paths.container(one), composer.paths.container_run(one)]
     for path in secret:
         assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
+    end_engine(composer)
+    composer.paths.lib.chmod(0o711)
+    composer.run("container", "ls")
+    assert stat.S_IMODE(composer.paths.lib.stat().st_mode) == 0o700, "also where an older version made it"
