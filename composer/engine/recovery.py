@@ -6,8 +6,10 @@ after a reboot the policies decide what is started, in the order of dependencies
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import time
 from dataclasses import dataclass
 
@@ -39,6 +41,8 @@ from runtime.storage.removal import remove_tree
 log = logging.getLogger(__name__)
 LONGEST_WAIT = 300.0
 """Seconds that a container waits for its dependencies after a reboot before it is started anyway."""
+ENDED_WITHIN = 10.0
+"""Seconds that one which nobody knows may take to end."""
 
 
 @dataclass
@@ -76,7 +80,7 @@ class Recovery:
         for container in unsettled:
             await self._settle_networks(container)
         crash_point("core.engine.adopted")
-        self._sweep()
+        await self._sweep()
         crash_point("core.engine.swept")
         return wanted
 
@@ -158,21 +162,44 @@ class Recovery:
             bridge.remove_bridge(name, self.tag)
         self.cgroups.sweep(())
 
-    def _sweep(self) -> None:
-        """Remove what belongs to nobody: bridges, cgroups, directories."""
+    async def _sweep(self) -> None:
+        """Remove what belongs to nobody: bridges, cgroups, directories. What cannot be removed is left to the next
+        start."""
         known = {n.bridge for n in self.networks.list()}
         for name in bridge.list_bridges(self.tag) - known:
             log.info("removing bridge %s of no network", name)
             bridge.remove_bridge(name, self.tag)
         ids = {c.id for c in self.containers.all()}
         self.cgroups.sweep(ids)
-        for parent in (self.paths.lib / "containers", self.paths.run / "containers"):
-            for name in os.listdir(parent) if parent.is_dir() else ():
-                if name not in ids:
-                    log.info("removing %s of no container", parent / name)
-                    remove_tree(parent / name)
+        places = (self.paths.run / "containers", self.paths.lib / "containers")
+        names = {name for place in places if place.is_dir() for name in os.listdir(place)} - ids
+        for name in sorted(names):
+            with trio.move_on_after(ENDED_WITHIN):
+                await self._end(name)
+            for place in places:
+                if os.path.lexists(place / name):
+                    log.info("removing %s of no container", place / name)
+                    try:
+                        remove_tree(place / name)
+                    except ComposerError as error:
+                        log.warning("%s", error)
         for problem in self.volumes.sweep():
             log.warning("%s", problem)
+
+    async def _end(self, name: str) -> None:
+        """Of a container in no record: its shim still has the exit status to write, in what is to be removed."""
+        try:
+            found = await adopt(self.paths.run / "containers" / name, self.paths.lib / "containers" / name)
+        except (OSError, ComposerError) as error:
+            log.warning("what runs as %s: %s", name, error)
+            return
+        if isinstance(found, Shim):
+            try:
+                with contextlib.suppress(ProcessLookupError):
+                    found.signal(signal.SIGKILL)
+                await found.wait()
+            finally:
+                found.close()
 
     async def start_wanted(self, wanted: list[Container]) -> None:
         """Start containers side by side, each when what it depends on is ready."""
