@@ -132,7 +132,8 @@ async def test_a_server_without_ranges_sends_all_again(store: ImageStore, faulty
 async def test_a_cancelled_pull_keeps_what_came(store: ImageStore, faulty: FaultyRegistry) -> None:
     small, big = layer(1), layer(2, 2 << 20)
     faulty.add_image("app", "1", [small, big])
-    faulty.faults.append(Fault(digest_of(big), "GET", stall_after=1 << 20))
+    # In pieces: how far it is, is told now and then only.
+    faulty.faults.append(Fault(digest_of(big), "GET", stall_after=1 << 20, pause=0.05))
     half = trio.Event()
 
     def look(event: PullProgress) -> None:
