@@ -28,6 +28,9 @@ TESTING = ("pytest", "pytest-trio", "hypothesis")
 MODULES = (
     "overlay bridge veth br_netfilter nf_tables nft_chain_nat nft_nat nft_masq nft_ct nft_fib_inet nft_redir"
 )
+SKIPPED = (".git", ".venv", ".cache", ".hypothesis", "__pycache__", ".*_cache", "*.egg-info")
+"""Of this repository; other tests may be writing there."""
+COMPILED = ("composer", "runtime")
 FIRST_WORD = {"kvm": 20.0, "tcg": 90.0}
 """Seconds until the console shows something; now and then an emulated machine never starts. Doubled with each try: it
 may as well be slow."""
@@ -199,8 +202,9 @@ def _packages(cache: Path) -> Path:
 def _data_disk(work: Path, command: str, packages: Path, given: Path | None) -> Path:
     """A disk with this repository, the Python packages, what is given and the command."""
     tree = work / "data"
-    skipped = shutil.ignore_patterns(".git", ".venv", ".cache", "__pycache__", ".*_cache", "*.egg-info")
-    shutil.copytree(ROOT, tree / "src", ignore=skipped, symlinks=True)
+    shutil.copytree(ROOT, tree / "src", ignore=shutil.ignore_patterns(*SKIPPED), symlinks=True)
+    if sys.version.startswith(f"{PYTHON}."):  # what is emulated takes a minute for it
+        _execute(sys.executable, "-m", "compileall", "-q", *(f"{tree}/src/{name}" for name in COMPILED))
     shutil.copytree(packages, tree / "site", symlinks=True)
     if given is not None:
         shutil.copytree(given, tree / "given", symlinks=True)
