@@ -25,6 +25,9 @@ EXPECTED_SKIPS = (
 """Reasons (regular expressions, at the beginning) for which a test may be skipped on a complete machine."""
 
 
+UNEXPECTED = "unexpected skips"
+
+
 class SkipWatch:
     """Fails the run, with ``--strict-skips``, when a test was skipped for any other reason."""
 
@@ -45,8 +48,18 @@ class SkipWatch:
         if not any(re.match(pattern, reason) for pattern in EXPECTED_SKIPS):
             self.unexpected[name] = reason
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """What a worker of pytest-xdist has skipped when it collected: it tells of tests only."""
+        self.unexpected.update(getattr(node, "workeroutput", {}).get(UNEXPECTED, {}))
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self.unexpected and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        if (output := getattr(session.config, "workeroutput", None)) is not None:
+            output[UNEXPECTED] = self.unexpected
+        elif self.unexpected and session.exitstatus in (
+            pytest.ExitCode.OK,
+            pytest.ExitCode.NO_TESTS_COLLECTED,
+        ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

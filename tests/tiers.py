@@ -25,6 +25,9 @@ from tests import leaks  # noqa: E402
 from tests.registry import IMAGES, SHOP  # noqa: E402
 
 TIERS = ("lint", "unit", "conformance", "integration", "e2e", "chaos", "machine")
+SHARED = ("unit", "integration")
+"""The tiers of whose tests two run at a time: each waits as long as it works, and none minds what others make."""
+WORKERS = ("-n2", "--dist=worksteal")
 SMOKE = "smoke"
 """The end-to-end tests that show whether a machine of another kind (cgroup v2, say) can run a stack at all."""
 TOLD = 1500
@@ -96,7 +99,7 @@ def _run(tier: str, arguments: list[str], work: Path) -> Outcome:
         statuses = [subprocess.call([sys.executable, "-m", *command], cwd=ROOT) for command in LINT]
     else:
         place = "tests/e2e" if tier == SMOKE else f"tests/{tier}"
-        chosen = ["-m", "smoke"] if tier == SMOKE else []
+        chosen = ["-m", "smoke"] if tier == SMOKE else [*WORKERS] if tier in SHARED else []
         strict = [] if tier == SMOKE else ["--strict-skips"]
         base = f"--basetemp={work / tier}"
         words = [place, *chosen, base, *strict, "--durations=5", f"--junitxml={report}", *arguments]
