@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from time import monotonic, time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,13 +20,14 @@ PROJECTS = "/composer/v1/projects"
 
 
 class Session:
-    """What every command has at hand. ``options`` are the global ones, ``started`` is in seconds since the
-    epoch."""
+    """What every command has at hand. ``options`` are the global ones, ``started`` is when the command was given, in
+    seconds since the epoch, ``began`` the same on a clock that nobody sets."""
 
     def __init__(self, options: Arguments, env: Mapping[str, str], started: float) -> None:
         self.options = options
         self.env = env
         self.started = started
+        self.began = monotonic() - max(0.0, time() - started)
         self.is_debug = options.is_on("debug")
         self.is_dry_run = False
         self.takes_any_engine = False
@@ -69,7 +71,7 @@ class Session:
     def warn(self, message: str) -> None:
         from composer.cli.output.progress import warning_line
 
-        self.write_status(warning_line(message, colour=self.colours(self._status_fd), started=self.started))
+        self.write_status(warning_line(message, colour=self.colours(self._status_fd), began=self.began))
 
     def progress_mode(self, *, quiet: bool = False, mode: str = "") -> str:
         """How steps are shown: ``mode``, ``--progress`` or COMPOSE_PROGRESS, else what fits the other end."""
@@ -110,10 +112,10 @@ class Session:
 
             return RawJsonRenderer(self.write_status)
         if mode == "quiet":
-            return progress.Renderer(self.write_status, colour=colour, started=self.started)
+            return progress.Renderer(self.write_status, colour=colour, began=self.began)
         if mode == "plain" or not live:
             is_coloured = colour and not live
-            return progress.PlainRenderer(self.write_status, colour=is_coloured, started=self.started)
+            return progress.PlainRenderer(self.write_status, colour=is_coloured, began=self.began)
         if mode != "tty":
             from composer.cli.arguments import UsageError
 
@@ -121,15 +123,13 @@ class Session:
         from composer.cli.output.live import LiveRenderer
 
         return LiveRenderer(
-            self.write_status, lambda: size(fd), title=title, colour=colour, started=self.started
+            self.write_status, lambda: size(fd), title=title, colour=colour, began=self.began
         )
 
     def trace(self, text: str) -> None:
         """``--debug``: one line with the milliseconds since the start."""
         if self.is_debug:
-            from time import time
-
-            sys.stderr.write(f"[{(time() - self.started) * 1000:9.2f} ms] {text}\n")
+            sys.stderr.write(f"[{(monotonic() - self.began) * 1000:9.2f} ms] {text}\n")
             sys.stderr.flush()
 
     # The engine

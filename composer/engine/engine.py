@@ -270,6 +270,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         paths=paths,
         host=host,
         started_at=time.time_ns(),
+        up_since=time.clock_gettime(time.CLOCK_BOOTTIME),
         end=scope.cancel,
         keeper=keeper,
         warnings=lambda: (*firewall.warnings, *database.warnings),

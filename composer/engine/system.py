@@ -35,6 +35,9 @@ class System:
     paths: Paths
     host: HostFacts
     started_at: int
+    """Nanoseconds since the epoch, as the clock was then."""
+    up_since: float
+    """The same moment in seconds of CLOCK_BOOTTIME, which nobody sets."""
     end: Callable[[], None]
     """Make the core end on purpose."""
     keeper: KeeperClient
@@ -144,6 +147,7 @@ class System:
             "Pid": os.getpid(),
             "KeeperPid": self.keeper.pid,
             "StartedAt": self.started_at,
+            "Uptime": time.clock_gettime(time.CLOCK_BOOTTIME) - self.up_since,
             "Root": str(self.paths.lib),
             "Run": str(self.paths.run),
             "Socket": str(self.paths.socket),

@@ -31,7 +31,7 @@ def run_status(session: Session, arguments: Arguments) -> int:
     containers = ", ".join(f"{count} {state}" for state, count in status["Containers"].items()) or "none"
     lines = {
         "Version": status["Version"],
-        "Running for": human_duration(session.started - status["StartedAt"] / 1e9),
+        "Running for": human_duration(status.get("Uptime", session.started - status["StartedAt"] / 1e9)),
         "Core": f"pid {status['Pid']}, {human_size(status['Rss'])} of memory",
         "Keeper": f"pid {status['KeeperPid']}",
         "Containers": containers,

@@ -146,12 +146,12 @@ class LiveRenderer(Renderer):
         *,
         title: str = "Running",
         colour: bool = True,
-        started: float = 0.0,
+        began: float = 0.0,
     ) -> None:
         from _thread import allocate_lock
         from time import monotonic
 
-        super().__init__(write, colour=colour, started=started)
+        super().__init__(write, colour=colour, began=began)
         self._measure = measure
         self._title = title
         self._clock = monotonic
@@ -241,7 +241,7 @@ class LiveRenderer(Renderer):
 
     def warning(self, message: str) -> None:
         with self._lock:
-            line = warning_line(message, colour=self._colour, started=self._started)
+            line = warning_line(message, colour=self._colour, began=self._began)
             if self._drawn:
                 self._write(f"\x1b[{self._drawn}A\r\x1b[J")
                 self._drawn = 0

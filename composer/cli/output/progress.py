@@ -35,10 +35,10 @@ def state_of(status: str) -> str:
 class Renderer:
     """Base, and ``--progress quiet``: shows warnings only."""
 
-    def __init__(self, write: Write, *, colour: bool = False, started: float = 0.0) -> None:
+    def __init__(self, write: Write, *, colour: bool = False, began: float = 0.0) -> None:
         self._write = write
         self._colour = colour
-        self._started = started
+        self._began = began
 
     def step(self, event: dict[str, Any]) -> None:
         """One StepEvent."""
@@ -48,7 +48,7 @@ class Renderer:
 
     def warning(self, message: str) -> None:
         """A warning, in the form that Docker's tools log."""
-        self._write(warning_line(message, colour=self._colour, started=self._started))
+        self._write(warning_line(message, colour=self._colour, began=self._began))
 
     def pause(self) -> None:
         """Something else is going to write; what was shown stays."""
@@ -57,12 +57,14 @@ class Renderer:
         """Nothing more will come."""
 
 
-def warning_line(message: str, *, colour: bool, started: float) -> str:
-    """As logrus writes it: seconds since the start on a terminal, key=value elsewhere."""
-    from time import gmtime, strftime, time
+def warning_line(message: str, *, colour: bool, began: float) -> str:
+    """As logrus writes it: seconds since the start on a terminal, key=value elsewhere.
+
+    ``began`` is in seconds of a monotonic clock."""
+    from time import gmtime, monotonic, strftime
 
     if colour:
-        return f"{paint('WARN', YELLOW)}[{int(time() - started):04d}] {message}\n"
+        return f"{paint('WARN', YELLOW)}[{int(monotonic() - began):04d}] {message}\n"
     quoted = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'time="{strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())}" level=warning msg="{quoted}"\n'
 
@@ -70,8 +72,8 @@ def warning_line(message: str, *, colour: bool, started: float) -> str:
 class PlainRenderer(Renderer):
     """Append-only: a line for each change of status."""
 
-    def __init__(self, write: Write, *, colour: bool = False, started: float = 0.0) -> None:
-        super().__init__(write, colour=colour, started=started)
+    def __init__(self, write: Write, *, colour: bool = False, began: float = 0.0) -> None:
+        super().__init__(write, colour=colour, began=began)
         self._shown: dict[str, str] = {}
         self._begun: dict[str, float] = {}
         """When parts of the whole began, in seconds of a monotonic clock."""

@@ -22,11 +22,16 @@ def resumed(
 ) -> Iterator[dict[str, Any]]:
     """As :func:`lasting_events`, with each line of logs once. What ``rest`` names gets the time here from which on logs
     are wanted."""
+    from time import CLOCK_BOOTTIME, clock_gettime_ns, time_ns
+
     from composer.cli.endurance import lasting_events
+
+    epoch = time_ns() - clock_gettime_ns(CLOCK_BOOTTIME)
 
     def again() -> Asked | None:
         further = rest()
-        if further is not None and (since := shown.begin_again()) is not None:
+        back = epoch - (time_ns() - clock_gettime_ns(CLOCK_BOOTTIME))
+        if further is not None and (since := shown.begin_again(max(0, back))) is not None:
             further[1]["logs_since" if further[0] == "up" else "since"] = since
         return further
 
@@ -47,19 +52,23 @@ class Shown:
         self._last: dict[str, tuple[int, int]] = {}
         """By container: the time of the last line, and how many lines of that time were shown."""
         self._is_again = False
+        self._back = 0
+        """Nanoseconds by which the clock has been set back since the request was made: what is new may be so much
+        earlier than what was asked for."""
         self._repeated: dict[str, int] = {}
         """By container: how many lines of its last time are yet to come again."""
         self._went_back: set[str] = set()
         """Containers whose lines' times did: the clock was set back, and a later time does not make a later line."""
 
-    def begin_again(self) -> int | None:
-        """From when on to ask this time (ns; None: from the beginning)."""
-        self._is_again = True
+    def begin_again(self, back: int = 0) -> int | None:
+        """From when on to ask this time (ns; None: from the beginning); ``back`` nanoseconds the clock has been set
+        back since the first time."""
+        self._is_again, self._back = True, back
         self._repeated = {container: count for container, (_, count) in self._last.items()}
         times = [time for time, _ in self._last.values()]
         if self._floor is None:
             return None
-        return min([self._floor, *times])
+        return min([self._floor - back, *times])
 
     def news_of(self, event: dict[str, Any]) -> dict[str, Any] | None:
         """A LogEvent with those of its lines that have not been shown, if there are any; they count as shown from then
@@ -92,7 +101,7 @@ class Shown:
             if self._repeated[container] and (time < last or container in self._went_back):
                 return False
             del self._repeated[container]
-        elif self._is_again and container not in self._last and time < (self._floor or 0):
+        elif self._is_again and container not in self._last and time < (self._floor or 0) - self._back:
             return False
         last, count = self._last.get(container, (time, 0))
         if time < last:

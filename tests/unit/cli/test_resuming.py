@@ -53,6 +53,19 @@ def test_every_line_once_when_the_clock_is_set_back(steps: list[tuple[str, int]]
     assert seen == [line["text"] for line in log]
 
 
+def test_what_is_asked_for_is_not_in_the_future_of_a_clock_that_was_set_back() -> None:
+    shown = Shown(None, 1000, has_tail=True)
+    assert shown.begin_again(400) == 600
+    assert not shown.news_of({"container": "a", "times": [599]})
+    assert shown.news_of({"container": "a", "times": [601]})
+    shown = Shown(900, 1000, has_tail=False)
+    assert shown.news_of({"container": "a", "times": [950]})
+    assert shown.begin_again(400) == 500
+    assert not shown.news_of({"container": "a", "times": [700]})  # not asked for, with the clock that was then
+    assert not shown.news_of({"container": "a", "times": [950]})
+    assert shown.news_of({"container": "a", "times": [701]})
+
+
 def test_from_the_end_only() -> None:
     shown = Shown(None, 200, has_tail=True)
     assert shown.news_of({"container": "a", "times": [150]})  # of the tail
