@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from runtime.doctor.controllers import delegation, fixes
 from runtime.doctor.facts import Attempt, Disk, Facts
 from runtime.kernel.capabilities import NUMBERS
 
@@ -44,6 +45,10 @@ NO_UPPERS = {
     "exfat": "put the state on ext4, xfs or btrfs",
     "ecryptfs": "put the state on ext4, xfs or btrfs",
 }
+
+
+_FORBIDDEN = (errno.EPERM, errno.EACCES)
+_ALLOWED = "something around this process forbids it: in a container, start it with --privileged"
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,15 @@ def _rights(facts: Facts) -> Iterator[Finding]:
     if facts.user != 0:
         yield Finding("rights", "missing", "starting the engine needs root", "run the command with sudo")
         return
+    if facts.is_own_user_namespace:
+        yield Finding(
+            "rights",
+            "missing",
+            "this is root of a user namespace only: device nodes and filters, overlays and rules are not for it",
+            "run the command as the machine's root (sudo), outside of that namespace; in an LXD container: "
+            "lxc config set NAME security.privileged=true",
+        )
+        return
     lacking = [name for name in CAPABILITIES if not facts.capabilities >> NUMBERS[name] & 1]
     if "SYS_ADMIN" in lacking or "NET_ADMIN" in lacking:
         yield Finding(
@@ -126,7 +140,7 @@ def _namespaces(facts: Facts) -> Iterator[Finding]:
         elif attempt.errno == errno.EINVAL:
             fix = f"this kernel was built without CONFIG_{kind.upper()}_NS: boot another one"
         else:
-            fix = "something around this process forbids it: in a container, start it with --privileged"
+            fix = _ALLOWED
         yield Finding("namespaces", "missing", f"no {kind} namespaces: {attempt.text}", fix)
     if not found and any(name.startswith("namespace ") for name in facts.tried):
         yield Finding("namespaces", "ok", ", ".join(NAMESPACES))
@@ -144,7 +158,8 @@ def _user_namespaces(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "user namespaces",
                 "note",
-                f"{why} ({name} = {bad}): programs in containers that make sandboxes of their own will fail",
+                f"{why} ({name} = {bad}): programs that make sandboxes of their own will fail, "
+                "in containers that let them (seccomp=unconfined) as well",
                 f"sysctl -w {name}={good}; to keep it, echo '{name} = {good}' > /etc/sysctl.d/60-userns.conf",
             )
 
@@ -158,48 +173,37 @@ def _cgroups(facts: Facts) -> Iterator[Finding]:
         return
     needed = [name for name in NEEDED_CONTROLLERS[version] if name not in facts.controllers]
     wanted = [name for name in WANTED_CONTROLLERS[version] if name not in facts.controllers]
-    if needed:
-        yield Finding(
-            "cgroups",
-            "missing",
-            f"no controller {', '.join(needed)} (version {version})",
-            _controller_fix(needed, version),
-        )
-    if wanted:
-        yield Finding(
-            "cgroups",
-            "note",
-            f"no controller {', '.join(wanted)}: limits of that kind are refused",
-            _controller_fix(wanted, version),
-        )
+    kinds: tuple[tuple[list[str], Verdict, str], ...] = (
+        (needed, "missing", ""),
+        (wanted, "note", ": limits of that kind are refused"),
+    )
+    for names, verdict, consequence in kinds:
+        for found, cause, fix in fixes(names, facts):
+            detail = f"no controller {', '.join(found)} (version {version}; {cause}){consequence}"
+            yield Finding("cgroups", verdict, detail, fix)
     attempt = facts.tried.get("cgroup")
     if attempt is not None and not attempt.worked:
         yield Finding(
-            "cgroups",
-            "missing",
-            f"no cgroup can be made: {attempt.text}",
-            "mount -o remount,rw /sys/fs/cgroup"
-            if attempt.errno == errno.EROFS
-            else "in a container, start it with --privileged",
+            "cgroups", "missing", f"no cgroup can be made: {attempt.text}", _no_cgroup(facts, attempt)
         )
     elif not needed and not wanted:
         yield Finding("cgroups", "ok", f"version {version}")
 
 
-def _controller_fix(names: Iterable[str], version: int) -> str:
-    names = list(names)
-    if "memory" in names:
-        return "boot with cgroup_enable=memory swapaccount=1 on the kernel's command line"
-    if version == 1:
-        return "; ".join(
-            f"mkdir -p /sys/fs/cgroup/{name} && mount -t cgroup -o {name} cgroup /sys/fs/cgroup/{name}"
-            for name in names
+def _no_cgroup(facts: Facts, attempt: Attempt) -> str:
+    """What lets the engine make cgroups."""
+    where = attempt.text.rpartition(": ")[2] if ": /" in attempt.text else "/sys/fs/cgroup"
+    if attempt.errno == errno.EROFS:
+        return (
+            f"mount -o remount,rw {where}; where that is refused, in a container, start it with --privileged"
         )
-    plus = " ".join(f"+{name}" for name in names)
-    return (
-        f"echo '{plus}' > the parent's cgroup.subtree_control; with systemd: Delegate=yes in the unit that this "
-        "runs in; where they are with cgroup v1, boot with cgroup_no_v1=all"
-    )
+    if attempt.errno == errno.EAGAIN:
+        return f"{where}/cgroup.max.descendants (or .depth) allows no more: raise it, or remove cgroups"
+    if facts.is_own_user_namespace and facts.cgroup_version == 2 and not facts.is_whole_tree:
+        return delegation(WANTED_CONTROLLERS[2], facts.own_cgroup)
+    if facts.is_own_user_namespace:
+        return "root of a user namespace may not: run the command as the machine's root (sudo)"
+    return "in a container, start it with --privileged"
 
 
 def _overlay(facts: Facts) -> Iterator[Finding]:
@@ -212,6 +216,8 @@ def _overlay(facts: Facts) -> Iterator[Finding]:
     kind = facts.disks[0].kind if facts.disks else ""
     if attempt.errno == errno.ENODEV:
         fix = "modprobe overlay; to keep it, echo overlay > /etc/modules-load.d/composer.conf"
+    elif attempt.errno in _FORBIDDEN:
+        fix = _ALLOWED
     elif kind in NO_UPPERS:
         fix = f"{NO_UPPERS[kind]}, with COMPOSER_ROOT=/some/directory"
     else:
@@ -238,6 +244,8 @@ def _network(facts: Facts) -> Iterator[Finding]:
         if attempt is None or attempt.worked:
             continue
         is_whole = False
+        if not facts.tried.get("namespace net", Attempt()).worked:
+            continue  # it could not be tried, and why is told already
         yield Finding("network", "missing", f"{what}: {attempt.text}", _module_fix(attempt, module))
     if is_whole and "nf_tables" in facts.tried:
         yield Finding("network", "ok", "bridges, veth pairs, nf_tables")
@@ -254,8 +262,8 @@ def _network(facts: Facts) -> Iterator[Finding]:
 
 
 def _module_fix(attempt: Attempt, module: str) -> str:
-    if attempt.errno in (errno.EPERM, errno.EACCES):
-        return "something around this process forbids it: in a container, start it with --privileged"
+    if attempt.errno in _FORBIDDEN:
+        return _ALLOWED
     if attempt.errno in _UNKNOWN:
         return f"{module}; where there is no such module, the kernel was built without it: boot another one"
     return f"{module}, and look at `dmesg | tail`"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,14 @@ class Disk:
     """-1 where the file system does not count."""
 
 
+class Controller(NamedTuple):
+    """A line of /proc/cgroups."""
+
+    hierarchy: int
+    """Number of the hierarchy of version 1 that has it; 0: none, it is with version 2 or nowhere."""
+    is_enabled: bool
+
+
 @dataclass(frozen=True)
 class Facts:
     """One look at the machine. What could not be tried, for want of rights, is None."""
@@ -49,6 +58,16 @@ class Facts:
     cgroup_version: int = 2
     """0: no cgroup file systems are mounted at /sys/fs/cgroup."""
     controllers: frozenset[str] = frozenset()
+    known_controllers: Mapping[str, Controller] = field(default_factory=dict)
+    """Those that the kernel has, by the names that version 1 has for them."""
+    switched_off: frozenset[str] = frozenset()
+    """``cgroup_disable=`` on the kernel's command line."""
+    is_whole_tree: bool = True
+    """Of version 2: /sys/fs/cgroup is the root, not a part that somebody has been given."""
+    own_cgroup: str = ""
+    """Of version 2: the path of the cgroup that this runs in."""
+    is_own_user_namespace: bool = False
+    """Root is root of a user namespace only, and somebody else outside."""
     disks: tuple[Disk, ...] = ()
     """Of the state and of the run directory."""
     descriptors: int = 1 << 20

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime.doctor.diagnosis import NAMESPACES
-from runtime.doctor.facts import Attempt, Disk, Facts
+from runtime.doctor.facts import Attempt, Controller, Disk, Facts
 from runtime.kernel import cgroups, mounts, syscalls
 from runtime.kernel.netlink import nftables, rtnetlink
 from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
@@ -72,7 +72,12 @@ def look(paths: Paths, *, engine: str, version: str) -> Facts:
         sysctls={key: text for key in SYSCTLS if (text := _read(f"/proc/sys/{key.replace('.', '/')}"))},
         cgroup_version=_cgroup_version(),
         controllers=frozenset(part for each in cgroups.controllers() for part in each.split(",")),
-        disks=disks,
+        known_controllers=_known_controllers(),
+        switched_off=_switched_off(),
+        is_whole_tree=not os.path.exists(f"{cgroups.ROOT}/cgroup.type"),
+        own_cgroup=_own_cgroup(),
+        is_own_user_namespace=_read("/proc/self/uid_map").split() != ["0", "0", "4294967295"],
+        disks=tuple(dict.fromkeys(disks)),
         descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         has_seccomp=bool(_read("/proc/sys/kernel/seccomp/actions_avail")),
         has_pressure=os.path.exists("/proc/pressure/memory"),
@@ -141,7 +146,10 @@ def _cgroup() -> None:
         roots = [f"{cgroups.ROOT}/{name}" for name in cgroups.controllers()]
     for root in roots:
         path = f"{root}/composer-doctor-{os.getpid()}"
-        os.mkdir(path)
+        try:
+            os.mkdir(path)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}: {root}") from error
         os.rmdir(path)
 
 
@@ -209,6 +217,26 @@ def _kind_of(path: Path) -> str:
 
 def _cgroup_version() -> int:
     return cgroups.version() if cgroups.controllers() or cgroups.version() == 2 else 0
+
+
+def _known_controllers() -> dict[str, Controller]:
+    lines = [line.split() for line in _read("/proc/cgroups").splitlines()]
+    return {
+        words[0]: Controller(int(words[1]), words[3] == "1")
+        for words in lines
+        if len(words) == 4 and not words[0].startswith("#")
+    }
+
+
+def _switched_off() -> frozenset[str]:
+    words = _read("/proc/cmdline").split()
+    values = [word.partition("=")[2] for word in words if word.startswith("cgroup_disable=")]
+    return frozenset(name for value in values for name in value.split(","))
+
+
+def _own_cgroup() -> str:
+    lines = _read("/proc/self/cgroup").splitlines()
+    return next((line[3:] for line in lines if line.startswith("0::")), "")
 
 
 def _capabilities() -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from runtime.doctor.diagnosis import CAPABILITIES, NAMESPACES, diagnose
-from runtime.doctor.facts import Attempt, Disk, Facts
+from runtime.doctor.facts import Attempt, Controller, Disk, Facts
 from runtime.kernel.capabilities import NUMBERS
 
 WORKS = Attempt()
@@ -25,6 +26,15 @@ GOOD = Facts(
     version="1",
 )
 V1 = frozenset({"cpu", "cpuset", "memory", "pids", "blkio", "devices", "freezer"})
+KNOWN = dict.fromkeys(V1, Controller(0, True))
+
+
+def lacking(*names: str, version: int = 2, **facts: Any) -> Facts:
+    """Without those controllers, which the kernel has."""
+    there = (V1 if version == 1 else GOOD.controllers) - set(names)
+    return replace(
+        GOOD, **{"cgroup_version": version, "controllers": there, "known_controllers": KNOWN, **facts}
+    )
 
 
 def trying(**attempts: Attempt) -> Facts:
@@ -89,14 +99,30 @@ MISSING = {
     ),
     "no cgroups": (replace(GOOD, cgroup_version=0), "no cgroups", "mount -t cgroup2"),
     "no devices in v1": (
-        replace(GOOD, cgroup_version=1, controllers=V1 - {"devices"}),
-        "no controller devices",
-        "mount -t cgroup -o devices",
+        lacking("devices", version=1),
+        "no controller devices (version 1; not mounted)",
+        "mount -t cgroup -o devices cgroup /sys/fs/cgroup/devices",
     ),
     "cgroups read-only": (
-        trying(cgroup=Attempt(errno.EROFS, "Read-only file system")),
+        trying(cgroup=Attempt(errno.EROFS, "Read-only file system: /sys/fs/cgroup/pids")),
         "no cgroup can be made",
-        "remount,rw",
+        "remount,rw /sys/fs/cgroup/pids",
+    ),
+    "as many cgroups as may be": (
+        trying(cgroup=Attempt(errno.EAGAIN, "Resource temporarily unavailable: /sys/fs/cgroup")),
+        "no cgroup can be made",
+        "/sys/fs/cgroup/cgroup.max.descendants",
+    ),
+    "cgroups of others": (
+        trying(cgroup=Attempt(errno.EACCES, "Permission denied: /sys/fs/cgroup")),
+        "no cgroup can be made",
+        "--privileged",
+    ),
+    "root of a user namespace": (replace(GOOD, is_own_user_namespace=True), "user namespace", "sudo"),
+    "no right to stack": (
+        trying(overlay=Attempt(errno.EPERM, "Operation not permitted")),
+        "Operation not permitted",
+        "--privileged",
     ),
     "no seccomp": (replace(GOOD, has_seccomp=False), "cannot be filtered", "CONFIG_SECCOMP_FILTER"),
     "a full disk": (replace(GOOD, disks=(FULL,)), "is full", "composer system prune"),
@@ -139,15 +165,63 @@ NOTES = {
         "root only",
         "kernel.unprivileged_userns_clone=1",
     ),
-    "no memory controller": (
-        replace(GOOD, controllers=GOOD.controllers - {"memory"}),
-        "no controller memory",
+    "memory switched off": (
+        lacking("memory", known_controllers={**KNOWN, "memory": Controller(0, False)}),
+        "no controller memory (version 2; switched off)",
         "cgroup_enable=memory",
     ),
-    "controllers not delegated": (
-        replace(GOOD, controllers=GOOD.controllers - {"cpu", "io"}),
-        "no controller cpu, io",
-        "+cpu +io",
+    "memory switched off by name": (
+        lacking("memory", switched_off=frozenset({"memory"})),
+        "no controller memory (version 2; switched off at boot)",
+        "take cgroup_disable=memory off",
+    ),
+    "pids not built in": (
+        lacking("pids", known_controllers={name: KNOWN[name] for name in V1 - {"pids"}}),
+        "no controller pids (version 2; not in this kernel)",
+        "CONFIG_CGROUP_PIDS",
+    ),
+    "memory with version 1": (
+        lacking("memory", known_controllers={**KNOWN, "memory": Controller(4, True)}),
+        "no controller memory (version 2; held by cgroup v1)",
+        "cgroup_no_v1=all",
+    ),
+    "controllers not delegated to a user's manager": (
+        lacking(
+            "cpuset",
+            "io",
+            is_whole_tree=False,
+            own_cgroup="/user.slice/user-1000.slice/user@1000.service/app.slice/run-u3.scope",
+        ),
+        "no controller cpuset, io (version 2; not delegated",
+        "mkdir -p /etc/systemd/system/user@.service.d; "
+        "printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' > "
+        "/etc/systemd/system/user@.service.d/delegate.conf; "
+        "systemctl daemon-reload; log out",
+    ),
+    "memory not delegated to a service": (
+        lacking("memory", is_whole_tree=False, own_cgroup="/system.slice/runner.service"),
+        "no controller memory (version 2; not delegated",
+        "/etc/systemd/system/runner.service.d/delegate.conf; systemctl daemon-reload; "
+        "systemctl restart runner.service; `cat /sys/fs/cgroup/cgroup.controllers` then shows memory",
+    ),
+    "not delegated to whatever this is": (
+        lacking("io", is_whole_tree=False, own_cgroup="/"),
+        "no controller io (version 2; not delegated",
+        "systemctl edit UNIT",
+    ),
+    "memory of version 1 not mounted": (
+        lacking("memory", version=1),
+        "no controller memory (version 1; not mounted)",
+        "mkdir -p /sys/fs/cgroup/memory && mount -t cgroup -o memory cgroup /sys/fs/cgroup/memory",
+    ),
+    "cpu of version 1, together with another": (
+        lacking(
+            "cpu",
+            version=1,
+            known_controllers={**KNOWN, "cpu": Controller(3, True), "cpuacct": Controller(3, True)},
+        ),
+        "no controller cpu (version 1; not mounted)",
+        "mount -t cgroup -o cpu,cpuacct cgroup /sys/fs/cgroup/cpu,cpuacct",
     ),
     "a disk that fills": (
         replace(GOOD, disks=(replace(FULL, free_bytes=500 << 20),)),
@@ -173,3 +247,9 @@ def test_what_is_worth_a_word_is_not_called_missing(name: str) -> None:
     assert [finding.verdict for finding in found] == ["note"]
     assert detail in found[0].detail
     assert fix in found[0].fix
+
+
+def test_what_could_not_be_tried_is_not_told_as_missing() -> None:
+    attempt = Attempt(errno.ENOSPC, "No space left on device")
+    facts = trying(namespace_of_net=attempt, bridge=attempt, veth=attempt, nf_tables=attempt)
+    assert [one.check for one in diagnose(facts) if one.verdict == "missing"] == ["namespaces"]
