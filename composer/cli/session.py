@@ -122,9 +122,7 @@ class Session:
             raise UsageError(f'unsupported --progress value "{mode}"', hint="auto, tty, plain, json or quiet")
         from composer.cli.output.live import LiveRenderer
 
-        return LiveRenderer(
-            self.write_status, lambda: size(fd), title=title, colour=colour, began=self.began
-        )
+        return LiveRenderer(self.write_status, lambda: size(fd), title=title, colour=colour, began=self.began)
 
     def trace(self, text: str) -> None:
         """``--debug``: one line with the milliseconds since the start."""

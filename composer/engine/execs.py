@@ -209,23 +209,22 @@ class Execs:
                 return 137
             finally:
                 os.close(writer)
-            code = TIMED_OUT
+            code: int | None = None
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_collect, reader, output)
-                with trio.move_on_after(timeout) as scope:
-                    try:
-                        code = await session.wait()
-                    except ShimGone:
-                        code = 137
+                try:
+                    code = await session.wait_for(timeout)
+                except ShimGone:
+                    code = 137
                 nursery.cancel_scope.cancel()
-            if scope.cancelled_caught:
+            if code is None:
                 _kill(session)
             _drain(reader, output)
-            if scope.cancelled_caught:
+            if code is None:
                 late = f"Health check exceeded timeout ({format_duration(round(timeout * SECOND))})"
                 output.kept[:0] = (f"{late}: " if output.kept else late).encode()
                 del output.kept[output.limit :]
-            return code
+            return TIMED_OUT if code is None else code
         finally:
             os.close(reader)
 

@@ -97,13 +97,16 @@ class ContainerLogs:
         until: int | None = None,
         tail: int | None = None,
         seen: Seen | None = None,
+        end: float | None = None,
     ) -> AsyncIterator[Item | None]:
         """As :meth:`read`, with None whenever the reader has caught up with the writer. With ``seen``, which follows
-        what is read: from there on, and with an :class:`Exit` behind the lines of each run."""
+        what is read: from there on, and with an :class:`Exit` behind the lines of each run.
+        ``end`` is :func:`end_of` for a request of which this is a part."""
         if container.config.log.driver == "none":
             raise ComposerError("configured logging driver does not support reading", status=501)
         reader = LogReader(self.paths.container(container.id) / "log")
         begun = time.time_ns()
+        end = end_of(until) if end is None else end
         try:
             if seen is not None and seen.position is not None:
                 reader.seek(seen.position)
@@ -118,7 +121,9 @@ class ContainerLogs:
             while follow:
                 # Asked before the last read, so that nothing written before the end is missed.
                 status = container.state
-                is_over = (status.is_settled and status.status != "created") or container.is_removed.is_set()
+                is_late = trio.current_time() >= end
+                is_settled = status.is_settled and status.status != "created"
+                is_over = is_late or is_settled or container.is_removed.is_set()
                 for block in reader.read_new():
                     lines = _wanted(block, stdout, stderr)
                     if since is not None:
@@ -137,11 +142,20 @@ class ContainerLogs:
                 if is_over:
                     return
                 yield None
-                await _wait_for_either(reader.wait_for_news, container, status)
+                with trio.move_on_at(end):
+                    await _wait_for_either(reader.wait_for_news, container, status)
         finally:
             if seen is not None:
                 seen.position = reader.position
             reader.close()
+
+
+def end_of(until: int | None) -> float:
+    """When logs end of which those until then (ns) are asked for, of trio's clock: found out once, when they are asked
+    for, since nobody sets that clock."""
+    if until is None:
+        return float("inf")
+    return trio.current_time() + max(0.0, (until - time.time_ns()) / 1e9)
 
 
 async def _wait_for_either(wait_for_news: Callable[[], object], container: Container, seen: Status) -> None:

@@ -10,6 +10,7 @@ import array
 import contextlib
 import errno
 import os
+import select
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ from runtime.storage.files import hint_for
 
 SPOKEN = (0, 1)
 """Versions of the shims' protocol that this core speaks; 0 is of shims that did not say."""
+OVERSLEPT = 1.0
+"""Seconds by which this process is later than it wanted to be when it must have been stopped, or asleep."""
 
 
 class ShimGone(ComposerError):
@@ -159,13 +162,31 @@ class ExecSession:
     async def wait(self) -> int:
         """The exit status (128 + n for signal n). Closes the session. Raises ShimGone when the container ended with
         its shim before the process was waited for."""
+        status = await self.wait_for(float("inf"))
+        assert status is not None
+        return status
+
+    async def wait_for(self, seconds: float) -> int | None:
+        """As :meth:`wait`, for so long at most: None when the process has taken longer.
+
+        Not when its end is there and only this process was too late to see it in time; and one that was stopped itself
+        (or slept, as a whole machine may) does not know what the other has been able to do: it gets its time again."""
         try:
-            while (packet := await self._connection.receive()) is not None:
+            end = trio.current_time() + seconds
+            while True:
+                with trio.move_on_at(end) as scope:
+                    await trio.lowlevel.wait_readable(self._connection.descriptor())
+                if scope.cancelled_caught and not _is_readable(self._connection.descriptor()):
+                    if trio.current_time() - end < OVERSLEPT:
+                        return None
+                    end = trio.current_time() + seconds
+                    continue
+                if (packet := await self._connection.receive()) is None:
+                    raise ShimGone("the container ended")
                 message, descriptors = packet
                 sockets.close_all(descriptors)
                 if message.get("event") == "exited":
                     return int(message["exit_code"])
-            raise ShimGone("the container ended")
         finally:
             self._connection.close()
 
@@ -381,3 +402,9 @@ def launch_error(failure: Mapping[str, Any]) -> LaunchError:
         str(failure.get("message", "")),
         int(failure.get("exit_code", 125)),
     )
+
+
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))

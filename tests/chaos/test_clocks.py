@@ -4,7 +4,6 @@ is at work: nothing starts, ends, is lost or is told because of it."""
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -256,4 +255,6 @@ def test_followers_of_what_is_silent_when_the_clock_is_set_and_the_core_dies(
     composer.run("down", "-t", "0", cwd=directory)
     for log, before in zip(logs, heard, strict=True):
         assert log.end() == 0, log.lines()
-        assert [line for line in log.lines() if "exited with" not in line] == ["said"] * (before + 2), log.words
+        assert [line for line in log.lines() if "exited with" not in line] == ["said"] * (before + 2), (
+            log.words
+        )

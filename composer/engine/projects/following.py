@@ -1,7 +1,7 @@
 """``logs --follow``: what containers write from now on, and what those write that come or start again meanwhile.
 
 It ends when nothing that is shown runs any more and no command is at work on the project: a container that ``up``
-is about to replace, or ``restart`` to start again, is no end.
+is about to replace, or ``restart`` to start again, is no end. With ``--until`` it ends then at the latest.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ Deliver = Callable[[Container, Item], Awaitable[None]]
 
 
 class Following:
-    """One ``logs --follow``. ``choose`` says which containers are of interest at the moment."""
+    """One ``logs --follow``. ``choose`` says which containers are of interest at the moment; ``end`` (of trio's clock)
+    is when logs are over by themselves."""
 
-    def __init__(self, choose: Choose, read: Read, deliver: Deliver) -> None:
+    def __init__(self, choose: Choose, read: Read, deliver: Deliver, end: float = float("inf")) -> None:
         self._choose = choose
         self._read = read
         self._deliver = deliver
+        self._end = end
         self._shown: set[str] = set()
         self._seen: dict[str, Seen] = {}
         """By id: what was shown."""
@@ -43,15 +45,17 @@ class Following:
             nursery.start_soon(self._show, self._begin(present))
             while True:
                 self._news = trio.Event()
-                if fresh := self._begin([c for c in self._choose() if c.state.is_alive]):
+                is_late = trio.current_time() >= self._end
+                if not is_late and (fresh := self._begin([c for c in self._choose() if c.state.is_alive])):
                     nursery.start_soon(self._show, fresh)
                 elif not self._shown:
-                    end = at_work()
-                    if end is None:
+                    work = at_work()
+                    if work is None or is_late:
                         nursery.cancel_scope.cancel()
                     else:
-                        nursery.start_soon(self._look_again, end)
-                await self._news.wait()
+                        nursery.start_soon(self._look_again, work)
+                with trio.move_on_at(float("inf") if is_late else self._end):
+                    await self._news.wait()
 
     async def _look_again(self, end: trio.Event) -> None:
         await end.wait()

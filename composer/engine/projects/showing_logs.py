@@ -9,7 +9,7 @@ from dataclasses import replace
 import trio
 
 from composer.engine.containers import Container
-from composer.engine.logs import Exit, Item, Seen, Source, merge
+from composer.engine.logs import Exit, Item, Seen, Source, end_of, merge
 from composer.engine.projects.attached import exit_event, log_events
 from composer.engine.projects.following import Following
 from composer.engine.projects.known import Known
@@ -26,6 +26,8 @@ async def show_logs(
 ) -> None:
     """Emit what is asked for; with ``follow`` until nothing of it runs and nobody is ``at_work``. Raises NotFound."""
 
+    end = end_of(request.until)
+
     def choose() -> list[Container]:
         chosen = _readable(replace(known, containers=parts.of_project(known.name)), request)
         return [c for c in chosen if c.config.log.driver != "none"]
@@ -38,6 +40,7 @@ async def show_logs(
             until=request.until,
             tail=request.tail,
             seen=seen,
+            end=end,
         )
 
     async def deliver(container: Container, item: Item) -> None:
@@ -55,7 +58,7 @@ async def show_logs(
             await warn(emit, f'no logs of "{container.name}": its logging driver is none')
     if request.follow:
         starts = functools.partial(parts.events.subscribe, filters=_STARTS)
-        await Following(choose, read, deliver).run(starts, at_work)
+        await Following(choose, read, deliver, end).run(starts, at_work)
     else:
         await merge([Source(c, functools.partial(read, c, None)) for c in choose()], deliver)
 

@@ -61,7 +61,9 @@ def test_what_is_asked_for_is_not_in_the_future_of_a_clock_that_was_set_back() -
     shown = Shown(900, 1000, has_tail=False)
     assert shown.news_of({"container": "a", "times": [950]})
     assert shown.begin_again(400) == 500
-    assert not shown.news_of({"container": "a", "times": [700]})  # not asked for, with the clock that was then
+    assert not shown.news_of(
+        {"container": "a", "times": [700]}
+    )  # not asked for, with the clock that was then
     assert not shown.news_of({"container": "a", "times": [950]})
     assert shown.news_of({"container": "a", "times": [701]})
 
