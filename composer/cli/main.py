@@ -168,6 +168,12 @@ def _run_command(
         if not error.is_flag:
             raise
         return _fail(error.message, error.hint, flag_error)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        if not session.other_engine():
+            raise
+        raise UsageError(
+            "the engine's answer is not one that this command knows"
+        ) from error  # why is told below
     finally:
         session.compare_versions()
 

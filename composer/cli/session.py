@@ -32,6 +32,8 @@ class Session:
         self.is_dry_run = False
         self.takes_any_engine = False
         """An engine of an older version is not replaced: the command is about the engine as it is."""
+        self.makes_room = True
+        """An engine of an older version knows how to be replaced, as far as is known."""
         self.progress = options.text("progress")
         self.ansi = options.text("ansi") or env.get("COMPOSE_ANSI") or "auto"
         self._client: EngineClient | None = None
@@ -189,14 +191,19 @@ class Session:
 
     def compare_versions(self) -> None:
         """Say when the engine that answered is of another version than this command, and what to do."""
+        if version := self.other_engine():
+            from composer import __version__
+            from composer.cli.succession import other_version
+
+            self.warn(other_version(version, __version__, makes_room=self.makes_room))
+
+    def other_engine(self) -> str:
+        """The version of the engine that answered, when it is another one than this command's, else ""."""
         from composer import __version__
 
         name, _, rest = (self._client.server if self._client is not None else "").partition("/")
         version = rest.partition(" ")[0]
-        if name == "composer" and version != __version__:
-            from composer.cli.succession import other_version
-
-            self.warn(other_version(version, __version__))
+        return version if name == "composer" and version != __version__ else ""
 
     def is_engine_wanted(self) -> bool:
         """Whether an engine that is gone has died: one that ends on purpose takes its version away."""

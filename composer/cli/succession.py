@@ -27,6 +27,7 @@ def replace_engine(session: Session, path: str, connection: Any, version: str) -
         answer = old.request("POST", "/composer/v1/engine/replace", body=body).json()
     except ComposerError as error:
         session.trace(f"the engine is not replaced: {error.message}")
+        session.makes_room = error.status != 404
         return old.take() or _connect(path)
     if not answer["Replaced"]:
         return old.take() or _connect(path)  # another command was quicker
@@ -55,8 +56,13 @@ def _connect(path: str) -> Any:
     return connection
 
 
-def other_version(engine: str, command: str) -> str:
-    """What to say of an engine of another version than the command."""
+def other_version(engine: str, command: str, *, makes_room: bool = True) -> str:
+    """What to say of an engine of another version than the command; ``makes_room``: it can be replaced."""
+    if is_older(engine, command) and not makes_room:
+        return (
+            f"the engine is composer {engine}, older than this command ({command}), and cannot be replaced while it "
+            "runs: `composer engine stop` ends it, and the next command starts its own; containers go on"
+        )
     if is_older(engine, command):
         return (
             f"the engine is composer {engine}, older than this command ({command}), and at work for others: the next "

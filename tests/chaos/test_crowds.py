@@ -3,14 +3,17 @@ command finds the project whole."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
+import signal
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer
+from tests.e2e.engine import Composer, wait_for
 
 CROWD = 20
 SHOP = """
@@ -72,11 +75,11 @@ def crowd(composer: Composer, directory: Path, commands: list[list[str]]) -> lis
     return terminals
 
 
-def check_whole(composer: Composer, project: Project) -> None:
+def check_whole(composer: Composer, project: Project, wanted: Mapping[str, int] = SERVICES) -> None:
     """Exactly the containers that the file asks for, none with another one's name, address or port."""
     found = [composer.inspect(one["Id"]) for one in composer.containers()]
     services = Counter(one["Config"]["Labels"]["com.docker.compose.service"] for one in found)
-    assert services == Counter(SERVICES)
+    assert services == Counter(wanted)
     assert all(one["State"]["Running"] for one in found)
     names = [one["Name"] for one in found]
     network = f"{project.name}_default"
@@ -124,3 +127,54 @@ def test_everything_at_once(composer: Composer, project: Project) -> None:
     composer.run("down", "-v", "-t", "0", cwd=directory)
     assert composer.containers() == []
     assert composer.api("GET", "/volumes")["Volumes"] == []
+
+
+ROUNDS = {
+    "up": (["up", "-d", "--scale", "worker=2"], {**SERVICES, "worker": 2}),
+    "down": (["down", "-t", "0"], {}),
+    "rm": (["rm", "-f", "-s", "worker"], {"web": 1, "store": 1}),
+}
+"""The last command of each round, and the containers that it wants."""
+
+
+def test_the_last_one_decides(composer: Composer, project: Project) -> None:
+    """In each round some of the commands are killed as soon as they have said something (or before they could);
+    what the last one wanted is there, and stays."""
+    directory = project.write(SHOP)
+    for number, (last, wanted) in enumerate(ROUNDS.values()):
+        composer.run("up", "-d", cwd=directory)
+        commands = [
+            *(["up", "-d"], ["down", "-t", "0"], ["up", "-d", "--force-recreate"], ["restart", "-t", "0"]),
+            *(["scale", "worker=4"], ["start"], ["up", "-d", "--scale", "worker=6"], ["kill"]),
+            *(["rm", "-f", "-s", "worker"], ["logs", "-f"], ["stop", "-t", "0"], ["ps", "-a"]),
+            *(["logs", "-f", "worker"], ["exec", "-T", "web", "sleep", "1"], ["up"], ["down", "-t", "0"]),
+            *(["run", "--rm", "worker", "true"], ["up", "-d", "--no-deps", "web"], ["events"], ["up", "-d"]),
+        ]
+        assert len(commands) == CROWD
+        commands = commands[number:] + commands[:number]
+        terminals = [Terminal(composer, directory, words) for words in commands]
+        for terminal in terminals[::3]:  # others are killed in the next round
+            _until_it_speaks(terminal)
+            terminal.process.kill()
+        lasting = [one for one in terminals if one.words[0] in ("logs", "events") or one.words == ["up"]]
+        for terminal in terminals:
+            if terminal not in lasting:
+                terminal.end()
+        for terminal in lasting:  # an "up" that shows logs stops what it has started
+            terminal.process.send_signal(signal.SIGINT)
+            terminal.end()
+        composer.run(*last, cwd=directory)
+        for _ in range(2):
+            found = [composer.inspect(one["Id"]) for one in composer.containers()]
+            services = Counter(one["Config"]["Labels"]["com.docker.compose.service"] for one in found)
+            assert services == Counter(wanted), last
+            composer.run("ps", "-a", cwd=directory)
+        if last[0] == "up":
+            check_whole(composer, project, wanted)
+    composer.run("down", "-v", "-t", "0", cwd=directory)
+    assert composer.containers() == []
+
+
+def _until_it_speaks(terminal: Terminal) -> None:
+    with contextlib.suppress(AssertionError):  # some say nothing before they have done it all
+        wait_for(lambda: terminal.shown or terminal.process.poll() is not None, "a word", 2)

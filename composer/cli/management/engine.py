@@ -41,7 +41,7 @@ def run_status(session: Session, arguments: Arguments) -> int:
         "cgroups": f"version {status['CgroupVersion']}",
     }
     session.write("".join(f"{name + ':':<13}{value}\n" for name, value in lines.items()))
-    for wait in status["Waiting"]:
+    for wait in status.get("Waiting", ()):
         since = f", for {human_duration(wait['Seconds'])}" if wait["Seconds"] else ""
         session.write(f"Waiting:     {wait['Name']} waits for {wait['For']}{since}\n")
     for warning in status["Warnings"]:
