@@ -21,6 +21,7 @@ from composer.api.server import Connections, serve
 from composer.engine.cells import first_of
 from composer.engine.engine import REST_AFTER, Engine, build
 from composer.engine.task_tree import task_stacks
+from composer.installed import guard
 from composer.program import core_argv
 from runtime.container.bootstrap import replace_keeper
 from runtime.container.client import Inheritance, KeeperGone, hand_on, inherit
@@ -203,5 +204,6 @@ def main() -> int:
 
 def run() -> NoReturn:
     """What the core's command line calls."""
+    sys.meta_path.insert(0, guard())
     sys.stdout.flush()
     os._exit(main())

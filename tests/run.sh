@@ -14,8 +14,10 @@ exec </dev/null
 . "$root/examples/setup.sh"
 setup_composer "$root" test
 
-# A real registry, what fills it, what makes its images; and for the tier "machine", what makes and runs one.
+# A real registry, what fills it, what makes its images, what compiles a clock (any C compiler does); and for the tier
+# "machine", what makes and runs one.
 install_debian_packages docker-registry skopeo mmdebstrap openssl
+command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 || install_debian_packages tcc
 if ! [ -e /sys/fs/cgroup/cgroup.controllers ]; then
     case $(uname -m) in
         x86_64) install_debian_packages qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs ;;

@@ -27,8 +27,12 @@ log = logging.getLogger(__name__)
 _MIGRATIONS: tuple[str, ...] = (
     "CREATE TABLE documents (kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL,"
     " PRIMARY KEY (kind, key)) WITHOUT ROWID",
+    "SELECT 'whoever writes from here on writes to the journal, too'",
 )
-"""Step n brings a database of version n to n + 1 (``PRAGMA user_version``). Only ever appended to."""
+"""Step n brings a database of version n to n + 1 (``PRAGMA user_version``). Only ever appended to.
+
+Also where nothing changes in the file, but an older engine must not write to it any more: it would leave out of
+documents what it does not know, and what it deletes would come back from the journal."""
 
 SCHEMA_VERSION = len(_MIGRATIONS)
 QUARANTINE = "quarantine"

@@ -15,6 +15,7 @@ from tests.e2e.engine import Composer, is_gone, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 NEWER = "999.0.0"
+OLDER = "0.0.1"
 STACK = """
 services:
   web:
@@ -33,11 +34,31 @@ services:
 def newer(tmp_path: Path) -> dict[str, str]:
     """The environment of a command whose package is a newer one."""
     place = tmp_path / "newer"
-    for name in ("composer", "runtime", "schemas"):
-        shutil.copytree(ROOT / name, place / name)
-    init = place / "composer/__init__.py"
-    init.write_text(init.read_text().replace(f'"{__version__}"', f'"{NEWER}"'))
+    _install(place, NEWER)
     return {"PYTHONPATH": str(place)}
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """A package of an older version, for PYTHONPATH, whose engine writes an older schema."""
+    place = tmp_path / "package"
+    _install(place, OLDER)
+    state = place / "runtime/storage/state.py"
+    text = state.read_text()
+    (place / "runtime/storage/state.py").write_text(
+        text.replace("SCHEMA_VERSION = len(_MIGRATIONS)", "SCHEMA_VERSION = len(_MIGRATIONS) - 1")
+    )
+    assert "len(_MIGRATIONS) - 1" in state.read_text()
+    return place
+
+
+def _install(place: Path, version: str) -> None:
+    """As pip does over what is there: those files go, and others come."""
+    shutil.rmtree(place, ignore_errors=True)
+    for name in ("composer", "runtime", "schemas"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    init = place / "composer/__init__.py"
+    init.write_text(init.read_text().replace(f'"{__version__}"', f'"{version}"'))
 
 
 def version(composer: Composer) -> str:
@@ -140,3 +161,66 @@ def test_an_engine_that_cannot_run(composer: Composer, project: Project, newer: 
     assert f"the engine is composer {__version__}" in shown.stderr
     assert composer.inspect(f"{project.name}-count-1")["State"]["Pid"] == pid
     composer.run("down", "-t", "0", cwd=directory)
+
+
+def test_back_to_an_older_version(composer: Composer, project: Project, older: Path) -> None:
+    """It does not touch what it may not write; the newer one goes on where it was."""
+    directory = project.write(STACK)
+    env = {"PYTHONPATH": str(older)}
+    composer.run("up", "-d", "--wait", cwd=directory, env=env)
+    assert version(composer) == OLDER
+    names = [f"{project.name}-{service}-1" for service in ("web", "count")]
+    pids = [composer.inspect(name)["State"]["Pid"] for name in names]
+    composer.run("ps", cwd=directory)
+    assert version(composer) == __version__
+    composer.run("engine", "stop", env=env)
+    refused = composer.run("ps", cwd=directory, env=env, status=1)
+    assert "was written by a newer composer" in refused.stderr
+    assert "Install the newer version again" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert composer.run("ps", "-q", cwd=directory).stderr == ""
+    assert [composer.inspect(name)["State"]["Pid"] for name in names] == pids
+    seen = lines(composer, directory)
+    assert seen == list(range(len(seen)))
+    composer.run("down", "-t", "0", cwd=directory)
+
+
+@pytest.mark.parametrize("how", ["replaced", "removed"])
+def test_a_package_that_changes_under_the_engine(
+    composer: Composer, project: Project, older: Path, how: str
+) -> None:
+    """What the engine has not imported yet it does not take from another version; the next core is whole."""
+    directory = project.write(STACK, Dockerfile="FROM scratch\nCOPY compose.yaml /\n")
+    env = {"PYTHONPATH": str(older)}
+    composer.run("up", "-d", "--wait", cwd=directory, env=env)
+    names = [f"{project.name}-{service}-1" for service in ("web", "count")]
+    pids = [composer.inspect(name)["State"]["Pid"] for name in names]
+    (keeper,) = composer.processes("composer-keeper")
+    (core,) = composer.processes("composer-core")
+    elsewhere = shutil.copytree(older, older.with_name("elsewhere"))
+    if how == "removed":
+        shutil.rmtree(older)
+    else:
+        _install(older, NEWER)
+    # Everyday's work goes on; what needs more of the program is refused in a sentence.
+    composer.api("GET", "/containers/json")
+    composer.api("POST", f"/containers/{names[0]}/restart?t=0")
+    same = {"PYTHONPATH": str(elsewhere)}
+    assert composer.run("exec", "-T", "count", "echo", "in", cwd=directory, env=same).stdout == "in\n"
+    refused = composer.run("image", "build", str(directory), env=same, status=1).stderr
+    assert f"composer was {how} on the disk while this engine ({OLDER}) runs" in refused
+    assert "composer engine stop" in refused
+    assert composer.processes("composer-core") == [core]
+    if how == "removed":  # and a command of another installation takes over
+        shown = composer.run("ps", "-q", cwd=directory)
+    else:
+        composer.kill("composer-core")
+        shown = composer.run("ps", "-q", cwd=directory, env=env)
+        assert version(composer) == NEWER
+    assert len(shown.stdout.split()) == 2
+    wait_for(lambda: is_gone(keeper), "the keeper of the older version to end")
+    assert composer.inspect(names[1])["State"]["Pid"] == pids[1]
+    env = env if how == "replaced" else {}
+    assert composer.run("exec", "-T", "count", "echo", "in", cwd=directory, env=env).stdout == "in\n"
+    composer.run("down", "-t", "0", cwd=directory, env=env)
+    assert "Traceback" not in composer.paths.engine_log.read_text()

@@ -69,6 +69,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "composer.engine": ("composer.plan", "composer.compose", "composer.disk", "runtime"),
     "composer.disk": ("runtime.errors",),
     "composer.program": (),
+    "composer.installed": ("runtime",),
     "composer.api": ("composer.engine", "composer.program", "runtime"),
     "composer.api.client": (
         "composer.api.http",
