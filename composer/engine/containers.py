@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from composer.engine.cells import Cell, first_of
 from composer.engine.events import Events
 from composer.engine.health import merge_healthcheck
+from composer.engine.lost_records import keep_copy
 from composer.engine.model import ContainerRecord, Endpoint, MountPoint, PublishedPort, Status
 from composer.engine.records import Records
 from composer.engine.volumes import Volumes
@@ -51,8 +52,15 @@ class Container:
     ``busy`` serialises what changes the container; ``status`` may be read and waited for by anyone.
     """
 
-    def __init__(self, record: ContainerRecord, image: ImageConfig, store: Records[ContainerRecord]) -> None:
+    def __init__(
+        self,
+        record: ContainerRecord,
+        image: ImageConfig,
+        store: Records[ContainerRecord],
+        keep_copy: Callable[[ContainerRecord], None],
+    ) -> None:
         self._store = store
+        self._keep_copy = keep_copy
         self.record = record
         self.image = image
         self.status: Cell[Status] = Cell(record.status)
@@ -110,6 +118,11 @@ class Container:
     def is_to_stop(self) -> bool:
         """Whether there is something to stop: it runs, or is about to once the engine has taken up what is there."""
         return not self.state.is_settled or self.record.is_wanted
+
+    @property
+    def is_remnant(self) -> bool:
+        """Its record was lost; see :mod:`composer.engine.lost_records`."""
+        return not self.record.image_id
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
@@ -175,8 +188,12 @@ class Container:
     def save(self, record: ContainerRecord) -> None:
         if record == self.record:
             return  # written already
-        self._store.put(record.id, record, is_fact=True)
-        self.record = record
+        before, self.record = self.record, self._store.put(record.id, record, is_fact=True)
+        # How a run has ended, the container's directory says by itself.
+        if record.status.is_alive > before.status.is_alive or record != _replace(
+            before, status=record.status
+        ):
+            self._keep_copy(record)
 
     def set_status(self, status: Status, *, is_lasting: bool = True) -> None:
         """Show a new state; ``is_lasting`` also writes it (health changes, for instance, are not)."""
@@ -231,7 +248,10 @@ class Containers:
     def load(self) -> None:
         """Take up what the database holds."""
         for record in self._records.values():
-            self._enter(Container(record, self.image_config(record.image_id) or ImageConfig(), self._records))
+            self._enter(self._container(record, self.image_config(record.image_id) or ImageConfig()))
+
+    def _container(self, record: ContainerRecord, image: ImageConfig) -> Container:
+        return Container(record, image, self._records, partial(keep_copy, self.database, self.paths))
 
     def _enter(self, container: Container) -> None:
         self._by_id[container.id] = container
@@ -280,7 +300,7 @@ class Containers:
                 volumes.unmake(volume)
             raise
         crash_point("core.create.recorded")
-        container = Container(record, image, self._records)
+        container = self._container(record, image)
         self._enter(container)
         self.events.publish("container", "create", container_id, container.attributes)
         return container

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -28,6 +29,7 @@ from composer.engine.images import Images, image_users
 from composer.engine.launching import Launching
 from composer.engine.lifecycle import Lifecycle
 from composer.engine.logs import ContainerLogs
+from composer.engine.lost_records import find_lost
 from composer.engine.networking.networks import Networks
 from composer.engine.networking.overlays import Overlays
 from composer.engine.networking.publishing import Publishing
@@ -121,7 +123,8 @@ class Engine:
                 nursery.start_soon(self.images.sweep)
                 nursery.start_soon(self.build_cache.watch)
                 try:
-                    await trio.sleep_forever()
+                    with self._keeping_layers():
+                        await trio.sleep_forever()
                 finally:
                     self.ending.set()
         self.lifecycle.is_closing = True
@@ -130,6 +133,12 @@ class Engine:
             self.recovery.leave()
         self.firewall.close()
         self.database.close()
+
+    def _keeping_layers(self) -> contextlib.AbstractContextManager[None]:
+        """On which layers a remnant runs is not known: all stay."""
+        if any(container.is_remnant for container in self.registry.all()):
+            return self.images.store.content.collecting_stopped()
+        return contextlib.nullcontext()
 
     async def _start_wanted(self, wanted: list[Container]) -> None:
         """Containers go on, on images that are whole."""
@@ -185,6 +194,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
     database = StateDatabase(paths.database, paths.journal, has_state=has_state)
     for notice in database.notices:
         log.warning("%s", notice)
+    lost = find_lost(database, paths)
     cgroups = Cgroups(tag)
     host = host_facts(tag)
     events = Events()
@@ -273,7 +283,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         up_since=time.clock_gettime(time.CLOCK_BOOTTIME),
         end=scope.cancel,
         keeper=keeper,
-        warnings=lambda: (*firewall.warnings, *database.warnings),
+        warnings=lambda: (*firewall.warnings, *database.warnings, *lost.notices),
         waiting=waiting,
     )
     recovery = Recovery(

@@ -44,6 +44,12 @@ class Launching:
 
     async def prepare(self, container: Container) -> LaunchSpec:
         """Make what must be there before a start (network, files), and decide the rest. Raises ComposerError."""
+        if container.is_remnant:
+            raise ComposerError(
+                f"container {container.name} cannot be started again: what it was made from is lost with the engine's "
+                "database",
+                hint=f"composer container rm {container.name}, then make it anew",
+            )
         edits = await self.named_devices(container.config)
         config = self._effective(container, edits)
         image = self.images.resolve(container.image_id)

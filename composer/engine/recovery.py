@@ -166,7 +166,10 @@ class Recovery:
         """Remove what belongs to nobody: bridges, cgroups, directories. What cannot be removed is left to the next
         start."""
         known = {n.bridge for n in self.networks.list()}
+        has_remnants = any(c.is_remnant for c in self.containers.all())
         for name in bridge.list_bridges(self.tag) - known:
+            if has_remnants and bridge.has_ports(name):
+                continue  # it may be a remnant's
             log.info("removing bridge %s of no network", name)
             bridge.remove_bridge(name, self.tag)
         ids = {c.id for c in self.containers.all()}

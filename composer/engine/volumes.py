@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import logging
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +25,11 @@ from runtime.storage.volumes import (
     parse_options,
     validate_name,
 )
+
+log = logging.getLogger(__name__)
+
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
+"""As :meth:`Volumes.create` names them."""
 
 
 class Volumes:
@@ -87,8 +94,15 @@ class Volumes:
     def sweep(self) -> Sequence[str]:
         """Remove what a killed engine has left of volumes that there are not. Returns what failed. Blocking."""
         for name in self._directories.names():
-            if self._records.get(name) is None:
-                self._directories.remove_empty(name)
+            if self._records.get(name) is None and not self._directories.remove_empty(name):
+                # Only a lost database leaves that behind: it is a volume, whatever it was labelled.
+                log.warning("volume %s was not in the database: taken over from its directory", name)
+                is_anonymous = _ANONYMOUS.fullmatch(name) is not None
+                labels = {"com.docker.volume.anonymous": ""} if is_anonymous else {}
+                record = VolumeRecord(
+                    name=name, created=time.time_ns(), labels=labels, is_anonymous=is_anonymous
+                )
+                self._records.put(name, record, is_fact=True)
         return self._directories.sweep()
 
     def list(self) -> list[VolumeRecord]:

@@ -243,3 +243,11 @@ def list_bridges(tag: str = "") -> frozenset[str]:
     with NetlinkSocket(NETLINK_ROUTE) as rtnl:
         links = map(rtnetlink.decode_link, rtnl.query(rtnetlink.dump_links()))
         return frozenset(link.name for link in links if _is_own(link, tag))
+
+
+def has_ports(name: str) -> bool:
+    """Whether anything is connected to the bridge."""
+    try:
+        return bool(os.listdir(f"/sys/class/net/{name}/brif"))
+    except OSError:
+        return False

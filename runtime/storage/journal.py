@@ -48,7 +48,7 @@ class Journal:
             return
         self._fd, self._room = fd, _SLACK
         try:
-            self._add(_head() + b"".join(_encoded(*document) for document in documents))
+            self._add(_head() + encoded(documents))
             os.rename(unfinished, self._path)
         except OSError:
             self._give_up()
@@ -95,8 +95,17 @@ def read_journal(path: Path) -> Documents | None:
     head = _head()
     if not data.startswith(head):
         return None
+    return decoded(data, len(head))
+
+
+def encoded(documents: Iterable[tuple[str, str, bytes | None]]) -> bytes:
+    """Documents one after the other, each with its checksum; None is one that is deleted."""
+    return b"".join(_encoded(*document) for document in documents)
+
+
+def decoded(data: bytes, at: int) -> Documents:
+    """What :func:`encoded` has written from ``at`` on, as far as it is whole."""
     found: Documents = {}
-    at = len(head)
     while at + _ENTRY.size <= len(data):
         checksum, *lengths = _ENTRY.unpack_from(data, at)
         is_deleted = lengths[2] == _DELETED

@@ -70,7 +70,7 @@ class Paths:
         return self.volumes / name / "_data"
 
     def container(self, container_id: str) -> Path:
-        """Lasting state of one container: ``upper/ work/ log/ status.json``."""
+        """Lasting state of one container: ``upper/ work/ log/ status.json records``."""
         return self.lib / "containers" / container_id
 
     def container_run(self, container_id: str) -> Path:

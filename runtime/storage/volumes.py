@@ -140,13 +140,15 @@ class VolumeDirectories:
         discard(path, self.root / TRASH)
         return True
 
-    def remove_empty(self, name: str) -> None:
-        """Remove the directory of a volume if there is nothing in it; what anybody has written stays."""
+    def remove_empty(self, name: str) -> bool:
+        """Remove the directory of a volume if there is nothing in it; what anybody has written stays. Whether it is
+        gone."""
         path = self.root / validate_name(name)
         with contextlib.suppress(OSError):
             os.rmdir(path / "_data")
         with contextlib.suppress(OSError):
             os.rmdir(path)
+        return not path.exists()
 
     def sweep(self) -> list[str]:
         """Delete what was removed, and what an interrupted creation left. Blocking. Returns what failed."""

@@ -11,9 +11,11 @@ import stat
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import Project
 from tests.e2e.engine import Composer, is_gone, wait_for
 
 IMAGE = "composer.local/host"
@@ -138,17 +140,120 @@ def test_the_database(composer: Composer, kind: str) -> None:
     composer.run("network", "rm", "net")
 
 
-@pytest.mark.parametrize("kind", ["empty", "torn", "binary", "a directory", "gone"])
-def test_the_journal_as_well(composer: Composer, kind: str) -> None:
-    """Then only what is on the disk elsewhere is left; the engine comes up, and says so."""
-    composer.run("container", "run", "-d", "--name", "lost", IMAGE, "sleep", "infinity")
-    end_engine(composer)
-    TEARS[kind](composer.paths.journal)
+STACK = """
+services:
+  web:
+    image: composer.local/host
+    command: sh -c 'while :; do date; sleep 0.1; done'
+    restart: always
+    ports: ["127.0.0.1::80"]
+    volumes: ["data:/data", "/own"]
+    networks: {back: {aliases: [www]}}
+  done: {image: composer.local/host, command: "sh -c 'exit 3'"}
+  stopped: {image: composer.local/host, restart: always, init: true, command: sleep infinity}
+volumes: {data: {}}
+networks: {back: {}}
+"""
+
+
+def _lose_everything(composer: Composer, kind: str) -> None:
+    """Database and journal both, in the same way; where SQLite would make an empty database of what is there, too."""
+    _kill_at_once(composer)
     for suffix in ("-wal", "-shm"):
         Path(f"{composer.paths.database}{suffix}").unlink(missing_ok=True)
-    _binary(composer.paths.database)
-    assert composer.run("container", "run", "--rm", IMAGE, "echo", "works").stdout == "works\n"
-    assert "starting afresh" in composer.paths.engine_log.read_text()
+    for path in (composer.paths.database, composer.paths.journal):
+        TEARS[kind](path)
+
+
+@pytest.mark.parametrize("kind", ["empty", "torn", "binary", "a directory", "gone", "cut at 1"])
+def test_the_journal_as_well(composer: Composer, project: Project, kind: str) -> None:
+    """What a container's own directory says is left: it goes on, with its project, networks, ports and volumes."""
+    directory = project.write(STACK)
+    composer.run("up", "-d", cwd=directory)
+    composer.run("stop", "-t", "0", "stopped", cwd=directory)
+    composer.run("exec", "-T", "web", "sh", "-c", "echo 1 > /data/file; echo 2 > /own/file", cwd=directory)
+    names = {name: f"{project.name}-{name}-1" for name in ("web", "done", "stopped")}
+    composer.run("container", "rename", names["done"], "over")
+    names["done"] = "over"
+    wait_for(lambda: composer.inspect("over")["State"]["Status"] == "exited", "the short one to end")
+    before = {name: composer.inspect(real) for name, real in names.items()}
+    _lose_everything(composer, kind)
+
+    composer.run("ps", "-a", cwd=directory)
+    after = {name: composer.inspect(real) for name, real in names.items()}
+    assert after["web"]["State"]["Pid"] == before["web"]["State"]["Pid"]
+    for name, found in after.items():
+        for key in ("Id", "Name", "Config", "Mounts", "RestartCount"):
+            assert found[key] == before[name][key], (name, key)
+        assert found["State"]["Status"] == before[name]["State"]["Status"]
+        assert found["State"]["ExitCode"] == before[name]["State"]["ExitCode"]
+    assert after["web"]["NetworkSettings"]["Networks"] == before["web"]["NetworkSettings"]["Networks"]
+    status = composer.run("engine", "status").stdout
+    assert "the database had lost 3 containers" in status, status
+    assert "taken over from what their directories say" in composer.paths.engine_log.read_text()
+
+    again = composer.run("up", "-d", "web", cwd=directory)
+    assert composer.inspect(names["web"])["State"]["Pid"] == before["web"]["State"]["Pid"], again.stderr
+    composer.run("exec", "-T", "web", "sh", "-c", "cat /data/file /own/file", cwd=directory)
+    composer.run("down", "-v", "-t", "0", cwd=directory)
+    assert composer.containers() == []
+    assert composer.api("GET", "/volumes")["Volumes"] == []
+    assert composer.run("network", "ls", "--format", "{{.Name}}").stdout.split() == ["bridge", "host", "none"]
+
+
+def test_all_records_of_what_runs(composer: Composer) -> None:
+    """Not even its directory says what it is: it goes on all the same, and can be looked at and removed."""
+    composer.run("network", "create", "net")
+    options = ("--network", "net", "-v", "data:/data", "-v", "/own")
+    script = "trap 'echo end; exit 7' TERM; echo begin > /data/file; echo begin; sleep infinity & wait"
+    composer.run("container", "run", "-d", "--name", "runs", *options, IMAGE, "sh", "-c", script)
+    composer.run("container", "run", "--name", "ended", IMAGE, "true")
+    before, ended = composer.inspect("runs"), composer.inspect("ended")["Id"]
+    wait_for(lambda: "begin" in composer.run("container", "logs", "runs").stdout, "it to begin")
+    _lose_everything(composer, "binary")
+    for one in (before["Id"], ended):
+        _binary(composer.paths.container(one) / "records")
+
+    for _ in range(2):  # the next engine has a record of it again
+        assert composer.run("container", "ls", "--format", "{{.Names}}").stdout == "runs\n"
+        assert composer.inspect("runs")["State"]["Pid"] == before["State"]["Pid"]
+        assert not composer.paths.container(ended).exists()
+        composer.run("container", "exec", "runs", "cat", "/data/file")
+        assert composer.run("container", "logs", "runs").stdout == "begin\n"
+        assert Path(f"/sys/class/net/{_bridge_of(before)}").exists()
+        end_engine(composer)
+    assert "of container runs all records are lost" in composer.paths.engine_log.read_text()
+    assert composer.run("image", "prune", "-f", "-a").returncode == 0
+    composer.run("container", "stop", "runs")
+    assert composer.inspect("runs")["State"]["ExitCode"] == 7
+    failed = composer.run("container", "start", "runs", status=1)
+    assert "cannot be started again: what it was made from is lost" in failed.stderr
+    assert "composer container rm runs" in failed.stderr
+    composer.run("container", "rm", "runs")
+    # What anybody has written is a volume, whoever knows of it.
+    names = {one["Name"] for one in composer.api("GET", "/volumes")["Volumes"]}
+    assert "data" in names
+    composer.run("volume", "rm", *names)
+    end_engine(composer)
+    composer.run("container", "ls")
+    assert not Path(f"/sys/class/net/{_bridge_of(before)}").exists()
+
+
+def _bridge_of(inspected: dict[str, Any]) -> str:
+    return f"cmp-{inspected['NetworkSettings']['Networks']['net']['NetworkID'][:10]}"
+
+
+def test_a_record_of_what_runs(composer: Composer) -> None:
+    """One container's record cannot be read: its directory has it once more."""
+    composer.run("container", "run", "-d", "--name", "runs", "-l", "a=b", IMAGE, "sleep", "infinity")
+    before = composer.inspect("runs")
+    end_engine(composer)
+    with sqlite3.connect(composer.paths.database) as database:
+        database.execute("UPDATE documents SET body = ? WHERE key = ?", (b'{"id": 7', before["Id"]))
+    database.close()
+    assert composer.run("container", "ls", "--format", "{{.Names}}").stdout == "runs\n"
+    after = composer.inspect("runs")
+    assert (after["State"]["Pid"], after["Config"]) == (before["State"]["Pid"], before["Config"])
 
 
 @pytest.mark.parametrize("kind", ["empty", "torn", "binary", "cut at 1", "cut at 100", "cut at 4097"])

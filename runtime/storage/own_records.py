@@ -1,0 +1,46 @@
+"""What the database has about one container, once more in the container's directory: where database and journal are
+both lost, what runs is still known with all that it needs. In the journal's form; one that was never started has none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from runtime.storage.files import read_regular
+from runtime.storage.journal import Documents, decoded, encoded
+
+_NAME = "records"
+_HEAD = b"composer records 1\n"
+_LIMIT = 64 << 20
+
+
+def write_own_records(directory: Path, documents: Iterable[tuple[str, str, bytes]]) -> None:
+    """Replace what is there. Never raises: where there is no directory, or no room, the database has it."""
+    path = os.path.join(directory, _NAME)
+    unfinished = f"{path}.new"
+    try:
+        fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return
+    try:
+        with open(fd, "wb", buffering=0) as file:
+            view = memoryview(_HEAD + encoded(documents))
+            while view:
+                view = view[file.write(view) :]
+        os.rename(unfinished, path)
+    except OSError:
+        # Better the old ones than half of the new ones.
+        with contextlib.suppress(OSError):
+            os.unlink(unfinished)
+
+
+def read_own_records(directory: Path) -> Documents:
+    """All documents, as far as they can be read; none when there is no file, or another."""
+    try:
+        data = read_regular(directory / _NAME, limit=_LIMIT)
+    except Exception:  # of another kind, too large, unreadable: it is as good as gone
+        return {}
+    return decoded(data, len(_HEAD)) if data.startswith(_HEAD) else {}
