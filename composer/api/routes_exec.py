@@ -24,6 +24,7 @@ def routes(engine: Engine) -> list[Route]:
         Route("POST", "/exec/{id}/resize", own.resize),
         Route("GET", "/exec/{id}/json", own.inspect),
         Route("POST", "/composer/v1/containers/{id}/debug", own.debug),
+        Route("POST", "/composer/v1/exec/{id}/again", own.again),
     ]
 
 
@@ -46,7 +47,7 @@ class ExecRoutes:
         """``?refuses=1``: what cannot be started is an error of the request, as everything else is."""
         body = decode_body(await request.json(dict), ExecStartBody)
         exec_id = request.params["id"]
-        config = self.engine.execs.inspect(exec_id).config
+        config = (await self.engine.execs.inspect(exec_id)).config
         rows, cols = console_size(body.console_size) if body.console_size else config.console_size
         try:
             session = await self.engine.execs.start(
@@ -67,13 +68,24 @@ class ExecRoutes:
             version=request.version,
         )
 
+    async def again(self, request: Request) -> Answer:
+        exec_id = request.params["id"]
+        config = (await self.engine.execs.inspect(exec_id)).config
+        return streams.converse(
+            await self.engine.execs.again(exec_id),
+            tty=config.tty,
+            stdin=config.tty and config.attach_stdin,
+            detach_keys=detach_keys(config.detach_keys),
+            version=request.version,
+        )
+
     async def resize(self, request: Request) -> Answer:
         rows, cols = terminal_size(request)
         await self.engine.execs.resize(request.params["id"], rows, cols)
         return json_response(None)
 
     async def inspect(self, request: Request) -> Answer:
-        state = self.engine.execs.inspect(request.params["id"])
+        state = await self.engine.execs.inspect(request.params["id"])
         config = state.config
         return json_response(
             {

@@ -7,8 +7,10 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from weakref import WeakKeyDictionary
 
+import msgspec
 import trio
 from msgspec.structs import replace
 
@@ -20,7 +22,14 @@ from composer.engine.launching import Launching
 from composer.engine.model import ExecConfig, ExecState
 from composer.engine.streams import CHUNK, Streams, open_pipes
 from runtime.container.config import Hook
-from runtime.container.shim_client import ExecSession, ExecStreams, LaunchError, Shim, ShimGone
+from runtime.container.shim_client import (
+    ExecSession,
+    ExecStreams,
+    LastingExec,
+    LaunchError,
+    Shim,
+    ShimGone,
+)
 from runtime.container.wire import ExecSpec
 from runtime.crash_points import crash_point
 from runtime.errors import Conflict, NotFound
@@ -29,6 +38,8 @@ Hear = Callable[[bytes], Awaitable[None]]
 TIMED_OUT = -1
 """Exit code of a command that took too long."""
 SIGKILL = 9
+LEFT_FOR = 60.0
+"""Seconds for which somebody may come again for the streams of an exec whose engine was killed."""
 PIPE_SIZE = 1 << 20
 """Bytes: no pipe of ours holds more (pipe(7))."""
 
@@ -37,6 +48,8 @@ PIPE_SIZE = 1 << 20
 class _Running:
     state: ExecState
     session: ExecSession | None = None
+    left: Streams | None = None
+    """Of one that an earlier engine has started, until somebody comes for them."""
 
 
 @dataclass
@@ -50,6 +63,7 @@ class Execs:
     _execs: dict[str, _Running] = field(default_factory=dict)
     _probes: WeakKeyDictionary[Shim, ExecSpec] = field(default_factory=WeakKeyDictionary)
     """Of what runs with a healthcheck: the probe, which is the same for as long as it does."""
+    _finding: trio.Lock = field(default_factory=trio.Lock)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the tasks that wait for detached execs, until cancelled."""
@@ -80,8 +94,57 @@ class Execs:
             raise NotFound(f"No such exec instance: {exec_id}")
         return found
 
-    def inspect(self, exec_id: str) -> ExecState:
-        return self._get(exec_id).state
+    async def inspect(self, exec_id: str) -> ExecState:
+        return (await self._find(exec_id)).state
+
+    async def _find(self, exec_id: str) -> _Running:
+        """As :meth:`_get`, also what an engine has started that was killed: the container's shim knows it."""
+        async with self._finding:
+            for container in self.containers.all() if exec_id not in self._execs else ():
+                if container.shim is not None:
+                    with contextlib.suppress(LaunchError, ShimGone, OSError):
+                        self._take_up(container, *await container.shim.exec_again(exec_id))
+                        break
+        return self._get(exec_id)
+
+    def _take_up(self, container: Container, session: ExecSession, lasting: LastingExec) -> None:
+        config = msgspec.convert(lasting.about, ExecConfig)
+        state = ExecState(
+            id=lasting.id, container_id=container.id, config=config, running=True, pid=session.pid
+        )
+        running = self._execs[state.id] = _Running(state, session)
+        container.execs.add(state.id)
+        done = trio.Event()
+        names = ["stdout", "stderr"] if config.attach_stdout else ["stderr"]
+        by_name = dict(zip(names, lasting.streams, strict=False))
+        running.left = Streams(
+            **by_name,
+            stdin=by_name.get("stdout") if config.tty else None,
+            is_terminal=config.tty,
+            on_close=partial(self._let_go, session),
+            ended=done,
+        )
+        if self.nursery is not None:
+            self.nursery.start_soon(self._await_end, running, container, done)
+            self.nursery.start_soon(self._give_up, running)
+
+    async def _give_up(self, running: _Running) -> None:
+        await trio.sleep(LEFT_FOR)
+        if running.left is not None:
+            streams, running.left = running.left, None
+            await streams.aclose()
+
+    def _let_go(self, session: ExecSession) -> None:
+        if self.nursery is not None:
+            self.nursery.start_soon(session.let_go)
+
+    async def again(self, exec_id: str) -> Streams:
+        """The streams of one that runs since before this engine, from where the last one had read them."""
+        running = await self._find(exec_id)
+        if running.left is None:
+            raise Conflict(f"exec {exec_id} is somebody else's")
+        streams, running.left = running.left, None
+        return streams
 
     def of(self, ref: str) -> list[str]:
         """Ids of the container's execs that run or are yet to."""
@@ -116,7 +179,8 @@ class Execs:
             if rows and cols:
                 spec = replace(spec, process=replace(spec.process, window=(rows, cols)))
             crash_point("core.exec.asked")
-            session = await shim.exec(spec, pipes.theirs)
+            about = msgspec.to_builtins(replace(config, env=()))
+            session = await shim.exec(spec, pipes.theirs, LastingExec(exec_id, about, pipes.outputs))
             crash_point("core.exec.started")
             if config.tty and rows and cols:
                 await session.resize(rows, cols)  # for a shim of an older version
@@ -143,7 +207,13 @@ class Execs:
             return None
         if config.tty and session.terminal is not None:
             return Streams(stdout=session.terminal, stdin=session.terminal, is_terminal=True, ended=done)
-        return Streams(stdout=pipes.stdout, stderr=pipes.stderr, stdin=pipes.stdin, ended=done)
+        return Streams(
+            stdout=pipes.stdout,
+            stderr=pipes.stderr,
+            stdin=pipes.stdin,
+            on_close=partial(self._let_go, session),
+            ended=done,
+        )
 
     async def _await_end(self, running: _Running, container: Container, done: trio.Event) -> None:
         assert running.session is not None
@@ -164,7 +234,7 @@ class Execs:
 
     async def resize(self, exec_id: str, rows: int, cols: int) -> None:
         """Tell the terminal of an exec its size."""
-        running = self._get(exec_id)
+        running = await self._find(exec_id)
         if running.session is not None and running.state.running:
             await running.session.resize(rows, cols)
 
@@ -339,6 +409,10 @@ class _Pipes:
             config.attach_stdin, config.attach_stdout, config.attach_stderr
         )
         self.theirs = ExecStreams(stdin=stdin, stdout=stdout, stderr=stderr)
+
+    @property
+    def outputs(self) -> list[int]:
+        return [fd for fd in (self.stdout, self.stderr) if fd is not None]
 
     def close_theirs(self) -> None:
         for fd in (self.theirs.stdin, self.theirs.stdout, self.theirs.stderr):

@@ -35,6 +35,9 @@ from runtime.kernel import (
 )
 from runtime.kernel.sockets import Message
 
+REMEMBERED = 16
+"""Execs that have ended and are still told of."""
+
 
 class Owner(Protocol):
     """What an exec needs of its shim."""
@@ -71,6 +74,12 @@ class Exec:
         self._exit_code: int | None = None
         self._is_reported = False
         self._is_identified = False
+        self._about: dict[str, Any] = {}
+        self._kept: list[int] = []
+
+    def keep(self, about: dict[str, Any], descriptors: list[int]) -> None:
+        """What a core to come gets when this one dies: the other ends of the process's streams, owned from now on."""
+        self._about, self._kept = about, descriptors
 
     def start(self, program: dict[str, Any], numbers: list[int], descriptors: list[int]) -> None:
         """Make A. ``descriptors`` become the standard streams ``numbers``; the caller closes them."""
@@ -162,6 +171,7 @@ class Exec:
             self._failure = Failure("exec", 0, "the process was killed before it could start").as_message()
         if self._failure is not None:
             self._send({"failed": self._failure})
+            self.let_go()
         elif self._terminal >= 0:
             self._send({"pid": self._pid}, [self._terminal])
         else:
@@ -181,17 +191,39 @@ class Exec:
             self._report_end()
 
     def _report_end(self) -> None:
-        self._send({"event": "exited", "exit_code": self._exit_code})
-        if self._terminal >= 0:
+        if self._send({"event": "exited", "exit_code": self._exit_code}) or not self._about:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Nobody wants its streams any more."""
+        sockets.close_all(self._kept)
+        self._kept = []
+        if self._terminal >= 0 and self._exit_code is not None:
             os.close(self._terminal)
             self._terminal = -1
 
-    def _send(self, message: Message, descriptors: list[int] | None = None) -> None:
+    def tell_again(self, connection: socket.socket) -> None:
+        """To a core that did not start it. Raises Failure."""
+        if not self._is_reported or self._failure is not None:
+            raise Failure("exec", errno.ESRCH, "it has not been started")
+        self._connection = connection
+        streams = [self._terminal] if self._terminal >= 0 else self._kept
+        self._send({"pid": self._pid, "about": self._about}, streams)
+        if self._exit_code is not None:
+            self._report_end()
+
+    @property
+    def is_over(self) -> bool:
+        return self._exit_code is not None or self._failure is not None
+
+    def _send(self, message: Message, descriptors: list[int] | None = None) -> bool:
         if self._connection is not None:
             try:
                 sockets.send_packet(self._connection, message, descriptors or ())
+                return True
             except OSError:
                 self._connection = None
+        return False
 
     def forget_connection(self) -> None:
         """Who asked is gone; the process runs on."""
@@ -208,6 +240,31 @@ class Exec:
 
 def _close(streams: launch.Streams) -> None:
     sockets.close_all([fd for fd in streams if fd >= 0])
+
+
+class Lasting:
+    """Execs that a core to come may ask for: those of people, by id."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Exec] = {}
+
+    def add(self, session: Exec, message: Message, descriptors: list[int]) -> None:
+        """``descriptors`` belong to it from now on."""
+        if "id" not in message:
+            sockets.close_all(descriptors)
+            return
+        over = [known for known, other in self._by_id.items() if other.is_over]
+        for known in over[: max(0, len(over) - REMEMBERED + 1)]:
+            self._by_id.pop(known).let_go()
+        session.keep(message["about"], descriptors)
+        self._by_id[message["id"]] = session
+
+    def tell_again(self, exec_id: str, connection: socket.socket) -> Exec:
+        """Raises Failure for what is not known."""
+        if (session := self._by_id.get(exec_id)) is None:
+            raise Failure("exec", errno.ENOENT, "it is not known")
+        session.tell_again(connection)
+        return session
 
 
 def run(

@@ -111,6 +111,7 @@ class Shim:
         """Running execs by process id."""
         self._sessions: dict[socket.socket, execute.Exec] = {}
         """Which exec a connection is about; it stays so when the exec has ended."""
+        self._lasting = execute.Lasting()
         self._starting = 0
         self._ended_early: dict[int, int] = {}
         """Wait statuses of children that nobody knew yet while an exec was starting."""
@@ -413,9 +414,16 @@ class Shim:
                 case "exec":
                     crash_point("shim.exec.asked")
                     session = execute.Exec(self.loop, connection, self.spec, self.pidfd, self, self._direct)
-                    session.start(message["spec"]["process"], message["streams"], descriptors)
+                    count = len(message["streams"])
+                    session.start(message["spec"]["process"], message["streams"], descriptors[:count])
+                    self._lasting.add(session, message, descriptors[count:])
+                    del descriptors[count:]
                     self._sessions[connection] = session
                     self._starting += 1
+                case "exec_again":
+                    self._sessions[connection] = self._lasting.tell_again(message["id"], connection)
+                case "let_go":
+                    self._sessions[connection].let_go()
                 case unknown:
                     raise Failure("request", 22, f"unknown request {unknown!r}")
         except Failure as failure:
@@ -437,6 +445,7 @@ class Shim:
             "began": self._began,
             "up_since": self._up_since,
             "output": self._has_output,
+            "remembers_execs": True,
             "descriptors": list(names),
         }
         return _tell(connection, message, list(names.values()))

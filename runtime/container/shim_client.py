@@ -149,6 +149,16 @@ class ExecStreams:
     stderr: int | None = None
 
 
+@dataclass(frozen=True)
+class LastingExec:
+    """An exec that outlives its core: whoever asks the shim for ``id`` gets the other two."""
+
+    id: str
+    about: Mapping[str, Any]
+    streams: Sequence[int]
+    """Our ends of the process's output, standard output first. The shim gets duplicates."""
+
+
 class ExecSession:
     """A process started in a running container."""
 
@@ -193,6 +203,11 @@ class ExecSession:
     async def signal(self, number: int) -> None:
         await self._connection.send({"op": "signal", "signal": number})
 
+    async def let_go(self) -> None:
+        """Say that nobody wants its streams any more."""
+        with contextlib.suppress(OSError, trio.ClosedResourceError):
+            await self._connection.send({"op": "let_go"})
+
     async def resize(self, rows: int, columns: int) -> None:
         await self._connection.send({"op": "resize", "rows": rows, "columns": columns})
 
@@ -225,6 +240,7 @@ class Shim:
         self.started_at = int(message["started_at"])
         """Nanoseconds since the epoch."""
         self.protocol = int(message.get("protocol", 0))
+        self._remembers_execs = bool(message.get("remembers_execs"))
         self._began, self._up_since = message.get("began"), message.get("up_since")
         self.descriptors: dict[str, int] = dict(zip(message["descriptors"], fds, strict=True))
         self.has_resolver = trio.Event()
@@ -300,7 +316,9 @@ class Shim:
             raise ProcessLookupError(errno.ESRCH, "the container has ended")
         syscalls.pidfd_send_signal(pidfd, number)
 
-    async def exec(self, spec: ExecSpec, streams: ExecStreams | None = None) -> ExecSession:
+    async def exec(
+        self, spec: ExecSpec, streams: ExecStreams | None = None, lasting: LastingExec | None = None
+    ) -> ExecSession:
         """Start a process in the container. Raises LaunchError (126, 127 with Docker's texts) and ShimGone."""
         if self.protocol not in SPOKEN:
             raise LaunchError(
@@ -323,9 +341,27 @@ class Shim:
                 "spec": msgspec.to_builtins(spec),
                 "streams": [number for number, _ in present],
             }
-            await self._send(connection, message, [fd for _, fd in present])
+            descriptors = [fd for _, fd in present]
+            if lasting is not None and self._remembers_execs:
+                message |= {"id": lasting.id, "about": lasting.about}
+                descriptors += lasting.streams
+            await self._send(connection, message, descriptors)
             reply, descriptors = await self._reply(connection)
             return ExecSession(connection, int(reply["pid"]), descriptors[0] if descriptors else None)
+        except BaseException:
+            connection.close()
+            raise
+
+    async def exec_again(self, exec_id: str) -> tuple[ExecSession, LastingExec]:
+        """A process that an earlier core has started; its streams are the caller's. Raises LaunchError, ShimGone."""
+        if not self._remembers_execs:
+            raise LaunchError("exec", errno.ENOENT, "it is not known", 125)
+        connection = self._connect()
+        try:
+            await self._send(connection, {"op": "exec_again", "id": exec_id}, [])
+            reply, descriptors = await self._reply(connection)
+            session = ExecSession(connection, int(reply["pid"]), None)
+            return session, LastingExec(exec_id, reply["about"], descriptors)
         except BaseException:
             connection.close()
             raise

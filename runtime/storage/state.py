@@ -35,6 +35,8 @@ Also where nothing changes in the file, but an older engine must not write to it
 documents what it does not know, and what it deletes would come back from the journal."""
 
 SCHEMA_VERSION = len(_MIGRATIONS)
+_LATE = "late"
+"""Kind under which the journal names what it has and the database has not yet: ``kind/key``."""
 QUARANTINE = "quarantine"
 """Kind under which :meth:`StateDatabase.quarantine` keeps documents that could not be read."""
 
@@ -174,7 +176,7 @@ class StateDatabase:
         documents = None if self._journal_path is None else read_journal(self._journal_path)
         if not documents:
             return False
-        rows = [(kind, key, body) for (kind, key), body in documents.items()]
+        rows = [(kind, key, body) for (kind, key), body in documents.items() if kind != _LATE]
         with contextlib.suppress(sqlite3.DatabaseError):
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", rows)
@@ -190,7 +192,11 @@ class StateDatabase:
             return
         with self._guard("read"):
             there = set(self._connection.execute("SELECT kind, key FROM documents"))
+        late = [tuple(name.split("/", 1)) for kind, name in documents if kind == _LATE]
+        documents = {name: body for name, body in documents.items() if name[0] != _LATE}
+        missing: list[tuple[str, str, bytes | None]]
         missing = [(*name, body) for name, body in documents.items() if name not in there]
+        missing += [(kind, key, documents.get((kind, key))) for kind, key in late if (kind, key) in there]
         if not missing or not (self._has_state or there):
             return
         for document in missing:
@@ -210,6 +216,7 @@ class StateDatabase:
             self._journal.begin((kind, key, bytes(body)) for kind, key, body in rows)
             for (kind, key), body in self._late.items():
                 self._journal.note(kind, key, body)
+                self._journal.note(_LATE, f"{kind}/{key}", b"")
 
     @contextlib.contextmanager
     def _noting(self) -> Iterator[None]:
@@ -314,6 +321,7 @@ class StateDatabase:
                 # Inside a transaction it may yet be undone, and written twice is written.
                 if not self._depth:
                     del self._late[kind, key]
+                    self._note(_LATE, f"{kind}/{key}", None)
 
     def _write(self, kind: str, key: str, body: bytes | None) -> None:
         self._note(kind, key, body)
@@ -332,6 +340,7 @@ class StateDatabase:
             log.warning("%s; until it can be written, what changes is kept in memory", error)
         self._late[kind, key] = body
         self._note(kind, key, body)
+        self._note(_LATE, f"{kind}/{key}", b"")
 
     def quarantine(self, kind: str, key: str, reason: str) -> None:
         """Move a document that could not be understood out of the way, keeping its bytes for a person to look

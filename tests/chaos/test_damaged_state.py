@@ -5,18 +5,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sqlite3
 import stat
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer, is_gone, wait_for
+from tests.e2e.engine import Composer, wait_for
 
 IMAGE = "composer.local/host"
 
@@ -76,16 +74,6 @@ def test_exit_statuses(composer: Composer) -> None:
         composer.run("container", "start", "-a", name, status=3)
         composer.run("container", "rm", "-f", name)
     assert composer.run("container", "inspect", "-f", "{{.State.Pid}}", "whole").stdout == pid
-
-
-def _kill_at_once(composer: Composer) -> None:
-    """Core and keeper: none of them may begin the other anew."""
-    pids = [*composer.processes("composer-core"), *composer.processes("composer-keeper")]
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid in pids:
-            os.kill(pid, number)
-    for pid in pids:
-        wait_for(partial(is_gone, pid), f"process {pid} to end")
 
 
 def _cut(length: int) -> Callable[[Path], None]:
@@ -158,7 +146,7 @@ networks: {back: {}}
 
 def _lose_everything(composer: Composer, kind: str) -> None:
     """Database and journal both, in the same way; where SQLite would make an empty database of what is there, too."""
-    _kill_at_once(composer)
+    composer.kill_engine()
     for suffix in ("-wal", "-shm"):
         Path(f"{composer.paths.database}{suffix}").unlink(missing_ok=True)
     for path in (composer.paths.database, composer.paths.journal):
@@ -262,7 +250,7 @@ def test_the_databases_log(composer: Composer, kind: str, suffix: str) -> None:
     """The engine was killed, and what it had written last is damaged."""
     composer.run("container", "run", "-d", "--name", "runs", IMAGE, "sleep", "infinity")
     pid = composer.inspect("runs")["State"]["Pid"]
-    _kill_at_once(composer)
+    composer.kill_engine()
     TEARS[kind](Path(f"{composer.paths.database}{suffix}"))
     assert composer.run("container", "run", "--rm", IMAGE, "echo", "works").stdout == "works\n"
     assert composer.inspect("runs")["State"]["Pid"] == pid

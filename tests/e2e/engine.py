@@ -151,6 +151,15 @@ class Composer:
             wait_for(partial(is_gone, pid), f"process {pid} ({comm}) to end")
         return killed
 
+    def kill_engine(self) -> None:
+        """Core and keeper at once: none of them may begin the other anew."""
+        pids = [*self.processes("composer-core"), *self.processes("composer-keeper")]
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                os.kill(pid, number)
+        for pid in pids:
+            wait_for(partial(is_gone, pid), f"process {pid} to end")
+
     def reboot(self) -> None:
         """What a power cut and a start do to an engine: all processes gone at once, the runtime directory empty."""
         members = [pid for container in self._running() if (pid := container["State"]["Pid"])]

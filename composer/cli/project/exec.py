@@ -133,7 +133,6 @@ def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool, detac
     """Start an exec that was made, converse with it, and return its exit status. Raises Detached when it is left."""
     from composer.cli.terminals.streams import Detached, converse
 
-    client = session.client
     start: dict[str, Any] = {"Detach": False, "Tty": tty}
     resize = None
     if tty:
@@ -145,17 +144,53 @@ def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool, detac
         def resize(rows: int, columns: int) -> None:
             session.client.request("POST", f"{API}/exec/{exec_id}/resize", {"h": rows, "w": columns})
 
-    connection, received = client.hijack("POST", f"{API}/exec/{exec_id}/start", {"refuses": True}, start)
+    path = f"{API}/exec/{exec_id}/start"
+    connection, received = session.client.hijack("POST", path, {"refuses": True}, start)
+    while True:
+        try:
+            is_detached = converse(
+                connection, received, tty=tty, stdin=stdin, resize=resize, detach_keys=detach_keys
+            )
+        finally:
+            connection.close()
+        if is_detached:
+            raise Detached
+        state = _state_of(session, exec_id)
+        if not state["Running"]:
+            return int(state["ExitCode"] or 0)
+        # The engine was killed under it. What was typed and is not a terminal's has ended with it.
+        stdin = stdin and tty
+        connection, received = session.client.hijack("POST", f"/composer/v1/exec/{exec_id}/again")
+
+
+def _state_of(session: Session, exec_id: str) -> dict[str, Any]:
+    """What became of an exec whose streams have ended, from this engine or the one that takes its place."""
+    from runtime.errors import ConnectionLost, NotFound
+
+    path = f"{API}/exec/{exec_id}/json"
     try:
-        is_detached = converse(
-            connection, received, tty=tty, stdin=stdin, resize=resize, detach_keys=detach_keys
-        )
-    finally:
-        connection.close()
-    if is_detached:
-        raise Detached
-    state = client.request("GET", f"{API}/exec/{exec_id}/json").json()
-    return int(state["ExitCode"] or 0)
+        found: dict[str, Any] = session.client.request("GET", path).json()
+        return found
+    except (OSError, ConnectionLost):
+        if not session.is_engine_wanted():
+            raise
+    except NotFound:
+        raise _unknown() from None
+    from composer.cli.endurance import lasting_request
+
+    session.forget_connection()
+    try:
+        found = lasting_request(session, "GET", path).json()
+        return found
+    except NotFound:
+        raise _unknown() from None
+
+
+def _unknown() -> ComposerError:
+    return ComposerError(
+        "how the command ended is not known: the engine was killed while it ran, and the container has ended",
+        exit_status=137,
+    )
 
 
 COMMANDS = {

@@ -368,7 +368,10 @@ class FakeExecs:
         self.all[state.id] = state
         return state.id
 
-    def inspect(self, exec_id: str) -> ExecState:
+    async def again(self, exec_id: str) -> FakeSession:
+        raise NotImplementedError
+
+    async def inspect(self, exec_id: str) -> ExecState:
         try:
             return self.all[exec_id]
         except KeyError:
@@ -378,7 +381,7 @@ class FakeExecs:
         return []
 
     async def start(self, exec_id: str, *, detach: bool = False, **_: Any) -> FakeSession | None:
-        state = self.inspect(exec_id)
+        state = await self.inspect(exec_id)
         state.running, state.pid = True, 77
 
         def end(code: int) -> None:
