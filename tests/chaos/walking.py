@@ -160,11 +160,12 @@ class Walk:
 
     def _ended_well(self, code: int, *, takes_it_along: bool) -> None:
         state, log = self._state(), self.request("GET", "/containers/subject/logs?stdout=1", None)[1]
-        allowed = (code, 137) if takes_it_along else (code,)
+        # Without any grace it gets its own signal all the same, and may be quicker than the other one.
+        allowed = (code, 137) if takes_it_along else (code,) if code == 7 else (code, 7)
         assert state["Status"] == "exited", state
         assert state["ExitCode"] in allowed, state
         assert b"begin" in log, log
-        assert takes_it_along or (b"end" in log) == (code == 7), (state, log)
+        assert state["ExitCode"] != 7 or b"end" in log, (state, log)
 
     def _state(self) -> dict[str, Any]:
         found: dict[str, Any] = self.composer.inspect("subject")["State"]
