@@ -19,7 +19,7 @@ import socket
 from typing import Any, NoReturn, Protocol
 
 from runtime.container import direct, launch, process
-from runtime.container.failure import Failure, reason_of, step
+from runtime.container.failure import Failure, errno_of, reason_of, step
 from runtime.container.loop import Loop
 from runtime.container.toolbox import Toolbox
 from runtime.crash_points import crash_point, is_armed
@@ -33,6 +33,7 @@ from runtime.kernel import (
     sockets,
     syscalls,
 )
+from runtime.kernel.process_limits import reached_limit
 from runtime.kernel.sockets import Message
 
 REMEMBERED = 16
@@ -112,7 +113,12 @@ class Exec:
             try:
                 self._fork(program, streams)
             except Exception as error:
-                self._failure = Failure("exec", 0, reason_of(error)).as_message()
+                failure = (
+                    error
+                    if isinstance(error, Failure)
+                    else Failure("exec", errno_of(error), reason_of(error))
+                )
+                self._failure = failure.as_message()
                 self._report_start()
             return
         _close(streams)
@@ -126,7 +132,7 @@ class Exec:
         self._way.step_aside()
         try:
             channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            helper, is_in_cgroup = cgroup_lifecycle.fork(self._spec["cgroup"])
+            helper, is_in_cgroup = fork(self._spec["cgroup"])
             if helper == 0:
                 channel.close()
                 run(self._spec, program, self._init, theirs, streams, is_in_cgroup=is_in_cgroup)
@@ -170,6 +176,9 @@ class Exec:
         if self._failure is None and self._pid < 0:
             self._failure = Failure("exec", 0, "the process was killed before it could start").as_message()
         if self._failure is not None:
+            if self._failure["step"] == "fork" and self._failure["errno"] == errno.EAGAIN:
+                limit = reached_limit(self._spec["cgroup"]["directories"])
+                self._failure["message"] += f": {limit}" if limit else ""
             self._send({"failed": self._failure})
             self.let_go()
         elif self._terminal >= 0:
@@ -242,6 +251,17 @@ def _close(streams: launch.Streams) -> None:
     sockets.close_all([fd for fd in streams if fd >= 0])
 
 
+def fork(cgroup: cgroup_lifecycle.Settings) -> tuple[int, bool]:
+    """As ``cgroup_lifecycle.fork``. Raises Failure, which says what it has come up against."""
+    try:
+        with step("fork"):
+            return cgroup_lifecycle.fork(cgroup)
+    except Failure as failure:
+        if failure.errno == errno.EAGAIN and (limit := reached_limit(cgroup["directories"])):
+            failure.message += f": {limit}"
+        raise
+
+
 class Lasting:
     """Execs that a core to come may ask for: those of people, by id."""
 
@@ -283,7 +303,7 @@ def run(
         launch.report(channel, failure)
         os._exit(failure.exit_code)
     except BaseException as error:
-        launch.report(channel, Failure("exec", 0, reason_of(error)))
+        launch.report(channel, Failure("exec", errno_of(error), reason_of(error)))
         os._exit(125)
     os._exit(125)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno as numbers
+import os
 from typing import Any
 
 ENGINE = 125
@@ -26,7 +28,14 @@ class Failure(Exception):
 
 def reason_of(error: BaseException) -> str:
     """In words: the system's own for what it has refused, an exception's name for a mistake of ours."""
+    if isinstance(error, MemoryError):
+        return os.strerror(numbers.ENOMEM)
     return getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+
+
+def errno_of(error: BaseException) -> int:
+    """0 for what the system has not refused."""
+    return numbers.ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None) or 0
 
 
 class step:
@@ -47,6 +56,8 @@ class step:
         if isinstance(error, LookupError) and not isinstance(error, (KeyError, IndexError)):
             # What was looked up in the image is not there; the message says all.
             raise Failure(self._name, 0, str(error), self._exit_code) from None
+        if isinstance(error, MemoryError):
+            error = OSError(numbers.ENOMEM, os.strerror(numbers.ENOMEM))
         if not isinstance(error, OSError):
             text = f"{self._name}: {type(error).__name__}: {error}"
             raise Failure(self._name, 0, text, self._exit_code) from None

@@ -12,6 +12,7 @@ from the core in the environment (see ``bootstrap.replace_keeper``).
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import gc
 import os
@@ -24,11 +25,13 @@ import warnings
 from typing import NoReturn
 
 from runtime.container import shim
-from runtime.container.loop import Loop
+from runtime.container.failure import errno_of, reason_of
+from runtime.container.loop import BREATH, Loop
 from runtime.container.watchdog import Watchdog
 from runtime.container.watchdog import kill as kill_core
 from runtime.crash_points import crash_point
 from runtime.kernel import page_sharing, sockets, syscalls
+from runtime.kernel.process_limits import reached_limit
 from runtime.kernel.sockets import Message
 
 CORE_ENVIRONMENT = "COMPOSER_KEEPER"
@@ -47,8 +50,6 @@ FIRST_DELAY, LAST_DELAY = 0.05, 10.0
 LAST_DELAY_OF_SERVING = 1.0
 """Seconds at most where the one that died has served: somebody may be waiting for its like."""
 LONG_ENOUGH = 10.0
-BREATH = 0.1
-"""Seconds until what there was no memory for is tried again."""
 
 
 def main() -> NoReturn:
@@ -244,7 +245,7 @@ class Keeper:
             packet = sockets.receive_packet(connection)
         except BlockingIOError:
             return False
-        except sockets.DescriptorsLost as error:
+        except sockets.PacketLost as error:
             with contextlib.suppress(OSError):
                 sockets.send_packet(connection, {"error": f"the engine's keeper: {error.strerror}"})
             return True
@@ -264,8 +265,10 @@ class Keeper:
         try:
             reply, attached = self._answer(message, descriptors)
         except Exception as error:
-            reason = getattr(error, "strerror", None) or error
-            reply = {"error": f"{message.get('op')}: {reason}", "errno": getattr(error, "errno", None) or 0}
+            number = errno_of(error)
+            limit = reached_limit() if number == errno.EAGAIN else ""
+            reason = f"{reason_of(error)}{': ' if limit else ''}{limit}"
+            reply = {"error": f"{message.get('op')}: {reason}", "errno": number}
             attached = []
         finally:
             if message.get("op") != "store":

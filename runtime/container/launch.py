@@ -15,7 +15,7 @@ import socket
 from typing import Any, NamedTuple, NoReturn
 
 from runtime.container import init, process
-from runtime.container.failure import NOT_FOUND, Failure, reason_of, step
+from runtime.container.failure import NOT_FOUND, Failure, errno_of, reason_of, step
 from runtime.container.rootfs import Root
 from runtime.container.toolbox import Toolbox
 from runtime.crash_points import crash_point
@@ -50,7 +50,7 @@ def run(
         report(channel, failure)
         os._exit(failure.exit_code)
     except BaseException as error:
-        report(channel, Failure("launch", 0, reason_of(error)))
+        report(channel, Failure("launch", errno_of(error), reason_of(error)))
         os._exit(125)
     os._exit(125)
 

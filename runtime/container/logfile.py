@@ -61,8 +61,9 @@ class LogWriter:
             self._fd = -1
 
     def write(self, stream: bytes, data: bytes) -> None:
-        """``stream`` is ``b"stdout"`` or ``b"stderr"``; ``data`` any piece of it, in order."""
-        carry = self._carry.pop(stream, b"")
+        """``stream`` is ``b"stdout"`` or ``b"stderr"``; ``data`` any piece of it, in order. After a MemoryError nothing
+        of it is written."""
+        carry = self._carry.get(stream, b"")
         if carry:
             data = carry + data
         end = data.rfind(b"\n")
@@ -76,13 +77,14 @@ class LogWriter:
         else:
             out = whole + data[:end].replace(b"\n", b"\n" + whole) + b"\n"
             rest = data[end + 1 :]
-        if rest:
-            self._carry[stream] = rest
+        self._carry[stream] = rest
         self._append(out)
 
     def close(self) -> None:
         """Write what had no line end as parts, and close."""
         for stream, rest in self._carry.items():
+            if not rest:
+                continue
             self._append(b"%s %s P %s\n" % (self._timestamp(), stream, rest))
         self._carry.clear()
         if self._fd >= 0:

@@ -15,6 +15,9 @@ READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 GONE = select.EPOLLHUP | select.EPOLLERR
 
+BREATH = 0.1
+"""Seconds until what there was no memory for is tried again."""
+
 Callback = Callable[[int], None]
 """Called with the epoll events of its descriptor."""
 
@@ -88,7 +91,11 @@ class Loop:
             # callback that is there now finds nothing to read, which all of them bear.
             callback = self._callbacks.get(fd)
             if callback is not None:
-                callback(events)
+                try:
+                    callback(events)
+                except MemoryError:
+                    # What has not been read is still there when there is memory again.
+                    time.sleep(BREATH)
         return bool(happened)
 
     def stop(self) -> None:

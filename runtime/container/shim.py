@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from runtime.container import execute, launch, process, status
 from runtime.container.direct import Direct
-from runtime.container.failure import Failure, reason_of, step
+from runtime.container.failure import Failure, errno_of, reason_of, step
 from runtime.container.logfile import LogWriter
 from runtime.container.loop import GONE, Loop
 from runtime.container.status import ExitStatus
@@ -68,7 +68,7 @@ def run(
         shim.give_up(failure)
         os._exit(1)
     except BaseException as error:
-        shim.give_up(Failure("shim", 0, reason_of(error)))
+        shim.give_up(Failure("shim", errno_of(error), reason_of(error)))
         os._exit(1)
     del for_shim, for_container
     gc.enable()
@@ -150,8 +150,7 @@ class Shim:
             with step("time namespace"):
                 # For all that is forked from here on, execs as well; this process stays outside.
                 syscalls.unshare(syscalls.CLONE_NEWTIME)
-        with step("fork"):
-            self.pid, is_in_cgroup = cgroup_lifecycle.fork(spec["cgroup"])
+        self.pid, is_in_cgroup = execute.fork(spec["cgroup"])
         if self.pid == 0:
             channel.close()
             launch.run(spec, for_container, theirs, streams, is_in_cgroup=is_in_cgroup)
@@ -362,10 +361,9 @@ class Shim:
                 if not events & GONE:
                     return
                 packet = None
-            except sockets.DescriptorsLost as error:
+            except sockets.PacketLost as error:
                 _tell(
-                    connection,
-                    {"failed": Failure("receive", error.errno or 0, str(error.strerror)).as_message()},
+                    connection, {"failed": Failure("receive", errno_of(error), reason_of(error)).as_message()}
                 )
                 return
             except (OSError, ValueError):
@@ -429,7 +427,7 @@ class Shim:
         except Failure as failure:
             _tell(connection, {"failed": failure.as_message()})
         except Exception as error:
-            _tell(connection, {"failed": Failure("request", 0, reason_of(error)).as_message()})
+            _tell(connection, {"failed": Failure("request", errno_of(error), reason_of(error)).as_message()})
         finally:
             sockets.close_all(descriptors)
 

@@ -58,8 +58,10 @@ def is_of_the_machine(step: str, number: int) -> bool:
 
 
 def is_of_what_is_short(step: str, number: int) -> bool:
-    """Whether a step of a launch has failed for want of room on the disk, or of processes."""
-    return number in (errno.ENOSPC, errno.EDQUOT, errno.EAGAIN) or (number == errno.EROFS and step == "write")
+    """Whether a step of a launch has failed for want of room on the disk, of processes, or of memory."""
+    if number == errno.EROFS:
+        return step == "write"
+    return number in (errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.ENOMEM)
 
 
 class LaunchError(ComposerError):

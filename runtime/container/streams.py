@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 
 from runtime.container.logfile import LogWriter
-from runtime.container.loop import GONE, READ, WRITE, Loop
+from runtime.container.loop import BREATH, GONE, READ, WRITE, Loop
 
 CHUNK = 256 * 1024
+SMALL_CHUNK = 4096
+"""Where there is no memory for more."""
 MAX_BEHIND = 4 * 1024 * 1024
 """Bytes that a reader may be behind before it is dropped."""
 HOLD_BACK = 256 * 1024
@@ -110,7 +113,10 @@ class Output:
     def _read(self) -> bool:
         """Read once; False when there is nothing more at present, or ever."""
         try:
-            data = os.read(self._fd, CHUNK)
+            try:
+                data = os.read(self._fd, CHUNK)
+            except MemoryError:
+                data = os.read(self._fd, SMALL_CHUNK)
         except BlockingIOError:
             return False
         except OSError:  # EIO: the last user of a terminal has closed it
@@ -122,12 +128,21 @@ class Output:
             self._on_first()
             self._on_first = None
         if self._log is not None:
-            self._log.write(self._name, data)
+            self._write_log(self._log, data)
         for sink in self._sinks:
             sink.write(data)
         if self._sinks:
             self._sinks_changed()
         return True
+
+    def _write_log(self, log: LogWriter, data: bytes) -> None:
+        """Without memory the container waits: of what it has written nothing is dropped."""
+        while True:
+            try:
+                log.write(self._name, data)
+                return
+            except MemoryError:
+                time.sleep(BREATH)
 
     def _sinks_changed(self) -> None:
         self._sinks = [sink for sink in self._sinks if sink.is_open]

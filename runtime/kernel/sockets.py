@@ -79,7 +79,11 @@ NOBODY = (
 """What :func:`connect` raises when nobody listens (any more), as opposed to what says nothing about the other side."""
 
 
-class DescriptorsLost(OSError):
+class PacketLost(OSError):
+    """A packet came, and there is nothing to be done with it: no memory for what it says."""
+
+
+class DescriptorsLost(PacketLost):
     """A packet came whole, but this process had no room for the descriptors that came with it."""
 
     def __init__(self, message: Message) -> None:
@@ -105,15 +109,21 @@ def receive_packet(connection: socket.socket) -> tuple[Message, list[int]] | Non
     """One packet and the descriptors (close-on-exec) that came with it; None at end-of-file.
 
     Raises ValueError for what is not a JSON object, BlockingIOError when a non-blocking socket has nothing,
-    DescriptorsLost.
+    PacketLost.
     """
     space = socket.CMSG_SPACE(4 * MAX_DESCRIPTORS)
     try:
-        data, ancillary, flags, _ = connection.recvmsg(MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC)
+        size = _next_size(connection)
     except ConnectionResetError:
         # The other side has gone without reading all that was sent to it. That is told once, before what it had sent.
-        data, ancillary, flags, _ = connection.recvmsg(MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC)
+        size = _next_size(connection)
+    data, ancillary, flags, _ = connection.recvmsg(size, space, socket.MSG_CMSG_CLOEXEC)
     return decode_packet(data, descriptors_in(ancillary), flags)
+
+
+def _next_size(connection: socket.socket) -> int:
+    """Bytes of the next packet. Who has little memory has none for the largest one that may come."""
+    return min(MAX_PACKET, max(1, len(connection.recv(1, socket.MSG_PEEK | socket.MSG_TRUNC))))
 
 
 def decode_packet(data: bytes, descriptors: list[int], flags: int) -> tuple[Message, list[int]] | None:
@@ -125,6 +135,9 @@ def decode_packet(data: bytes, descriptors: list[int], flags: int) -> tuple[Mess
         message = json.loads(data)
         if not isinstance(message, dict) or flags & socket.MSG_TRUNC:
             raise ValueError("not a whole JSON object")
+    except MemoryError:
+        close_all(descriptors)
+        raise PacketLost(errno.ENOMEM, os.strerror(errno.ENOMEM)) from None
     except (ValueError, RecursionError) as error:
         close_all(descriptors)
         raise ValueError(f"bad packet: {error}") from None

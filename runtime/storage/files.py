@@ -34,6 +34,11 @@ def hint_for(number: int) -> str:
         return "The file system is mounted read-only; set COMPOSER_ROOT to a directory that can be written."
     if number in (errno.EACCES, errno.EPERM):
         return "Check the owner and permissions, or set COMPOSER_ROOT to a directory that can be written."
+    if number == errno.ENOMEM:
+        return (
+            "There is no more memory for it: see `free`, `ulimit -v`, sysctl vm.overcommit_memory, and memory.max of "
+            "the cgroup that the engine is in."
+        )
     if number == errno.EAGAIN:
         return "No more processes may be made: see `ulimit -u`, and pids.max of the cgroup that the engine is in."
     return ""

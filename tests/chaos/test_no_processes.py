@@ -87,3 +87,38 @@ def test_no_process_is_left(composer: Composer, project: Project, limit: Limit, 
         composer.run("up", "-d", "--scale", "many=2", "-t", "0", cwd=directory)
     assert "Traceback" not in composer.paths.engine_log.read_text()
     composer.run("down", "-t", "0", cwd=directory)
+
+
+def test_no_process_is_left_for_a_shim(composer: Composer, project: Project, limit: Limit) -> None:
+    directory = project.write(STACK)
+    composer.run("up", "-d", "one", cwd=directory)
+    pid = composer.inspect(f"{project.name}-one-1")["State"]["Pid"]
+    (shim,) = composer.processes("composer-shim")
+    limit.take(shim)
+    for further in (0, 1):
+        limit.set(further)
+        done = composer.run("exec", "-T", "one", "true", cwd=directory, status=None)
+        if done.returncode == 0 and further:
+            continue  # its first process had left the cgroup before the second one came
+        assert done.returncode == 126, done
+        assert "fork: Resource temporarily unavailable" in done.stderr
+        most = (limit.place / "pids.max").read_text().strip()
+        assert f"pids.max of {limit.place}, {most}, is reached" in done.stderr
+        assert "No more processes may be made" in done.stderr
+    limit.set(None)
+    composer.run("exec", "-T", "one", "true", cwd=directory)
+    assert composer.inspect(f"{project.name}-one-1")["State"]["Pid"] == pid
+    composer.run("down", "-t", "0", cwd=directory)
+
+
+def test_a_container_that_has_all_its_processes(composer: Composer, project: Project) -> None:
+    service = "image: composer.local/host, pids_limit: 3, command: sh -c 'sleep 600 & sleep 600 & wait'"
+    directory = project.write(f"services: {{one: {{{service}}}}}")
+    composer.run("up", "-d", cwd=directory)
+    name = f"{project.name}-one-1"
+    wait_for(lambda: len(composer.api("GET", f"/containers/{name}/top")["Processes"]) == 3, "it to be full")
+    done = composer.run("exec", "-T", "one", "true", cwd=directory, status=126)
+    assert "the container's limit of 3 processes (pids_limit) is reached" in done.stderr
+    composer.run("container", "update", "--pids-limit", "9", name)
+    composer.run("exec", "-T", "one", "true", cwd=directory)
+    composer.run("down", "-t", "0", cwd=directory)
