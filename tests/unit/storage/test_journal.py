@@ -79,7 +79,32 @@ def test_what_could_not_be_written(tmp_path: Path) -> None:
         database.put("kind", "new", b"")
     assert read_journal(tmp_path / "journal") == {("kind", "kept"): b"old"}
     database.put("kind", "fact", b"1", is_fact=True)
-    assert read_journal(tmp_path / "journal") == {("kind", "kept"): b"old", ("kind", "fact"): b"1"}
+    late = {("late", "kind/fact"): b""}
+    assert read_journal(tmp_path / "journal") == {("kind", "kept"): b"old", ("kind", "fact"): b"1", **late}
+
+
+def test_what_only_the_journal_knows(tmp_path: Path) -> None:
+    """The disk was read-only until the engine ended: the next one has what has happened since, not what was before."""
+    database = _opened(tmp_path)
+    for key in ("changed", "deleted", "kept"):
+        database.put("kind", key, b"old")
+    database._connection.execute("PRAGMA query_only = 1")
+    database.put("kind", "changed", b"new", is_fact=True)
+    database.put("kind", "made", b"new", is_fact=True)
+    database.delete("kind", "deleted")
+    database.close()
+    again = _opened(tmp_path)
+    now = [("changed", b"new"), ("kept", b"old"), ("made", b"new")]
+    assert again.items("kind") == now
+    assert "3 documents that" in again.notices[0]
+    assert again.items("late") == []
+    # It is known once: what is written from then on is not undone by what was late before.
+    again.put("kind", "changed", b"newer")
+    again.close()
+    again = _opened(tmp_path)
+    assert again.get("kind", "changed") == b"newer"
+    assert again.notices == []
+    again.close()
 
 
 def test_a_database_that_has_gone_back(tmp_path: Path) -> None:
