@@ -95,7 +95,7 @@ class KeeperClient:
                 if (packet := await self._first_word(connection)) is not None:
                     return await self._take_up(spec, connection, *packet)
                 if not is_gone:
-                    ended = status_file.read(Path(spec.state_dir))
+                    ended = status_file.read_any(spec.state_dir, spec.run_dir)
                     raise LaunchError(
                         "shim", 0, ended.error if ended else "the container's shim was killed", 125
                     )
@@ -330,6 +330,7 @@ def prepare(spec: LaunchSpec) -> None:
                 make_base_layer(Path(operation.base))
         os.makedirs(spec.run_dir, mode=0o700, exist_ok=True)
         status_file.clear(spec.state_dir)
+        status_file.clear(spec.run_dir)
         fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
             file.write(launch_document(spec))
@@ -355,7 +356,7 @@ async def adopt(run_dir: Path, state_dir: Path) -> Shim | ExitStatus | None:
     try:
         connection = PacketSocket(sockets.connect(run_dir / "shim.sock", socket.SOCK_SEQPACKET))
     except sockets.NOBODY:
-        return status_file.read(state_dir) or status_file.interrupted(run_dir)
+        return status_file.read_any(state_dir, run_dir) or status_file.interrupted(run_dir)
     try:
         await connection.send({"op": "subscribe"})
         packet = await connection.receive()
@@ -366,5 +367,5 @@ async def adopt(run_dir: Path, state_dir: Path) -> Shim | ExitStatus | None:
         raise
     if packet is None or "pid" not in packet[0]:
         connection.close()
-        return status_file.read(state_dir) or status_file.interrupted(run_dir)
+        return status_file.read_any(state_dir, run_dir) or status_file.interrupted(run_dir)
     return Shim(connection, run_dir, state_dir, *packet)

@@ -227,18 +227,20 @@ class Shim:
         with contextlib.suppress(Exception):
             cgroup_lifecycle.remove(self.spec["cgroup"])
         now = time.time_ns()
-        with contextlib.suppress(OSError):
-            status.write(
-                self.spec["state_dir"],
-                ExitStatus(
-                    failure.exit_code, finished_at=now, started_at=self.started_at, error=failure.message
-                ),
-            )
+        self._write_status(
+            ExitStatus(failure.exit_code, finished_at=now, started_at=self.started_at, error=failure.message)
+        )
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self.spec["run_dir"], "shim.sock"))
         crash_point("shim.fail.written")
         self._launcher.setblocking(True)
         _tell(self._launcher, {"failed": failure.as_message()})
+
+    def _write_status(self, ended: ExitStatus) -> None:
+        for directory in (self.spec["state_dir"], self.spec["run_dir"]):
+            with contextlib.suppress(OSError):
+                status.write(directory, ended)
+                return
 
     def _connect_streams(self, ours: dict[str, int]) -> None:
         once = self.spec["stdin_once"]
@@ -321,8 +323,7 @@ class Shim:
             finished_at=finished_at,
             ran_for=ran_for,
         )
-        with contextlib.suppress(OSError):
-            status.write(self.spec["state_dir"], ended)
+        self._write_status(ended)
         crash_point("shim.exit.written")
         with contextlib.suppress(Exception):
             cgroup_lifecycle.remove(cgroup)

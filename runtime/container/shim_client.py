@@ -53,14 +53,15 @@ def is_of_the_machine(step: str, number: int) -> bool:
     """Whether a step of a launch has failed because this kernel, or what is around the engine, does not have it."""
     first = step.split(" ")[0]
     if first in ("overlay", "network", "cgroup", "namespaces", "pid", "confinement"):
-        return number in _ABSENT or number in (errno.EPERM, errno.EROFS)
+        # The layer of an overlay is on the engine's own disk.
+        return number in _ABSENT or number == errno.EPERM or (number == errno.EROFS and first != "overlay")
     return False
 
 
 def is_of_what_is_short(step: str, number: int) -> bool:
     """Whether a step of a launch has failed for want of room on the disk, of processes, or of memory."""
     if number == errno.EROFS:
-        return step == "write"
+        return step in ("write", "overlay")
     return number in (errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.ENOMEM)
 
 
@@ -289,7 +290,7 @@ class Shim:
             while self._exit is None:
                 packet = await self._connection.receive()
                 if packet is None:
-                    self._exit = status_file.read(self._state_dir) or self._without_shim()
+                    self._exit = status_file.read_any(self._state_dir, self._run_dir) or self._without_shim()
                     break
                 message, descriptors = packet
                 sockets.close_all(descriptors)

@@ -1,4 +1,5 @@
-"""How a container ended: ``status.json``, written once by its shim before it ends. Standard library only."""
+"""How a container ended: ``status.json``, written once by its shim before it ends; in the directory that lasts, or,
+when that cannot be written any more, in the one that lasts until reboot. Standard library only."""
 
 from __future__ import annotations
 
@@ -55,6 +56,14 @@ def write(state_dir: str | Path, status: ExitStatus) -> None:
 
 def _unfinished(state_dir: str | Path) -> str:
     return os.path.join(state_dir, "status.json.new")
+
+
+def read_any(*directories: str | Path) -> ExitStatus | None:
+    """The first that there is."""
+    for directory in directories:
+        if (found := read(directory)) is not None:
+            return found
+    return None
 
 
 def read(state_dir: str | Path) -> ExitStatus | None:

@@ -186,17 +186,24 @@ class StateDatabase:
         return False
 
     def _add_missing(self) -> None:
-        """A write-ahead log that is damaged makes no damaged database, but one that is older."""
+        """A write-ahead log that is damaged makes no damaged database, but one that is older; so does a file system
+        that is mounted again after an error. The journal is never older: it comes first, and is none if it lacks
+        anything."""
         documents = None if self._journal_path is None else read_journal(self._journal_path)
         if not documents:
             return
         with self._guard("read"):
-            there = set(self._connection.execute("SELECT kind, key FROM documents"))
+            there = {
+                (kind, key): bytes(body)
+                for kind, key, body in self._connection.execute("SELECT kind, key, body FROM documents")
+            }
         late = [tuple(name.split("/", 1)) for kind, name in documents if kind == _LATE]
         documents = {name: body for name, body in documents.items() if name[0] != _LATE}
         missing: list[tuple[str, str, bytes | None]]
-        missing = [(*name, body) for name, body in documents.items() if name not in there]
-        missing += [(kind, key, documents.get((kind, key))) for kind, key in late if (kind, key) in there]
+        missing = [(*name, body) for name, body in documents.items() if there.get(name) != body]
+        missing += [
+            (kind, key, documents.get((kind, key))) for kind, key in late if (kind, key) not in documents
+        ]
         if not missing or not (self._has_state or there):
             return
         for document in missing:

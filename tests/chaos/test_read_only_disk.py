@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.chaos.disks import Ext4, ext4_disk
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer
+from tests.e2e.engine import Composer, is_gone, wait_for
 
 STACK = """
 services:
   store: {image: composer.local/host, command: sleep infinity}
   other: {image: composer.local/host, init: true, command: sleep infinity}
+  ending:
+    image: composer.local/host
+    command: sh -c 'until test -e /dev/shm/end; do sleep 0.02; done; exit 6'
 """
 
 
@@ -34,49 +41,10 @@ def test_an_engine_is_not_started(composer: Composer, project: Project) -> None:
     composer.run("down", "-t", "0", cwd=directory)
 
 
-class Ext4:
-    """A file system that turns read-only when the kernel finds an error in it."""
-
-    def __init__(self, image: Path, place: Path) -> None:
-        self.image = image
-        self.place = place
-
-    def mount(self) -> None:
-        words = ["mount", "-o", "loop,errors=remount-ro", self.image, self.place]
-        done = subprocess.run(words, capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"needs a kernel with ext4 and loop devices: {done.stderr}")
-
-    def fail(self) -> None:
-        for line in Path("/proc/self/mounts").read_text().splitlines():
-            device, place, *_ = line.split()
-            if place == str(self.place):
-                Path(f"/sys/fs/ext4/{Path(device).name}/trigger_fs_error").write_text("1")
-
-    def umount(self, *flags: str) -> None:
-        subprocess.run(["umount", *flags, self.place], check=True)
-
-
 @pytest.fixture
 def ext4(composer: Composer, tmp_path: Path) -> Iterator[Ext4]:
-    composer.paths.lib.mkdir()
-    image = tmp_path / "image"
-    with open(image, "wb") as file:
-        file.truncate(128 << 20)
-    try:
-        subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", image], check=True)
-    except FileNotFoundError:
-        pytest.skip("needs a kernel with ext4, and the mke2fs command")
-    made = Ext4(image, composer.paths.lib)
-    made.mount()
-    try:
+    with ext4_disk(composer, tmp_path / "image") as made:
         yield made
-    finally:
-        try:
-            composer.remove_everything()
-        finally:
-            composer.end_by_force()
-            made.umount("-l")
 
 
 def test_a_file_system_that_turns_read_only(composer: Composer, project: Project, ext4: Ext4) -> None:
@@ -87,7 +55,8 @@ def test_a_file_system_that_turns_read_only(composer: Composer, project: Project
 
     composer.run("exec", "-T", "store", "true", cwd=directory)
     composer.run("stop", "-t", "0", "other", cwd=directory)
-    assert composer.inspect(f"{project.name}-other-1")["State"]["Status"] == "exited"
+    other = composer.inspect(f"{project.name}-other-1")["State"]
+    assert other["Status"] == "exited"
     assert "cannot be written" in composer.run("engine", "status").stdout
     composer.run("ps", "-a", cwd=directory)
     failed = composer.run("up", "-d", cwd=directory, status=1)
@@ -95,8 +64,17 @@ def test_a_file_system_that_turns_read_only(composer: Composer, project: Project
     failed = composer.run("rm", "-f", "other", cwd=directory, status=1)
     assert "Read-only file system" in failed.stderr
 
-    # The next core has to do with what it finds.
+    # The next core has to do with what it finds, also of what ended when there was none.
+    ending = f"{project.name}-ending-1"
+    last = composer.inspect(ending)["State"]["Pid"]
+    (core,) = composer.processes("composer-core")
+    os.kill(core, signal.SIGSTOP)
+    Path(f"/proc/{last}/root/dev/shm/end").touch()
+    wait_for(partial(is_gone, last), "the container to end")
+    wait_for(lambda: len(composer.processes("composer-shim")) == 1, "its shim to end")
     composer.kill("composer-core")
+    wait_for(lambda: composer.inspect(ending)["State"]["Status"] == "exited", "the next core to know")
+    assert composer.inspect(ending)["State"]["ExitCode"] == 6
     assert composer.inspect(f"{project.name}-store-1")["State"]["Pid"] == pid
     composer.run("exec", "-T", "store", "true", cwd=directory)
     composer.run("stop", "-t", "0", cwd=directory)
@@ -104,6 +82,12 @@ def test_a_file_system_that_turns_read_only(composer: Composer, project: Project
 
     ext4.umount()
     ext4.mount()
+    composer.run("container", "ls", "-a")
+    codes = {
+        name: composer.inspect(f"{project.name}-{name}-1")["State"]["ExitCode"]
+        for name in ("ending", "other")
+    }
+    assert codes == {"ending": 6, "other": other["ExitCode"]}
     composer.run("down", "-t", "0", cwd=directory)
     assert composer.containers() == []
     assert list((ext4.place / "containers").iterdir()) == []
