@@ -460,7 +460,7 @@ class Containers:
         }
         read_only |= {m.target for m in self.inherited_mounts(container.config).values() if m.read_only}
         for target, name in {**lent, **container.record.volumes}.items():
-            source = volumes.mountpoint(name) if volumes.find(name) else ""
+            source = volumes.location(name) if volumes.find(name) else ""
             points.append(
                 MountPoint(
                     type="volume", source=source, target=target, name=name, read_only=target in read_only

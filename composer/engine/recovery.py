@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 
 import trio
+from msgspec.structs import replace
 
 from composer.engine.containers import Container, Containers
 from composer.engine.lifecycle import AlreadyStarted, Lifecycle
@@ -96,7 +97,11 @@ class Recovery:
         """Find out what became of one container. True when its policy wants it started."""
         record = container.record
         if record.status.status in ("removing", "dead"):
-            await self.lifecycle.remove(container.id, force=True)
+            try:
+                await self.lifecycle.remove(container.id, force=True)
+            except ComposerError as error:  # a disk that cannot be written keeps no engine from starting
+                log.warning("container %s could not be removed: %s", container.name, error)
+                container.set_status(replace(container.state, status="dead"))
             return False
         was_running = record.is_wanted
         found = await adopt(self.paths.container_run(container.id), self.paths.container(container.id))

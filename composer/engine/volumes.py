@@ -122,6 +122,11 @@ class Volumes:
         record = self.get(name)
         return parse_options(record.driver, record.driver_opts)
 
+    def location(self, name: str) -> str:
+        """Where the volume's data is, or will be: for people."""
+        source = self.source(name)
+        return source.source if isinstance(source, Bind) else str(self._directories.path(name))
+
     def mountpoint(self, name: str) -> str:
         """The host directory of the volume's data."""
         source = self.source(name)
