@@ -52,6 +52,8 @@ class Ext4:
             pytest.skip(f"needs a kernel with ext4 and loop devices: {done.stderr}")
 
     def fail(self) -> None:
+        """From now on it is read-only; what was written until now is on it."""
+        subprocess.run(["sync", "-f", self.place], check=True)
         for line in Path("/proc/self/mounts").read_text().splitlines():
             device, place, *_ = line.split()
             if place == str(self.place):
