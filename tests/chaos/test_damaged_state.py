@@ -264,6 +264,7 @@ def test_a_record_that_cannot_be_read(composer: Composer) -> None:
     with sqlite3.connect(composer.paths.database) as database:
         database.execute("UPDATE documents SET body = ? WHERE key = ?", (b'{"id": 7', bad))
     database.close()
+    composer.paths.journal.unlink()
     (composer.paths.container(bad) / "records").unlink(missing_ok=True)
     assert composer.run("container", "ls", "-a", "--format", "{{.Names}}").stdout == "good\n"
     assert bad in composer.paths.engine_log.read_text()
