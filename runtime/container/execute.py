@@ -91,10 +91,10 @@ class Exec:
         begun = None if is_armed("exec.exec.") else self._way.start(program, self._init, streams)
         if begun is None:
             self._fork(program, again)
-            return
+        else:
+            news = bytearray()
+            self._loop.watch(begun, lambda _: self._hear_script(begun, news, program, again))
         crash_point("shim.exec.forked")
-        news = bytearray()
-        self._loop.watch(begun, lambda _: self._hear_script(begun, news, program, again))
 
     def _hear_script(
         self, channel: int, news: bytearray, program: dict[str, Any], streams: launch.Streams
@@ -138,7 +138,6 @@ class Exec:
                 run(self._spec, program, self._init, theirs, streams, is_in_cgroup=is_in_cgroup)
         finally:
             _close(streams)
-        crash_point("shim.exec.forked")
         theirs.close()
         channel.setblocking(False)
         self._loop.watch(channel.fileno(), lambda _: self._hear(channel, program))
