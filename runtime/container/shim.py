@@ -59,7 +59,7 @@ def run(
             for_shim, _, for_container = file.read().partition(b"\n")
             shim = Shim(json.loads(for_shim), connection)
     except Failure as failure:
-        _tell(connection, {"failed": failure.as_message()})
+        _refuse(connection, failure)
         os._exit(1)
     try:
         crash_point("shim.start.begun")
@@ -78,13 +78,8 @@ def run(
         os._exit(0)
 
 
-def _tell(connection: socket.socket, message: Message, descriptors: list[int] | None = None) -> bool:
-    """Send without ever waiting; False when that was not possible."""
-    try:
-        sockets.send_packet(connection, message, descriptors or ())
-    except OSError:
-        return False
-    return True
+def _refuse(connection: socket.socket, failure: Failure) -> None:
+    sockets.tell(connection, {"failed": failure.as_message()})
 
 
 class Shim:
@@ -227,20 +222,15 @@ class Shim:
         with contextlib.suppress(Exception):
             cgroup_lifecycle.remove(self.spec["cgroup"])
         now = time.time_ns()
-        self._write_status(
-            ExitStatus(failure.exit_code, finished_at=now, started_at=self.started_at, error=failure.message)
+        ended = ExitStatus(
+            failure.exit_code, finished_at=now, started_at=self.started_at, error=failure.message
         )
+        status.write_any(ended, self.spec["state_dir"], self.spec["run_dir"])
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self.spec["run_dir"], "shim.sock"))
         crash_point("shim.fail.written")
         self._launcher.setblocking(True)
-        _tell(self._launcher, {"failed": failure.as_message()})
-
-    def _write_status(self, ended: ExitStatus) -> None:
-        for directory in (self.spec["state_dir"], self.spec["run_dir"]):
-            with contextlib.suppress(OSError):
-                status.write(directory, ended)
-                return
+        _refuse(self._launcher, failure)
 
     def _connect_streams(self, ours: dict[str, int]) -> None:
         once = self.spec["stdin_once"]
@@ -323,7 +313,7 @@ class Shim:
             finished_at=finished_at,
             ran_for=ran_for,
         )
-        self._write_status(ended)
+        status.write_any(ended, self.spec["state_dir"], self.spec["run_dir"])
         crash_point("shim.exit.written")
         with contextlib.suppress(Exception):
             cgroup_lifecycle.remove(cgroup)
@@ -343,7 +333,7 @@ class Shim:
 
     def _publish(self, message: Message) -> None:
         for subscriber in list(self._subscribers):
-            _tell(subscriber, message)
+            sockets.tell(subscriber, message)
 
     def _accept(self, _: int) -> None:
         assert self._listener is not None
@@ -363,9 +353,7 @@ class Shim:
                     return
                 packet = None
             except sockets.PacketLost as error:
-                _tell(
-                    connection, {"failed": Failure("receive", errno_of(error), reason_of(error)).as_message()}
-                )
+                _refuse(connection, Failure("receive", errno_of(error), reason_of(error)))
                 return
             except (OSError, ValueError):
                 packet = None
@@ -390,18 +378,18 @@ class Shim:
                 case "subscribe":
                     self._subscribe(connection)
                 case "state":
-                    _tell(connection, self.state())
+                    sockets.tell(connection, self.state())
                 case "attach":
                     self._attach(message, descriptors)
                     descriptors = []
-                    _tell(connection, {"attached": True})
+                    sockets.tell(connection, {"attached": True})
                 case "resize":
                     self._resize(connection, int(message["rows"]), int(message["columns"]))
-                    _tell(connection, {"resized": True})
+                    sockets.tell(connection, {"resized": True})
                 case "close_stdin":
                     if self._input is not None:
                         self._input.close()
-                    _tell(connection, {"closed": True})
+                    sockets.tell(connection, {"closed": True})
                 case "signal":
                     self._signal(connection, int(message["signal"]))
                 case "keep":
@@ -409,7 +397,7 @@ class Shim:
                     given = dict(zip(message["names"], descriptors, strict=True))
                     descriptors = [self.devices[name] for name in given if name in self.devices]
                     self.devices |= given
-                    _tell(connection, {"kept": True})
+                    sockets.tell(connection, {"kept": True})
                 case "exec":
                     crash_point("shim.exec.asked")
                     session = execute.Exec(self.loop, connection, self.spec, self.pidfd, self, self._direct)
@@ -426,9 +414,9 @@ class Shim:
                 case unknown:
                     raise Failure("request", 22, f"unknown request {unknown!r}")
         except Failure as failure:
-            _tell(connection, {"failed": failure.as_message()})
+            _refuse(connection, failure)
         except Exception as error:
-            _tell(connection, {"failed": Failure("request", errno_of(error), reason_of(error)).as_message()})
+            _refuse(connection, Failure("request", errno_of(error), reason_of(error)))
         finally:
             sockets.close_all(descriptors)
 
@@ -447,7 +435,7 @@ class Shim:
             "remembers_execs": True,
             "descriptors": list(names),
         }
-        return _tell(connection, message, list(names.values()))
+        return sockets.tell(connection, message, list(names.values()))
 
     def state(self) -> Message:
         """For people who look into the engine."""

@@ -54,6 +54,16 @@ def write(state_dir: str | Path, status: ExitStatus) -> None:
     os.rename(_unfinished(state_dir), os.path.join(state_dir, "status.json"))
 
 
+def write_any(status: ExitStatus, *directories: str | Path) -> None:
+    """To the first that can be written; where none can, it is only told."""
+    for directory in directories:
+        try:
+            write(directory, status)
+            return
+        except OSError:
+            continue
+
+
 def _unfinished(state_dir: str | Path) -> str:
     return os.path.join(state_dir, "status.json.new")
 

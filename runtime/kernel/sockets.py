@@ -105,6 +105,15 @@ def send_packet(connection: socket.socket, message: Message, descriptors: Sequen
         connection.send(data, socket.MSG_NOSIGNAL)
 
 
+def tell(connection: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> bool:
+    """Send without ever waiting; False when that was not possible."""
+    try:
+        send_packet(connection, message, descriptors)
+    except OSError:
+        return False
+    return True
+
+
 def receive_packet(connection: socket.socket) -> tuple[Message, list[int]] | None:
     """One packet and the descriptors (close-on-exec) that came with it; None at end-of-file.
 
