@@ -111,6 +111,15 @@ FAMILIES: dict[str, tuple[str, str]] = {
 }
 """Commands with commands below them (Docker's management commands)."""
 
+APART = {
+    "container": {
+        "create": "management.container_run",
+        "exec": "management.container_exec",
+        "run": "management.container_run",
+    }
+}
+"""Commands below one of these that are found without what all the others of their family import."""
+
 ELSEWHERE = {
     **{name: f"container {name}" for name in ("diff", "inspect", "rename", "update")},
     **{name: f"image {name}" for name in ("history", "import", "load", "save", "tag")},
@@ -132,6 +141,12 @@ def family(name: str) -> dict[str, Command]:
     return {
         key: entry for key, entry in _table(FAMILIES[name][0]).items() if entry.usage.startswith(f"{name} ")
     }
+
+
+def apart(name: str, below: str) -> Command | None:
+    """A command below a management command, if it can be had by itself."""
+    module = APART.get(name, {}).get(below)
+    return _table(module)[below] if module else None
 
 
 def _table(module: str) -> dict[str, Command]:

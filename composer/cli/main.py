@@ -107,8 +107,10 @@ def _run(words: list[str], started: float) -> int:
 
 
 def _run_family(name: str, words: list[str], options: Arguments, started: float) -> int:
-    from composer.cli.commands import family
+    from composer.cli.commands import apart, family
 
+    if words and (found := apart(name, words[0])) is not None:
+        return _run_command(found, words[1:], options, started, flag_error=125)
     table = family(name)
     if words and words[0] in table:
         return _run_command(table[words[0]], words[1:], options, started, flag_error=125)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from composer.api.client import API, quote
+from composer.api.client import API
 from composer.cli.arguments import Command, Flag, UsageError
-from composer.cli.management.container_options import OPTIONS, RESOURCES
-from composer.cli.management.container_run import run_create, run_run
+from composer.cli.management.container_exec import COMMANDS as CONTAINER_EXEC
+from composer.cli.management.container_options import RESOURCES
+from composer.cli.management.container_run import COMMANDS as CONTAINER_RUN
 from composer.cli.management.container_views import (
     container_path,
     run_inspect,
@@ -16,7 +17,16 @@ from composer.cli.management.container_views import (
     run_top,
     run_wait,
 )
-from composer.cli.management.conventions import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, QUIET
+from composer.cli.management.conventions import (
+    DETACH_KEYS,
+    FILTER,
+    FORCE,
+    FORMAT,
+    INSPECT_FORMAT,
+    NO_TRUNC,
+    QUIET,
+    SIG_PROXY,
+)
 from composer.cli.management.cp import CONTAINER_COMMANDS
 from composer.cli.project.stats import FLAGS as STATS_FLAGS
 
@@ -115,38 +125,6 @@ def run_rm(session: Session, arguments: Arguments) -> int:
     return int(any(not (is_forced and isinstance(failure, NotFound)) for failure in failures))
 
 
-def run_exec(session: Session, arguments: Arguments) -> int:
-    from composer.cli.management.container_options import env_lines
-    from composer.cli.project.attach import check_detach_keys
-    from composer.cli.project.exec import check_terminal, resolve_env, run_in, start_failure
-    from runtime.errors import ComposerError
-
-    name, *words = arguments.words
-    is_detached = arguments.is_on("detach")
-    if not is_detached:
-        check_terminal(tty=arguments.is_on("tty"), stdin=arguments.is_on("interactive"))
-    if arguments.has("detach-keys"):
-        check_detach_keys(arguments.text("detach-keys"))
-    env = [
-        entry for path in arguments.list("env-file") for entry in resolve_env(env_lines(path), session.env)
-    ]
-    config: dict[str, Any] = {
-        "Cmd": words,
-        "Tty": arguments.is_on("tty"),
-        "AttachStdin": arguments.is_on("interactive"),
-        "Env": env + resolve_env(arguments.list("env"), session.env),
-        "User": arguments.text("user"),
-        "WorkingDir": arguments.text("workdir"),
-        "Privileged": arguments.is_on("privileged"),
-        "DetachKeys": arguments.text("detach-keys"),
-    }
-    try:
-        return run_in(session, quote(name), config, detach=is_detached)
-    except ComposerError as error:
-        error.exit_status = start_failure(error.exit_status, detach=is_detached)
-        raise
-
-
 def run_attach(session: Session, arguments: Arguments) -> int:
     from composer.cli.project.attach import check_detach_keys, converse_with
     from runtime.errors import Conflict
@@ -214,8 +192,6 @@ def run_prune(session: Session, arguments: Arguments) -> int:
     return show_pruned(session, answer)
 
 
-_DETACH_KEYS = Flag("detach-keys", kind="string", help="Keys that leave the container running")
-_SIG_PROXY = Flag("sig-proxy", help="Pass signals on to the process", default="true")
 _RESTART = Flag("restart", kind="string", help="Restart policy")
 _SIGNAL = Flag("signal", "s", "string", "Signal to send")
 _TIMEOUT = (
@@ -266,39 +242,15 @@ COMMANDS = {
         "container attach [OPTIONS] CONTAINER",
         "Attach the terminal's streams to a running container",
         run_attach,
-        (_DETACH_KEYS, Flag("no-stdin", help="Do not attach the standard input"), _SIG_PROXY),
+        (DETACH_KEYS, Flag("no-stdin", help="Do not attach the standard input"), SIG_PROXY),
         at_least=1,
         at_most=1,
     ),
     "commit": CONTAINER_COMMANDS["commit"],
     "cp": CONTAINER_COMMANDS["cp"],
-    "create": Command(
-        "container create [OPTIONS] IMAGE [COMMAND] [ARG...]",
-        "Make a container",
-        run_create,
-        OPTIONS,
-        at_least=1,
-        is_interspersed=False,
-    ),
+    "create": CONTAINER_RUN["create"],
     "diff": CONTAINER_COMMANDS["diff"],
-    "exec": Command(
-        "container exec [OPTIONS] CONTAINER COMMAND [ARG...]",
-        "Run a command in a running container",
-        run_exec,
-        (
-            Flag("detach", "d", help="In the background"),
-            _DETACH_KEYS,
-            Flag("env", "e", "list", "Environment variable"),
-            Flag("env-file", kind="list", help="File of environment variables"),
-            Flag("interactive", "i", help="Keep the standard input open"),
-            Flag("privileged", help="With all capabilities"),
-            Flag("tty", "t", help="With a terminal"),
-            Flag("user", "u", "string", "Run as: NAME|UID[:GROUP]"),
-            Flag("workdir", "w", "string", "Working directory"),
-        ),
-        at_least=2,
-        is_interspersed=False,
-    ),
+    "exec": CONTAINER_EXEC["exec"],
     "export": CONTAINER_COMMANDS["export"],
     "inspect": _several("inspect", "Show all about containers", run_inspect, (INSPECT_FORMAT, _SIZE)),
     "kill": _several("kill", "Send a signal to containers (SIGKILL)", run_kill, (_SIGNAL,)),
@@ -341,14 +293,7 @@ COMMANDS = {
     "restart": _several("restart", "Restart containers", run_restart, (_SIGNAL, *_TIMEOUT)),
     "rm": _RM,
     "remove": _RM,
-    "run": Command(
-        "container run [OPTIONS] IMAGE [COMMAND] [ARG...]",
-        "Make and run a container",
-        run_run,
-        (*OPTIONS, Flag("detach", "d", help="In the background; print the id"), _DETACH_KEYS, _SIG_PROXY),
-        at_least=1,
-        is_interspersed=False,
-    ),
+    "run": CONTAINER_RUN["run"],
     "start": _several(
         "start",
         "Start containers",
@@ -357,7 +302,7 @@ COMMANDS = {
             Flag("attach", "a", help="Attach its output"),
             Flag("checkpoint", kind="string", refusal="there are no checkpoints"),
             Flag("checkpoint-dir", kind="string", refusal="there are no checkpoints"),
-            _DETACH_KEYS,
+            DETACH_KEYS,
             Flag("interactive", "i", help="Attach its input, too"),
         ),
     ),

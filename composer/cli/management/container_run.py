@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 
 from composer.api.client import API
-from composer.cli.arguments import UsageError
+from composer.cli.arguments import Command, Flag, UsageError
+from composer.cli.management.container_options import OPTIONS
 from composer.cli.management.container_views import container_path
+from composer.cli.management.conventions import DETACH_KEYS, SIG_PROXY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,3 +143,23 @@ def run_run(session: Session, arguments: Arguments) -> int:
         if error.exit_status == 1:
             error.exit_status = 125
         raise
+
+
+COMMANDS = {
+    "create": Command(
+        "container create [OPTIONS] IMAGE [COMMAND] [ARG...]",
+        "Make a container",
+        run_create,
+        OPTIONS,
+        at_least=1,
+        is_interspersed=False,
+    ),
+    "run": Command(
+        "container run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+        "Make and run a container",
+        run_run,
+        (*OPTIONS, Flag("detach", "d", help="In the background; print the id"), DETACH_KEYS, SIG_PROXY),
+        at_least=1,
+        is_interspersed=False,
+    ),
+}

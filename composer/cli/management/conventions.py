@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FORMAT = Flag("format", kind="string", help='"table", "json", "table TEMPLATE" or a Go template')
 INSPECT_FORMAT = Flag("format", "f", "string", '"json" or a Go template')
+DETACH_KEYS = Flag("detach-keys", kind="string", help="Keys that leave the container running")
+SIG_PROXY = Flag("sig-proxy", help="Pass signals on to the process", default="true")
 FORCE = Flag("force", "f", help="Don't ask")
 QUIET = Flag("quiet", "q", help="Ids only")
 NO_TRUNC = Flag("no-trunc", help="Don't shorten anything")
