@@ -23,6 +23,7 @@ from runtime.container.spec import LaunchInputs, build_launch_spec
 from runtime.container.wire import ExecSpec, LaunchSpec, Process, Tools
 from runtime.errors import ComposerError, Conflict
 from runtime.image.store import ImageStore
+from runtime.storage.files import storage_error
 from runtime.storage.paths import Paths
 from runtime.storage.volumes import Tmpfs
 
@@ -59,8 +60,11 @@ class Launching:
                 hint=f"composer image pull {container.image_ref}, then up again",
             )
         run_dir, state_dir = self.paths.container_run(container.id), self.paths.container(container.id)
-        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (run_dir, state_dir):
+            try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise storage_error(error, "create", directory) from error
         sandbox = await self.sandboxes.prepare(container)
         devices, rules = self.devices_of(config)
         named, named_rules = make_nodes(edits.nodes, place_of)

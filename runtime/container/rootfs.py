@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from runtime.container import copyup
+from runtime.container import copyup, upper
 from runtime.container.failure import step
 from runtime.crash_points import crash_point
 from runtime.kernel import mounts, null_device, syscalls, sysctls
@@ -56,7 +56,8 @@ class Root:
             subject = operation.get("target") or operation.get("name") or ""
             with step(f"{name} {subject}".rstrip()):
                 crash_point("init.start.mounting")
-                getattr(self, f"_{name}")(operation)
+                with upper.naming_its_disk(f"{name} {subject}", self._mount_on, self._scratch):
+                    getattr(self, f"_{name}")(operation)
 
     def make_proc(self, operations: list[Operation], pid: int | str) -> None:
         """The container's procfs, before there is anything to mount it on: sysctls of its network are written through
@@ -82,7 +83,8 @@ class Root:
         # The old root is stacked on the new one; as a slave its unmounting does not reach the host.
         syscalls.umount2(b".", syscalls.MNT_DETACH)
         os.chdir("/")
-        with step(f'working directory "{working_directory}"'):
+        doing = f'working directory "{working_directory}"'
+        with step(doing), upper.naming_its_disk(doing, self._mount_on, self._scratch):
             os.close(mounts.make_directories(self.root, working_directory))
         if self._ends_read_only:
             mounts.make_read_only(self.root)
@@ -104,12 +106,12 @@ class Root:
         directories = []
         for path in (operation["upper"], operation["work"]):
             if not os.path.isdir(path):
-                make_like(path, layers[0])
+                upper.make_like(path, layers[0])
             directories.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-        upper, work = directories
+        changes, work = directories
         is_volatile = operation.get("is_volatile", False)
-        mounts.overlay(layers, upper, work, os.fsencode(self._mount_on), is_volatile=is_volatile)
-        for fd in (*layers, upper):
+        mounts.overlay(layers, changes, work, os.fsencode(self._mount_on), is_volatile=is_volatile)
+        for fd in (*layers, changes):
             os.close(fd)
         self._scratch = work
         self.root = os.open(self._mount_on, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -446,21 +448,3 @@ class Root:
             self._empty = mounts.new_filesystem("tmpfs", EMPTY_DIRECTORY, syscalls.MOUNT_ATTR_RDONLY)
             syscalls.move_mount(self._empty, self._scratch, "empty directory")
         return self._empty
-
-
-def make_like(path: str, model: int) -> None:
-    """A directory with owner and mode of the one behind ``model``, there with both or not at all: those of an upper
-    directory are the root's."""
-    state = os.fstat(model)
-    before = os.umask(0)
-    try:
-        if not state.st_uid and not state.st_gid:
-            os.mkdir(path, stat.S_IMODE(state.st_mode))
-            return
-        fresh = path + ".new"
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(fresh, stat.S_IMODE(state.st_mode))
-        os.chown(fresh, state.st_uid, state.st_gid)
-        os.rename(fresh, path)
-    finally:
-        os.umask(before)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from runtime.container.rootfs import make_like
+from runtime.container.upper import make_like
 from runtime.errors import Conflict
 from runtime.kernel import mounts, syscalls
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.errors import ComposerError
+from runtime.kernel.refusal import refusal
 from runtime.storage.files import storage_error
 from runtime.storage.journal import Journal, read_journal
 from runtime.storage.paths import LASTING_MODE
@@ -427,11 +428,12 @@ class StateDatabase:
                 f"{step} {self.path}: locked by another process",
                 hint="Only one engine may use a state directory: stop the program that has the file open.",
             )
-        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM) and not os.access(
-            self.path.parent, os.W_OK
-        ):
-            number = errno.EROFS if os.statvfs(self.path.parent).f_flag & os.ST_RDONLY else errno.EACCES
-            return storage_error(OSError(number, ""), step, self.path)
+        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            number = refusal(self.path.parent)
+            if not number and code != sqlite3.SQLITE_IOERR and not os.access(self.path.parent, os.W_OK):
+                number = errno.EACCES
+            if number:
+                return storage_error(OSError(number, ""), step, self.path)
         if _is_corrupt(error):
             return ComposerError(
                 f"{step} {self.path}: the file is damaged ({error})",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,28 @@ async def test_writable_layer(laboratory: Laboratory) -> None:
     finished = await laboratory.sh("cat /root/note; stat -c %a /", id=container)
     assert finished.lines == ["kept", "750"]
     assert (await laboratory.sh("test -e /root/note")).code == 1
+
+
+async def test_a_disk_that_is_full_is_named_whatever_it_has_no_room_for(laboratory: Laboratory) -> None:
+    container = "ac" * 32
+    state = laboratory.paths.container(container)
+    state.mkdir(parents=True)
+    bind = Mount(type="bind", source="/usr", target="/made/for/it", read_only=True)
+    steps = set()
+    for room in range(8, 100):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"nr_inodes={room}", "tmpfs", state], check=True)
+        try:
+            asked = laboratory.sh("true", id=container, mounts=(bind,), working_dir="/new/one")
+            assert (await asked).code == 0
+            break
+        except LaunchError as error:
+            assert f"{state}" in str(error), (room, str(error))
+            assert "No space left on device" in str(error), (room, str(error))
+            assert "composer system prune" in error.hint, (room, error.hint)
+            steps.add(str(error).split()[0])
+        finally:
+            subprocess.run(["umount", state], check=True)
+    assert {"overlay:", "bind", "working"} <= steps, steps
 
 
 async def test_root_attributes(laboratory: Laboratory) -> None:
