@@ -103,6 +103,7 @@ class ExecRoutes:
                 "OpenStderr": config.attach_stderr,
                 "OpenStdout": config.attach_stdout,
                 "CanRemove": state.exit_code is not None,
+                "OutputLeft": self.engine.execs.has_left(state.id),
                 "ContainerID": state.container_id,
                 "DetachKeys": config.detach_keys,
                 "Pid": state.pid,

@@ -23,6 +23,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit status."""
     words = sys.argv[1:] if argv is None else argv
     started = time()
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _open_closed_streams()
     if argv is None:
         # A shell's background job ignores SIGINT at first; Docker's commands end by it all the same.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,6 +35,20 @@ def main(argv: list[str] | None = None) -> int:
     if argv is None:
         _end(status)
     return status
+
+
+def _open_closed_streams() -> None:
+    """Whoever started this may have closed standard streams (``<&-``, ``>&-``): they are /dev/null then. Otherwise the
+    next descriptor that is opened, the engine's connection, would be one of them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.set_inheritable(number, True)
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 def _run_and_report(words: list[str], started: float) -> int:

@@ -97,6 +97,10 @@ class Execs:
     async def inspect(self, exec_id: str) -> ExecState:
         return (await self._find(exec_id)).state
 
+    def has_left(self, exec_id: str) -> bool:
+        """Whether an earlier engine has started it and nobody has come yet for the rest of its output."""
+        return self._get(exec_id).left is not None
+
     async def _find(self, exec_id: str) -> _Running:
         """As :meth:`_get`, also what an engine has started that was killed: the container's shim knows it."""
         async with self._finding:

@@ -136,3 +136,16 @@ def test_the_container_ends_as_well(container: Container) -> None:
     _, err = command.communicate(timeout=120)
     assert command.returncode == 137
     assert "how the command ended is not known" in err
+
+
+def test_input_that_was_cut_short_is_no_success(container: Container) -> None:
+    """Half a dump, restored: the process finds the end of its input where the engine was killed, and ends with 0."""
+    command = container.exec("echo begin; wc -c", "-T", stdin=subprocess.PIPE)
+    assert command.stdin is not None and command.stdout is not None
+    assert command.stdout.readline() == "begin\n"
+    command.stdin.write("first\n")
+    command.stdin.flush()
+    container.composer.kill_engine()
+    said = command.communicate("the rest\n", timeout=120)
+    assert command.returncode == 1
+    assert "may have been cut short" in said[1]

@@ -29,7 +29,7 @@ def test_an_engine_is_not_started(composer: Composer, project: Project) -> None:
     directory = project.write(STACK)
     lib = composer.paths.lib
     lib.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", lib], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,mode=700", "tmpfs", lib], check=True)
     try:
         failed = composer.run("up", "-d", cwd=directory, status=1)
         assert f"write {lib}/engine.log: Read-only file system" in failed.stderr

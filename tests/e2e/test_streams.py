@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -55,6 +56,23 @@ def test_a_terminal_has_its_size_from_the_beginning(composer: Composer, sleeper:
         terminal = Terminal(composer, *words, cwd=tmp_path)
         terminal.until(b"30 90\r\n")
         assert terminal.end() == 0, words
+
+
+def test_standard_streams_that_are_closed(composer: Composer, sleeper: str) -> None:
+    """As a supervisor may have them: no input, output for nobody, and never the engine's connection in their place."""
+    commands = (("container", "exec", "-i", sleeper, "cat"), ("container", "ls"))
+    for words in (*commands, ("container", "run", "--rm", "-i", "--network", "none", IMAGE, "cat")):
+        for closed in ("<&-", ">&-", "<&- >&- 2>&-"):
+            script = f'exec "$@" {closed}'
+            done = subprocess.run(
+                ["sh", "-c", script, "sh", sys.executable, "-m", "composer", *words],
+                stdin=subprocess.DEVNULL,
+                env=composer.env,
+                cwd=composer.root,
+                capture_output=True,
+                timeout=120,
+            )
+            assert (done.returncode, done.stderr) == (0, b""), (words, closed)
 
 
 def test_signals_at_a_terminal(composer: Composer, sleeper: str) -> None:

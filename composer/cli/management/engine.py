@@ -163,7 +163,7 @@ COMMANDS = {
     ),
     "stop": Command(
         "engine stop [OPTIONS]",
-        "End the engine; containers go on",
+        "End the engine; containers go on, without names of each other, probes and restarts until the next command",
         run_stop,
         (Flag("all", "a", help="Stop all containers first"),),
         at_most=0,

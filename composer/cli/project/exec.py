@@ -81,7 +81,10 @@ def running_container(session: Session, service: str, index: int) -> dict[str, A
         hint = f"did you mean {close}?" if close else f"services: {', '.join(known)}" if known else ""
         raise NotFound(f'service "{service}" is not running', hint=hint)
     which = f" container #{index}" if index else ""
-    raise NotFound(f'service "{service}" is not running{which}', hint=f"composer up -d {service} starts it")
+    hint = f"composer up -d {service} starts it"
+    if alive:
+        hint = f"these run: {', '.join(str(c['Number']) for c in alive)}"
+    raise NotFound(f'service "{service}" is not running{which}', hint=hint)
 
 
 def inactive(service: str, profiles: list[str]) -> str:
@@ -131,7 +134,7 @@ def run_in(session: Session, container: str, config: dict[str, Any], *, detach: 
 
 def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool, detach_keys: str = "") -> int:
     """Start an exec that was made, converse with it, and return its exit status. Raises Detached when it is left."""
-    from composer.cli.terminals.streams import Detached, converse
+    from composer.cli.terminals.streams import Detached, InputMeter, converse
 
     start: dict[str, Any] = {"Detach": False, "Tty": tty}
     resize = None
@@ -146,20 +149,34 @@ def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool, detac
 
     path = f"{API}/exec/{exec_id}/start"
     connection, received = session.client.hijack("POST", path, {"refuses": True}, start)
+    is_cut, given = False, InputMeter()
     while True:
         try:
             is_detached = converse(
-                connection, received, tty=tty, stdin=stdin, resize=resize, detach_keys=detach_keys
+                connection,
+                received,
+                tty=tty,
+                stdin=stdin and not is_cut,
+                resize=resize,
+                detach_keys=detach_keys,
+                meter=given,
             )
         finally:
             connection.close()
         if is_detached:
             raise Detached
         state = _state_of(session, exec_id)
-        if not state["Running"]:
-            return int(state["ExitCode"] or 0)
-        # The engine was killed under it. What was typed and is not a terminal's has ended with it.
-        stdin = stdin and tty
+        if not state["Running"] and not state.get("OutputLeft"):
+            status = int(state["ExitCode"] or 0)
+            if is_cut and given.has_any():
+                raise ComposerError(
+                    f"the engine was killed while the command read its input, which may have been cut short; "
+                    f"the command ended with {status}",
+                    exit_status=status or 1,
+                )
+            return status
+        # The engine was killed under it. What was given and is not a terminal's has ended with it.
+        is_cut = stdin and not tty
         connection, received = session.client.hijack("POST", f"/composer/v1/exec/{exec_id}/again")
 
 

@@ -21,6 +21,25 @@ class Detached(ComposerError):
         super().__init__("read escape sequence")
 
 
+class InputMeter:
+    """Whether there was any input."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def has_any(self) -> bool:
+        """Also what waits to be read now."""
+        from select import POLLIN, poll
+
+        if self.bytes:
+            return True
+        poller = poll()
+        poller.register(0, POLLIN)
+        return any(events & POLLIN for _, events in poller.poll(0)) and bool(_read_stdin())
+
+
 def converse(
     connection: socket,
     received: bytes,
@@ -31,6 +50,7 @@ def converse(
     stdout: int = 1,
     stderr: int = 2,
     detach_keys: str = "",
+    meter: InputMeter | None = None,
 ) -> bool:
     """Copy stdin to the process and its output to ``stdout`` and ``stderr`` until the other side closes.
 
@@ -47,11 +67,21 @@ def converse(
             return _copy(
                 connection, received, tty=True, stdin=stdin, out=stdout, err=stdout, keys=detach_keys
             )
-    return _copy(connection, received, tty=tty, stdin=stdin, out=stdout, err=stderr, keys=detach_keys)
+    return _copy(
+        connection, received, tty=tty, stdin=stdin, out=stdout, err=stderr, keys=detach_keys, meter=meter
+    )
 
 
 def _copy(
-    connection: socket, received: bytes, *, tty: bool, stdin: bool, out: int, err: int, keys: str
+    connection: socket,
+    received: bytes,
+    *,
+    tty: bool,
+    stdin: bool,
+    out: int,
+    err: int,
+    keys: str,
+    meter: InputMeter | None = None,
 ) -> bool:
     from select import POLLERR, POLLHUP, POLLIN, POLLOUT, poll
 
@@ -98,6 +128,8 @@ def _copy(
                     poller.unregister(0)
                     _half_close(connection)
                     continue
+                if meter is not None:
+                    meter.bytes += len(typed)
                 is_detached |= detaching.feed(typed)[1]
                 try:
                     unsent = _send(connection, typed)

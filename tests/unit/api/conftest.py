@@ -371,6 +371,9 @@ class FakeExecs:
     async def again(self, exec_id: str) -> FakeSession:
         raise NotImplementedError
 
+    def has_left(self, exec_id: str) -> bool:
+        return False
+
     async def inspect(self, exec_id: str) -> ExecState:
         try:
             return self.all[exec_id]
