@@ -10,11 +10,14 @@ import trio
 
 from composer.engine.containers import Container
 from composer.engine.execs import Hear, tail_of
+from composer.engine.model import Status
 from runtime.container.config import Hook
 from runtime.errors import ComposerError, Conflict
 
-KILLED = 137
-END_BOUND = 1.0
+CUT_SHORT = (125, 137)
+"""Exit codes of a hook that could not enter its container any more, and of one that was killed in it: maybe because the
+container has ended."""
+END_BOUND = 5.0
 """Seconds: every process of a container is killed before its first one has ended, and its end is told after that."""
 
 
@@ -47,23 +50,32 @@ class Hooks:
 
     run: RunHook
 
-    async def after_start(self, container: Container, hear: Hear | None) -> None:
-        """Raises ComposerError when one fails, or the container ends meanwhile. ``hear`` is given what they write, and
-        nothing (``b""``) at the end of each."""
+    async def after_start(self, container: Container, hear: Hear | None) -> str:
+        """Raises ComposerError when one fails. When the container ends before they have, that is no failure of theirs:
+        returns a warning then, else nothing. ``hear`` is given what they write, and nothing (``b""``) at the end of
+        each."""
+        begun = container.state.started_at
         for hook in container.config.post_start:
+            cut_short = f"{container.name} has ended before its post_start hook had: {' '.join(hook.command)}"
             try:
                 code, output = await self.run(container, hook, hear)
                 if hear is not None:
                     await hear(b"")
             except Conflict as error:
+                if not _runs(container.state, begun):
+                    return cut_short
                 raise error.within(f"post_start hook {' '.join(hook.command)}") from None
+            if code in CUT_SHORT and await _has_ended(container, begun):
+                return cut_short
             if code:
                 raise ComposerError(
                     f"post_start hook of {container.name} {_exited(hook, code)}", hint=tail_of(output)
                 )
+        return ""
 
     async def before_stop(self, container: Container) -> None:
         """Raises HookFailed when one fails. A container that ends meanwhile has no more of them."""
+        begun = container.state.started_at
         for hook in container.config.pre_stop:
             if not container.state.is_alive:
                 return
@@ -71,7 +83,7 @@ class Hooks:
                 code, output = await self.run(container, hook)
             except Conflict:
                 return  # it has just ended
-            if code == KILLED and await _has_ended(container):
+            if code in CUT_SHORT and await _has_ended(container, begun):
                 return
             if code:
                 raise HookFailed(container, hook, code, output)
@@ -85,7 +97,12 @@ def _exited(hook: Hook, code: int) -> str:
     return f"exited with status {code}: {' '.join(hook.command)}"
 
 
-async def _has_ended(container: Container) -> bool:
+def _runs(status: Status, begun: int) -> bool:
+    """The run that began then: what is restarted is another one."""
+    return status.is_alive and status.started_at == begun
+
+
+async def _has_ended(container: Container, begun: int) -> bool:
     with trio.move_on_after(END_BOUND):
-        await container.status.wait_for(lambda status: not status.is_alive)
-    return not container.state.is_alive
+        await container.status.wait_for(lambda status: not _runs(status, begun))
+    return not _runs(container.state, begun)

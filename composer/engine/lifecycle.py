@@ -78,10 +78,11 @@ class Lifecycle:
 
     # Starting
 
-    async def start(self, ref: str, *, if_wanted: bool = False, hear: Hear | None = None) -> None:
+    async def start(self, ref: str, *, if_wanted: bool = False, hear: Hear | None = None) -> str:
         """Start a container and return when its process runs and its post_start hooks have ended; ``hear`` is given
-        what they write. Raises LaunchError with what went wrong and where; one that is to be removed at its end is
-        removed then. ``if_wanted``: raises AlreadyStarted for one that somebody has stopped since it was wanted."""
+        what they write. Returns a warning when the container's end has cut one short. Raises LaunchError with what went
+        wrong and where; one that is to be removed at its end is removed then. ``if_wanted``: raises AlreadyStarted for
+        one that somebody has stopped since it was wanted."""
         container = self.containers.get(ref)
         try:
             async with taken(), container.busy:
@@ -92,7 +93,7 @@ class Lifecycle:
             if container.config.auto_remove and container.state.status in ("created", "exited"):
                 await self.remove(container.id, volumes=True)
             raise
-        await self.hooks.after_start(container, hear)
+        return await self.hooks.after_start(container, hear)
 
     async def _start(self, container: Container) -> None:
         match container.state.status:

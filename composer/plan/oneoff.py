@@ -95,8 +95,8 @@ class RunPlan:
 def plan_run(project: Project, observed: Observed, options: RunOptions, slug: str) -> RunPlan:
     """The one-off container that ``run`` makes; ``slug`` is a random hexadecimal number for its name.
 
-    As in Docker Compose: no restart policy, the service's ports only with ``service_ports``, its aliases only
-    with ``use_aliases``. Raises :class:`ComposerError` as :func:`composer.plan.plan.plan_up` does.
+    As in Docker Compose: no restart policy, no post_start hooks, the service's ports only with ``service_ports``, its
+    aliases only with ``use_aliases``. Raises :class:`ComposerError` as :func:`composer.plan.plan.plan_up` does.
     """
     # Replicas are not at issue here, and a fixed name is the replicas' own.
     service = msgspec.structs.replace(project.service(options.service), scale=1, container_name="")
@@ -155,6 +155,7 @@ def _overruled(project: Project, config: ContainerConfig, options: RunOptions) -
         stdin_open=options.interactive,
         stdin_once=options.interactive and not options.detach,
         restart=RestartPolicy(),
+        post_start=(),
         auto_remove=options.remove,
         mounts=tuple(mounts.values()),
         ports=ports,

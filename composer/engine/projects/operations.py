@@ -49,7 +49,8 @@ async def start(
                 await _wait_for_dependency(parts, container, need, emit)
             await tell(emit, "Container", container.name, "Starting")
             try:
-                await parts.lifecycle.start(container.id)
+                if warning := await parts.lifecycle.start(container.id):
+                    await warn(emit, warning)
             except AlreadyStarted:
                 pass
             except ComposerError as error:

@@ -336,7 +336,8 @@ class Up:
         try:
             is_shown = replica.plan.service in self.shown
             hear = HookLines(container, self.emit).hear if is_shown else None
-            await self.parts.lifecycle.start(container.id, hear=hear)
+            if warning := await self.parts.lifecycle.start(container.id, hear=hear):
+                await warn(self.emit, warning)
         except AlreadyStarted:
             pass
         except ComposerError as error:
