@@ -7,7 +7,7 @@ Content-Length, chunked, bodies that end with the connection, and switched proto
 
 from __future__ import annotations
 
-from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
+from _socket import AF_UNIX, SHUT_RD, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from composer.api.plain_json import dumps, loads
 
@@ -144,6 +144,14 @@ class EngineClient:
         connection = self._socket
         self._socket, self._buffer, self._is_idle = None, b"", True
         return connection
+
+    def cut(self) -> None:
+        """End what the engine says on the connection, in every process that has it: what has come can still be read."""
+        if self._socket is not None:
+            try:
+                self._socket.shutdown(SHUT_RD)
+            except OSError:
+                pass  # the other side has ended it
 
     def close(self) -> None:
         """Drop the connection; a next request would open another one."""

@@ -209,9 +209,10 @@ class Session:
         """Whether an engine that is gone has died: one that ends on purpose takes its version away."""
         return os.path.exists(_version_path(socket_path(self.env, os.geteuid())))
 
-    def forget_connection(self) -> None:
-        """It belongs to somebody else: after a fork, or while it tells of something that goes on."""
-        self._client = None
+    def forget_connection(self) -> EngineClient | None:
+        """It belongs to somebody else: after a fork, or while it tells of something that goes on. Returns it."""
+        forgotten, self._client = self._client, None
+        return forgotten
 
     def _start_engine(self) -> Any:
         from composer.program import core_argv

@@ -1,9 +1,11 @@
-"""post_start and pre_stop hooks: what they write, what becomes of a container whose hook fails."""
+"""post_start and pre_stop hooks: what they write, what becomes of a container whose hook fails, or that ends first."""
 
 from __future__ import annotations
 
 import os
 import signal
+
+import pytest
 
 from tests.e2e.conftest import Project
 from tests.e2e.engine import Composer, wait_for
@@ -117,4 +119,58 @@ def test_an_attached_up_shows_what_hooks_write(composer: Composer, project: Proj
     assert lines == [f"web-1 ->  | {text}" for text in ("one", "two", "half", "three", "/etc")]
     composer.run("down", cwd=directory)
     assert "one" not in composer.run("up", "--no-attach", "web", cwd=directory).stdout
+    composer.run("down", cwd=directory)
+
+
+ONE_SHOT = """
+services:
+  job:
+    image: composer.local/host
+    command: [sh, -c, "until [ -e /tmp/begun ]; do sleep 0.1; done; echo done; exit 5"]
+    post_start: [{command: [sh, -c, "touch /tmp/begun; sleep infinity"]}]
+"""
+
+
+def test_a_one_shot_that_ends_before_its_hook_has_decides(composer: Composer, project: Project) -> None:
+    """Its exit status and output are as without the hook, which is only warned of."""
+    warning = f"{project.name}-job-1 has ended before its post_start hook had: sh -c touch"
+    directory = project.write(ONE_SHOT)
+    assert warning in composer.run("up", "-d", cwd=directory).stderr
+    composer.run("down", cwd=directory)
+    shown = composer.run("up", "--exit-code-from", "job", cwd=directory, status=5)
+    assert "job-1  | done" in shown.stdout
+    assert warning in composer.run("start", cwd=directory).stderr
+    composer.run("down", cwd=directory)
+
+
+def test_run_has_no_post_start_hooks(composer: Composer, project: Project) -> None:
+    directory = project.write(ONE_SHOT)
+    ran = composer.run("run", "--rm", "job", "sh", "-c", "echo hi; exit 6", cwd=directory, status=6)
+    assert ran.stdout == "hi\n"
+    assert "hook" not in ran.stderr
+    composer.run("down", cwd=directory)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_up_ends_when_a_pre_stop_hook_fails(
+    composer: Composer, project: Project, number: signal.Signals
+) -> None:
+    web = f"{project.name}-web-1"
+    directory = project.write(STUBBORN)
+    composer.run("up", "-d", cwd=directory)
+    up = composer.start("up", cwd=directory)
+    try:
+        assert up.stdout is not None
+        assert up.stdout.readline().startswith("Attaching to ")
+        up.send_signal(number)
+        _, errors = up.communicate(timeout=60)
+    finally:
+        up.kill()
+        up.wait()
+    assert up.returncode == 130
+    assert "Gracefully Stopping..." in errors
+    assert f"{web} runs on: its pre_stop hook exited with status 3: sh -c" in errors
+    assert "composer kill web" in errors
+    assert states(composer)[web] == "running"
+    composer.run("kill", cwd=directory)
     composer.run("down", cwd=directory)

@@ -62,23 +62,31 @@ class _Interrupts:
         return sorted({*named, *self.shown}) if named else []
 
     def _fork(self, verb: str, more: dict[str, Any]) -> None:
-        """In a child, since this process goes on reading the logs."""
+        """In a child, since this process goes on reading the logs: until all has ended, or the child has failed. What
+        was not stopped runs on then, so the logs would have no end."""
         import signal
+
+        from composer.cli.faults import describe
+        from runtime.errors import ComposerError
 
         child = os.fork()
         if child:
             self.stopper = child
             return
-        status = 1
+        status, logs = 1, None
         try:
             for ignored in SIGNALS:
                 signal.signal(ignored, signal.SIG_IGN)
-            self.session.forget_connection()
+            logs = self.session.forget_connection()
             body = {"project": self.body["project"], "services": self.services, **more}
             status = self.session.perform(verb, body, live=False)
+        except ComposerError as error:
+            self.session.write_status(f"{describe(error)}\n")
         except Exception as error:
             self.session.write_status(f"{error}\n")
         finally:
+            if status and logs is not None:
+                logs.cut()
             os._exit(status)
 
     def wait(self) -> None:
