@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.clocks import DAY, Clock, compile_clock, make_clock, start_engine
+from tests.chaos.clocks import DAY, Clock
 from tests.e2e.conftest import Project
 from tests.e2e.engine import Composer, wait_for
 
@@ -49,19 +48,6 @@ JUMPS = {
     "back": lambda clock: clock.set(-DAY),
     "asleep": lambda clock: clock.sleep(DAY),
 }
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_clock(tmp_path_factory.mktemp("clock"))
-
-
-@pytest.fixture
-def clock(composer: Composer, library: Path, tmp_path: Path) -> Iterator[Clock]:
-    """An engine with a clock of its own."""
-    made = make_clock(composer, library, tmp_path)
-    start_engine(composer)
-    yield made
 
 
 def _state(composer: Composer, project: Project, service: str) -> dict[str, object]:

@@ -8,12 +8,12 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.clocks import DAY, Clock, compile_clock, make_clock, start_engine
+from tests.chaos.clocks import DAY, Clock
 from tests.e2e.conftest import Project
 from tests.e2e.engine import Composer, wait_for
 
@@ -55,19 +55,6 @@ JUMPS: dict[str, Callable[[Clock], None]] = {
     "little steps": _little_steps,
     "asleep": lambda clock: clock.sleep(HOUR),
 }
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_clock(tmp_path_factory.mktemp("clock"))
-
-
-@pytest.fixture
-def clock(composer: Composer, library: Path, tmp_path: Path) -> Iterator[Clock]:
-    """An engine with a clock of its own."""
-    made = make_clock(composer, library, tmp_path)
-    start_engine(composer)
-    yield made
 
 
 class Follower:

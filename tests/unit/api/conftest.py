@@ -369,7 +369,7 @@ class FakeExecs:
         return state.id
 
     async def again(self, exec_id: str) -> FakeSession:
-        raise NotImplementedError
+        raise Conflict(f"exec {exec_id} is somebody else's")
 
     def has_left(self, exec_id: str) -> bool:
         return False
