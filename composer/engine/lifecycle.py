@@ -456,16 +456,20 @@ class Lifecycle:
                     await self.ending.force(container, container.shim)
             if volumes and container.record.anonymous:
                 container.update(discards_volumes=True)
-            container.set_status(replace(container.state, status="removing"))
-            crash_point("core.remove.recorded")
-            await self.sandboxes.release(container)
-            crash_point("core.remove.released")
-            await self.sandboxes.clean(container)
-            crash_point("core.remove.cleaned")
-            # The record goes last: whoever finds it after a crash does the rest.
-            if container.record.discards_volumes:
-                for name in container.record.anonymous:
-                    if not self.containers.volume_users(name):
-                        await self.volumes.remove(name, force=True)
-            crash_point("core.remove.emptied")
-            self.containers.forget(container)
+            with trio.CancelScope(shield=True):  # half of one is nothing that anybody could start again
+                await self._remove(container)
+
+    async def _remove(self, container: Container) -> None:
+        container.set_status(replace(container.state, status="removing"))
+        crash_point("core.remove.recorded")
+        await self.sandboxes.release(container)
+        crash_point("core.remove.released")
+        await self.sandboxes.clean(container)
+        crash_point("core.remove.cleaned")
+        # The record goes last: whoever finds it after a crash does the rest.
+        if container.record.discards_volumes:
+            for name in container.record.anonymous:
+                if not self.containers.volume_users(name):
+                    await self.volumes.remove(name, force=True)
+        crash_point("core.remove.emptied")
+        self.containers.forget(container)

@@ -122,8 +122,7 @@ class ContainerLogs:
                 # Asked before the last read, so that nothing written before the end is missed.
                 status = container.state
                 is_late = trio.current_time() >= end
-                is_settled = status.is_settled and status.status != "created"
-                is_over = is_late or is_settled or container.is_removed.is_set()
+                is_over = is_late or status.is_over or container.is_removed.is_set()
                 for block in reader.read_new():
                     lines = _wanted(block, stdout, stderr)
                     if since is not None:

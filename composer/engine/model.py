@@ -51,6 +51,11 @@ class Status(Frozen, frozen=True):
         """Nothing will happen by itself any more."""
         return self.status in ("created", "exited", "dead")
 
+    @property
+    def is_over(self) -> bool:
+        """It has run, and does not write any more."""
+        return self.status in ("exited", "dead", "removing")
+
 
 class Endpoint(Frozen, frozen=True):
     """A container's place on one network."""

@@ -165,7 +165,7 @@ class Attached:
             if not status.is_alive and status.finished_at != seen.finished_at:
                 seen.finished_at = status.finished_at
                 await self._tell_exit(container, status)
-            if (status.is_settled and status.status != "created") or container.is_removed.is_set():
+            if status.is_over or container.is_removed.is_set():
                 return
 
     async def _tell_exit(self, container: Container, status: Status) -> None:

@@ -33,7 +33,9 @@ while (passed := time.monotonic() - begun) < 1.5 or (
                 path = f"/proc/{name}/fd/{fd}"
                 target = os.readlink(path)
                 is_own = target.startswith("/") and os.path.samefile(path, target)
-                still = os.readlink(path) == target and Path(f"/proc/{name}/comm").read_text().strip() == command
+                still = (
+                    os.readlink(path) == target and Path(f"/proc/{name}/comm").read_text().strip() == command
+                )
                 if not is_own and still:  # the same descriptor, and not of the program that it has become
                     found["fds"].append(target.partition(":")[0])
         except OSError as problem:
