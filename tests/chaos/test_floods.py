@@ -152,6 +152,9 @@ def test_what_a_command_leaves_behind_holds_nobody_up(composer: Composer, projec
     words = ["sh", "-c", "sleep 7777 & echo said"]
     assert composer.run("exec", "-T", "other", *words, cwd=directory).stdout == "said\n"
     assert composer.run("run", "--rm", "-T", "other", *words, cwd=directory).stdout == "said\n"
-    assert len(sleepers(composer, f"{project.name}-other-1")) == 1
+    # The shell may have ended before the one that it has forked is what it will be.
+    wait_for(
+        lambda: len(sleepers(composer, f"{project.name}-other-1")) == 1, "what was left behind to be seen"
+    )
     composer.run("down", "-t", "0", cwd=directory)
     assert json.dumps(composer.containers()) == "[]"

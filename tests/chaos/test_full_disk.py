@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.disks import small_disk, use_up_bytes
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer, is_gone, wait_for
+from tests.e2e.engine import Composer, is_gone, parent_of, wait_for
 
 STACK = """
 services:
@@ -104,9 +104,10 @@ def test_the_engine_killed_on_a_full_disk(composer: Composer, project: Project, 
     fill(small)
     pids = [composer.inspect(f"{project.name}-{name}-1")["State"]["Pid"] for name in ("store", "ending")]
     (core,) = composer.processes("composer-core")
+    shim = parent_of(pids[1])
     os.kill(core, signal.SIGSTOP)
     Path(f"/proc/{pids[1]}/root/dev/shm/end").touch()
-    wait_for(lambda: is_gone(pids[1]), "the container to end")
+    wait_for(lambda: is_gone(shim), "the container to end, and its shim")
     composer.kill("composer-core")
     ending = composer.inspect(f"{project.name}-ending-1")["State"]
     assert (ending["Status"], ending["ExitCode"], ending["Error"]) == ("exited", 6, "")

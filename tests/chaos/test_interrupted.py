@@ -8,13 +8,14 @@ import random
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests import leaks
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer, free_port, wait_for
+from tests.e2e.engine import Composer, free_port, is_gone, wait_for
 
 MOMENTS = [0.0, 0.01, 0.02, 0.04, 0.06, 0.09, 0.13, 0.18, 0.25, 0.4]
 """Seconds after the command began."""
@@ -57,6 +58,8 @@ def interrupt(composer: Composer, victim: str, moment: float, *words: str, cwd: 
         os.kill(pid, signal.SIGKILL)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
+    for pid in victims:  # or it would be taken for the victim of the next command
+        wait_for(partial(is_gone, pid), f"the {victim} ({pid}) to end")
 
 
 @pytest.mark.parametrize("victim", ["composer-core", "composer-keeper"])

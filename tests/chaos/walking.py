@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,8 @@ BOUND = 60.0
 """Seconds in which everything has to happen that has to happen."""
 MEMBERS = 5
 """Core, keeper, the witness's shim, and at most two processes in it."""
+STEADY = 8
+"""So many counts in succession have to be the same to be what there is at rest."""
 PROCESSES = ("cli", "core", "keeper", "shim", "init", "exec")
 
 
@@ -59,7 +62,14 @@ class Walk:
         self.witness = composer.inspect("witness")["State"]["Pid"]
         self.witness_shim = parent_of(self.witness)
         self.before: Census | None = None
-        self.before = self._settled(lambda census: census.processes <= MEMBERS)
+        # The kernel takes namespaces apart, and the engine deletes files, when who asked has had the answer.
+        lately: deque[Census] = deque(maxlen=STEADY)
+
+        def is_steady(now: Census) -> bool:
+            lately.append(_comparable(now))
+            return now.processes <= MEMBERS and lately.count(lately[0]) == STEADY
+
+        self.before = self._settled(is_steady)
 
     # One combination
 
@@ -100,8 +110,7 @@ class Walk:
         then = self.before
         assert then is not None
         return (
-            now._replace(memory=0, descriptors=0, mounts=0, processes=0)
-            == then._replace(memory=0, descriptors=0, mounts=0, processes=0)
+            _comparable(now) == _comparable(then)
             and now.processes <= MEMBERS
             and now.descriptors <= then.descriptors + 4
         )
@@ -297,6 +306,11 @@ class Walk:
         fitting = [pid for pid in known if not is_own or _own_number(pid) == number]
         assert fitting, f"none of {known} calls itself {number}"
         return fitting[-1]
+
+
+def _comparable(census: Census) -> Census:
+    """What has to be the same again."""
+    return census._replace(memory=0, descriptors=0, mounts=0, processes=0)
 
 
 class _Request:

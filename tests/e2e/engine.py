@@ -192,10 +192,10 @@ class Composer:
         """Kill and remove all containers and networks, and end the engine."""
         try:
             for found in self.containers():
-                self.api("DELETE", f"/containers/{found['Id']}?force=1&v=1")
+                self._remove(f"/containers/{found['Id']}?force=1&v=1")
             for network in self.api("GET", "/networks"):
                 if network["Name"] not in ("bridge", "host", "none"):
-                    self.api("DELETE", f"/networks/{network['Id']}")
+                    self._remove(f"/networks/{network['Id']}")
         except OSError as error:  # no engine runs, mostly
             print(f"while everything was removed: {error!r}")
         try:
@@ -204,6 +204,14 @@ class Composer:
             print(f"while the engine was stopped: {error!r}")
         with contextlib.suppress(AssertionError):
             wait_for(lambda: not self.processes("composer-keeper"), "the engine to end")
+
+    def _remove(self, path: str) -> None:
+        """Unless it has gone by itself meanwhile."""
+        try:
+            self.api("DELETE", path)
+        except AssertionError as error:
+            if f"{path}: 404 " not in str(error):
+                raise
 
     def end_by_force(self) -> None:
         """For a test that has failed already: nothing of its engine may disturb the others."""

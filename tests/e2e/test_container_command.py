@@ -91,6 +91,8 @@ def test_a_signal_ends_restarts(composer: Composer) -> None:
 
     wait_for(is_waiting, "a long pause between restarts")
     composer.run("container", "kill", made)
+    # The pause may have been over before the command had begun.
+    wait_for(lambda: not composer.inspect(made)["State"]["Running"], "it to have ended")
     state = composer.inspect(made)["State"]
     assert (state["Status"], state["Restarting"]) == ("exited", False)
     waited = composer.run("container", "wait", "no-such", made, status=1)

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer, wait_for
+from tests.e2e.engine import Composer, free_port, wait_for
 
 
 def test_an_unknown_attribute_is_shown_where_it_stands(composer: Composer, project: Project) -> None:
@@ -38,8 +38,8 @@ services:
 
 
 def test_a_taken_port_names_the_service_and_the_port(composer: Composer, project: Project) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()  # and not one that somebody else is given when it is free again
+    with socket.create_server(("127.0.0.1", port)):
         directory = project.write(f"""
 services:
   web:

@@ -242,12 +242,17 @@ def test_a_reader_that_stalls_slows_nobody(composer: Composer) -> None:
 def test_logs_by_time(composer: Composer) -> None:
     """Lines have the times at which they were written, and a time of theirs is a border without gap or double."""
     before = time.time()
-    script = "for i in 1 2 3 4; do echo $i; sleep 0.02; done"
-    composer.run("container", "run", "--name", "five", "--network", "none", IMAGE, "bash", "-c", script)
+    script = "for i in 1 2 3 4; do echo $i; until [ -e /dev/shm/$i ]; do sleep 0.02; done; done"
+    composer.run("container", "run", "-d", "--name", "five", "--network", "none", IMAGE, "bash", "-c", script)
+    directory = Path(f"/proc/{composer.inspect('five')['State']['Pid']}/root/dev/shm")
 
     def logs(*options: str) -> list[str]:
         return composer.run("container", "logs", *options, "five").stdout.split()
 
+    for number in range(1, 5):  # lines that are read at once have one time
+        wait_for(lambda n=number: len(logs()) == n, f"line {number}")  # type: ignore[misc]
+        (directory / str(number)).touch()
+    composer.run("container", "wait", "five")
     stamped = logs("-t")
     times, numbers = stamped[::2], stamped[1::2]
     assert numbers == ["1", "2", "3", "4"]

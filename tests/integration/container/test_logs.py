@@ -48,7 +48,14 @@ async def test_long_lines(laboratory: Laboratory) -> None:
 
 
 async def test_since_until_tail(laboratory: Laboratory) -> None:
-    await laboratory.sh("for i in 1 2 3 4 5 6; do echo $i; sleep 0.02; done")
+    waiting = "until test -e /dev/shm/$i; do sleep 0.01; done"
+    shim = await laboratory.start("/bin/sh", "-c", f"for i in 1 2 3 4 5 6; do echo $i; {waiting}; done")
+    with trio.fail_after(TIMEOUT):
+        for number in range(1, 7):  # lines that are read at once have one time
+            while len(list(read_log(directory(laboratory)))) < number:
+                await trio.sleep(0.01)
+            Path(f"/proc/{shim.pid}/root/dev/shm/{number}").touch()
+        assert (await shim.wait()).exit_code == 0
     entries = list(read_log(directory(laboratory)))
     assert [entry.data for entry in entries] == [b"1", b"2", b"3", b"4", b"5", b"6"]
     third = entries[2].time_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -44,7 +45,7 @@ LINKS = {
 @pytest.fixture(autouse=True)
 def loop_device() -> None:
     """A block device that root may open on this machine."""
-    if not Path("/dev/loop0").exists():
+    with contextlib.suppress(FileExistsError):
         os.mknod("/dev/loop0", stat.S_IFBLK | 0o660, os.makedev(7, 0))
 
 
