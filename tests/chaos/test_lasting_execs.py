@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Project
-from tests.e2e.engine import Composer, is_gone, wait_for
+from tests.e2e.engine import Composer, is_gone, parent_of, wait_for
 
 STACK = """
 services:
@@ -133,8 +133,9 @@ def test_the_container_ends_as_well(container: Container) -> None:
     assert command.stdout.readline() == "begin\n"
     command.send_signal(signal.SIGSTOP)
     container.composer.kill_engine()
+    shim = parent_of(container.pid)  # as long as it is there, it can be asked
     os.kill(container.pid, signal.SIGKILL)
-    wait_for(partial(is_gone, container.pid), "the container to end")
+    wait_for(partial(is_gone, shim), "the container to end, and its shim")
     command.send_signal(signal.SIGCONT)
     _, err = command.communicate(timeout=120)
     assert command.returncode == 137
