@@ -24,6 +24,7 @@ def routes(engine: Engine) -> list[Route]:
         Route("POST", "/exec/{id}/resize", own.resize),
         Route("GET", "/exec/{id}/json", own.inspect),
         Route("POST", "/composer/v1/containers/{id}/debug", own.debug),
+        Route("POST", "/composer/v1/containers/{id}/exec", own.converse),
         Route("POST", "/composer/v1/exec/{id}/again", own.again),
     ]
 
@@ -33,15 +34,32 @@ class ExecRoutes:
     engine: Engine
 
     async def create(self, request: Request) -> Answer:
-        body = decode_body(await request.json(dict), ExecBody)
-        if not body.cmd:
-            raise InvalidArgument("No exec command specified", hint='Give "Cmd".')
-        return json_response({"Id": await self.engine.execs.create(request.params["id"], _config(body))}, 201)
+        config = await _command(request)
+        return json_response({"Id": await self.engine.execs.create(request.params["id"], config)}, 201)
 
     async def debug(self, request: Request) -> Answer:
         body = decode_body(await request.json(dict), ExecBody)
         kind, made = await self.engine.debugging.open(request.params["id"], _config(body))
         return json_response({kind: made}, 201)
+
+    async def converse(self, request: Request) -> Answer:
+        """Make one with the id that the client has chosen, and start it: one request less to wait for. What cannot be
+        started is an error of the request, and its exit status comes with its output (:data:`streams.EXIT_STATUS`)
+        where that is in frames."""
+        config = await _command(request)
+        exec_id = await self.engine.execs.create(request.params["id"], config, request.query.text("id"))
+        state = await self.engine.execs.inspect(exec_id)
+        rows, cols = config.console_size
+        session = await self.engine.execs.start(exec_id, tty=config.tty, rows=rows, cols=cols)
+        assert session is not None
+        return streams.converse(
+            session,
+            tty=config.tty,
+            stdin=config.attach_stdin,
+            detach_keys=detach_keys(config.detach_keys),
+            version=request.version,
+            status=lambda: state.exit_code,
+        )
 
     async def start(self, request: Request) -> Answer:
         """``?refuses=1``: what cannot be started is an error of the request, as everything else is."""
@@ -109,6 +127,13 @@ class ExecRoutes:
                 "Pid": state.pid,
             }
         )
+
+
+async def _command(request: Request) -> ExecConfig:
+    body = decode_body(await request.json(dict), ExecBody)
+    if not body.cmd:
+        raise InvalidArgument("No exec command specified", hint='Give "Cmd".')
+    return _config(body)
 
 
 def _config(body: ExecBody) -> ExecConfig:

@@ -8,6 +8,7 @@ one, bytes go as they are.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 
 import trio
@@ -20,10 +21,18 @@ _HEADER = struct.Struct(">BxxxL")
 STREAM_NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
 ENGINE_ERROR = 3
 """The stream number with which an engine reports its own error."""
+EXIT_STATUS = 4
+"""The stream number, none of Docker's, with which the engine tells who asked for it how the process has ended, in
+decimal digits."""
 
 
 def frame(stream: str, data: bytes) -> bytes:
     return _HEADER.pack(STREAM_NUMBERS[stream], len(data)) + data
+
+
+def exit_frame(status: int) -> bytes:
+    data = b"%d" % status
+    return _HEADER.pack(EXIT_STATUS, len(data)) + data
 
 
 def stream_content_type(*, tty: bool, version: tuple[int, int]) -> str:
@@ -32,12 +41,20 @@ def stream_content_type(*, tty: bool, version: tuple[int, int]) -> str:
 
 
 def converse(
-    session: AttachSession, *, tty: bool, stdin: bool, detach_keys: bytes, version: tuple[int, int]
+    session: AttachSession,
+    *,
+    tty: bool,
+    stdin: bool,
+    detach_keys: bytes,
+    version: tuple[int, int],
+    status: Callable[[], int | None] | None = None,
 ) -> Hijack:
     """The answer that connects the client with ``session`` until the process has ended, the client has gone
-    or typed the detach keys. Closes the session."""
+    or typed the detach keys. Closes the session. With ``status``, the last frame tells what it is by then."""
     return Hijack(
-        lambda duplex: _converse(session, duplex, tty=tty, stdin=stdin, detach_keys=detach_keys),
+        lambda duplex: _converse(
+            session, duplex, tty=tty, stdin=stdin, detach_keys=detach_keys, status=status
+        ),
         stream_content_type(tty=tty, version=version),
     )
 
@@ -55,7 +72,13 @@ def say(text: str, *, tty: bool, version: tuple[int, int]) -> Hijack:
 
 
 async def _converse(
-    session: AttachSession, duplex: Duplex, *, tty: bool, stdin: bool, detach_keys: bytes
+    session: AttachSession,
+    duplex: Duplex,
+    *,
+    tty: bool,
+    stdin: bool,
+    detach_keys: bytes,
+    status: Callable[[], int | None] | None,
 ) -> None:
     async def read_client() -> None:
         await _pass_input(session, duplex, stdin=stdin, keys=DetachKeys(detach_keys if tty else b""))
@@ -69,6 +92,8 @@ async def _converse(
                 while (piece := await session.receive()) is not None:
                     stream, data = piece
                     await duplex.send(data if tty else frame(stream, data))
+                if status is not None and not tty and (ended := status()) is not None:
+                    await duplex.send(exit_frame(ended))
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
             nursery.cancel_scope.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,9 +33,10 @@ from runtime.container.shim_client import (
 )
 from runtime.container.wire import ExecSpec
 from runtime.crash_points import crash_point
-from runtime.errors import Conflict, NotFound
+from runtime.errors import Conflict, InvalidArgument, NotFound
 
 Hear = Callable[[bytes], Awaitable[None]]
+_ID = re.compile(r"[0-9a-f]{64}")
 TIMED_OUT = -1
 """Exit code of a command that took too long."""
 SIGKILL = 9
@@ -72,11 +74,13 @@ class Execs:
             task_status.started()
             await trio.sleep_forever()
 
-    async def create(self, ref: str, config: ExecConfig) -> str:
+    async def create(self, ref: str, config: ExecConfig, exec_id: str = "") -> str:
         """Enter an exec; nothing runs yet."""
+        if exec_id and (not _ID.fullmatch(exec_id) or exec_id in self._execs):
+            raise InvalidArgument(f"invalid exec id: {exec_id!r}", hint="64 hex digits that no other has")
         container = self.containers.get(ref)
         _running_shim(container)
-        state = ExecState(id=secrets.token_hex(32), container_id=container.id, config=config)
+        state = ExecState(id=exec_id or secrets.token_hex(32), container_id=container.id, config=config)
         self._execs[state.id] = _Running(state)
         container.execs.add(state.id)
         attributes = {**container.attributes, "execID": state.id}

@@ -55,6 +55,29 @@ def test_output_does_not_come_with_the_head(composer: Composer, sleeper: str) ->
         assert read_as_docker_py(connection) == (b"HTTP/1.1 101 UPGRADED\r\n", said)
 
 
+def test_an_exec_in_one_request(composer: Composer, sleeper: str) -> None:
+    """What our own command does, and Docker's API has not: the last frame is the exit status."""
+    made = "0123456789abcdef" * 4
+    body = json.dumps({"Cmd": ["sh", "-c", "echo out; exit 41"], "AttachStdout": True, "AttachStderr": True})
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(PATIENCE)
+    connection.connect(str(composer.paths.socket))
+    connection.sendall(
+        f"POST /composer/v1/containers/{sleeper}/exec?id={made} HTTP/1.1\r\nHost: x\r\n"
+        "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+    )
+    connection.shutdown(socket.SHUT_WR)
+    assert read_as_docker_py(connection) == (
+        b"HTTP/1.1 101 UPGRADED\r\n",
+        b"\x01\0\0\0\0\0\0\x04out\n\x04\0\0\0\0\0\0\x0241",
+    )
+    assert composer.api("GET", f"/exec/{made}/json")["ExitCode"] == 41
+    for refused in (made, "../etc"):
+        with pytest.raises(AssertionError, match=r"400.*invalid exec id"):
+            composer.api("POST", f"/composer/v1/containers/{sleeper}/exec?id={refused}", json.loads(body))
+
+
 def test_what_cannot_be_started_is_told_in_the_stream(composer: Composer, sleeper: str) -> None:
     """Docker's command shows nothing of an error of the request but its number."""
     made, connection = begin_exec(composer, sleeper, "nosuch")

@@ -10,6 +10,7 @@ from runtime.errors import ComposerError, InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from typing import Any
 
     from composer.cli.session import Session
@@ -124,32 +125,59 @@ def run_in(session: Session, container: str, config: dict[str, Any], *, detach: 
 
         config["DetachKeys"] = usual_detach_keys(session)
     client = session.client
-    exec_id = client.request("POST", f"{API}/containers/{container}/exec", body=config).json()["Id"]
     if detach:
+        exec_id = client.request("POST", f"{API}/containers/{container}/exec", body=config).json()["Id"]
         client.request("POST", f"{API}/exec/{exec_id}/start", body={"Detach": True})
         return 0
-    keys = config.get("DetachKeys", "")
-    return run_exec_in(session, exec_id, tty=config["Tty"], stdin=config["AttachStdin"], detach_keys=keys)
-
-
-def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool, detach_keys: str = "") -> int:
-    """Start an exec that was made, converse with it, and return its exit status. Raises Detached when it is left."""
-    from composer.cli.terminals.streams import Detached, InputMeter, converse
-
-    start: dict[str, Any] = {"Detach": False, "Tty": tty}
-    resize = None
+    tty = config["Tty"]
     if tty:
-        from composer.cli.terminals.terminal import size
+        config["ConsoleSize"] = _window()
+    exec_id = os.urandom(32).hex()
+    path = f"/composer/v1/containers/{container}/exec"
+    return _converse(
+        session,
+        exec_id,
+        *client.hijack("POST", path, {"id": exec_id}, config),
+        tty=tty,
+        stdin=config["AttachStdin"],
+        detach_keys=config.get("DetachKeys", ""),
+    )
 
-        columns, rows = size(0)
-        start["ConsoleSize"] = [rows, columns]
 
-        def resize(rows: int, columns: int) -> None:
-            session.client.request("POST", f"{API}/exec/{exec_id}/resize", {"h": rows, "w": columns})
+def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool) -> int:
+    """Start an exec that was made, converse with it, and return its exit status. Raises Detached when it is left."""
+    start: dict[str, Any] = {"Detach": False, "Tty": tty}
+    if tty:
+        start["ConsoleSize"] = _window()
+    conversation = session.client.hijack("POST", f"{API}/exec/{exec_id}/start", {"refuses": True}, start)
+    return _converse(session, exec_id, *conversation, tty=tty, stdin=stdin, detach_keys="")
 
-    path = f"{API}/exec/{exec_id}/start"
-    connection, received = session.client.hijack("POST", path, {"refuses": True}, start)
-    is_cut, given = False, InputMeter()
+
+def _window() -> list[int]:
+    from composer.cli.terminals.terminal import size
+
+    columns, rows = size(0)
+    return [rows, columns]
+
+
+def _converse(
+    session: Session,
+    exec_id: str,
+    connection: socket,
+    received: bytes,
+    *,
+    tty: bool,
+    stdin: bool,
+    detach_keys: str,
+) -> int:
+    """With an exec that runs, to its end, whatever becomes of the engine: its exit status. Raises Detached when it is
+    left."""
+    from composer.cli.terminals.streams import Account, Detached, converse
+
+    def resize(rows: int, columns: int) -> None:
+        session.client.request("POST", f"{API}/exec/{exec_id}/resize", {"h": rows, "w": columns})
+
+    is_cut, account = False, Account()
     while True:
         try:
             is_detached = converse(
@@ -157,18 +185,20 @@ def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool, detac
                 received,
                 tty=tty,
                 stdin=stdin and not is_cut,
-                resize=resize,
+                resize=resize if tty else None,
                 detach_keys=detach_keys,
-                meter=given,
+                account=account,
             )
         finally:
             connection.close()
         if is_detached:
             raise Detached
+        if account.status:
+            return int(account.status)
         state = _state_of(session, exec_id)
         if not state["Running"] and not state.get("OutputLeft"):
             status = int(state["ExitCode"] or 0)
-            if is_cut and given.has_any():
+            if is_cut and account.has_input():
                 raise ComposerError(
                     f"the engine was killed while the command read its input, which may have been cut short; "
                     f"the command ended with {status}",

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _READ_SIZE = 65536
+_EXIT_STATUS = 4
+"""``composer.api.streams.EXIT_STATUS``, which is not to be imported for it alone."""
 
 
 class Detached(ComposerError):
@@ -21,19 +23,22 @@ class Detached(ComposerError):
         super().__init__("read escape sequence")
 
 
-class InputMeter:
-    """Whether there was any input."""
+class Account:
+    """What is known of a conversation when it is over."""
 
-    __slots__ = ("bytes",)
+    __slots__ = ("given", "status")
 
     def __init__(self) -> None:
-        self.bytes = 0
+        self.given = 0
+        """Bytes of input."""
+        self.status = b""
+        """How the process has ended, in decimal digits; empty when the engine has not said so."""
 
-    def has_any(self) -> bool:
+    def has_input(self) -> bool:
         """Also what waits to be read now."""
         from select import POLLIN, poll
 
-        if self.bytes:
+        if self.given:
             return True
         poller = poll()
         poller.register(0, POLLIN)
@@ -50,7 +55,7 @@ def converse(
     stdout: int = 1,
     stderr: int = 2,
     detach_keys: str = "",
-    meter: InputMeter | None = None,
+    account: Account | None = None,
 ) -> bool:
     """Copy stdin to the process and its output to ``stdout`` and ``stderr`` until the other side closes.
 
@@ -68,7 +73,7 @@ def converse(
                 connection, received, tty=True, stdin=stdin, out=stdout, err=stdout, keys=detach_keys
             )
     return _copy(
-        connection, received, tty=tty, stdin=stdin, out=stdout, err=stderr, keys=detach_keys, meter=meter
+        connection, received, tty=tty, stdin=stdin, out=stdout, err=stderr, keys=detach_keys, account=account
     )
 
 
@@ -81,7 +86,7 @@ def _copy(
     out: int,
     err: int,
     keys: str,
-    meter: InputMeter | None = None,
+    account: Account | None = None,
 ) -> bool:
     from select import POLLERR, POLLHUP, POLLIN, POLLOUT, poll
 
@@ -92,8 +97,9 @@ def _copy(
     is_detached = False
     network = connection.fileno()
     frames = Frames()
+    account = account or Account()
     if received:
-        _deliver(received, frames, tty, out, err)
+        _deliver(received, frames, tty, out, err, account)
     poller = poll()
     poller.register(network, POLLIN)
     if stdin:
@@ -112,7 +118,7 @@ def _copy(
                     data = _receive(connection)
                     if not data:
                         return is_detached
-                    _deliver(data, frames, tty, out, err)
+                    _deliver(data, frames, tty, out, err, account)
                 if events & POLLOUT:
                     try:
                         unsent = _send(connection, unsent)
@@ -128,8 +134,7 @@ def _copy(
                     poller.unregister(0)
                     _half_close(connection)
                     continue
-                if meter is not None:
-                    meter.bytes += len(typed)
+                account.given += len(typed)
                 is_detached |= detaching.feed(typed)[1]
                 try:
                     unsent = _send(connection, typed)
@@ -176,12 +181,15 @@ def _half_close(connection: socket) -> None:
         pass
 
 
-def _deliver(data: bytes, frames: Frames, tty: bool, out: int, err: int) -> None:
+def _deliver(data: bytes, frames: Frames, tty: bool, out: int, err: int, account: Account) -> None:
     if tty:
         write_all(out, data)
         return
     for stream, piece in frames.feed(data):
-        write_all(err if stream == 2 else out, piece)
+        if stream == _EXIT_STATUS:
+            account.status += piece
+        else:
+            write_all(err if stream == 2 else out, piece)
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -360,11 +360,11 @@ class FakeExecs:
         self.all: dict[str, ExecState] = {}
         self.sessions: list[FakeSession] = []
 
-    async def create(self, ref: str, config: Any) -> str:
+    async def create(self, ref: str, config: Any, exec_id: str = "") -> str:
         c = self._engine.containers.get(ref)
         if not c.state.is_alive:
             raise Conflict(f"container {c.id} is not running")
-        state = ExecState(id=secrets.token_hex(32), container_id=c.id, config=config)
+        state = ExecState(id=exec_id or secrets.token_hex(32), container_id=c.id, config=config)
         self.all[state.id] = state
         return state.id
 
