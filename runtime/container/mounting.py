@@ -270,7 +270,15 @@ def user_mounts(config: ContainerConfig, sources: MountSources) -> dict[str, lis
 def check_target(target: str) -> str:
     """Normalise a mount target. Raises InvalidArgument."""
     if not target.startswith("/"):
-        raise InvalidArgument(f"invalid mount target {target!r}: it must be an absolute path")
+        name, colon, path = target.partition(":")
+        is_drive = len(name) == 1 and name.isalpha() and colon and path.startswith("/")
+        raise InvalidArgument(
+            f"invalid mount target {target!r}: it must be an absolute path",
+            hint=f"one letter before a colon is a drive of Windows, also in Docker Compose: give volume {name} a "
+            "longer name, or write the long form"
+            if is_drive
+            else "",
+        )
     if "\0" in target:
         raise InvalidArgument("a mount target cannot contain a NUL byte")
     normal = "/" + posixpath.normpath(target).strip("/")

@@ -101,3 +101,12 @@ def test_what_is_taken(options: dict[str, Any]) -> None:
 def test_what_is_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidArgument, match=says):
         check(**options)
+
+
+def test_a_volume_of_one_letter_is_a_drive() -> None:
+    with pytest.raises(InvalidArgument, match="must be an absolute path") as refused:
+        check(mounts=(Mount(type="volume", target="d:/data"),))
+    assert "give volume d a longer name" in refused.value.hint
+    with pytest.raises(InvalidArgument) as refused:
+        check(mounts=(Mount(type="volume", target="data"),))
+    assert refused.value.hint == ""
