@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from composer.engine.cells import Cell, first_of
 from composer.engine.events import Events
 from composer.engine.health import merge_healthcheck
-from composer.engine.lost_records import keep_copy
+from composer.engine.lost_records import OwnCopy
 from composer.engine.model import ContainerRecord, Endpoint, MountPoint, PublishedPort, Status
 from composer.engine.records import Records
 from composer.engine.volumes import Volumes
@@ -57,10 +57,10 @@ class Container:
         record: ContainerRecord,
         image: ImageConfig,
         store: Records[ContainerRecord],
-        keep_copy: Callable[[ContainerRecord], None],
+        copy: OwnCopy,
     ) -> None:
         self._store = store
-        self._keep_copy = keep_copy
+        self._copy = copy
         self.record = record
         self.image = image
         self.status: Cell[Status] = Cell(record.status)
@@ -190,10 +190,9 @@ class Container:
             return  # written already
         before, self.record = self.record, self._store.put(record.id, record, is_fact=True)
         # How a run has ended, the container's directory says by itself.
-        if record.status.is_alive > before.status.is_alive or record != _replace(
-            before, status=record.status
-        ):
-            self._keep_copy(record)
+        is_started = record.status.is_alive > before.status.is_alive
+        if is_started or record != _replace(before, status=record.status):
+            self._copy.keep(record, is_started=is_started)
 
     def set_status(self, status: Status, *, is_lasting: bool = True) -> None:
         """Show a new state; ``is_lasting`` also writes it (health changes, for instance, are not)."""
@@ -251,7 +250,7 @@ class Containers:
             self._enter(self._container(record, self.image_config(record.image_id) or ImageConfig()))
 
     def _container(self, record: ContainerRecord, image: ImageConfig) -> Container:
-        return Container(record, image, self._records, partial(keep_copy, self.database, self.paths))
+        return Container(record, image, self._records, OwnCopy(self.database, self.paths))
 
     def _enter(self, container: Container) -> None:
         self._by_id[container.id] = container

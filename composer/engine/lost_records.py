@@ -26,7 +26,7 @@ from runtime.container.config import ContainerConfig, LogConfig
 from runtime.errors import ComposerError
 from runtime.kernel import sockets
 from runtime.storage.journal import Documents
-from runtime.storage.own_records import read_own_records, write_own_records
+from runtime.storage.own_records import add_own_record, read_own_records, write_own_records
 from runtime.storage.paths import Paths
 from runtime.storage.state import StateDatabase
 
@@ -37,19 +37,37 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _decoder = msgspec.json.Decoder(ContainerRecord)
 
 
-def keep_copy(database: StateDatabase, paths: Paths, record: ContainerRecord) -> None:
-    """Write what the container's next engine has to know into its directory, if it has one."""
+class OwnCopy:
+    """What a container's next engine has to know, in the container's directory, if it has one."""
+
+    def __init__(self, database: StateDatabase, paths: Paths) -> None:
+        self._database = database
+        self._paths = paths
+        self._names: list[tuple[str, str]] = []
+        """Of the documents that this engine has written there; none so far."""
+
+    def keep(self, record: ContainerRecord, *, is_started: bool) -> None:
+        """Write it anew when the container is started or needs something else, otherwise add its record: a file in
+        the place of another is written to the disk at once by some file systems, ext4 for instance."""
+        names = _needed(record)
+        directory = self._paths.container(record.id)
+        try:
+            if names == self._names and not is_started:
+                body = self._database.get(_KIND, record.id)
+                if body is None or add_own_record(directory, (_KIND, record.id, body)):
+                    return
+            found = [(kind, key, self._database.get(kind, key)) for kind, key in names]
+        except ComposerError:
+            return
+        documents = ((kind, key, body) for kind, key, body in found if body is not None)
+        self._names = names if write_own_records(directory, documents) else []
+
+
+def _needed(record: ContainerRecord) -> list[tuple[str, str]]:
     names = [(_KIND, record.id), ("image", record.image_id)]
     names += [("network", endpoint.network_id) for endpoint in record.endpoints.values()]
     mounted = {mount.source for mount in record.config.mounts if mount.type == "volume" and mount.source}
-    names += [("volume", name) for name in sorted({*record.volumes.values(), *mounted})]
-    try:
-        found = [(kind, key, database.get(kind, key)) for kind, key in names]
-    except ComposerError:
-        return
-    write_own_records(
-        paths.container(record.id), ((kind, key, body) for kind, key, body in found if body is not None)
-    )
+    return names + [("volume", name) for name in sorted({*record.volumes.values(), *mounted})]
 
 
 @dataclass

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from composer.engine.lost_records import find_lost, keep_copy
+from composer.engine.lost_records import OwnCopy, find_lost
 from composer.engine.model import ContainerRecord, Endpoint
 from runtime.container.config import ContainerConfig
 from runtime.kernel import sockets
@@ -47,6 +47,10 @@ def _filled(path: Path, record: ContainerRecord) -> StateDatabase:
     for kind, key in (("image", "sha256:app"), ("network", "n1"), ("network", "n2"), ("volume", "data")):
         database.put(kind, key, f"{kind} {key}".encode())
     return database
+
+
+def keep_copy(database: StateDatabase, paths: Paths, record: ContainerRecord) -> None:
+    OwnCopy(database, paths).keep(record, is_started=True)
 
 
 def test_all_that_it_needs(tmp_path: Path, paths: Paths) -> None:
@@ -109,3 +113,45 @@ def test_no_room_keeps_the_old_ones(paths: Paths, tmp_path: Path) -> None:
     keep_copy(database, paths, record)
     assert read_own_records(paths.container(ONE)) == before
     keep_copy(database, paths, _record("3" * 64, "without a directory"))
+
+
+def test_what_changes_is_added(paths: Paths, tmp_path: Path) -> None:
+    """Also by an engine that finds what another has left half written."""
+    record = _record(ONE, "web")
+    database = _filled(tmp_path / "old.db", record)
+    copy = OwnCopy(database, paths)
+    copy.keep(record, is_started=True)
+    file = paths.container(ONE) / "records"
+    inode, sizes = file.stat().st_ino, [file.stat().st_size]
+    for is_manually_stopped in (True, False):
+        record = msgspec.structs.replace(record, is_manually_stopped=is_manually_stopped)
+        database.put("container", ONE, msgspec.json.encode(record))
+        copy.keep(record, is_started=False)
+        sizes.append(file.stat().st_size)
+        own = read_own_records(paths.container(ONE))
+        assert msgspec.json.decode(own["container", ONE], type=ContainerRecord) == record
+        assert own["network", "n1"] == b"network n1"
+    assert file.stat().st_ino == inode and sizes == sorted(set(sizes))
+    file.write_bytes(file.read_bytes()[:-1])
+    OwnCopy(database, paths).keep(record, is_started=False)
+    own = read_own_records(paths.container(ONE))
+    assert msgspec.json.decode(own["container", ONE], type=ContainerRecord) == record
+    assert file.stat().st_size == sizes[0]
+
+
+def test_it_does_not_grow_without_end_and_has_what_is_needed_now(paths: Paths, tmp_path: Path) -> None:
+    record = _record(ONE, "web")
+    database = _filled(tmp_path / "old.db", record)
+    copy = OwnCopy(database, paths)
+    sizes = []
+    for number in range(2000):
+        record = msgspec.structs.replace(record, is_manually_stopped=number % 2 == 0)
+        database.put("container", ONE, msgspec.json.encode(record))
+        copy.keep(record, is_started=False)
+        sizes.append((paths.container(ONE) / "records").stat().st_size)
+    assert max(sizes) < 300 << 10 and sizes.index(max(sizes)) < len(sizes) - 1
+    record = msgspec.structs.replace(record, endpoints={"net": Endpoint(network_id="n2")})
+    database.put("container", ONE, msgspec.json.encode(record))
+    copy.keep(record, is_started=False)
+    own = read_own_records(paths.container(ONE))
+    assert ("network", "n2") in own and ("network", "n1") not in own
