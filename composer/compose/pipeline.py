@@ -139,7 +139,9 @@ def _place_of(error: ComposerError) -> Place | None:
 
 
 def joined(errors: Sequence[ComposerError], first: ComposeError) -> ComposeError:
-    """One error of many: the first tells, the others stand below it with their places."""
+    """One error of many, in the order of the files and of their lines: the first tells, the others stand below it with
+    their places."""
+    errors = in_order(errors)
     message = errors[0].message
     for other in errors[1:]:
         message += f"\n{_where(other.locations)}{other.message}" + (f" ({other.hint})" if other.hint else "")
@@ -148,6 +150,18 @@ def joined(errors: Sequence[ComposerError], first: ComposeError) -> ComposeError
     )
     error.errors = tuple(errors) if len(errors) > 1 else ()
     return error
+
+
+def in_order(errors: Sequence[ComposerError]) -> list[ComposerError]:
+    """By file, in the order in which they come, line and column; what has no place goes first."""
+    files: dict[str, int] = {}
+    for one in errors:
+        for at in one.locations[:1]:
+            files.setdefault(at.file, len(files))
+    return sorted(
+        errors,
+        key=lambda one: next(((files[at.file], at.line, at.column) for at in one.locations), (-1, 0, 0)),
+    )
 
 
 def located(problem: Problem, tree: Any, sources: Sources) -> ComposeError:

@@ -97,7 +97,7 @@ def locate(source: ProjectSource, error: ComposerError) -> None:
     if not found:
         return
     from composer.compose.explanation import parse_path, places
-    from composer.compose.pipeline import load_traced
+    from composer.compose.pipeline import in_order, load_traced
 
     try:
         tree = load_traced(_request(source), Disk())
@@ -106,6 +106,8 @@ def locate(source: ProjectSource, error: ComposerError) -> None:
     for one in {id(one): one for one in (*found, error)}.values():
         if one.about and not one.locations:
             one.locations = places(tree, parse_path(one.about))
+    if error.errors:
+        error.errors = tuple(in_order(error.errors))
 
 
 def _request(source: ProjectSource) -> LoadRequest:
