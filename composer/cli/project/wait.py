@@ -18,14 +18,14 @@ def run_wait(session: Session, arguments: Arguments) -> int:
     """Until all have ended; the exit status is that of the last. ``--down-project`` takes all down then."""
     from runtime.errors import ComposerError
 
-    containers = [
-        container
-        for container in session.resolve(arguments.words)["Containers"]
-        if container["Service"] in arguments.words
-        and container["State"] in ("running", "paused", "restarting")
-    ]
+    named = [c for c in session.resolve(arguments.words)["Containers"] if c["Service"] in arguments.words]
+    containers = [c for c in named if c["State"] in ("running", "paused", "restarting")]
     if not containers:
-        raise ComposerError(f'no containers for project "{_project(session)}"')
+        ended = [c for c in named if c["State"] in ("exited", "dead")]
+        raise ComposerError(
+            f'no containers for project "{_project(session)}"',
+            hint="\n".join(f"{c['Name']} has ended already, with status {c['ExitCode']}" for c in ended),
+        )
     status = 0
     for container, status in _exits(session, [container["Id"] for container in containers]):
         session.write(f'container "{container}" exited with status code {status}\n')

@@ -61,6 +61,17 @@ def test_all() -> None:
     assert session.down == 1
 
 
+def test_one_that_has_ended_is_not_waited_for() -> None:
+    """As with Docker Compose, which does not say why."""
+    session = _Session("first")
+    ended = {"Id": "first", "Name": "p-first-1", "Service": "first", "State": "exited", "ExitCode": 4}
+    session.resolve = lambda services=(): {"Name": "p", "Containers": [ended]}  # type: ignore[method-assign]
+    with pytest.raises(ComposerError) as raised:
+        wait(session, "first")
+    assert raised.value.message == 'no containers for project "p"'
+    assert raised.value.hint == "p-first-1 has ended already, with status 4"
+
+
 def test_none_runs() -> None:
     with pytest.raises(ComposerError, match='no containers for project "p"'):
         wait(_Session(), "first")
