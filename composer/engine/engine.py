@@ -24,6 +24,7 @@ from composer.engine.debugging import Debugging
 from composer.engine.ending import Ending
 from composer.engine.events import Events
 from composer.engine.execs import Execs
+from composer.engine.exits import Exits
 from composer.engine.hooks import Hooks
 from composer.engine.images import Images, image_users
 from composer.engine.launching import Launching
@@ -235,6 +236,7 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
         cgroups=cgroups,
         prober=Prober(events, execs.run_probe, logs.size),
         ending=Ending(events, cgroups),
+        exits=Exits(events, networks),
         hooks=Hooks(execs.run_hook),
         boot_id=boot_id,
         prepare=launching.prepare,

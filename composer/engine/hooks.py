@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import trio
+from msgspec.structs import replace
 
+from composer.engine.chronicle import one_line, tell_hook
 from composer.engine.containers import Container
 from composer.engine.execs import Hear, tail_of
 from composer.engine.model import Status
@@ -51,11 +53,11 @@ class Hooks:
     run: RunHook
 
     async def after_start(self, container: Container, hear: Hear | None) -> str:
-        """Raises ComposerError when one fails. When the container ends before they have, that is no failure of theirs:
-        returns a warning then, else nothing. ``hear`` is given what they write, and nothing (``b""``) at the end of
-        each."""
+        """Raises ComposerError when one fails, which stays to be seen for as long as that run is: as the container's
+        ``State.Error``. When the container ends before they have, that is no failure of theirs: returns a warning then,
+        else nothing. ``hear`` is given what they write, and nothing (``b""``) at the end of each."""
         begun = container.state.started_at
-        for hook in container.config.post_start:
+        for number, hook in enumerate(container.config.post_start):
             cut_short = f"{container.name} has ended before its post_start hook had: {' '.join(hook.command)}"
             try:
                 code, output = await self.run(container, hook, hear)
@@ -64,13 +66,15 @@ class Hooks:
             except Conflict as error:
                 if not _runs(container.state, begun):
                     return cut_short
+                _note(container, begun, f"post_start hook {' '.join(hook.command)}: {error.message}", b"")
                 raise error.within(f"post_start hook {' '.join(hook.command)}") from None
             if code in CUT_SHORT and await _has_ended(container, begun):
                 return cut_short
             if code:
+                _note(container, begun, f"post_start {_failure(hook, code)}", output)
                 raise ComposerError(
                     f"post_start hook of {container.name} {_exited(hook, code)}", hint=tail_of(output)
-                )
+                ).pointing_at(f"post_start[{number}]")
         return ""
 
     async def before_stop(self, container: Container) -> None:
@@ -86,7 +90,17 @@ class Hooks:
             if code in CUT_SHORT and await _has_ended(container, begun):
                 return
             if code:
+                tell_hook(container, f"pre_stop {_failure(hook, code)}", output)
                 raise HookFailed(container, hook, code, output)
+
+
+def _note(container: Container, begun: int, what: str, output: bytes) -> None:
+    """Let a failure of the run that began then be found later."""
+    tell_hook(container, what, output)
+    if container.state.started_at == begun:
+        said = one_line(output.decode(errors="replace"))
+        error = f"{what}: {said}" if said else what
+        container.set_status(replace(container.state, error=error))
 
 
 def _failure(hook: Hook, code: int) -> str:

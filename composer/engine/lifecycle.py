@@ -16,17 +16,17 @@ from dataclasses import dataclass
 import trio
 from msgspec.structs import replace
 
-from composer.engine import uses
+from composer.engine import chronicle, uses
 from composer.engine.at_once import taken
 from composer.engine.containers import Container, Containers
 from composer.engine.ending import Ending, grace_of, send
 from composer.engine.events import Events
 from composer.engine.execs import Hear
+from composer.engine.exits import Exits, next_delay
 from composer.engine.hooks import Hooks
 from composer.engine.model import Health, Status
 from composer.engine.networking.sandboxes import Sandboxes
 from composer.engine.prober import Prober
-from composer.engine.restart import decide_restart
 from composer.engine.volumes import Volumes
 from runtime.container.client import KeeperClient
 from runtime.container.shim_client import LaunchError, Shim
@@ -62,6 +62,7 @@ class Lifecycle:
     cgroups: Cgroups
     prober: Prober
     ending: Ending
+    exits: Exits
     hooks: Hooks
     boot_id: str
     prepare: Callable[[Container], Awaitable[LaunchSpec]]
@@ -78,11 +79,18 @@ class Lifecycle:
 
     # Starting
 
-    async def start(self, ref: str, *, if_wanted: bool = False, hear: Hear | None = None) -> str:
-        """Start a container and return when its process runs and its post_start hooks have ended; ``hear`` is given
-        what they write. Returns a warning when the container's end has cut one short. Raises LaunchError with what went
-        wrong and where; one that is to be removed at its end is removed then. ``if_wanted``: raises AlreadyStarted for
-        one that somebody has stopped since it was wanted."""
+    async def start(
+        self,
+        ref: str,
+        *,
+        if_wanted: bool = False,
+        hear: Hear | None = None,
+        launched: trio.Event | None = None,
+    ) -> str:
+        """Start a container and return when its process runs (``launched`` is set then) and its post_start hooks have
+        ended; ``hear`` is given what they write. Returns a warning when the container's end has cut one short. Raises
+        LaunchError with what went wrong and where; one that is to be removed at its end is removed then. ``if_wanted``:
+        raises AlreadyStarted for one that somebody has stopped since it was wanted."""
         container = self.containers.get(ref)
         try:
             async with taken(), container.busy:
@@ -93,6 +101,8 @@ class Lifecycle:
             if container.config.auto_remove and container.state.status in ("created", "exited"):
                 await self.remove(container.id, volumes=True)
             raise
+        if launched is not None:
+            launched.set()
         return await self.hooks.after_start(container, hear)
 
     async def _start(self, container: Container) -> None:
@@ -109,7 +119,12 @@ class Lifecycle:
                 pass
         container.update(is_wanted=True, is_manually_stopped=False, boot_id=self.boot_id)
         crash_point("core.start.wanted")
-        shim = await self._launch(container, restart_count=0)
+        try:
+            shim = await self._launch(container, restart_count=0)
+        except ComposerError as error:
+            chronicle.tell_not_started(container, error)
+            raise
+        chronicle.tell_started(container)
         self._supervise(container, shim, last_delay=0.0)
 
     async def _stay_down(self, container: Container) -> None:
@@ -190,6 +205,7 @@ class Lifecycle:
             Status(
                 status="paused" if self.cgroups.is_frozen(container.id) else "running",
                 pid=shim.pid,
+                error=old.error if old.started_at == shim.started_at else "",
                 started_at=shim.started_at,
                 restart_count=old.restart_count,
                 health=health,
@@ -199,7 +215,7 @@ class Lifecycle:
 
     def settle(self, container: Container, exit_status: ExitStatus) -> None:
         """Take up a container that ended while there was no engine, and go on with its restart policy."""
-        self._mark_exited(container, exit_status, 0.0)
+        self.exits.note(container, exit_status, 0.0)
         self._supervise(container, None, last_delay=0.0)
 
     def resume(self, container: Container) -> None:
@@ -221,12 +237,12 @@ class Lifecycle:
                 if shim is not None:
                     exit_status = await self._until_exit(container, shim)
                     crash_point("core.exit.seen")
-                    delay = self._mark_exited(container, exit_status, last_delay)
+                    delay = self.exits.note(container, exit_status, last_delay)
                     crash_point("core.exit.recorded")
                     await self.sandboxes.release(container)
                     crash_point("core.exit.released")
                 else:
-                    delay = self._next_delay(container, container.state, last_delay)
+                    delay = next_delay(container, container.state, last_delay)
                 if delay is None:
                     break
                 last_delay = delay
@@ -271,46 +287,6 @@ class Lifecycle:
         finally:
             shim.close()
         return exit_status
-
-    def _mark_exited(self, container: Container, exit_status: ExitStatus, last_delay: float) -> float | None:
-        """Show how a run has ended, and whether another follows: nobody sees ``exited`` in between. The delay."""
-        container.shim = None
-        old = container.state
-        status = Status(
-            status="exited",
-            exit_code=exit_status.exit_code,
-            oom_killed=exit_status.oom_killed,
-            error=exit_status.error,
-            started_at=exit_status.started_at or old.started_at,
-            finished_at=exit_status.finished_at,
-            restart_count=old.restart_count,
-        )
-        delay = self._next_delay(container, status, last_delay, exit_status.ran_for)
-        container.set_status(status if delay is None else replace(status, status="restarting"))
-        attributes = {**container.attributes, "exitCode": str(exit_status.exit_code)}
-        if exit_status.oom_killed:
-            self.events.publish("container", "oom", container.id, container.attributes)
-        self.events.publish("container", "die", container.id, attributes)
-        uses.publish_end(container, self.sandboxes.networks, self.events)
-        return delay
-
-    def _next_delay(
-        self, container: Container, state: Status, last_delay: float, ran_for: float | None = None
-    ) -> float | None:
-        if ran_for is None:
-            ran_for = max(0.0, (state.finished_at - state.started_at) / 1e9)
-        decision = decide_restart(
-            container.config.restart,
-            exit_code=state.exit_code,
-            ran_for=ran_for,
-            restart_count=state.restart_count,
-            last_delay=last_delay,
-            is_manually_stopped=container.record.is_manually_stopped or not container.record.is_wanted,
-        )
-        if decision is None:
-            container.update(is_wanted=False)
-            return None
-        return decision.delay
 
     async def _pause(self, container: Container, delay: float) -> bool:
         """Wait before a restart, and take ``container.busy``; False when somebody who has it took over meanwhile."""

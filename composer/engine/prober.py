@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import trio
 from msgspec.structs import replace
 
+from composer.engine.chronicle import tell_health
 from composer.engine.containers import Container
 from composer.engine.events import Events
 from composer.engine.health import (
@@ -154,6 +155,7 @@ class _Watch:
         is_news = after.status != before.status
         self.container.set_status(replace(self.container.state, health=after), is_lasting=is_news)
         if is_news:
+            tell_health(self.container, before, after)
             self.prober.events.publish(
                 "container", f"health_status: {after.status}", self.container.id, self.container.attributes
             )

@@ -66,3 +66,53 @@ def test_an_engine_that_a_real_time_process_starts(composer: Composer) -> None:
     shown, complaint = begun.communicate(timeout=300)
     assert begun.returncode == 0, complaint
     assert re.search(r"^policy\s+:\s+0$", shown, re.MULTILINE), shown
+
+
+LIVES = """
+services:
+  steady:
+    image: composer.local/host
+    command: sleep infinity
+    stop_grace_period: 0s
+    healthcheck: {test: [CMD, "true"], interval: 100ms}
+  sick:
+    image: composer.local/host
+    command: sleep infinity
+    stop_grace_period: 0s
+    healthcheck: {test: [CMD-SHELL, "echo refused; exit 1"], interval: 50ms, retries: 2}
+  flaky:
+    image: composer.local/host
+    command: [sh, -c, "exit 3"]
+    restart: on-failure:2
+"""
+
+
+def test_the_log_has_a_line_for_each_turn_in_the_life_of_a_container(
+    composer: Composer, project: Project
+) -> None:
+    """And none for a probe that passes, or fails once more."""
+    directory = project.write(LIVES)
+    composer.run("up", "-d", cwd=directory)
+
+    def lines(service: str) -> list[str]:
+        about = f" composer.containers: container {project.name}-{service}-1: "
+        log = composer.run("engine", "logs").stdout.splitlines()
+        return [line.partition(" ")[2].replace(about, ": ") for line in log if about in line]
+
+    wait_for(lambda: len(lines("flaky")) == 4, "two restarts")
+    wait_for(lambda: any("unhealthy" in line for line in lines("sick")), "the probes to fail")
+    wait_for(lambda: any("healthy" in line for line in lines("steady")), "the probes to pass")
+    composer.run("down", cwd=directory)
+    flaky = [re.sub(r"\d+\.\d s|pid \d+", "N", line) for line in lines("flaky")]
+    assert flaky == [
+        "INFO: started (N)",
+        "WARNING: exited with status 3 after N, restart 1 in N (on-failure)",
+        "WARNING: exited with status 3 after N, restart 2 in N (on-failure)",
+        "WARNING: exited with status 3 after N",
+    ]
+    assert [line.partition(" (")[0] for line in lines("steady")[:2]] == ["INFO: started", "INFO: healthy"]
+    (sick,) = (line for line in lines("sick") if "unhealthy" in line)
+    assert sick == "WARNING: unhealthy: its probe ended with 1, 2 in a row; it said: refused"
+    for service in ("steady", "sick"):
+        assert len(lines(service)) == 3
+        assert re.search(r"INFO: exited with status 137 after \d+\.\d s, it was to stop$", lines(service)[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 import pytest
@@ -173,4 +174,62 @@ def test_an_interrupted_up_ends_when_a_pre_stop_hook_fails(
     assert "composer kill web" in errors
     assert states(composer)[web] == "running"
     composer.run("kill", cwd=directory)
+    composer.run("down", cwd=directory)
+
+
+def test_why_a_post_start_hook_failed_is_told_later(composer: Composer, project: Project) -> None:
+    """By a second up, by ps, by inspect and in the engine's log, for as long as that run is."""
+    web = f"{project.name}-web-1"
+    text = """
+        services:
+          web:
+            image: composer.local/host
+            command: sleep infinity
+            stop_grace_period: 0s
+            post_start: [{command: [sh, -c, "echo not yet; exit 3"]}]
+        """
+    directory = project.write(text)
+    failed = composer.run("up", "-d", cwd=directory, status=1)
+    assert re.search(r"compose\.yaml:7:\d+: services\.web\.post_start\[0\]: ", failed.stderr)
+    why = "post_start hook exited with status 3: sh -c echo not yet; exit 3"
+    again = composer.run("up", "-d", cwd=directory)
+    assert f"{web} runs, but its {why}: not yet (`composer restart web` starts it anew)" in again.stderr
+    shown = composer.run("ps", cwd=directory)
+    assert f"{web} runs, but its {why}: not yet" in shown.stderr
+    assert why not in shown.stdout
+    state = composer.inspect(web)["State"]
+    assert (state["Status"], state["Error"]) == ("running", f"{why}: not yet")
+    assert f"container {web}: {why}; it said: not yet" in composer.run("engine", "logs").stdout
+    composer.kill("composer-core")
+    assert composer.inspect(web)["State"]["Error"] == f"{why}: not yet"
+    directory = project.write(text.replace("exit 3", "exit 0"))
+    assert why not in composer.run("up", "-d", cwd=directory).stderr
+    assert composer.inspect(web)["State"]["Error"] == ""
+    composer.run("down", cwd=directory)
+
+
+def test_an_attached_up_shows_output_while_a_hook_runs(composer: Composer, project: Project) -> None:
+    """As Docker Compose does: the hook here waits for what it takes to be shown."""
+    directory = project.write(
+        """
+        services:
+          web:
+            image: composer.local/host
+            command: [sh, -c, "echo begun; until [ -e /out/seen ]; do sleep 0.1; done"]
+            volumes: [.:/out]
+            post_start: [{command: [sh, -c, "until [ -e /out/seen ]; do sleep 0.1; done"]}]
+        """
+    )
+    up = composer.start("up", cwd=directory)
+    assert up.stdout is not None
+    try:
+        shown = []
+        while "begun" not in "".join(shown):
+            shown.append(up.stdout.readline())
+            assert shown[-1], "up has ended"
+        (directory / "seen").touch()
+        up.communicate(timeout=60)
+    finally:
+        up.kill()
+        up.wait()
     composer.run("down", cwd=directory)

@@ -59,6 +59,13 @@ def run_ps(session: Session, arguments: Arguments) -> int:
         session.write(formatted(rows, TITLES, arguments.text("format"), default=COLUMNS))
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if arguments.text("format") in ("", "table"):
+        for container in chosen:
+            if container["Error"] and container["State"] in (
+                "running",
+                "paused",
+            ):  # Docker's table has no place for it
+                session.warn(f"{container['Name']} runs, but its {container['Error']}")
     if arguments.text("format") in ("", "table") and (found := urls(chosen)):
         width = max(len(service) for service, _ in found)
         session.write("\n" + "".join(f"{service:<{width}}   {url}\n" for service, url in found))

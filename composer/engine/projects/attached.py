@@ -79,7 +79,7 @@ class Starting:
         self.scope = trio.CancelScope()
         self.is_over = trio.Event()
         self.of: dict[str, trio.Event] = {}
-        """By container id: that it has been started, or was running."""
+        """By container id: that its program has been started, or was running."""
 
 
 class Attached:

@@ -207,7 +207,7 @@ class Projects:
             for need in needs
             if need.condition == "service_completed_successfully"
         }
-        starting.of = up.starts
+        starting.of = up.launches
         return Attached(self.parts, shown, everyone, request, emit, awaited, starting)
 
     def _plan(self, project: Project, request: UpRequest) -> Plan:

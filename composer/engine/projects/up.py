@@ -50,6 +50,8 @@ class _Replica:
 
     plan: ReplicaPlan
     created: trio.Event = field(default_factory=trio.Event)
+    launched: trio.Event = field(default_factory=trio.Event)
+    """Its program runs; its post_start hooks may."""
     started: trio.Event = field(default_factory=trio.Event)
     container: Container | None = None
     failure: ComposerError | None = None
@@ -80,9 +82,9 @@ class Up:
         return [(r.plan, r.container) for r in self.replicas if r.container is not None]
 
     @property
-    def starts(self) -> dict[str, trio.Event]:
-        """By container id: set when it has been started, or runs already."""
-        return {r.container.id: r.started for r in self.replicas if r.container is not None}
+    def launches(self) -> dict[str, trio.Event]:
+        """By container id: set when its program has been started, or runs already."""
+        return {r.container.id: r.launched for r in self.replicas if r.container is not None}
 
     async def apply(self) -> None:
         """Make it so. Raises the first error; what was done by then stays, for people to look at."""
@@ -216,6 +218,10 @@ class Up:
         assert container is not None
         if isinstance(replica.plan.action, Keep) and container.state.status in ("running", "restarting"):
             await tell(self.emit, "Container", container.name, "Running")
+            if container.state.error:  # that of a hook, of one that runs
+                again = f"`composer restart {replica.plan.service}` starts it anew"
+                await warn(self.emit, f"{container.name} runs, but its {container.state.error} ({again})")
+            replica.launched.set()
             replica.started.set()
             return
         if not (self.request.start and replica.plan.start):
@@ -336,10 +342,12 @@ class Up:
         try:
             is_shown = replica.plan.service in self.shown
             hear = HookLines(container, self.emit).hear if is_shown else None
-            if warning := await self.parts.lifecycle.start(container.id, hear=hear):
+            if warning := await self.parts.lifecycle.start(
+                container.id, hear=hear, launched=replica.launched
+            ):
                 await warn(self.emit, warning)
         except AlreadyStarted:
-            pass
+            replica.launched.set()
         except ComposerError as error:
             error.exit_status = 1
             service = replica.plan.service

@@ -40,6 +40,9 @@ class Run:
     def state(self) -> Status:
         return self.status.value
 
+    def set_status(self, status: Status) -> None:
+        self.status.set(status)
+
     async def hook(self, container: Container, hook: Hook, hear: Hear | None = None) -> tuple[int, bytes]:
         self.ran += hook.command
         if isinstance(self.outcome, Conflict):

@@ -24,6 +24,7 @@ class FakeContainer:
     """What the prober needs of a container."""
 
     id = "c" * 64
+    name = "c"
     attributes: dict[str, str] = {}
     image = ImageConfig()
 
