@@ -315,7 +315,7 @@ def _security_opt(host: HostConfigBody) -> tuple[str, ...]:
 
 def _consistent(limits: Resources) -> Resources:
     """What no machine could do is refused here, not by the start."""
-    cgroup_files.check(limits, version=1)
+    cgroup_files.check(limits)
     return limits
 
 

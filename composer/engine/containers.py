@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import os
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -23,14 +22,13 @@ from composer.engine.records import Records
 from composer.engine.volumes import Volumes
 from runtime.build.worker.labels import is_inner
 from runtime.container.config import ContainerConfig, FileContent, Healthcheck, ImageConfig, Mount
+from runtime.container.config_rules import check_container_name
 from runtime.container.shim_client import AttachStreams, Shim
 from runtime.container.spec import effective_command
 from runtime.crash_points import crash_point
 from runtime.errors import Conflict, InvalidArgument, NotFound
 from runtime.storage.paths import Paths
 from runtime.storage.state import StateDatabase
-
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
 @dataclass
@@ -362,10 +360,7 @@ class Containers:
         return found
 
     def check_name(self, name: str) -> None:
-        if not _NAME.fullmatch(name):
-            raise InvalidArgument(
-                f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-            )
+        check_container_name(name)
         if holder := self._by_name.get(name):
             raise Conflict(
                 f'Conflict. The container name "/{name}" is already in use by container "{holder.id}". You have to '

@@ -74,7 +74,7 @@ def resources(service: Service) -> Resources:
         memory=int(limits.memory or service.mem_limit),
         memory_swap=int(service.memswap_limit),
         memory_reservation=int(reserved.memory or service.mem_reservation),
-        memory_swappiness=service.mem_swappiness,
+        memory_swappiness=None if service.mem_swappiness is None else int(service.mem_swappiness),
         oom_kill_disable=service.oom_kill_disable,
         nano_cpus=round((limits.cpus or service.cpus) * 1e9),
         cpu_shares=service.cpu_shares,

@@ -106,12 +106,16 @@ def volumes_from(project: Project, service: Service) -> tuple[str, ...]:
     """``service[:mode]`` becomes ``service:<name>[:mode]``; ``container:<name>[:mode]`` loses its prefix."""
     found = []
     for n, item in enumerate(service.volumes_from):
-        if item.startswith("container:"):
+        path = f"services.{service.name}.volumes_from[{n}]"
+        is_container = item.startswith("container:")
+        name, colon, mode = item.removeprefix("container:").partition(":")
+        if colon and mode not in ("ro", "rw"):
+            raise invalid(path, f'invalid mode "{mode}"', hint="ro or rw")
+        if is_container:
             found.append(item.removeprefix("container:"))
             continue
-        name = item.partition(":")[0]
         if name not in project.services and name not in project.disabled_services:
-            raise NotFound(f"services.{service.name}.volumes_from[{n}]: there is no service {name}")
+            raise NotFound(f"{path}: there is no service {name}")
         found.append(PREFIX + item)
     return tuple(found)
 
@@ -136,19 +140,25 @@ def _files(
     defined: Mapping[str, FileObject],
 ) -> Iterator[FileContent]:
     for n, grant in enumerate(granted):
-        path = f"{where}[{n}]"
-        source = defined.get(grant.source)
-        if source is None:
-            raise NotFound(f"{path}: refers to undefined {kind} {grant.source}")
-        content = _content(path, kind, source)
-        yield FileContent(
-            target=_target(kind, grant),
-            source="" if content is not None else source.file,
-            content=content,
-            uid=_number(f"{path}.uid", grant.uid),
-            gid=_number(f"{path}.gid", grant.gid),
-            mode=grant.mode if grant.mode is not None or content is None else _DEFAULT_MODE,
-        )
+        yield service_file(f"{where}[{n}]", kind, grant, defined)
+
+
+def service_file(
+    path: str, kind: Literal["config", "secret"], grant: ServiceFile, defined: Mapping[str, FileObject]
+) -> FileContent:
+    """One entry of ``configs`` or ``secrets``; ``path`` says where it stands, for errors."""
+    source = defined.get(grant.source)
+    if source is None:
+        raise NotFound(f"{path}: refers to undefined {kind} {grant.source}")
+    content = _content(path, kind, source)
+    return FileContent(
+        target=_target(kind, grant),
+        source="" if content is not None else source.file,
+        content=content,
+        uid=_number(f"{path}.uid", grant.uid),
+        gid=_number(f"{path}.gid", grant.gid),
+        mode=grant.mode if grant.mode is not None or content is None else _DEFAULT_MODE,
+    )
 
 
 def _content(path: str, kind: str, source: FileObject) -> bytes | None:

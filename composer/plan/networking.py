@@ -18,6 +18,8 @@ Protocol = Literal["tcp", "udp", "sctp"]
 def network_mode(project: Project, service: Service) -> str:
     """``none``, ``host``, ``container:<name>``, ``service:<name>`` (see ``references``), else ``bridge``."""
     mode = service.network_mode
+    if mode == "container:":
+        raise invalid(f"services.{service.name}.network_mode", "container: names no container")
     if mode in ("none", "host") or mode.startswith("container:"):
         return mode
     if mode.startswith(PREFIX):

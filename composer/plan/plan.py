@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import msgspec
 
 from composer.compose.model import Project, Service
-from composer.compose.own_words import EXTENSION, own_words
 from composer.plan import networking
+from composer.plan.automatic import is_automatic
 from composer.plan.container import container_config, image_of
 from composer.plan.desired import DesiredService, dependency_list, identity_of
 from composer.plan.down import DownOptions, DownScope, observed_scope, plan_down_scope
@@ -120,18 +120,6 @@ def _images(project: Project, pull: str) -> tuple[ImagePlan, ...]:
         if (reference, platform) not in found:
             found[reference, platform] = ImagePlan(reference, "missing", (name,))
     return tuple(found.values())
-
-
-def is_automatic(project: Project, service: Service) -> bool:
-    """Whether ``x-composer: {build: auto}`` holds for a service: its own word, else the one at the top of the file.
-    Raises InvalidArgument for another word."""
-    for extensions in (service.extensions, project.extensions):
-        own = own_words(extensions)
-        if "build" in own:
-            if own["build"] not in ("auto", "", None):
-                raise InvalidArgument(f"{EXTENSION}.build: {own['build']!r} is not auto")
-            return own["build"] == "auto" and service.build is not None
-    return False
 
 
 _DEMANDS = ("never", "missing", "build", "weekly", "daily", "always")

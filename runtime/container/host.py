@@ -7,6 +7,7 @@ import os
 import posixpath
 from collections.abc import Sequence
 
+from runtime.container.checks import check_device
 from runtime.container.config import ContainerConfig
 from runtime.container.confinement import DEFAULT_APPARMOR
 from runtime.container.host_facts import HostFacts
@@ -44,10 +45,7 @@ def device_nodes(config: ContainerConfig) -> tuple[Sequence[DeviceNode], Sequenc
     nodes: list[DeviceNode] = []
     rules: list[str] = []
     for device in config.devices:
-        if not device.permissions or set(device.permissions) - set("rwm"):
-            raise InvalidArgument(
-                f"invalid device permissions {device.permissions!r}", hint="write some of r, w and m"
-            )
+        check_device(device)
         found = devices.nodes_at(device.source, _place_of_all(device.source, device.target))
         nodes += found
         rules += [f"{kind} {major}:{minor} {device.permissions}" for _, kind, major, minor, *_ in found]

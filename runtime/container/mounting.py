@@ -314,19 +314,23 @@ def mount_operations(mount: Mount, target: str, sources: MountSources) -> list[A
 
 
 def _bind(mount: Mount, source: str, target: str, *, create: bool = False, subpath: str = "") -> Bind:
-    propagation = mount.propagation or "rprivate"
-    if propagation not in PROPAGATION:
-        raise InvalidArgument(f"mount {target}: invalid propagation {propagation!r}")
+    check_propagation(mount.propagation, target)
     return Bind(
         source=source,
         target=target,
         read_only=mount.read_only,
         recursive=mount.recursive != "disabled",
         read_only_recursive=mount.recursive not in ("writable", "disabled"),
-        propagation=propagation,
+        propagation=mount.propagation or "rprivate",
         create=create,
         subpath=subpath,
     )
+
+
+def check_propagation(propagation: str, target: str) -> None:
+    """Raises InvalidArgument for a word that is none of mount(8)'s."""
+    if propagation and propagation not in PROPAGATION:
+        raise InvalidArgument(f"mount {target}: invalid propagation {propagation!r}")
 
 
 _FLAGS = {"ro", "nosuid", "nodev", "noexec", "nodiratime"}

@@ -6,22 +6,22 @@ Pure: no I/O, no clock. ``build_launch_spec`` answers "what would happen", print
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtime.container.config import ContainerConfig, ImageConfig, LogConfig
-from runtime.container.config_rules import check_log_options, check_subpath, check_values
+from runtime.container.checks import check_hostname, faults
+from runtime.container.config import ContainerConfig, ImageConfig
+from runtime.container.config_rules import log_settings
 from runtime.container.confinement import SecurityOptions, confine
 from runtime.container.host_facts import HostFacts
-from runtime.container.mounting import MASKED, MountSources, check_target, plan_mounts, tmpfs
+from runtime.container.mounting import MASKED, MountSources, plan_mounts
 from runtime.container.network_options import check_network_options
 from runtime.container.operations import Namespace
-from runtime.container.wire import LaunchSpec, LogSettings, Namespaces, Process
-from runtime.errors import InvalidArgument, concerning
-from runtime.kernel import capabilities, cgroup_files, cgroups, device_filter, rlimits
+from runtime.container.wire import LaunchSpec, Namespaces, Process
+from runtime.errors import InvalidArgument
+from runtime.kernel import cgroup_files, cgroups, device_filter
 from runtime.kernel.sysctls import check_sysctls
 from runtime.kernel.users import check_user
 
@@ -121,42 +121,11 @@ def build_launch_spec(inputs: LaunchInputs) -> LaunchSpec:
 
 def check_config(config: ContainerConfig, host: HostFacts) -> None:
     """What can be told of a container before it is started, so that it is not even made. Raises InvalidArgument."""
-    check_values(config)
-    check_network_options(config)
-    if config.storage_opt:
-        raise InvalidArgument(
-            f"storage_opt {next(iter(config.storage_opt))}: the size of a container's file system cannot be limited: "
-            "that takes project quotas",
-            hint="put what grows on a tmpfs with a size",
-        ).pointing_at("storage_opt")
+    for fault in faults(config):
+        raise fault
     cgroup_files.check_available(config.resources, host.cpus, host.online_cpus, host.online_nodes)
-    with concerning("security_opt"):
-        security = SecurityOptions.parse(config.security_opt)
-    for name, values in (("cap_add", config.cap_add), ("cap_drop", config.cap_drop)):
-        for number, value in enumerate(values):
-            with concerning(f"{name}[{number}]"):
-                capabilities.parse(value)
-    for limit in config.ulimits:
-        with concerning(f"ulimits.{limit.name}"):
-            rlimits.resolve(limit.name, limit.soft, limit.hard)
-    confine(config, host, security)
-    has_own_net = config.network_mode != "host" and not config.network_mode.startswith("container:")
-    with concerning("sysctls"):
-        check_sysctls(config.sysctls, has_own_net=has_own_net, has_own_ipc=config.ipc_mode != "host")
-    with concerning("device_cgroup_rules"):
-        for text in config.device_cgroup_rules:
-            device_filter.parse_rule(text)
-    with concerning("volumes"):
-        for mount in config.mounts:
-            check_target(mount.target)
-            check_subpath(mount.subpath)
-            if mount.type == "tmpfs":
-                tmpfs(mount, mount.target)
-    with concerning("user"):
-        check_user(config.user)
-    with concerning("logging"):
-        check_log_options(config.log)
-        log_settings(config.log)
+    cgroup_files.check_version(config.resources, host.cgroup_version)
+    confine(config, host, SecurityOptions.parse(config.security_opt))
 
 
 def effective_command(config: ContainerConfig, image: ImageConfig) -> tuple[str, ...]:
@@ -193,9 +162,6 @@ def effective_environment(config: ContainerConfig, image: ImageConfig, hostname:
     return tuple(merged.values())
 
 
-_HOSTNAME = re.compile(r"[\x21-\x7e\x80-\U0010ffff]{1,64}")
-
-
 def hostname_of(inputs: LaunchInputs) -> str:
     """As given, else the first 12 digits of the id. Raises InvalidArgument for what sethostname(2) would refuse, and
     for a name where it would not be the container's own."""
@@ -204,8 +170,7 @@ def hostname_of(inputs: LaunchInputs) -> str:
         raise InvalidArgument("conflicting options: hostname and the UTS mode")
     check_network_options(config)
     name = inputs.hostname or config.hostname or inputs.id[:12]
-    if not _HOSTNAME.fullmatch(name) or len(name.encode()) > 64:
-        raise InvalidArgument(f"invalid hostname {name!r}: at most 64 bytes, no spaces or control characters")
+    check_hostname(name)
     return name
 
 
@@ -256,35 +221,3 @@ def cgroup_settings(inputs: LaunchInputs) -> dict[str, Any]:
         version=host.cgroup_version,
         available=host.cgroup_controllers,
     )
-
-
-def log_settings(log: LogConfig) -> LogSettings:
-    """Docker's options of the json-file and local drivers. Raises InvalidArgument."""
-    if log.driver == "none":
-        return LogSettings(driver="none")
-    if log.driver not in ("json-file", "local", ""):
-        raise InvalidArgument(
-            f"logging driver {log.driver!r} is not supported", hint="use json-file, local or none"
-        )
-    is_local = log.driver == "local"
-    size = parse_size(log.options["max-size"]) if "max-size" in log.options else (20 << 20 if is_local else 0)
-    try:
-        files = int(log.options.get("max-file", "5" if is_local else "1"))
-    except ValueError:
-        files = 0
-    if files < 1:
-        raise InvalidArgument(f"logging: max-file must be 1 or more, not {log.options['max-file']!r}")
-    return LogSettings(driver="json-file", max_size=size, max_files=files)
-
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?", re.IGNORECASE)
-
-
-def parse_size(text: str) -> int:
-    """``10m`` and the like, in powers of 1024 as Docker reads them; -1 means no limit (0)."""
-    if text.strip() == "-1":
-        return 0
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise InvalidArgument(f"invalid size: {text!r}", hint="write for instance 10m or 1g")
-    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))

@@ -116,7 +116,8 @@ def settings(limits: Limits, version: int, *, lifts: bool = False) -> list[Setti
     """Everything to be written, in order. ``lifts``: also what -1 says, that a limit there has been is none any more.
 
     Raises InvalidArgument for what contradicts itself or cannot be said."""
-    check(limits, version)
+    check(limits)
+    check_version(limits, version)
     found = settings_v1(limits) if version == 1 else settings_v2(limits)
     return found + (lifted(limits, version) if lifts else [])
 
@@ -135,40 +136,58 @@ def lifted(limits: Limits, version: int) -> list[Setting]:
 _CPU_LIST = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 
 
-def check(limits: Limits, version: int) -> None:
-    """Docker's rules about single values. Raises InvalidArgument with Docker's sentences where it has some."""
+def check(limits: Limits) -> None:
+    """Docker's rules about single values. Raises InvalidArgument with Docker's sentences where it has some, about the
+    value in ``resources``."""
+
+    def refuse(about: str, message: str, hint: str = "") -> InvalidArgument:
+        return InvalidArgument(message, hint=hint).pointing_at(f"resources.{about}")
+
     if 0 < limits.memory < 6 << 20:
-        raise InvalidArgument("Minimum memory limit allowed is 6MB")
+        raise refuse("memory", "Minimum memory limit allowed is 6MB")
     if limits.memory_swap > 0:
         if not limits.memory:
-            raise InvalidArgument("You should always set the Memory limit when using Memoryswap limit")
+            raise refuse("memory_swap", "You should always set the Memory limit when using Memoryswap limit")
         if limits.memory_swap < limits.memory:
-            raise InvalidArgument("Minimum memoryswap limit should be larger than memory limit")
+            raise refuse("memory_swap", "Minimum memoryswap limit should be larger than memory limit")
     if limits.memory and limits.memory_reservation > limits.memory:
-        raise InvalidArgument("Minimum memory limit can not be less than memory reservation limit")
-    if limits.memory_swappiness is not None and not -1 <= limits.memory_swappiness <= 100:
-        raise InvalidArgument(
-            f"Invalid value: {limits.memory_swappiness}, valid memory swappiness range is 0-100"
+        raise refuse(
+            "memory_reservation", "Minimum memory limit can not be less than memory reservation limit"
         )
+    if limits.memory_swappiness is not None and not -1 <= limits.memory_swappiness <= 100:
+        raise refuse(
+            "memory_swappiness",
+            f"Invalid value: {limits.memory_swappiness}, valid memory swappiness range is 0-100",
+        )
+    if limits.nano_cpus < 0:
+        raise refuse("nano_cpus", "the number of CPUs cannot be negative")
     if limits.nano_cpus and (limits.cpu_quota or limits.cpu_period):
-        raise InvalidArgument("Conflicting options: cpus and cpu_quota or cpu_period cannot both be set")
+        raise refuse("nano_cpus", "Conflicting options: cpus and cpu_quota or cpu_period cannot both be set")
+    if limits.cpu_shares < 0:
+        raise refuse("cpu_shares", "shares of CPU time cannot be negative")
     if limits.cpu_period and not 1000 <= limits.cpu_period <= 1_000_000:
-        raise InvalidArgument(
-            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+        raise refuse(
+            "cpu_period",
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
         )
     if 0 < limits.cpu_quota < 1000:
-        raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+        raise refuse("cpu_quota", "CPU cfs quota can not be less than 1ms (i.e. 1000)")
     for name, text in (("cpuset_cpus", limits.cpuset_cpus), ("cpuset_mems", limits.cpuset_mems)):
         if text and not _CPU_LIST.fullmatch(text):
-            raise InvalidArgument(f"invalid {name}: {text!r}", hint="write for instance 0-2,4")
+            raise refuse(name, f"invalid {name}: {text!r}", "write for instance 0-2,4")
     if limits.blkio_weight and not 10 <= limits.blkio_weight <= 1000:
-        raise InvalidArgument("Range of blkio weight is from 10 to 1000")
+        raise refuse("blkio_weight", "Range of blkio weight is from 10 to 1000")
     for device in limits.blkio_weight_device:
         if not 10 <= device.weight <= 1000:
-            raise InvalidArgument(
+            raise refuse(
+                "blkio_weight_device",
                 f"invalid weight for device: {device.path}:{device.weight}",
-                hint="the range is from 10 to 1000",
+                "the range is from 10 to 1000",
             )
+
+
+def check_version(limits: Limits, version: int) -> None:
+    """Whether this version of cgroups knows what is limited. Raises InvalidArgument."""
     if version == 2 and (limits.cpu_rt_period or limits.cpu_rt_runtime):
         raise InvalidArgument("cpu_rt_period and cpu_rt_runtime cannot be set on a machine with cgroup v2")
 

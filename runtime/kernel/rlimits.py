@@ -30,7 +30,8 @@ def set_limit(number: int, soft: int, hard: int) -> None:
 
 
 def resolve(name: str, soft: int, hard: int) -> tuple[int, int, int]:
-    """(number, soft, hard); -1 is no limit. Raises InvalidArgument for an unknown name or soft above hard."""
+    """(number, soft, hard); -1 is no limit. Raises InvalidArgument for an unknown name, what is no
+    number of anything, or soft above hard."""
     plain = name.lower().removeprefix("rlimit_")
     if plain not in NAMES:
         from runtime.nearest import nearest
@@ -38,6 +39,8 @@ def resolve(name: str, soft: int, hard: int) -> tuple[int, int, int]:
         close = nearest(plain, NAMES)
         hint = f"did you mean {close}?" if close else f"one of {', '.join(NAMES)}"
         raise InvalidArgument(f"invalid ulimit type: {name}", hint=hint)
+    if soft < -1 or hard < -1:
+        raise InvalidArgument(f"ulimit {name}: {min(soft, hard)} is no limit", hint="-1 is unlimited")
     if hard != -1 and (soft == -1 or soft > hard):
         raise InvalidArgument(
             f"ulimit {name}: soft limit must be less than or equal to hard limit: {soft} > {hard}"

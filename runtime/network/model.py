@@ -295,15 +295,23 @@ _ENDPOINT = "com.docker.network.endpoint."
 _INTERFACE_SYSCTL = re.compile(r"net\.[a-z0-9]+\.[a-z]+\.IFNAME\.[a-z0-9_]+\Z")
 
 
+def check_interface_name(name: str, network: str) -> str:
+    """The name itself. Raises InvalidArgument for what the kernel would refuse."""
+    if not _INTERFACE.match(name) or name in (".", ".."):
+        raise InvalidArgument(
+            f"network {network}: {name!r} is no valid name for an interface",
+            hint="up to 15 characters without spaces, '/' and ':'",
+        )
+    return name
+
+
 def endpoint_options(options: Mapping[str, str], network: str) -> tuple[str, dict[str, str]]:
     """(name of the interface or "", sysctls) of an endpoint's driver options, as Docker has them; in sysctls ``IFNAME``
     stands for the interface. Raises InvalidArgument for an option that is not known."""
     name, sysctls = "", {}
     for key, value in options.items():
         if key == f"{_ENDPOINT}ifname":
-            if not _INTERFACE.match(value) or value in (".", ".."):
-                raise InvalidArgument(f"network {network}: {value!r} is no valid name for an interface")
-            name = value
+            name = check_interface_name(value, network)
         elif key == f"{_ENDPOINT}sysctls":
             for entry in filter(None, value.split(",")):
                 sysctl, equals, setting = entry.partition("=")

@@ -66,7 +66,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runtime.errors",
         "runtime.container.config",
     ),
-    "composer.engine": ("composer.plan", "composer.compose", "composer.disk", "runtime"),
+    "composer.makeable": ("composer.compose", "composer.plan", "runtime"),
+    "composer.engine": ("composer.makeable", "composer.plan", "composer.compose", "composer.disk", "runtime"),
     "composer.disk": ("runtime.errors",),
     "composer.program": (),
     "composer.installed": ("runtime",),
@@ -86,6 +87,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "composer.api.client",
         "composer.compose",
         "composer.engine.requests",
+        "composer.makeable",
         "composer.program",
         "runtime",
     ),
@@ -97,7 +99,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 """(module, what it imports): the reason why it may."""
 
-PURE = ("composer.compose", "composer.plan", "runtime.build.frontend", "runtime.build.solver")
+PURE = (
+    "composer.compose",
+    "composer.plan",
+    "composer.makeable",
+    "runtime.build.frontend",
+    "runtime.build.solver",
+)
 IMPURE = frozenset(
     {
         *(

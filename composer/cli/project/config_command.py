@@ -64,6 +64,8 @@ def _run(session: Session, arguments: Arguments, asked: str, form: str) -> int:
         is_list=bool(asked),
     )
     try:
+        if not asked:
+            loading.check_makeable()
         text = loading.listed(asked, form) if asked else loading.document(form)
     except Problem as problem:
         raise loading.located(problem) from None
@@ -150,6 +152,14 @@ class _Loading:
 
         words = self.arguments.words if given else ()
         return chosen_services(self.tree.tree, words, self.tree.profiles, self.tree.unready)
+
+    def check_makeable(self) -> None:
+        """Tell what ``up`` would refuse for what stands in the file. Raises ComposeError with ``--quiet``."""
+        if self.request.options.check_consistency:
+            from composer.cli.project.config_makeable import check_makeable
+
+            warn = None if self.arguments.is_on("quiet") else self.session.warn
+            check_makeable(self.request, self.reader, self.tree, warn)
 
     def document(self, form: str) -> str:
         from composer.compose.rendering import document, render

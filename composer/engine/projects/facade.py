@@ -27,7 +27,7 @@ from composer.engine.projects.observe import observe
 from composer.engine.projects.oneoff import make_oneoff
 from composer.engine.projects.parts import Parts, number_of, service_of
 from composer.engine.projects.probe_warnings import absent_programs
-from composer.engine.projects.pulling import check_images, ensure_images, pull_project
+from composer.engine.projects.pulling import ensure_images, pull_project
 from composer.engine.projects.readiness import wait_ready
 from composer.engine.projects.rehearsal import rehearse_down, rehearse_up
 from composer.engine.projects.showing_logs import show_logs
@@ -53,6 +53,7 @@ from composer.engine.requests import (
     StopRequest,
     UpRequest,
 )
+from composer.makeable.project import demand_makeable
 from composer.plan.addresses import asked_address, with_address
 from composer.plan.graph import restarted_with, with_dependencies
 from composer.plan.plan import (
@@ -211,7 +212,7 @@ class Projects:
         return Attached(self.parts, shown, everyone, request, emit, awaited, starting)
 
     def _plan(self, project: Project, request: UpRequest) -> Plan:
-        check_images(project.select(request.services, include_deps=not request.no_deps))
+        demand_makeable(project.select(request.services, include_deps=not request.no_deps))
         observed = observe(project.name, images_of(project), self.parts)
         return plan_up(
             with_address(project, request.address),

@@ -16,25 +16,12 @@ from composer.engine.projects.steps import Emit, tell, warn
 from composer.engine.projects.waits import unwrap
 from composer.engine.requests import PullRequest, ResultEvent, StepEvent, UpRequest
 from composer.plan.steps import ImagePlan
-from runtime.errors import ComposerError, InvalidArgument
+from runtime.errors import ComposerError
 from runtime.image.model import PullProgress
-from runtime.image.reference import parse_reference
 from runtime.image.registry.credentials import load_credentials
 
 AT_ONCE = 4
 """Images pulled side by side; layers of one image have a limit of their own."""
-
-
-def check_images(project: Project) -> None:
-    """Raises InvalidArgument that says which service has an image that is no reference."""
-    for service in project.services.values():
-        if not service.image:
-            continue
-        try:
-            parse_reference(service.image)
-        except InvalidArgument as error:
-            path = f"services.{service.name}.image"
-            raise InvalidArgument(f"{path}: {error.message}", hint=error.hint).pointing_at(path) from None
 
 
 async def ensure_images(parts: Parts, images: Sequence[ImagePlan], request: UpRequest, emit: Emit) -> bool:
