@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from composer.compose.model import Project
+from composer.compose.model import Network, Project, Volume
 from composer.makeable.collecting import of_each
-from composer.makeable.networks import network_checks, volume_checks
 from composer.makeable.services import service_faults
 from composer.plan.networking import used_networks
 from composer.plan.support import refusals
@@ -41,13 +40,23 @@ def faults(project: Project) -> list[ComposerError]:
         found += service_faults(plain, service)
     for spec in used_networks(project):
         network = project.networks.get(spec.key)
-        if network is not None and not network.external:
+        if network is not None and not network.external and not _is_plain(network):
+            from composer.makeable.networks import network_checks
+
             found += of_each(f"networks.{spec.key}", network_checks(network))
     used = {v.source for s in project.services.values() for v in s.volumes if v.type == "volume"}
     for key, volume in project.volumes.items():
-        if key in used and not volume.external:
+        if key in used and not volume.external and not _is_plain(volume):
+            from composer.makeable.networks import volume_checks
+
             found += of_each(f"volumes.{key}", volume_checks(volume))
     once: dict[str, ComposerError] = {}
     for one in found:
         once.setdefault(one.about, one)
     return list(once.values())
+
+
+def _is_plain(made: Network | Volume) -> bool:
+    """Nothing is asked of it, and its name is one: then what there is to check with need not be imported."""
+    bare = type(made)(key=made.key, name=made.name, labels=made.labels, extensions=made.extensions)
+    return made == bare and made.name.replace("-", "").replace("_", "").isalnum() and made.name[0].isalnum()

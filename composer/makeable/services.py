@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import posixpath
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,12 +19,6 @@ from runtime.container.checks import faults
 from runtime.container.config import ContainerConfig
 from runtime.container.config_rules import check_container_name
 from runtime.errors import ComposerError, InvalidArgument
-from runtime.image.platform import Platform, parse_platform
-from runtime.image.reference import parse_reference
-from runtime.network.files import check_resolver_options, parse_extra_host
-from runtime.network.wishes import check_wishes
-
-ANY_PLATFORM = Platform(os="linux", architecture="amd64")
 
 _ATTRIBUTES: tuple[tuple[str, Callable[[Project, Service], object], dict[str, Any]], ...] = (
     ("restart", lambda _, s: limits.restart_policy(replace(s, deploy=None)), {"restart": ""}),
@@ -121,22 +114,44 @@ _RESOURCES: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
 def _single_checks(project: Project, service: Service) -> Iterator[Check]:
     """Values that no other has to do with."""
     if service.image:
-        yield "image", lambda: parse_reference(service.image)
+        yield "image", lambda: _check_image(service.image)
     if service.platform:
-        yield "platform", lambda: parse_platform(service.platform, ANY_PLATFORM)
+        yield "platform", lambda: _check_platform(service.platform)
     if service.container_name:
         yield "container_name", lambda: check_container_name(service.container_name)
-    yield "", lambda: check_resolver_options(service.dns, service.dns_search, service.dns_opt)
-    for entry in service.extra_hosts:
-        yield "extra_hosts", partial(parse_extra_host, entry)
-    yield "", lambda: check_wishes("", mac=service.mac_address)
+    if service.dns or service.dns_search or service.dns_opt or service.extra_hosts:
+        from runtime.network.files import check_resolver_options, parse_extra_host
+
+        yield "", lambda: check_resolver_options(service.dns, service.dns_search, service.dns_opt)
+        for entry in service.extra_hosts:
+            yield "extra_hosts", partial(parse_extra_host, entry)
+    if service.mac_address:
+        yield "", lambda: _check_place("", None, ServiceNetwork(mac_address=service.mac_address))
     for key, given in service.networks.items():
+        if given is None or given == ServiceNetwork(aliases=given.aliases, priority=given.priority):
+            continue  # it asks for nothing that could be wrong
         network = project.networks.get(key)
         name = network.name if network is not None else key
-        yield f"networks.{key}", partial(_check_place, name, network, given or ServiceNetwork())
+        yield f"networks.{key}", partial(_check_place, name, network, given)
+
+
+def _check_image(reference: str) -> None:
+    from runtime.image.reference import parse_reference
+
+    parse_reference(reference)
+
+
+def _check_platform(text: str) -> None:
+    from runtime.image.platform import Platform, parse_platform
+
+    parse_platform(text, Platform(os="linux", architecture="amd64"))
 
 
 def _check_place(name: str, network: Network | None, given: ServiceNetwork) -> None:
+    import ipaddress
+
+    from runtime.network.wishes import check_wishes
+
     check_wishes(
         name,
         ipv4=given.ipv4_address,
@@ -162,7 +177,9 @@ def _check_place(name: str, network: Network | None, given: ServiceNetwork) -> N
 
 def _subnets(network: Network) -> list[Any]:
     """Those that are asked for; none where one of them is none, which is said elsewhere."""
+    from ipaddress import ip_network
+
     try:
-        return [ipaddress.ip_network(pool.subnet) for pool in network.ipam.config if pool.subnet]
+        return [ip_network(pool.subnet) for pool in network.ipam.config if pool.subnet]
     except ValueError:
         return []

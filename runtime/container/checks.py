@@ -1,7 +1,8 @@
 """What is wrong with a container's configuration whatever machine it is for. Pure.
 
 Everything is found in one run, each fault with the value that it is about, in the words of Docker's engine where it has
-some. What depends on the machine is :func:`runtime.container.spec.check_config`'s.
+some. What depends on the machine is :func:`runtime.container.spec.check_config`'s. What few containers ask for is
+imported when one does: a command that only checks a file lives for less time than that would take.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator
 
-from runtime.container.config import ContainerConfig, Device, Hook, Mount
+from runtime.container.config import ContainerConfig, Device, Hook, Mount, Resources, Ulimit
 from runtime.container.config_rules import (
     check_aliases,
     check_environment,
@@ -19,14 +20,8 @@ from runtime.container.config_rules import (
     check_subpath,
     log_settings,
 )
-from runtime.container.confinement import SecurityOptions
-from runtime.container.mounting import check_propagation, check_target, tmpfs
 from runtime.container.network_options import check_network_options
 from runtime.errors import InvalidArgument, concerning
-from runtime.kernel import capabilities, cgroup_files, cgroups, device_filter, rlimits
-from runtime.kernel.signals import parse_signal
-from runtime.kernel.sysctls import check_sysctls
-from runtime.kernel.users import check_user
 
 _HOSTNAME = re.compile(r"[\x21-\x7e\x80-\U0010ffff]{1,64}")
 _TMPFS_VALUES = {"size": re.compile(r"\d+[kmgtpe]?%?", re.IGNORECASE), "mode": re.compile("[0-7]+")}
@@ -53,26 +48,25 @@ def _checks(config: ContainerConfig) -> Iterator[tuple[str, Callable[[], object]
     yield "", lambda: check_network_options(config)
     yield "hostname", lambda: _check_own_hostname(config)
     yield "storage_opt", lambda: _check_storage(config)
-    yield "", lambda: cgroup_files.check(config.resources)
-    if config.cgroup_parent:
-        yield "cgroup_parent", lambda: cgroups.confine_path(config.cgroup_parent)
+    yield "", lambda: _check_resources(config.resources)
+    yield "cgroup_parent", lambda: _check_cgroup_parent(config.cgroup_parent)
     for number, option in enumerate(config.security_opt):
-        yield f"security_opt[{number}]", lambda option=option: SecurityOptions.parse((option,))  # type: ignore[misc]
+        yield f"security_opt[{number}]", lambda option=option: _check_security(option)  # type: ignore[misc]
     for name, values in (("cap_add", config.cap_add), ("cap_drop", config.cap_drop)):
         for number, value in enumerate(values):
-            yield f"{name}[{number}]", lambda value=value: capabilities.parse(value)  # type: ignore[misc]
+            yield f"{name}[{number}]", lambda value=value: _check_capability(value)  # type: ignore[misc]
     for limit in config.ulimits:
-        yield f"ulimits.{limit.name}", lambda u=limit: rlimits.resolve(u.name, u.soft, u.hard)  # type: ignore[misc]
+        yield f"ulimits.{limit.name}", lambda limit=limit: _check_ulimit(limit)  # type: ignore[misc]
     for name, value in config.sysctls.items():
         yield f"sysctls.{name}", lambda n=name, v=value: _check_sysctl(config, n, v)  # type: ignore[misc]
     for number, text in enumerate(config.device_cgroup_rules):
-        yield f"device_cgroup_rules[{number}]", lambda text=text: device_filter.parse_rule(text)  # type: ignore[misc]
+        yield f"device_cgroup_rules[{number}]", lambda text=text: _check_rule(text)  # type: ignore[misc]
     for number, device in enumerate(config.devices):
         yield f"devices[{number}]", lambda device=device: check_device(device)  # type: ignore[misc]
     for number, mount in enumerate(config.mounts):
         yield f"mounts[{number}]", lambda mount=mount: check_mount(mount)  # type: ignore[misc]
-    yield "user", lambda: check_user(config.user)
-    yield "stop_signal", lambda: parse_signal(config.stop_signal) if config.stop_signal else None
+    yield "user", lambda: _check_user(config.user)
+    yield "stop_signal", lambda: _check_signal(config.stop_signal)
     yield "shm_size", lambda: _check_shm_size(config.shm_size)
     yield "logging", lambda: check_log_options(config.log)
     yield "logging", lambda: log_settings(config.log)
@@ -113,7 +107,61 @@ def _check_storage(config: ContainerConfig) -> None:
         )
 
 
+def _check_resources(resources: Resources) -> None:
+    if resources != Resources():
+        from runtime.kernel.cgroup_files import check
+
+        check(resources)
+
+
+def _check_cgroup_parent(parent: str) -> None:
+    if parent:
+        from runtime.kernel.cgroups import confine_path
+
+        confine_path(parent)
+
+
+def _check_security(option: str) -> None:
+    from runtime.container.confinement import SecurityOptions
+
+    SecurityOptions.parse((option,))
+
+
+def _check_capability(name: str) -> None:
+    from runtime.kernel import capabilities
+
+    capabilities.parse(name)
+
+
+def _check_ulimit(limit: Ulimit) -> None:
+    from runtime.kernel import rlimits
+
+    rlimits.resolve(limit.name, limit.soft, limit.hard)
+
+
+def _check_rule(text: str) -> None:
+    from runtime.kernel.device_filter import parse_rule
+
+    parse_rule(text)
+
+
+def _check_user(text: str) -> None:
+    if text:
+        from runtime.kernel.users import check_user
+
+        check_user(text)
+
+
+def _check_signal(text: str) -> None:
+    if text:
+        from runtime.kernel.signals import parse_signal
+
+        parse_signal(text)
+
+
 def _check_sysctl(config: ContainerConfig, name: str, value: str) -> None:
+    from runtime.kernel.sysctls import check_sysctls
+
     has_own_net = config.network_mode != "host" and not config.network_mode.startswith("container:")
     check_sysctls({name: value}, has_own_net=has_own_net, has_own_ipc=config.ipc_mode != "host")
 
@@ -131,6 +179,8 @@ def check_device(device: Device) -> None:
 
 def check_mount(mount: Mount) -> None:
     """Raises InvalidArgument for a target, options or a propagation that cannot be."""
+    from runtime.container.mounting import check_propagation, check_target, tmpfs
+
     check_target(mount.target)
     check_subpath(mount.subpath)
     if mount.type == "tmpfs":
@@ -151,6 +201,6 @@ def _check_hook(hook: Hook) -> None:
     if not hook.command:
         raise InvalidArgument("no exec command specified").pointing_at("command")
     with concerning("user"):
-        check_user(hook.user)
+        _check_user(hook.user)
     if hook.working_dir and not hook.working_dir.startswith("/"):
         raise InvalidArgument("Cwd must be an absolute path").pointing_at("working_dir")
