@@ -190,7 +190,12 @@ class EngineClient:
             status, answer_headers = self._read_head()
         self.server = answer_headers.get("server", "")
         if status >= 400:
-            raise _error(status, b"".join(self._body(method, status, answer_headers)))
+            told = b"".join(self._body(method, status, answer_headers))
+            if method == "HEAD":
+                from binascii import a2b_base64
+
+                told = a2b_base64(answer_headers.get("x-composer-error", ""))
+            raise _error(status, told)
         return status, answer_headers
 
     def _send(self, head: bytes, content: bytes | Readable | None) -> None:

@@ -7,6 +7,7 @@ to go away; otherwise what the client sends early stays in the socket, which is 
 
 from __future__ import annotations
 
+import base64
 import errno
 import logging
 import secrets
@@ -32,6 +33,7 @@ from composer.api.messages import (
 )
 from composer.api.routing import API_VERSION, Router, split_version, version_text
 from runtime.errors import ComposerError
+from runtime.kernel.kernel_limits import LimitReached
 from runtime.kernel.sockets import unread_by_peer
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,8 @@ HEAD_BOUND = 30.0
 GONE_POLL = 1.0
 """Seconds between looks at a half-closed connection: the kernel has no event for its other half."""
 
+ERROR_HEADER = "X-Composer-Error"
+"""In an answer to HEAD, which has no body: what it would have been, in base64."""
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -194,6 +198,8 @@ class Connection:
             headers.append(("Content-Length", str(len(answer.body))))
         if self._wants_close:
             headers.append(("Connection", "close"))
+        if answer.status >= 400 and method == "HEAD":
+            headers.append((ERROR_HEADER, base64.b64encode(answer.body).decode()))
         data = self._head(answer.status, headers)
         if has_body and method != "HEAD":
             data += self._h11.send(h11.Data(data=answer.body)) or b""
@@ -418,6 +424,8 @@ def find_composer_error(error: BaseException) -> ComposerError | None:
     """The error for people in ``error``, which may be a group that nurseries have made around it."""
     if isinstance(error, ComposerError):
         return error
+    if isinstance(error, LimitReached):
+        return ComposerError(str(error.strerror), hint=error.hint)
     if isinstance(error, OSError) and (hint := _EXHAUSTED.get(error.errno or 0)) is not None:
         place = f"{error.filename}: " if error.filename else ""
         return ComposerError(f"{place}{error.strerror}", hint=hint)

@@ -15,15 +15,18 @@ NOT_FOUND = 127
 class Failure(Exception):
     """What failed (``step``), why, and the exit status that it makes."""
 
-    def __init__(self, step: str, errno: int, message: str, exit_code: int = ENGINE) -> None:
+    def __init__(self, step: str, errno: int, message: str, exit_code: int = ENGINE, hint: str = "") -> None:
         super().__init__(message)
         self.step = step
         self.errno = errno
         self.message = message
         self.exit_code = exit_code
+        self.hint = hint
+        """The way out, where the step knows it; else it follows from ``step`` and ``errno``."""
 
     def as_message(self) -> dict[str, Any]:
-        return {"step": self.step, "errno": self.errno, "message": self.message, "exit_code": self.exit_code}
+        told = {"step": self.step, "errno": self.errno, "message": self.message, "exit_code": self.exit_code}
+        return told | ({"hint": self.hint} if self.hint else {})
 
 
 def reason_of(error: BaseException) -> str:
@@ -64,4 +67,5 @@ class step:
         text = error.strerror or str(error)
         if error.filename is not None and str(error.filename) not in self._name:
             text = f"{error.filename!s}: {text}"
-        raise Failure(self._name, error.errno or 0, f"{self._name}: {text}", self._exit_code) from None
+        hint = getattr(error, "hint", "")
+        raise Failure(self._name, error.errno or 0, f"{self._name}: {text}", self._exit_code, hint) from None

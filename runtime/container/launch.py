@@ -19,7 +19,7 @@ from runtime.container.failure import NOT_FOUND, Failure, errno_of, reason_of, s
 from runtime.container.rootfs import Root
 from runtime.container.toolbox import Toolbox
 from runtime.crash_points import crash_point
-from runtime.kernel import apparmor, cgroup_lifecycle, forking, namespaces, sockets, syscalls
+from runtime.kernel import apparmor, cgroup_lifecycle, forking, kernel_limits, namespaces, sockets, syscalls
 from runtime.network import sandbox
 
 JOINABLE = ("ipc", "uts", "net")
@@ -249,4 +249,4 @@ def join_keyring(container_id: str) -> None:
         syscalls.join_session_keyring(b"_ses." + container_id.encode())
     except OSError as error:
         if error.errno not in syscalls.WITHOUT_KEYRINGS:
-            raise
+            raise kernel_limits.of_keyrings(error) from None

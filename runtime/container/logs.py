@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import calendar
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -19,9 +20,14 @@ import trio
 
 from runtime.container.logfile import list_files
 from runtime.kernel import inotify
+from runtime.kernel.kernel_limits import LimitReached
+
+log = logging.getLogger(__name__)
 
 BLOCK = 64 * 1024
 """Bytes that are read at once; a line and its parts are much shorter (``logfile.MAX_LINE``)."""
+LOOK_FIRST, LOOK_LAST = 0.01, 0.25
+"""Seconds between two looks at a log that cannot be watched, at first and at last."""
 _TIME_LENGTH = len("2006-01-02T15:04:05.000000000Z")
 
 
@@ -102,6 +108,8 @@ class LogReader:
         self._offset = 0
         self._inotify = -1
         self._is_watched = False
+        self._is_looking = False
+        self._looked_at = (-1, 0)
 
     def close(self) -> None:
         for fd in (self._fd, self._inotify):
@@ -137,15 +145,34 @@ class LogReader:
         yield from self._read(None, None, None)
 
     async def wait_for_news(self) -> None:
-        """Return when something may have been written since the last :meth:`read_new`; the first call at once."""
-        if self._inotify < 0:
-            self._inotify = inotify.open_inotify()
-            self._watch()
-            await trio.lowlevel.checkpoint()
+        """Return when something may have been written since the last :meth:`read_new`; the first call at once.
+
+        Where the kernel watches no more files (a limit that all programs of a user share), it is looked for."""
+        if self._is_looking:
+            await self._look()
             return
-        await trio.lowlevel.wait_readable(self._inotify)
-        inotify.discard_events(self._inotify)
-        self._watch()
+        try:
+            if self._inotify < 0:
+                self._inotify = inotify.open_inotify()
+                self._watch()
+                await trio.lowlevel.checkpoint()
+                return
+            await trio.lowlevel.wait_readable(self._inotify)
+            inotify.discard_events(self._inotify)
+            self._watch()
+        except LimitReached as error:
+            log.warning("%s: %s; logs are looked at instead", self._directory, error.strerror)
+            self._is_looking = True
+            self._looked_at = end_of_log(self._directory)
+            await trio.lowlevel.checkpoint()
+
+    async def _look(self) -> None:
+        """Return when the log is longer than when this returned last."""
+        pause = LOOK_FIRST
+        while (found := end_of_log(self._directory)) == self._looked_at:
+            await trio.sleep(pause)
+            pause = min(2 * pause, LOOK_LAST)
+        self._looked_at = found
 
     def _watch(self) -> None:
         """Watch the directory; before the container has been started the first time, the nearest one above it."""

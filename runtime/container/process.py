@@ -22,7 +22,7 @@ from typing import Any
 
 from runtime.container.failure import CANNOT_EXECUTE, NOT_FOUND, Failure, step
 from runtime.container.programs import find_program
-from runtime.kernel import capabilities, rlimits, seccomp, syscalls, users
+from runtime.kernel import capabilities, kernel_limits, rlimits, seccomp, syscalls, users
 from runtime.kernel.users import Identity
 
 CHANNEL = 3
@@ -191,7 +191,10 @@ def variables(env: Iterable[str]) -> dict[bytes, bytes]:
 def open_terminal(devpts: int, window: Sequence[int]) -> tuple[int, int]:
     """A new pseudo terminal of the devpts whose root ``devpts`` is: (master, slave), both close-on-exec. pts(4)
     ``window``: rows and columns."""
-    master = os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=devpts)
+    try:
+        master = os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=devpts)
+    except OSError as error:
+        raise kernel_limits.of_terminals(error) from None
     try:
         fcntl.ioctl(master, TIOCSPTLCK, b"\0\0\0\0")
         # The peer by descriptor: /dev/pts/N is a name that the container controls.

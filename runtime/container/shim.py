@@ -198,7 +198,7 @@ class Shim:
         while (packet := sockets.receive_packet(channel)) is not None:
             message, descriptors = packet
             if failed := message.get("failed"):
-                raise Failure(failed["step"], failed["errno"], failed["message"], failed["exit_code"])
+                raise Failure(**failed)
             if "pid" in message:
                 if self.pid == born and forking.is_own_child(message["pid"]):
                     self.pid = message["pid"]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection
 
 from runtime.kernel import cgroup_tree as tree
+from runtime.kernel import kernel_limits
 
 ROOT = "/sys/fs/cgroup"
 CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
@@ -25,9 +26,11 @@ processes itself (except for the machine's true root)."""
 def make(directory: str, needed: Collection[str]) -> None:
     """A container's cgroup below parents that pass the controllers on. Raises OSError naming a controller of ``needed``
     that is not to be had here."""
-    parent = os.path.dirname(directory)
-    _pass_on(parent)
-    tree.make_fresh(directory, _pass_on)
+    try:
+        _pass_on(os.path.dirname(directory))
+        tree.make_fresh(directory, _pass_on)
+    except BlockingIOError as error:
+        raise kernel_limits.of_cgroups(error, directory) from None
     there = set(tree.read(f"{directory}/cgroup.controllers").split())
     if lacking := sorted(set(needed) - there):
         tree.remove(directory)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 
+from runtime.kernel import kernel_limits
+
 IN_MODIFY = 0x2
 IN_CLOSE_WRITE = 0x8
 IN_MOVED_FROM = 0x40
@@ -18,7 +20,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def open_inotify() -> int:
-    """A non-blocking, close-on-exec inotify descriptor. Raises OSError (EMFILE: fs.inotify.max_user_instances)."""
+    """A non-blocking, close-on-exec inotify descriptor. Raises OSError."""
     fd: int = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     if fd < 0:
         raise _error("inotify_init1")
@@ -44,4 +46,4 @@ def discard_events(inotify: int) -> None:
 
 def _error(what: str) -> OSError:
     number = ctypes.get_errno()
-    return OSError(number, f"{what}: {os.strerror(number)}")
+    return kernel_limits.of_inotify(OSError(number, f"{what}: {os.strerror(number)}"))

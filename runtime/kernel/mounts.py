@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterable, Sequence
 
+from runtime.kernel import kernel_limits, refusal
 from runtime.kernel import syscalls as sys
 
 PROC_SUPER_MAGIC = 0x9FA0
@@ -380,5 +381,9 @@ def overlay(
     os.chdir("/proc/self/fd")
     try:
         sys.mount(b"overlay", target, b"overlay", 0, (text + options).encode())
+    except OSError as error:
+        if work is not None and refusal.refusal(".", work):
+            raise
+        raise kernel_limits.of_mounts(error, "mount overlay") from None
     finally:
         os.chdir("/")

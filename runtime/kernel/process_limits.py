@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator
 
 from runtime.kernel import cgroup_tree
 
+RESERVED_PIDS = 300
+"""Numbers that are given once, to the first processes of a machine, and not again. kernel/pid.c"""
+
 
 def reached_limit(own: Iterable[str] = ()) -> str:
     """The limit that is reached now, as a part of a sentence for people; "" where none can be told. ``own`` are
@@ -21,9 +24,9 @@ def reached_limit(own: Iterable[str] = ()) -> str:
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     if os.geteuid() != 0 and soft != resource.RLIM_INFINITY:
         return f"`ulimit -u` of the engine is {soft}"
-    for name in ("threads-max", "pid_max"):
+    for name, reserved in (("threads-max", 1), ("pid_max", RESERVED_PIDS + 1)):
         limit = cgroup_tree.read_number(f"/proc/sys/kernel/{name}")
-        if limit and _threads() >= limit - 1:
+        if limit and _threads() >= limit - reserved:
             return f"sysctl kernel.{name}, {limit}, is reached"
     return ""
 

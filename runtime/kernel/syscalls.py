@@ -16,6 +16,8 @@ import os
 import struct
 from collections.abc import Callable
 
+from runtime.kernel import kernel_limits
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _MACHINE = os.uname().machine
 
@@ -211,7 +213,10 @@ def mount_setattr(fd: int, path: bytes, flags: int, set_: int, clear: int, propa
 def move_mount(from_fd: int, to_fd: int, what: str = "") -> None:
     """Attach the mount behind ``from_fd`` on the object behind ``to_fd``. move_mount(2), Linux 5.2."""
     flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
-    _move_mount(what, from_fd, b"", to_fd, b"", flags)
+    try:
+        _move_mount(what, from_fd, b"", to_fd, b"", flags)
+    except OSError as error:
+        raise kernel_limits.of_mounts(error, f"mount {what}") from None
 
 
 def open_tree(fd: int, path: bytes, flags: int) -> int:
@@ -269,5 +274,15 @@ def umount2(target: bytes, flags: int) -> None:
 
 
 def unshare(kinds: int) -> None:
-    """Leave the namespaces ``kinds`` for new ones. unshare(2)."""
-    _unshare(f"{kinds:#x}", kinds)
+    """Leave the namespaces ``kinds`` for new ones; some of them may be left also when it fails. unshare(2)."""
+    try:
+        _unshare(f"{kinds:#x}", kinds)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        for kind in (1 << bit for bit in range(kinds.bit_length()) if kinds >> bit & 1):
+            try:
+                _unshare(f"{kind:#x}", kind)
+            except OSError as one:
+                raise kernel_limits.of_namespaces(one, kind) from None
+        raise

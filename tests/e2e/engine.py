@@ -37,6 +37,8 @@ class Composer:
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
+    namespace: str = ""
+    """Of mounts, by its file: where commands are executed, and so the engine that they start."""
 
     @property
     def paths(self) -> Paths:
@@ -62,7 +64,9 @@ class Composer:
             "text": True,
             **options,
         }
-        return subprocess.Popen([*COMMAND, *words], cwd=cwd or self.root, **options)
+        where = cwd or self.root
+        enter = ("nsenter", f"--mount={self.namespace}", f"--wdns={where}") if self.namespace else ()
+        return subprocess.Popen([*enter, *COMMAND, *words], cwd=where, **options)
 
     def run(
         self,
