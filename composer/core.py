@@ -27,7 +27,7 @@ from runtime.container.bootstrap import replace_keeper
 from runtime.container.client import Inheritance, KeeperGone, hand_on, inherit
 from runtime.crash_points import crash_point
 from runtime.errors import ComposerError
-from runtime.kernel import syscalls
+from runtime.kernel import oom_kills, syscalls
 from runtime.storage.paths import Paths
 
 log = logging.getLogger("composer.core")
@@ -129,7 +129,11 @@ class Core:
             await self.keeper.wait_gone()
             if self.engine.scope.cancel_called:
                 return
-            log.warning("the keeper (pid %d) is gone; starting another one", self.keeper.pid)
+            log.warning(
+                "the keeper (pid %d) is gone%s; starting another one",
+                self.keeper.pid,
+                oom_kills.watch().reason(),
+            )
             connection, pid = replace_keeper(self.paths, ARGV, self.listener.fileno(), self.lock)
             self.keeper.replace(connection, pid)
             with contextlib.suppress(KeeperGone):  # then the next one gets all of it

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
     from composer.cli.session import Session
+    from runtime.errors import ConnectionLost
 
     Asked = tuple[str, dict[str, Any]]
 
@@ -39,10 +42,10 @@ def lasting_events(
         try:
             yield from session.events(verb, body)
             return
-        except ConnectionLost:
+        except ConnectionLost as error:
             further = again()
             if further is None or not endurance.goes_on():
-                raise
+                raise endurance.explained(error) from None
         on_next()
         verb, body = further
 
@@ -64,9 +67,9 @@ def lasting_request(
     while True:
         try:
             return session.client.request(method, path, query, body)
-        except ConnectionLost:
+        except ConnectionLost as error:
             if not endurance.goes_on():
-                raise
+                raise endurance.explained(error) from None
             is_again = True
         except ComposerError as error:
             if not is_again or error.status != done:
@@ -85,9 +88,9 @@ def lasting_stream(
         try:
             yield from session.client.stream("POST", path, query, headers=headers)
             return
-        except ConnectionLost:
+        except ConnectionLost as error:
             if not endurance.goes_on():
-                raise
+                raise endurance.explained(error) from None
 
 
 class Endurance:
@@ -112,3 +115,25 @@ class Endurance:
         self._session.forget_connection()
         self._asked = now
         return True
+
+    def explained(self, error: ConnectionLost) -> ConnectionLost:
+        """With what the keeper has said in the engine's log since the command was given, when it knows why the engine
+        has died (for want of memory)."""
+        from time import gmtime, strftime
+
+        from runtime.kernel.oom_kills import OF_MEMORY
+
+        path = self._session.engine_log()
+        given = strftime("%Y-%m-%dT%H:%M:%S", gmtime(self._session.started))
+        try:
+            with open(path, "rb") as file:
+                file.seek(max(0, os.stat(path).st_size - 65536))
+                lines = file.read().decode(errors="replace").splitlines()
+        except OSError:
+            return error
+        for line in reversed(lines):
+            time, _, said = line.partition(" keeper: ")
+            if OF_MEMORY in said and time >= given:
+                error.hint = f"{said.rpartition('; ')[0]}. Give it more, then run the command again."
+                return error
+        return error

@@ -209,6 +209,12 @@ class Session:
         """Whether an engine that is gone has died: one that ends on purpose takes its version away."""
         return os.path.exists(_version_path(socket_path(self.env, os.geteuid())))
 
+    def engine_log(self) -> str:
+        """The file."""
+        from runtime.storage.paths import Paths
+
+        return str(Paths.from_environment(self.env, os.geteuid()).engine_log)
+
     def forget_connection(self) -> EngineClient | None:
         """It belongs to somebody else: after a fork, or while it tells of something that goes on. Returns it."""
         forgotten, self._client = self._client, None

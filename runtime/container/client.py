@@ -22,7 +22,7 @@ from runtime.container.status import ExitStatus as ExitStatus
 from runtime.container.wire import LaunchSpec
 from runtime.crash_points import crash_point
 from runtime.errors import ComposerError
-from runtime.kernel import sockets
+from runtime.kernel import oom_kills, sockets
 from runtime.storage.files import hint_for, storage_error
 
 ENVIRONMENT = "COMPOSER_KEEPER"
@@ -59,6 +59,7 @@ class KeeperClient:
         self._lock = trio.Lock()
         self._replacement = trio.Event()
         """Set when another keeper has taken the place of this one."""
+        oom_kills.watch()
         self.pid = keeper_pid
         try:
             self._pidfd: int | None = os.pidfd_open(keeper_pid)
@@ -96,9 +97,8 @@ class KeeperClient:
                     return await self._take_up(spec, connection, *packet)
                 if not is_gone:
                     ended = status_file.read_any(spec.state_dir, spec.run_dir)
-                    raise LaunchError(
-                        "shim", 0, ended.error if ended else "the container's shim was killed", 125
-                    )
+                    lost = f"the container's shim was killed{oom_kills.watch().reason()}"
+                    raise LaunchError("shim", 0, ended.error if ended else lost, 125)
             except BaseException:
                 with trio.move_on_after(WITHDRAWN_WITHIN, shield=True):
                     await self._withdraw(connection)

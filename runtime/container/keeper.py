@@ -24,13 +24,13 @@ import time
 import warnings
 from typing import NoReturn
 
-from runtime.container import shim
+from runtime.container import refusing, shim
 from runtime.container.failure import errno_of, reason_of
 from runtime.container.loop import BREATH, Loop
 from runtime.container.watchdog import Watchdog
 from runtime.container.watchdog import kill as kill_core
 from runtime.crash_points import crash_point
-from runtime.kernel import page_sharing, sockets, syscalls
+from runtime.kernel import oom_kills, page_sharing, sockets, syscalls
 from runtime.kernel.process_limits import reached_limit
 from runtime.kernel.sockets import Message
 
@@ -127,6 +127,7 @@ class Keeper:
         self._core = -1
         self._core_pidfd = -1
         self._core_started = 0.0
+        oom_kills.watch()
         self._delay = 0.0
         self._connection: socket.socket | None = None
         self._store: dict[str, list[int]] = {}
@@ -140,6 +141,8 @@ class Keeper:
         self._is_ending = False
         self._has_served = False
         """This core has said that it serves."""
+        self._unserved = 0
+        """Cores in a row that have died before they had."""
         self._was_ready = False
         """A core has said that it serves: from then on one that dies is started again."""
         self._notify = int(os.environ.pop(NOTIFY_ENVIRONMENT, "-1"))
@@ -382,13 +385,21 @@ class Keeper:
             return
         if not self._was_ready:
             # Starting it again would not help; who waits is told, and the next command tries anew.
-            _complain("the core died while it was starting")
+            _complain(f"the core died while it was starting{oom_kills.watch().reason()}")
             self._end()
             self._say(FAILED)
             return
         ran = time.monotonic() - self._core_started
         self._delay = next_delay(self._delay, ran, has_served=self._has_served)
-        _complain(f"the core died; starting it again in {self._delay:g} s")
+        why = oom_kills.watch().reason()
+        _complain(f"the core died{why}; starting it again in {self._delay:g} s")
+        self._unserved = 0 if self._has_served else self._unserved + 1
+        if self._unserved >= refusing.UNSERVED:
+            what = f"the engine does not come up again: {self._unserved} times its core has died{why}"
+            hint = (
+                "Containers run on, and it is tried again and again. `composer engine logs` has what it says."
+            )
+            refusing.refuse_clients(self._listener, what, hint)
         time.sleep(self._delay)
         self._start_core()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
+import logging
 import os
 import select
 import socket
@@ -26,9 +27,11 @@ from runtime.container import status as status_file
 from runtime.container.status import ExitStatus as ExitStatus
 from runtime.container.wire import ExecSpec
 from runtime.errors import ComposerError
-from runtime.kernel import sockets, syscalls
+from runtime.kernel import oom_kills, sockets, syscalls
 from runtime.kernel.exit_status import wait_status_of
 from runtime.storage.files import hint_for
+
+log = logging.getLogger(__name__)
 
 SPOKEN = (0, 1)
 """Versions of the shims' protocol that this core speaks; 0 is of shims that did not say."""
@@ -71,11 +74,10 @@ class LaunchError(ComposerError):
 
     status = 400
 
-    def __init__(self, step: str, errno: int, message: str, exit_code: int) -> None:
-        hint = ""
-        if is_of_the_machine(step, errno):
+    def __init__(self, step: str, errno: int, message: str, exit_code: int, hint: str = "") -> None:
+        if not hint and is_of_the_machine(step, errno):
             hint = "`composer engine doctor` tells what this machine lacks"
-        elif is_of_what_is_short(step, errno):
+        elif not hint and is_of_what_is_short(step, errno):
             hint = hint_for(errno)
         super().__init__(message, exit_status=exit_code, hint=hint)
         self.step = step
@@ -305,12 +307,14 @@ class Shim:
         """The shim was killed. Init had ended by itself before, and the kernel may still tell how; or it is killed now,
         also where it has lost its parent-death signal when it executed a set-user-id program."""
         pidfd = self.descriptors.get("pidfd")
-        ended = wait_status_of(pidfd) if pidfd is not None else None
+        how = wait_status_of(pidfd) if pidfd is not None else None
         with contextlib.suppress(ProcessLookupError):
             self.signal(SIGKILL)
-        if ended is None or os.waitstatus_to_exitcode(ended) == -SIGKILL:
-            return status_file.killed(self.started_at)
-        return status_file.seen_by_another(self.started_at, os.waitstatus_to_exitcode(ended))
+        if how is None or os.waitstatus_to_exitcode(how) == -SIGKILL:
+            ended = status_file.killed(self.started_at, oom_kills.watch().reason())
+            log.warning("container %s: %s", os.path.basename(self._run_dir), ended.error)
+            return ended
+        return status_file.seen_by_another(self.started_at, os.waitstatus_to_exitcode(how))
 
     def signal(self, number: int) -> None:
         """Signal init. Raises ProcessLookupError when it is gone."""
@@ -440,6 +444,7 @@ def launch_error(failure: Mapping[str, Any]) -> LaunchError:
         int(failure.get("errno", 0)),
         str(failure.get("message", "")),
         int(failure.get("exit_code", 125)),
+        str(failure.get("hint", "")),
     )
 
 

@@ -109,14 +109,14 @@ def clear(state_dir: str | Path) -> None:
         os.rename(path, f"{path}.damaged-{time.time_ns()}")
 
 
-def killed(started_at: int) -> ExitStatus:
-    """The status of a container whose shim died before it could write one."""
+def killed(started_at: int, reason: str = "") -> ExitStatus:
+    """The status of a container whose shim died before it could write one, for a ``reason`` where it is known."""
     return ExitStatus(
         exit_code=137,
         signal=9,
         started_at=started_at,
         finished_at=time.time_ns(),
-        error="its shim was killed, and the kernel killed the container with it",
+        error=f"its shim was killed, and the kernel killed the container with it{reason}",
     )
 
 
