@@ -149,6 +149,30 @@ def test_an_engine_at_work_is_left_alone(composer: Composer, project: Project, n
     composer.run("down", "-t", "0", "--remove-orphans", cwd=directory, env=newer)
 
 
+def test_exec_in_an_older_engine_at_work(composer: Composer, project: Project, older: Path) -> None:
+    """It does not know how to make and start an exec in one request."""
+    routes = older / "composer/api/routes_exec.py"
+    known = routes.read_text().splitlines(keepends=True)
+    old = [line for line in known if '"/composer/v1/containers/{id}/exec"' not in line]
+    assert len(old) == len(known) - 1
+    routes.write_text("".join(old))
+    env = {"PYTHONPATH": str(older)}
+    directory = project.write(STACK)
+    composer.run("up", "-d", "--wait", "count", cwd=directory, env=env)
+    attached = composer.start(
+        "exec", "-T", "count", "sh", "-c", "echo begun; sleep 600", cwd=directory, env={**composer.env, **env}
+    )
+    assert attached.stdout is not None
+    assert attached.stdout.readline() == "begun\n"
+    done = composer.run("exec", "-T", "count", "sh", "-c", "echo in; exit 5", cwd=directory, status=5)
+    assert done.stdout == "in\n"
+    assert "at work for others" in done.stderr
+    assert version(composer) == OLDER
+    attached.kill()
+    attached.communicate(timeout=60)
+    composer.run("down", "-t", "0", cwd=directory)
+
+
 def test_an_engine_that_cannot_run(composer: Composer, project: Project, newer: dict[str, str]) -> None:
     """The older one goes on."""
     directory = project.write(STACK)

@@ -6,7 +6,7 @@ import os
 
 from composer.api.client import API
 from composer.cli.arguments import Arguments, Command, Flag, UsageError
-from runtime.errors import ComposerError, InvalidArgument
+from runtime.errors import ComposerError, InvalidArgument, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,6 @@ def running_container(session: Session, service: str, index: int) -> dict[str, A
     if chosen:
         found: dict[str, Any] = chosen[0]
         return found
-    from runtime.errors import NotFound
     from runtime.nearest import nearest
 
     known = sorted({s["Name"] for s in project["Services"]} | {c["Service"] for c in project["Containers"]})
@@ -126,31 +125,36 @@ def run_in(session: Session, container: str, config: dict[str, Any], *, detach: 
         config["DetachKeys"] = usual_detach_keys(session)
     client = session.client
     if detach:
-        exec_id = client.request("POST", f"{API}/containers/{container}/exec", body=config).json()["Id"]
+        exec_id = _make(session, container, config)
         client.request("POST", f"{API}/exec/{exec_id}/start", body={"Detach": True})
         return 0
-    tty = config["Tty"]
-    if tty:
-        config["ConsoleSize"] = _window()
+    tty, stdin, detach_keys = config["Tty"], config["AttachStdin"], config.get("DetachKeys", "")
     exec_id = os.urandom(32).hex()
     path = f"/composer/v1/containers/{container}/exec"
-    return _converse(
-        session,
-        exec_id,
-        *client.hijack("POST", path, {"id": exec_id}, config),
-        tty=tty,
-        stdin=config["AttachStdin"],
-        detach_keys=config.get("DetachKeys", ""),
-    )
+    body = config | ({"ConsoleSize": _window()} if tty else {})
+    try:
+        conversation = client.hijack("POST", path, {"id": exec_id}, body)
+    except NotFound as error:
+        if error.message != "page not found":
+            raise
+        # An engine of an older version that is at work for others.
+        exec_id = _make(session, container, config)
+        return run_exec_in(session, exec_id, tty=tty, stdin=stdin, detach_keys=detach_keys)
+    return _converse(session, exec_id, *conversation, tty=tty, stdin=stdin, detach_keys=detach_keys)
 
 
-def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool) -> int:
+def _make(session: Session, container: str, config: dict[str, Any]) -> str:
+    made = session.client.request("POST", f"{API}/containers/{container}/exec", body=config).json()
+    return str(made["Id"])
+
+
+def run_exec_in(session: Session, exec_id: str, *, tty: bool, stdin: bool, detach_keys: str = "") -> int:
     """Start an exec that was made, converse with it, and return its exit status. Raises Detached when it is left."""
     start: dict[str, Any] = {"Detach": False, "Tty": tty}
     if tty:
         start["ConsoleSize"] = _window()
     conversation = session.client.hijack("POST", f"{API}/exec/{exec_id}/start", {"refuses": True}, start)
-    return _converse(session, exec_id, *conversation, tty=tty, stdin=stdin, detach_keys="")
+    return _converse(session, exec_id, *conversation, tty=tty, stdin=stdin, detach_keys=detach_keys)
 
 
 def _window() -> list[int]:
@@ -212,7 +216,7 @@ def _converse(
 
 def _state_of(session: Session, exec_id: str) -> dict[str, Any]:
     """What became of an exec whose streams have ended, from this engine or the one that takes its place."""
-    from runtime.errors import ConnectionLost, NotFound
+    from runtime.errors import ConnectionLost
 
     path = f"{API}/exec/{exec_id}/json"
     try:
