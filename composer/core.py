@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from typing import NoReturn
 
 import trio
@@ -22,6 +21,7 @@ from composer.engine.cells import first_of
 from composer.engine.engine import REST_AFTER, Engine, build
 from composer.engine.task_tree import task_stacks
 from composer.installed import guard
+from composer.own_log import set_up_logging
 from composer.program import core_argv
 from runtime.container.bootstrap import replace_keeper
 from runtime.container.client import Inheritance, KeeperGone, hand_on, inherit
@@ -163,25 +163,6 @@ class Core:
                 if number != signal.SIGHUP:
                     log.info("ending on %s; containers go on", signal.Signals(number).name)
                     self.engine.scope.cancel()
-
-
-class _Formatter(logging.Formatter):
-    """Times in UTC with milliseconds; the module's last name; tracebacks only where something is wrong in the code."""
-
-    converter = staticmethod(time.gmtime)
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
-
-
-def set_up_logging() -> None:
-    """To standard error, which the keeper made the engine's log; COMPOSER_LOG names the level (INFO)."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter())
-    level = logging.getLevelName(os.environ.get("COMPOSER_LOG", "INFO").upper())
-    logging.basicConfig(handlers=[handler], level=level if isinstance(level, int) else logging.INFO)
-    for noisy in ("httpx", "httpcore"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def main() -> int:

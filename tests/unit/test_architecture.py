@@ -71,6 +71,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "composer.disk": ("runtime.errors",),
     "composer.program": (),
     "composer.installed": ("runtime",),
+    "composer.own_log": (),
     "composer.api": ("composer.engine", "composer.program", "runtime"),
     "composer.api.client": (
         "composer.api.http",

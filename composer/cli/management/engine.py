@@ -98,7 +98,7 @@ def run_logs(session: Session, arguments: Arguments) -> int:
     path = Paths.from_environment(session.env, os.geteuid()).engine_log
     try:
         with open(path, "rb") as file:
-            lines = file.read().splitlines(keepends=True)
+            lines = (_before(f"{path}.old") + file.read()).splitlines(keepends=True)
             tail = arguments.text("tail")
             if tail != "all":
                 if not tail.isdecimal():
@@ -109,12 +109,23 @@ def run_logs(session: Session, arguments: Arguments) -> int:
                 from time import sleep
 
                 while True:
+                    if os.fstat(file.fileno()).st_size < file.tell():
+                        file.seek(0)  # it was full and begins anew
                     if new := file.read():
                         session.write(new.decode("utf-8", "replace"))
                     sleep(0.2)
     except FileNotFoundError:
         raise UsageError(f"there is no log yet: {path}") from None
     return 0
+
+
+def _before(path: str) -> bytes:
+    """What the log had before it began anew; nothing when it has not."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
 
 
 def run_dump(session: Session, arguments: Arguments) -> int:
