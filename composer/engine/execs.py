@@ -188,7 +188,9 @@ class Execs:
                 spec = replace(spec, process=replace(spec.process, window=(rows, cols)))
             crash_point("core.exec.asked")
             about = msgspec.to_builtins(replace(config, env=()))
-            session = await shim.exec(spec, pipes.theirs, LastingExec(exec_id, about, pipes.outputs))
+            session = await shim.exec(
+                spec, pipes.theirs, LastingExec(exec_id, about, pipes.outputs, not detach)
+            )
             crash_point("core.exec.started")
             if config.tty and rows and cols:
                 await session.resize(rows, cols)  # for a shim of an older version
@@ -214,7 +216,13 @@ class Execs:
         if detach:
             return None
         if config.tty and session.terminal is not None:
-            return Streams(stdout=session.terminal, stdin=session.terminal, is_terminal=True, ended=done)
+            return Streams(
+                stdout=session.terminal,
+                stdin=session.terminal,
+                is_terminal=True,
+                on_close=partial(self._let_go, session),
+                ended=done,
+            )
         return Streams(
             stdout=pipes.stdout,
             stderr=pipes.stderr,

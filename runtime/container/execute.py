@@ -77,10 +77,14 @@ class Exec:
         self._is_identified = False
         self._about: dict[str, Any] = {}
         self._kept: list[int] = []
+        self._lets_go = False
+        self._is_let_go = False
 
-    def keep(self, about: dict[str, Any], descriptors: list[int]) -> None:
-        """What a core to come gets when this one dies: the other ends of the process's streams, owned from now on."""
-        self._about, self._kept = about, descriptors
+    def keep(self, about: dict[str, Any], descriptors: list[int], *, lets_go: bool) -> None:
+        """What a core to come gets when this one dies: the other ends of the process's streams, owned from now on.
+        ``lets_go``: this core says when it has read them. Another one has done so, as far as anybody can know, when it
+        is told of the end: it may be killed before it hears of that."""
+        self._about, self._kept, self._lets_go = about, descriptors, lets_go
 
     def start(self, program: dict[str, Any], numbers: list[int], descriptors: list[int]) -> None:
         """Make A. ``descriptors`` become the standard streams ``numbers``; the caller closes them."""
@@ -199,22 +203,24 @@ class Exec:
             self._report_end()
 
     def _report_end(self) -> None:
-        if self._send({"event": "exited", "exit_code": self._exit_code}) or not self._about:
+        is_told = self._send({"event": "exited", "exit_code": self._exit_code})
+        if (is_told and not self._lets_go) or self._is_let_go or not self._about:
             self.let_go()
 
     def let_go(self) -> None:
         """Nobody wants its streams any more."""
+        self._is_let_go = True
         sockets.close_all(self._kept)
         self._kept = []
         if self._terminal >= 0 and self._exit_code is not None:
             os.close(self._terminal)
             self._terminal = -1
 
-    def tell_again(self, connection: socket.socket) -> None:
+    def tell_again(self, connection: socket.socket, *, lets_go: bool) -> None:
         """To a core that did not start it. Raises Failure."""
         if not self._is_reported or self._failure is not None:
             raise Failure("exec", errno.ESRCH, "it has not been started")
-        self._connection = connection
+        self._connection, self._lets_go = connection, lets_go
         streams = [self._terminal] if self._terminal >= 0 else self._kept
         self._send({"pid": self._pid, "about": self._about}, streams)
         if self._exit_code is not None:
@@ -275,14 +281,14 @@ class Lasting:
         over = [known for known, other in self._by_id.items() if other.is_over]
         for known in over[: max(0, len(over) - REMEMBERED + 1)]:
             self._by_id.pop(known).let_go()
-        session.keep(message["about"], descriptors)
+        session.keep(message["about"], descriptors, lets_go=message.get("lets_go", False))
         self._by_id[message["id"]] = session
 
-    def tell_again(self, exec_id: str, connection: socket.socket) -> Exec:
+    def tell_again(self, message: Message, connection: socket.socket) -> Exec:
         """Raises Failure for what is not known."""
-        if (session := self._by_id.get(exec_id)) is None:
+        if (session := self._by_id.get(message["id"])) is None:
             raise Failure("exec", errno.ENOENT, "it is not known")
-        session.tell_again(connection)
+        session.tell_again(connection, lets_go=message.get("lets_go", False))
         return session
 
 

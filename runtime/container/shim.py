@@ -408,7 +408,7 @@ class Shim:
                     self._sessions[connection] = session
                     self._starting += 1
                 case "exec_again":
-                    self._sessions[connection] = self._lasting.tell_again(message["id"], connection)
+                    self._sessions[connection] = self._lasting.tell_again(message, connection)
                 case "let_go":
                     self._sessions[connection].let_go()
                 case unknown:

@@ -162,13 +162,20 @@ class LastingExec:
     about: Mapping[str, Any]
     streams: Sequence[int]
     """Our ends of the process's output, standard output first. The shim gets duplicates."""
+    is_read: bool = True
+    """Whether somebody reads them who calls :meth:`ExecSession.let_go` in the end."""
 
 
 class ExecSession:
     """A process started in a running container."""
 
-    def __init__(self, connection: PacketSocket, pid: int, terminal: int | None) -> None:
+    def __init__(
+        self, connection: PacketSocket, pid: int, terminal: int | None, *, lets_go: bool = False
+    ) -> None:
+        """``lets_go``: the shim keeps the streams beyond the end, until :meth:`let_go`."""
         self._connection = connection
+        self._is_let_go = not lets_go
+        self._has_ended = False
         self.pid = pid
         """As the host numbers it."""
         self.terminal = terminal
@@ -201,9 +208,11 @@ class ExecSession:
                 message, descriptors = packet
                 sockets.close_all(descriptors)
                 if message.get("event") == "exited":
+                    self._has_ended = True
                     return int(message["exit_code"])
         finally:
-            self._connection.close()
+            if self._is_let_go or not self._has_ended:
+                self._connection.close()
 
     async def signal(self, number: int) -> None:
         await self._connection.send({"op": "signal", "signal": number})
@@ -212,6 +221,9 @@ class ExecSession:
         """Say that nobody wants its streams any more."""
         with contextlib.suppress(OSError, trio.ClosedResourceError):
             await self._connection.send({"op": "let_go"})
+        self._is_let_go = True
+        if self._has_ended:
+            self._connection.close()
 
     async def resize(self, rows: int, columns: int) -> None:
         await self._connection.send({"op": "resize", "rows": rows, "columns": columns})
@@ -349,12 +361,15 @@ class Shim:
                 "streams": [number for number, _ in present],
             }
             descriptors = [fd for _, fd in present]
+            lets_go = False
             if lasting is not None and self._remembers_execs:
-                message |= {"id": lasting.id, "about": lasting.about}
+                lets_go = lasting.is_read
+                message |= {"id": lasting.id, "about": lasting.about, "lets_go": lets_go}
                 descriptors += lasting.streams
             await self._send(connection, message, descriptors)
             reply, descriptors = await self._reply(connection)
-            return ExecSession(connection, int(reply["pid"]), descriptors[0] if descriptors else None)
+            terminal = descriptors[0] if descriptors else None
+            return ExecSession(connection, int(reply["pid"]), terminal, lets_go=lets_go)
         except BaseException:
             connection.close()
             raise
@@ -365,9 +380,9 @@ class Shim:
             raise LaunchError("exec", errno.ENOENT, "it is not known", 125)
         connection = self._connect()
         try:
-            await self._send(connection, {"op": "exec_again", "id": exec_id}, [])
+            await self._send(connection, {"op": "exec_again", "id": exec_id, "lets_go": True}, [])
             reply, descriptors = await self._reply(connection)
-            session = ExecSession(connection, int(reply["pid"]), None)
+            session = ExecSession(connection, int(reply["pid"]), None, lets_go=True)
             return session, LastingExec(exec_id, reply["about"], descriptors)
         except BaseException:
             connection.close()

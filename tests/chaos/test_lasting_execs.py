@@ -84,6 +84,35 @@ def test_what_ends_while_there_is_no_engine(container: Container) -> None:
     assert (command.communicate(timeout=120), command.returncode) == (("last\n", ""), 6)
 
 
+@pytest.mark.parametrize("tty", [False, True])
+def test_what_ends_before_the_engine_that_is_killed_has_heard_of_it(container: Container, tty: bool) -> None:
+    """It is told, and what was written is not read yet."""
+    script = "echo begin; until test -e /dev/shm/go; do sleep 0.05; done; echo last; exit 6"
+    master, slave = pty.openpty()
+    try:
+        streams = {"stdin": slave, "stdout": slave, "stderr": slave} if tty else {}
+        command = container.exec(script, *([] if tty else ["-T"]), **streams)
+        source = master if command.stdout is None else command.stdout.fileno()
+        shown = b""
+        while b"begin" not in shown:
+            shown += os.read(source, 1000)
+        pid = container.process()
+        (core,) = container.composer.processes("composer-core")
+        os.kill(core, signal.SIGSTOP)
+        container.go()
+        wait_for(lambda: not Path(f"/proc/{pid}").exists(), "the shim to have collected the command")
+        container.composer.kill_engine()
+        assert command.wait(120) == 6
+        os.set_blocking(source, False)
+        shown += os.read(source, 1000)
+        words = shown.split()  # a terminal is told that the engine takes a while to start
+        assert (words[0], words[-1]) == (b"begin", b"last")
+        command.communicate()
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
 def test_a_terminal(container: Container) -> None:
     master, slave = pty.openpty()
     try:

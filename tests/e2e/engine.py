@@ -251,9 +251,11 @@ def wait_for(look: Callable[[], T], what: str, timeout: float = PATIENCE) -> T:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended (also when nobody has collected it yet)."""
+    """Whether a process has ended (also when nobody has collected it yet), with all of its threads: its descriptors are
+    open for as long as one of them is there."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state in "ZX" and len(os.listdir(f"/proc/{pid}/task")) <= 1
     except OSError:
         return True
 
