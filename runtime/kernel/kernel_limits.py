@@ -92,14 +92,14 @@ def _has_room_for_keys() -> bool:
 
 def of_terminals(error: OSError) -> OSError:
     """ENOSPC of an open of ptmx. pty(7)"""
-    most = sysctl("kernel.pty.max")
-    if error.errno != errno.ENOSPC or not most:
+    if error.errno != errno.ENOSPC:
         return error
+    most = sysctl("kernel.pty.max")
     return LimitReached(
         errno.ENOSPC,
         f"no more terminals: there are as many as sysctl kernel.pty.max allows, {most}",
         f"This is no full disk. End what has terminals, do without one (`tty: false`, `-T`), or allow more: "
-        f"`sysctl -w kernel.pty.max={2 * most}`.",
+        f"`sysctl -w kernel.pty.max={max(2 * most, 4096)}`.",
     )
 
 
@@ -112,7 +112,7 @@ def of_inotify(error: OSError) -> OSError:
     return LimitReached(
         error.errno,
         f"no more files can be watched: user {os.geteuid()} has as many as sysctl {key} allows, {most}",
-        f"Allow more: `sysctl -w {key}={2 * most}`.",
+        f"Allow more: `sysctl -w {key}={max(2 * most, 1024)}`.",
     )
 
 

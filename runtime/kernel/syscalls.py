@@ -177,7 +177,10 @@ def fsconfig(
 
 def fsmount(fd: int, attributes: int = 0, what: str = "") -> int:
     """Make a detached mount of a configured context; returns a close-on-exec descriptor of its root."""
-    return _fsmount(what, fd, FSMOUNT_CLOEXEC, attributes)
+    try:
+        return _fsmount(what, fd, FSMOUNT_CLOEXEC, attributes)
+    except OSError as error:  # what is detached is in a mount namespace without a name
+        raise kernel_limits.of_namespaces(error, CLONE_NEWNS) from None
 
 
 def fsopen(kind: bytes) -> int:
@@ -221,7 +224,10 @@ def move_mount(from_fd: int, to_fd: int, what: str = "") -> None:
 
 def open_tree(fd: int, path: bytes, flags: int) -> int:
     """Open a mount, or with OPEN_TREE_CLONE a detached copy of it; close-on-exec. open_tree(2), Linux 5.2."""
-    return _open_tree(path or f"fd {fd}", fd, path, flags | OPEN_TREE_CLOEXEC)
+    try:
+        return _open_tree(path or f"fd {fd}", fd, path, flags | OPEN_TREE_CLOEXEC)
+    except OSError as error:  # as with fsmount
+        raise kernel_limits.of_namespaces(error, CLONE_NEWNS) from None
 
 
 def openat2(fd: int, path: bytes, flags: int, resolve: int, mode: int = 0) -> int:

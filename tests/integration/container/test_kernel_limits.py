@@ -32,13 +32,14 @@ trio.run(main)
 """
 
 
-def _run_with(setting: str, code: str, *words: str) -> subprocess.Popen[str]:
-    """In a user namespace where ``setting`` of /proc/sys/user is 0."""
+def _run_with(setting: str, code: str, *words: str, mounts: bool = False) -> subprocess.Popen[str]:
+    """In a user namespace where ``setting`` of /proc/sys/user is 0; with ``mounts`` of its own."""
     shell = f'echo 0 > /proc/sys/user/{setting}; exec "$@"'
     command = [
         "unshare",
         "--user",
         "--map-root-user",
+        *(["--mount"] if mounts else []),
         "sh",
         "-c",
         shell,
@@ -63,6 +64,19 @@ def test_namespaces(kind: str) -> None:
     assert said == f"no more {kind} namespaces: there are as many as sysctl {key} allows, 0\n", problem
 
 
+@pytest.mark.parametrize("call", ["new_filesystem('tmpfs')", "clone_tree(b'/')"])
+def test_mounts_that_are_not_attached(call: str) -> None:
+    """Each is in a mount namespace."""
+    code = (
+        "from runtime.kernel import mounts\n"
+        f"try: print(mounts.{call})\n"
+        "except OSError as error: print(error.strerror)"
+    )
+    said, problem = _run_with("max_mnt_namespaces", code, mounts=True).communicate(timeout=60)
+    key = "user.max_mnt_namespaces"
+    assert said == f"no more mnt namespaces: there are as many as sysctl {key} allows, 0\n", problem
+
+
 @pytest.mark.parametrize("kind", ["instances", "watches"])
 def test_a_log_that_cannot_be_watched_is_looked_at(tmp_path: Path, kind: str) -> None:
     log = LogWriter(str(tmp_path), max_size=2000, max_files=100)
@@ -74,8 +88,8 @@ def test_a_log_that_cannot_be_watched_is_looked_at(tmp_path: Path, kind: str) ->
         log.write(b"stdout", b"%d\n" % number)
         if number % 50 == 0:
             assert [follower.stdout.readline() for _ in range(50)][-1] == f"{number}\n"
-    said, problem = follower.communicate(timeout=60)
-    assert said.splitlines() == [str(number) for number in range(151, 200)]
+    assert follower.stdout.read().splitlines() == [str(number) for number in range(151, 200)]
+    _, problem = follower.communicate(timeout=60)
     assert "no more files can be watched" in problem
     log.close()
 
