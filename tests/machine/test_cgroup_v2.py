@@ -44,8 +44,11 @@ WITH_MODULES = (
     f'for name in {" ".join(MODULES)}; do modprobe -q $name || echo "machine: no $name"; done; '
     f"{TESTS} -rA {' '.join(path for paths in MODULES.values() for path in paths)}"
 )
+OWN = "tests/chaos/test_kernel_limits.py"
+"""What needs a machine of its own."""
 COMMAND = (
     f"{WITH_MODULES} && python3 tests/tiers.py smoke && {UNDELEGATED} && "
+    f"COMPOSER_TEST_MACHINE=own {TESTS} --basetemp=/root/own {OWN} && "
     f"{TESTS} --basetemp=/root/tests {CONTAINERS}/test_apparmor.py "
     f"{' '.join(f'{CONTAINERS}/test_limits.py::test_{name}' for name in LIMITS)} {DIRECT}"
 )
