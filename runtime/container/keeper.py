@@ -205,14 +205,17 @@ class Keeper:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._core_started = time.monotonic()
         self._has_served = False
+        own = os.getpid()
         self._core = os.fork()
         if self._core == 0:
-            self._execute_core(theirs)
+            self._execute_core(theirs, own)
         crash_point("keeper.engine.forked")
         theirs.close()
         self._watch_core(ours)
 
-    def _execute_core(self, connection: socket.socket) -> NoReturn:
+    def _execute_core(self, connection: socket.socket, keeper: int) -> NoReturn:
+        """``keeper``: its pid. Where it has been killed meanwhile, the parent is somebody else, for whose end the core
+        would wait for ever."""
         try:
             for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(number, signal.SIG_DFL)
@@ -221,7 +224,7 @@ class Keeper:
                 os.set_inheritable(fd, True)
             environment = dict(os.environ)
             environment[LIMIT_ENVIRONMENT] = str(self._limit[0])
-            environment[CORE_ENVIRONMENT] = ",".join(map(str, (*descriptors, os.getppid())))
+            environment[CORE_ENVIRONMENT] = ",".join(map(str, (*descriptors, keeper)))
             os.umask(0o022)
             os.execve(self._core_argv[0], self._core_argv, environment)
         except BaseException as error:

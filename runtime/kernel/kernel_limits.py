@@ -38,6 +38,15 @@ def sysctl(name: str) -> int:
     return cgroup_tree.read_number(f"/proc/sys/{name.replace('.', '/')}")
 
 
+def is_far_from_most_mounts() -> bool:
+    """Whether there are not half as many as there may be: not all that count can be seen. False where nothing can."""
+    try:
+        with open("/proc/self/mountinfo", "rb") as file:
+            return 2 * sum(1 for _ in file) < sysctl("fs.mount-max")
+    except OSError:
+        return False
+
+
 def of_mounts(error: OSError, what: str) -> OSError:
     """ENOSPC of what attaches mounts and writes on no disk. mount(2), Linux 4.9"""
     most = sysctl("fs.mount-max")

@@ -382,7 +382,8 @@ def overlay(
     try:
         sys.mount(b"overlay", target, b"overlay", 0, (text + options).encode())
     except OSError as error:
-        if work is not None and refusal.refusal(".", work):
+        # A disk may have room for one more file, but not for what an overlay makes of its own.
+        if work is not None and (refusal.refusal(".", work) or kernel_limits.is_far_from_most_mounts()):
             raise
         raise kernel_limits.of_mounts(error, "mount overlay") from None
     finally:
