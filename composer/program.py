@@ -20,7 +20,17 @@ def core_argv() -> list[str]:
         "import gc, sys; gc.disable(); "  # a tenth of the time that imports take goes into looking for cycles
         f"{root!r} in sys.path or sys.path.insert(0, {root!r}); from composer.core import run; run()"
     )
-    return [sys.executable, "-P", "-c", start, "composer.core", __version__]
+    return [_interpreter(), "-P", "-c", start, "composer.core", __version__]
+
+
+def _interpreter() -> str:
+    """The path that it has by itself, whatever it was called by (``./python``, ``../bin/python``): one engine is told
+    from another by it."""
+    path = os.path.normpath(sys.executable)
+    try:
+        return path if os.path.samefile(path, sys.executable) else sys.executable
+    except OSError:
+        return sys.executable  # behind a link the way back leads somewhere else
 
 
 def is_older(version: str, other: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from composer import __version__
@@ -58,3 +60,18 @@ def test_versions_that_are_the_same() -> None:
 
 def test_a_core_says_what_it_is() -> None:
     assert core_argv()[-2:] == ["composer.core", __version__]
+
+
+def test_one_interpreter_has_one_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it was called; but not another one."""
+    program = tmp_path / "bin/python"
+    program.parent.mkdir()
+    program.touch()
+    monkeypatch.setattr("sys.executable", f"{tmp_path}/./bin/../bin/python")
+    assert core_argv()[0] == str(program)
+    elsewhere = tmp_path / "elsewhere/deep"
+    elsewhere.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(elsewhere)
+    (tmp_path / "elsewhere/python").touch()
+    monkeypatch.setattr("sys.executable", f"{tmp_path}/link/../python")
+    assert core_argv()[0] == f"{tmp_path}/link/../python"
