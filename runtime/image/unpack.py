@@ -25,7 +25,7 @@ from runtime.image.compression import HashingStream, Readable
 from runtime.image.digest import Digest
 from runtime.image.manifest import InvalidImage, OverLimit
 from runtime.kernel.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, openat2
-from runtime.storage.files import apparent_size, storage_error
+from runtime.storage.files import exclusive_size, storage_error
 from runtime.storage.removal import remove_at
 
 _SMALL = 64 << 20
@@ -229,10 +229,10 @@ class _Unpacker:
         now."""
         info = _lstat(name, parent)
         mode = info.st_mode
-        if stat.S_ISLNK(mode) or (stat.S_ISREG(mode) and info.st_nlink == 1):
+        if stat.S_ISDIR(mode):
+            self.size -= exclusive_size(f"/proc/self/fd/{parent}/{os.fsdecode(name)}")
+        elif info.st_nlink == 1 and (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
             self.size -= info.st_size
-        elif stat.S_ISDIR(mode):
-            self.size -= apparent_size(f"/proc/self/fd/{parent}/{os.fsdecode(name)}")
         if stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
             pinned = os.dup(parent)
             try:

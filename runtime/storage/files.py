@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.errors import ComposerError
@@ -133,6 +134,30 @@ def apparent_size(path: str | os.PathLike[str]) -> int:
     """
     seen: set[int] = set()
     total = 0
+    for info in _contents(path):
+        if info.st_nlink > 1:
+            if info.st_ino in seen:
+                continue
+            seen.add(info.st_ino)
+        total += info.st_size
+    return total
+
+
+def exclusive_size(path: str | os.PathLike[str]) -> int:
+    """The part of :func:`apparent_size` that goes when all below ``path`` is removed: no hard link elsewhere."""
+    links: dict[int, int] = {}
+    total = 0
+    for info in _contents(path):
+        if info.st_nlink > 1:
+            links[info.st_ino] = links.get(info.st_ino, 0) + 1
+            if links[info.st_ino] < info.st_nlink:
+                continue
+        total += info.st_size
+    return total
+
+
+def _contents(path: str | os.PathLike[str]) -> Iterator[os.stat_result]:
+    """Each name of a file or a symbolic link below ``path``."""
     pending = [os.fspath(path)]
     while pending:
         try:
@@ -145,10 +170,5 @@ def apparent_size(path: str | os.PathLike[str]) -> int:
                     pending.append(entry.path)
                     continue
                 info = entry.stat(follow_symlinks=False)
-                if info.st_nlink > 1:
-                    if info.st_ino in seen:
-                        continue
-                    seen.add(info.st_ino)
                 if stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode):
-                    total += info.st_size
-    return total
+                    yield info

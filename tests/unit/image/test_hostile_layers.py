@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import ComposerError
@@ -53,6 +53,8 @@ def attempt(data: bytes) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(MEMBERS)
+@example([("b", tarfile.REGTYPE, "", 0), ("a/b", tarfile.LNKTYPE, "b", 0), ("a", tarfile.REGTYPE, "", 0)])
+@example([("b", tarfile.SYMTYPE, "x", 0), ("c", tarfile.LNKTYPE, "b", 0), ("b", tarfile.DIRTYPE, "", 0)])
 def test_any_members(members: list[tuple[str, bytes, str, int]]) -> None:
     attempt(build(members))
 
