@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from composer.compose.model import Network, Project, Volume
 from composer.makeable.collecting import of_each
 from composer.makeable.services import service_faults
-from composer.plan.networking import used_networks
+from composer.plan.networking import used_network_keys
 from composer.plan.support import refusals
 from runtime.errors import ComposerError, InvalidArgument
 
@@ -38,12 +38,12 @@ def faults(project: Project) -> list[ComposerError]:
     )
     for service in project.services.values():
         found += service_faults(plain, service)
-    for spec in used_networks(project):
-        network = project.networks.get(spec.key)
+    for key in used_network_keys(project):
+        network = project.networks.get(key)
         if network is not None and not network.external and not _is_plain(network):
             from composer.makeable.networks import network_checks
 
-            found += of_each(f"networks.{spec.key}", network_checks(network))
+            found += of_each(f"networks.{key}", network_checks(network))
     used = {v.source for s in project.services.values() for v in s.volumes if v.type == "volume"}
     for key, volume in project.volumes.items():
         if key in used and not volume.external and not _is_plain(volume):

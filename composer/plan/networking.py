@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from composer.compose.model import Network, Port, Project, Service, ServiceNetwork
 from composer.plan.invalid import invalid
 from composer.plan.references import PREFIX
-from composer.plan.steps import NetworkPool, NetworkSpec
 from runtime.container.config import EndpointConfig, PortBinding
 from runtime.errors import NotFound
+
+if TYPE_CHECKING:
+    from composer.plan.steps import NetworkSpec
 
 DEFAULT = "default"
 Protocol = Literal["tcp", "udp", "sctp"]
@@ -91,11 +93,15 @@ def network_name(project: Project, service: Service, key: str) -> str:
 
 def used_networks(project: Project) -> tuple[NetworkSpec, ...]:
     """The networks that active services are connected to, by key."""
+    return tuple(_spec(project, key) for key in used_network_keys(project))
+
+
+def used_network_keys(project: Project) -> list[str]:
     keys: set[str] = set()
     for service in project.services.values():
         if service.network_mode in ("", DEFAULT):
             keys |= set(service.networks) or {DEFAULT}
-    return tuple(_spec(project, key) for key in sorted(keys))
+    return sorted(keys)
 
 
 def defined_networks(project: Project) -> tuple[NetworkSpec, ...]:
@@ -104,6 +110,8 @@ def defined_networks(project: Project) -> tuple[NetworkSpec, ...]:
 
 
 def _spec(project: Project, key: str) -> NetworkSpec:
+    from composer.plan.steps import NetworkPool, NetworkSpec
+
     given = project.networks.get(key) or Network(key=key, name=f"{project.name}_{key}")
     return NetworkSpec(
         key=key,

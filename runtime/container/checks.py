@@ -20,6 +20,7 @@ from runtime.container.config_rules import (
     check_subpath,
     log_settings,
 )
+from runtime.container.mount_words import check_propagation, check_target
 from runtime.container.network_options import check_network_options
 from runtime.errors import InvalidArgument, concerning
 
@@ -179,11 +180,11 @@ def check_device(device: Device) -> None:
 
 def check_mount(mount: Mount) -> None:
     """Raises InvalidArgument for a target, options or a propagation that cannot be."""
-    from runtime.container.mounting import check_propagation, check_target, tmpfs
-
     check_target(mount.target)
     check_subpath(mount.subpath)
     if mount.type == "tmpfs":
+        from runtime.container.mounting import tmpfs
+
         for option, value in tmpfs(mount, mount.target).options:
             form = _TMPFS_VALUES.get(option)
             if form is not None and not form.fullmatch(value or ""):

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runtime.container.config import ContainerConfig, FileContent, Mount
+from runtime.container.mount_words import PROPAGATIONS, check_propagation, check_target
 from runtime.container.operations import (
     AnyOperation,
     Bind,
@@ -33,7 +34,6 @@ from runtime.container.operations import (
     Sysctls,
 )
 from runtime.errors import InvalidArgument
-from runtime.kernel.mounts import PROPAGATION
 
 MASKED = (
     "/proc/acpi",
@@ -267,28 +267,6 @@ def user_mounts(config: ContainerConfig, sources: MountSources) -> dict[str, lis
     return asked
 
 
-def check_target(target: str) -> str:
-    """Normalise a mount target. Raises InvalidArgument."""
-    if not target.startswith("/"):
-        name, colon, path = target.partition(":")
-        is_drive = len(name) == 1 and name.isalpha() and colon and path.startswith("/")
-        raise InvalidArgument(
-            f"invalid mount target {target!r}: it must be an absolute path",
-            hint=f"one letter before a colon is a drive of Windows, also in Docker Compose: give volume {name} a "
-            "longer name, or write the long form"
-            if is_drive
-            else "",
-        )
-    if "\0" in target:
-        raise InvalidArgument("a mount target cannot contain a NUL byte")
-    normal = "/" + posixpath.normpath(target).strip("/")
-    if normal == "/":
-        raise InvalidArgument("invalid mount target: destination can't be '/'")
-    if normal == "/proc" or normal.startswith("/proc/"):
-        raise InvalidArgument(f"invalid mount target {target!r}: nothing can be mounted inside /proc")
-    return normal
-
-
 def mount_operations(mount: Mount, target: str, sources: MountSources) -> list[AnyOperation]:
     """The operations of one mount."""
     match mount.type:
@@ -327,12 +305,6 @@ def _bind(mount: Mount, source: str, target: str, *, create: bool = False, subpa
     )
 
 
-def check_propagation(propagation: str, target: str) -> None:
-    """Raises InvalidArgument for a word that is none of mount(8)'s."""
-    if propagation and propagation not in PROPAGATION:
-        raise InvalidArgument(f"mount {target}: invalid propagation {propagation!r}")
-
-
 _FLAGS = {"ro", "nosuid", "nodev", "noexec", "nodiratime"}
 _OPPOSITES = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec", "diratime": "nodiratime"}
 _ACCESS_TIMES = {
@@ -361,7 +333,7 @@ def tmpfs(mount: Mount, target: str) -> Filesystem:
             attributes.pop(_OPPOSITES[option], None)
         elif option in _ACCESS_TIMES:
             access_times = _ACCESS_TIMES[option]
-        elif option in PROPAGATION:
+        elif option in PROPAGATIONS:
             propagation = option
         elif option in _OF_FILESYSTEM:
             options[option] = None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from runtime.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    import hashlib  # its library takes longer to load than most names to check
 
 _LENGTHS = {"sha256": 64, "sha512": 128}
 _GRAMMAR = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
@@ -34,6 +37,8 @@ class Digest(str):
     @classmethod
     def of(cls, data: bytes) -> Digest:
         """The sha256 digest of ``data``."""
+        import hashlib
+
         return cls("sha256:" + hashlib.sha256(data).hexdigest())
 
     @property
@@ -51,6 +56,8 @@ class Digest(str):
 
     def hasher(self) -> hashlib._Hash:
         """A new hash object of the algorithm."""
+        import hashlib
+
         return hashlib.new(self.algorithm, usedforsecurity=False)
 
     def matches(self, hasher: hashlib._Hash) -> bool:

@@ -23,6 +23,7 @@ from composer.engine.projects.down import images_by_containers, take_down
 from composer.engine.projects.health_waits import check_health_waits
 from composer.engine.projects.known import Known, hint_for
 from composer.engine.projects.listing import container_summary, project_summaries, service_summary
+from composer.engine.projects.looked_at import LookedAt
 from composer.engine.projects.observe import observe
 from composer.engine.projects.oneoff import make_oneoff
 from composer.engine.projects.parts import Parts, number_of, service_of
@@ -53,7 +54,6 @@ from composer.engine.requests import (
     StopRequest,
     UpRequest,
 )
-from composer.makeable.project import demand_makeable
 from composer.plan.addresses import asked_address, with_address
 from composer.plan.graph import restarted_with, with_dependencies
 from composer.plan.plan import (
@@ -77,6 +77,7 @@ class Projects:
     loader: ProjectLoader
     builds: Builds
     turns: Turns = field(default_factory=Turns)
+    looked_at: LookedAt = field(default_factory=LookedAt)
 
     def _load(self, source: ProjectSource, services: Sequence[str] = (), *, address: str = "") -> Project:
         """``address`` is that of ``up --address``. A checkout that publishes on an address of its own has a name of its
@@ -212,7 +213,7 @@ class Projects:
         return Attached(self.parts, shown, everyone, request, emit, awaited, starting)
 
     def _plan(self, project: Project, request: UpRequest) -> Plan:
-        demand_makeable(project.select(request.services, include_deps=not request.no_deps))
+        self.looked_at.demand_makeable(project, request.services, include_deps=not request.no_deps)
         observed = observe(project.name, images_of(project), self.parts)
         return plan_up(
             with_address(project, request.address),
