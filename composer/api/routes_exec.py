@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from composer.api import streams
-from composer.api.interface import Engine
+from composer.api.interface import AttachSession, Engine
 from composer.api.messages import Answer, Request, json_response
 from composer.api.routes_containers import detach_keys, terminal_size
 from composer.api.routing import Route
@@ -52,14 +53,7 @@ class ExecRoutes:
         rows, cols = config.console_size
         session = await self.engine.execs.start(exec_id, tty=config.tty, rows=rows, cols=cols)
         assert session is not None
-        return streams.converse(
-            session,
-            tty=config.tty,
-            stdin=config.attach_stdin,
-            detach_keys=detach_keys(config.detach_keys),
-            version=request.version,
-            status=lambda: state.exit_code,
-        )
+        return _conversation(request, config, session, status=lambda: state.exit_code)
 
     async def start(self, request: Request) -> Answer:
         """``?refuses=1``: what cannot be started is an error of the request, as everything else is."""
@@ -78,24 +72,13 @@ class ExecRoutes:
             return streams.say(f"{error.message}\r\n", tty=config.tty, version=request.version)
         if session is None:
             return json_response(None)
-        return streams.converse(
-            session,
-            tty=config.tty,
-            stdin=config.attach_stdin,
-            detach_keys=detach_keys(config.detach_keys),
-            version=request.version,
-        )
+        return _conversation(request, config, session)
 
     async def again(self, request: Request) -> Answer:
         exec_id = request.params["id"]
         config = (await self.engine.execs.inspect(exec_id)).config
-        return streams.converse(
-            await self.engine.execs.again(exec_id),
-            tty=config.tty,
-            stdin=config.tty and config.attach_stdin,
-            detach_keys=detach_keys(config.detach_keys),
-            version=request.version,
-        )
+        session = await self.engine.execs.again(exec_id)
+        return _conversation(request, config, session, takes_input=config.tty)
 
     async def resize(self, request: Request) -> Answer:
         rows, cols = terminal_size(request)
@@ -127,6 +110,24 @@ class ExecRoutes:
                 "Pid": state.pid,
             }
         )
+
+
+def _conversation(
+    request: Request,
+    config: ExecConfig,
+    session: AttachSession,
+    *,
+    takes_input: bool = True,
+    status: Callable[[], int | None] | None = None,
+) -> Answer:
+    return streams.converse(
+        session,
+        tty=config.tty,
+        stdin=takes_input and config.attach_stdin,
+        detach_keys=detach_keys(config.detach_keys),
+        version=request.version,
+        status=status,
+    )
 
 
 async def _command(request: Request) -> ExecConfig:
