@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import trio
 from msgspec.structs import replace
@@ -63,8 +64,8 @@ class Container:
         self.image = image
         self.status: Cell[Status] = Cell(record.status)
         self.busy = trio.Lock()
-        self.ending = Cell(False)
-        """Who has ``busy`` gives the container time to end."""
+        self.ending: Cell[Literal["", "hooks", "signal"]] = Cell("")
+        """What who has ``busy`` gives the container time for, when it is to end."""
         self.shim: Shim | None = None
         self.pause_before_restart: trio.CancelScope | None = None
         self.ends_pause = False

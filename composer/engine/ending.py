@@ -68,28 +68,22 @@ class Ending:
         )
 
     @asynccontextmanager
-    async def turn(self, container: Container, grace: float) -> AsyncIterator[None]:
-        """Be alone with a container that is to end (``busy``). Whoever comes first, and stops it, may be more patient
-        than ``grace`` seconds."""
+    async def turn(self, container: Container, timeout: float | None) -> AsyncIterator[None]:
+        """Be alone with a container that is to end (``busy``). Whoever comes first, and stops it, is hurried."""
         try:
             container.busy.acquire_nowait()
         except trio.WouldBlock:
-            await self._wait_for_turn(container, grace)
+            await self._wait_for_turn(container, timeout)
         try:
             yield
         finally:
             container.busy.release()
 
-    async def _wait_for_turn(self, container: Container, grace: float) -> None:
+    async def _wait_for_turn(self, container: Container, timeout: float | None) -> None:
         is_ours = False
         try:
             async with trio.open_nursery() as nursery:
-
-                async def hurry() -> None:
-                    await container.ending.wait_for(bool)
-                    await self.cut_short(container, grace)
-
-                nursery.start_soon(hurry)
+                nursery.start_soon(self.hurry, container, timeout)
                 await container.busy.acquire()
                 is_ours = True
                 nursery.cancel_scope.cancel()
@@ -101,11 +95,21 @@ class Ending:
                     raise error from None
             raise
 
-    async def cut_short(self, container: Container, grace: float) -> None:
-        """Whoever stops it already may be more patient than ``grace`` seconds."""
+    async def hurry(self, container: Container, timeout: float | None) -> None:
+        """:meth:`cut_short`, once somebody stops it."""
+        await container.ending.wait_for(bool)
+        await self.cut_short(container, timeout)
+
+    async def cut_short(self, container: Container, timeout: float | None) -> None:
+        """Whoever stops it already may be more patient than ``timeout`` (as :func:`grace_of` has it).
+
+        Who says how many seconds means these, whatever is done in them; a container's own time (None) begins when its
+        pre_stop hooks have ended, as it does for who runs them."""
         if not container.ending.value:
             return
-        with trio.move_on_after(grace):
+        if timeout is None:
+            await container.ending.wait_for(lambda what: what != "hooks")
+        with trio.move_on_after(grace_of(container, timeout)):
             await container.status.wait_for(lambda status: not status.is_alive)
         if container.ending.value and container.state.is_alive and container.shim is not None:
             await self.force(container, container.shim)

@@ -316,9 +316,8 @@ class Lifecycle:
         nor wait for the signal is killed at once: waiting for it would be waiting for nothing.
         """
         container = self.containers.get(ref)
-        grace = grace_of(container, timeout)
-        await self.ending.cut_short(container, grace)
-        async with taken(), self.ending.turn(container, grace):
+        await self.ending.cut_short(container, timeout)
+        async with taken(), self.ending.turn(container, timeout):
             if container.state.status == "restarting":
                 await self._stay_down(container)
                 self.events.publish("container", "stop", container.id, container.attributes)
@@ -329,16 +328,17 @@ class Lifecycle:
                 raise AlreadyStarted(f"Container {container.name} is not running")
             container.update(is_wanted=False, is_manually_stopped=True)
             crash_point("core.stop.recorded")
-            container.ending.set(True)
             try:
                 if with_hooks and container.config.pre_stop:
+                    container.ending.set("hooks")
                     await self._run_pre_stop(container)
+                container.ending.set("signal")
                 number = parse_signal(
                     signal or container.config.stop_signal or container.image.stop_signal or "SIGTERM"
                 )
-                await self.ending.end(container, number, grace)
+                await self.ending.end(container, number, grace_of(container, timeout))
             finally:
-                container.ending.set(False)
+                container.ending.set("")
             await self.sandboxes.release(container)
         crash_point("core.stop.ended")
         self.events.publish("container", "stop", container.id, container.attributes)

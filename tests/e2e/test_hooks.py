@@ -233,3 +233,32 @@ def test_an_attached_up_shows_output_while_a_hook_runs(composer: Composer, proje
         up.kill()
         up.wait()
     composer.run("down", cwd=directory)
+
+
+@pytest.mark.parametrize("words", ["stop -t 1 web", "down -t 1"])
+def test_a_pre_stop_hook_that_hangs_is_cut_short_by_who_says_a_time(
+    composer: Composer, project: Project, words: str
+) -> None:
+    web = f"{project.name}-web-1"
+    directory = project.write(
+        """
+        services:
+          web:
+            image: composer.local/host
+            command: sleep infinity
+            volumes: [.:/out]
+            pre_stop: [{command: [sh, -c, "touch /out/hook; exec sleep infinity"]}]
+        """
+    )
+    composer.run("up", "-d", cwd=directory)
+    patient = composer.start("stop", cwd=directory)
+    try:
+        wait_for((directory / "hook").exists, "the hook")
+        composer.run(*words.split(), cwd=directory)
+        _, problem = patient.communicate(timeout=60)
+    finally:
+        patient.kill()
+        patient.wait()
+    assert patient.returncode == 0, problem
+    assert states(composer).get(web) == ("exited" if words.startswith("stop") else None)
+    composer.run("down", cwd=directory)

@@ -112,12 +112,10 @@ class Projects:
         return Known(name, project, self.parts.of_project(name))
 
     @asynccontextmanager
-    async def _turn(
-        self, verb: str, request: ProjectRequest, emit: Emit, *, preempts: bool = False
-    ) -> AsyncIterator[Known]:
+    async def _turn(self, verb: str, request: ProjectRequest, emit: Emit) -> AsyncIterator[Known]:
         """Be alone with the project of a request, and know it as it is then. Raises Preempted."""
         known = await self._know(request.project, request.services, emit)
-        async with self.turns.take(known.name, verb, emit, preempts=preempts):
+        async with self.turns.take(known.name, verb, emit):
             yield replace(known, containers=self.parts.of_project(known.name))
 
     # Verbs
@@ -249,9 +247,9 @@ class Projects:
 
     async def down(self, request: DownRequest, emit: Emit) -> ResultEvent:
         known = await self._know(request.project, (), emit)
-        async with self.turns.take(
-            known.name, "down", emit, preempts=not (request.services or request.dry_run)
-        ):
+        hurry = None if request.dry_run else functools.partial(operations.hurry, self.parts, known, request)
+        preempts = not (request.services or request.dry_run)
+        async with self.turns.take(known.name, "down", emit, preempts=preempts, meanwhile=hurry):
             observed = observe(known.name, images_of(known.project) if known.project else (), self.parts)
             plan = plan_down(
                 known.project,
@@ -294,7 +292,10 @@ class Projects:
             )
 
     async def stop(self, request: StopRequest, emit: Emit) -> ResultEvent:
-        async with self._turn("stop", request, emit, preempts=request.interrupts) as known:
+        known = await self._know(request.project, request.services, emit)
+        hurry = functools.partial(operations.hurry, self.parts, known, request)
+        async with self.turns.take(known.name, "stop", emit, preempts=request.interrupts, meanwhile=hurry):
+            known = replace(known, containers=self.parts.of_project(known.name))
             chosen = known.chosen(request.services)
             await operations.stop(self.parts, chosen, known.dependencies, request.timeout, emit)
         return ResultEvent()

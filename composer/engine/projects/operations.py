@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 
 from composer.engine.containers import Container
 from composer.engine.lifecycle import AlreadyStarted
 from composer.engine.projects.down import stop_container
+from composer.engine.projects.known import Known
 from composer.engine.projects.parts import Parts, service_of
 from composer.engine.projects.side_by_side import each_to_its_end, side_by_side
 from composer.engine.projects.steps import Emit, tell, warn
@@ -17,7 +19,7 @@ from composer.engine.projects.waits import (
     together,
     wait_for_condition,
 )
-from composer.engine.requests import KillRequest, RemoveRequest, StopRequest
+from composer.engine.requests import DownRequest, KillRequest, RemoveRequest, StopRequest
 from composer.plan.graph import Dependencies, Dependency, layers
 from runtime.errors import ComposerError, Conflict, NotFound
 
@@ -32,6 +34,15 @@ def in_layers(containers: Sequence[Container], dependencies: Dependencies) -> li
             ordered.append(members)
             left = [c for c in left if c not in members]
     return [*ordered, left] if left else ordered
+
+
+async def hurry(parts: Parts, known: Known, request: StopRequest | DownRequest) -> None:
+    """What somebody else stops, more patiently, ends within the time of a request that waits for its turn."""
+    with contextlib.suppress(ComposerError):  # told when its turn has come
+        await each_to_its_end(
+            functools.partial(parts.lifecycle.ending.hurry, container, request.timeout)
+            for container in known.chosen(request.services)
+        )
 
 
 async def start(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -11,6 +11,8 @@ import trio
 from composer.engine.projects.steps import Emit, warn
 from runtime.errors import ComposerError
 
+ENDING = frozenset({"stop", "down", "rm"})
+"""Commands that nobody undoes by ending things."""
 PATIENCE = 1.0
 """Seconds after which somebody who waits is told."""
 
@@ -46,15 +48,22 @@ class Turns:
 
     @asynccontextmanager
     async def take(
-        self, project: str, verb: str, emit: Emit, *, preempts: bool = False
+        self,
+        project: str,
+        verb: str,
+        emit: Emit,
+        *,
+        preempts: bool = False,
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
     ) -> AsyncIterator[None]:
-        """Be alone with ``project``. ``preempts``: other commands, at work or waiting, are ended first.
+        """Be alone with ``project``. ``preempts``: other commands, at work or waiting, are ended first, unless they end
+        things themselves. ``meanwhile`` is done while others are at work.
 
         Raises Preempted when another command does so with this one."""
         line = self._lines.setdefault(project, _Line())
         if preempts:
             for other in line.turns:
-                if other.verb != verb:
+                if other.verb not in ENDING:
                     other.ended_by = verb
                     other.scope.cancel()
         turn = _Turn(verb, trio.CancelScope(), trio.current_time())
@@ -63,6 +72,8 @@ class Turns:
             with turn.scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._tell, line, turn, emit)
+                    if meanwhile is not None and line.turns[0] is not turn:
+                        nursery.start_soon(meanwhile)
                     await line.lock.acquire()
                     nursery.cancel_scope.cancel()
                 try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 import trio
@@ -14,6 +14,7 @@ from composer.engine.containers import Container
 from composer.engine.ending import SIGKILL, Ending
 from composer.engine.events import Events
 from composer.engine.model import Status
+from runtime.container.config import ContainerConfig
 from runtime.kernel.cgroups import Cgroups
 
 HOUR = 3600.0
@@ -27,7 +28,8 @@ class Stubborn:
     name: str = "c"
     attributes: dict[str, str] = field(default_factory=dict)
     busy: trio.Lock = field(default_factory=trio.Lock)
-    ending: Cell[bool] = field(default_factory=lambda: Cell(False))
+    config: ContainerConfig = field(default_factory=lambda: ContainerConfig(image="i", stop_timeout=5))
+    ending: Cell[Literal["", "hooks", "signal"]] = field(default_factory=lambda: Cell(""))
     status: Cell[Status] = field(default_factory=lambda: Cell(Status(status="running")))
 
     @property
@@ -59,10 +61,10 @@ def patient_stop(ending: Ending, container: Stubborn, begun: trio.Event) -> Call
     async def stop() -> None:
         async with ending.turn(cast("Container", container), HOUR):
             await begun.wait()
-            container.ending.set(True)
+            container.ending.set("signal")
             with trio.fail_after(HOUR):
                 await container.status.wait_for(lambda status: not status.is_alive)
-            container.ending.set(False)
+            container.ending.set("")
 
     return stop
 
@@ -99,3 +101,25 @@ async def test_who_gives_up_waiting_leaves_the_turn_to_others(ending: Ending, st
         assert scope.cancelled_caught
         nursery.cancel_scope.cancel()
     assert not stubborn.busy.locked()
+
+
+@pytest.mark.parametrize(("timeout", "end"), [(1.0, 1.0), (None, 60.0 + 5.0)])
+async def test_only_a_time_that_was_asked_for_is_one_for_hooks(
+    ending: Ending,
+    stubborn: Stubborn,
+    autojump_clock: trio.testing.MockClock,
+    timeout: float | None,
+    end: float,
+) -> None:
+    """The container's own begins when a minute of hooks is over."""
+    async with trio.open_nursery() as nursery:
+        stubborn.ending.set("hooks")
+        nursery.start_soon(ending.cut_short, cast("Container", stubborn), timeout)
+
+        async def run_hooks() -> None:
+            await trio.sleep(60)
+            stubborn.ending.set("signal")
+
+        nursery.start_soon(run_hooks)
+        await stubborn.status.wait_for(lambda status: not status.is_alive)
+        assert trio.current_time() == pytest.approx(end)

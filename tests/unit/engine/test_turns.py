@@ -105,3 +105,35 @@ async def test_who_gives_up_is_out_of_the_line(autojump_clock: trio.testing.Mock
         with trio.fail_after(1):
             async with turns.take("p", "rm", told):
                 pass
+
+
+async def test_down_waits_for_what_ends_things_as_well(autojump_clock: trio.testing.MockClock) -> None:
+    turns, told, ends = Turns(), Told(), {}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work, turns, "stop", 0.5, told, ends)
+        await trio.testing.wait_all_tasks_blocked()
+        async with turns.take("p", "down", told, preempts=True):
+            assert "stop" in ends
+
+
+async def test_something_is_done_while_others_are_at_work(autojump_clock: trio.testing.MockClock) -> None:
+    turns, told, ends = Turns(), Told(), {}
+    is_wanted = trio.Event()
+    hurried: list[str] = []
+
+    async def until_wanted() -> None:
+        async with turns.take("p", "stop", told):
+            await is_wanted.wait()
+
+    async def hurry() -> None:
+        hurried.append("once")
+        is_wanted.set()
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(until_wanted)
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(2):  # nobody is at work at the second time
+            async with turns.take("p", "stop", told, meanwhile=hurry):
+                ends["stop"] = trio.current_time()
+    assert hurried == ["once"]
