@@ -5,7 +5,7 @@ from __future__ import annotations
 import _signal as signal  # type: ignore[import-not-found]  # the module without its enums
 import os
 import sys
-from time import time
+from time import monotonic, time
 
 from composer.cli.arguments import Arguments, Command, Flag, HelpAsked, UsageError, parse
 from composer.cli.commands import COMMANDS, DRY_RUN, ELSEWHERE, FAMILIES, GLOBAL_FLAGS, READING, REHEARSED
@@ -14,9 +14,34 @@ from composer.cli.session import Session
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+    from types import FrameType, TracebackType
 
 INTERRUPTED = 130
 """128 + SIGINT, what shells expect."""
+INSISTENCE = 0.5
+"""Seconds after an interrupt in which more of them are the same one: ``timeout -s INT`` and others tell a process and
+its group."""
+
+
+class Interrupts:
+    """SIGINT while a command runs: KeyboardInterrupt, once. Another one would find whoever is ending because of the
+    first anywhere, also where nothing catches it any more. Who insists has the process ended on the spot."""
+
+    __slots__ = ("_since",)
+
+    def __init__(self) -> None:
+        self._since = 0.0
+
+    def end(self) -> None:
+        """The command has its exit status: from now on, it is as if it had been interrupted already."""
+        self._since = self._since or monotonic()
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if not self._since:
+            self._since = monotonic()
+            raise KeyboardInterrupt
+        if monotonic() - self._since > INSISTENCE:
+            os._exit(INTERRUPTED)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,16 +50,37 @@ def main(argv: list[str] | None = None) -> int:
     started = time()
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _open_closed_streams()
-    if argv is None:
-        # A shell's background job ignores SIGINT at first; Docker's commands end by it all the same.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if argv is not None:
+        return _run_and_report(words, started)
+    sys.excepthook = _end_interrupted
+    sys.unraisablehook = _pass_over
+    interrupts = Interrupts()
     try:
+        # A shell's background job ignores SIGINT at first; Docker's commands end by it all the same.
+        signal.signal(signal.SIGINT, interrupts)
         status = _run_and_report(words, started)
+        interrupts.end()
     except KeyboardInterrupt:
         status = INTERRUPTED
-    if argv is None:
-        _end(status)
+    _end(status)
     return status
+
+
+def _end_interrupted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """``sys.excepthook``: whoever else handles SIGINT meanwhile (trio) may raise more than one."""
+    if issubclass(kind, KeyboardInterrupt):
+        os._exit(INTERRUPTED)
+    sys.__excepthook__(kind, error, trace)
+
+
+def _pass_over(found: sys.UnraisableHookArgs) -> None:
+    """``sys.unraisablehook``: an interrupt where it cannot be raised (a destructor, a weak reference's callback) ends
+    the process all the same. That a signal came just while its handler was replaced is nothing to tell of
+    (``PyErr_CheckSignals``)."""
+    if found.exc_type is KeyboardInterrupt:
+        os._exit(INTERRUPTED)
+    if found.exc_type is not OSError or found.object is not None:
+        sys.__unraisablehook__(found)
 
 
 def _open_closed_streams() -> None:
@@ -87,8 +133,6 @@ def _end(status: int) -> None:
     """End the process without tearing the interpreter down: there is nothing left to do, and it takes a
     while."""
     try:
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # one more Ctrl-C is nothing to tell of
         sys.stdout.flush()
         sys.stderr.flush()
     except OSError:

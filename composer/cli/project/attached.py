@@ -123,6 +123,10 @@ def _events(session: Session, body: dict[str, Any], interrupts: _Interrupts) -> 
             raise
 
 
+def _pass_over(number: int, frame: FrameType | None) -> None:
+    """Not SIG_IGN: of a signal that comes just while that is set, the interpreter tells."""
+
+
 def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -> int:
     """Returns the exit status: of the service that was asked for, 130 after Ctrl-C."""
     import signal
@@ -141,6 +145,7 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
     renderer = session.renderer("Running")
     interrupts = _Interrupts(session, body, printer)
     is_following = False
+    before: dict[int, Any] = {}
     early: list[dict[str, Any]] = []
     """What hooks have written before anything is followed."""
     try:
@@ -170,7 +175,7 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
                     printer.register(name)
                 interrupts.shown = {container["service"] for container in event["containers"]}
                 for number in SIGNALS:
-                    signal.signal(number, interrupts)
+                    before.setdefault(number, signal.signal(number, interrupts))
                 # Who reads it may interrupt at once.
                 if not is_following:
                     is_following = True
@@ -198,5 +203,5 @@ def run_attached(session: Session, arguments: Arguments, body: dict[str, Any]) -
     finally:
         renderer.close()
         # What was interrupted has its exit status: more of the same, while it ends, does not take it away.
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN if interrupts.count else signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, _pass_over if interrupts.count else handler)
