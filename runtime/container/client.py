@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import trio
 
+from runtime.container import launch_script
 from runtime.container import status as status_file
 from runtime.container.baselayer import make_base_layer
 from runtime.container.operations import Overlay
@@ -22,7 +23,7 @@ from runtime.container.status import ExitStatus as ExitStatus
 from runtime.container.wire import LaunchSpec
 from runtime.crash_points import crash_point
 from runtime.errors import ComposerError
-from runtime.kernel import oom_kills, sockets
+from runtime.kernel import oom_kills, script, sockets
 from runtime.storage.files import hint_for, storage_error
 
 ENVIRONMENT = "COMPOSER_KEEPER"
@@ -59,6 +60,9 @@ class KeeperClient:
         self._lock = trio.Lock()
         self._replacement = trio.Event()
         """Set when another keeper has taken the place of this one."""
+        self._takes_tables: bool | None = None
+        """Whether this keeper's shims make first processes of tables as they are here; None: not asked yet."""
+        self._tables = launch_script.Tables()
         oom_kills.watch()
         self.pid = keeper_pid
         try:
@@ -82,14 +86,38 @@ class KeeperClient:
                 await trio.to_thread.run_sync(_forget, Path(spec.run_dir))
 
     async def _launch(self, spec: LaunchSpec, attach: AttachStreams | None) -> Shim:
-        prepare(spec)
+        firsts = prepare(spec)
         crash_point("core.start.written")
+        table = await self._write_table(spec, firsts)
+        try:
+            return await self._launch_once_there(spec, attach, table)
+        finally:
+            if table >= 0:
+                os.close(table)
+
+    async def _write_table(self, spec: LaunchSpec, firsts: bytes) -> int:
+        """A file with the first process's system calls; -1 where there is none, or a keeper that takes none."""
+        if self._takes_tables is None:
+            try:
+                answer, _ = await self._request_once({"op": "hello"})
+            except ComposerError:
+                return -1
+            self._takes_tables = answer.get("tables") == script.FORMAT
+        if not self._takes_tables:
+            return -1
+        try:
+            about = (spec.namespaces, spec.cgroup, spec.state_dir, spec.stdin_open, spec.init)
+            return script.memory_file(self._tables.get(spec, firsts + msgspec.json.encode(about)))
+        except (launch_script.NotWritable, script.TooLong, OSError):
+            return -1
+
+    async def _launch_once_there(self, spec: LaunchSpec, attach: AttachStreams | None, table: int) -> Shim:
         while True:
             before = self._replacement
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             connection = PacketSocket(ours)
             try:
-                is_gone = await self._ask_for_shim(spec, attach, theirs)
+                is_gone = await self._ask_for_shim(spec, attach, theirs, table)
                 crash_point("core.start.asked")
                 # A keeper that was killed may have forked the shim before: then it goes on without it, and has this
                 # connection. If not, it is closed.
@@ -108,7 +136,7 @@ class KeeperClient:
             await self._wait_replaced(before)
 
     async def _ask_for_shim(
-        self, spec: LaunchSpec, attach: AttachStreams | None, theirs: socket.socket
+        self, spec: LaunchSpec, attach: AttachStreams | None, theirs: socket.socket, table: int
     ) -> bool:
         """Whether the keeper is gone; ``theirs`` is the shim's now."""
         message: dict[str, Any] = {"op": "launch", "run_dir": spec.run_dir}
@@ -116,6 +144,9 @@ class KeeperClient:
         if attach is not None:
             message["attach"], streams = attach.message()
             descriptors += streams
+        if table >= 0 and self._takes_tables:
+            message["has_table"] = True
+            descriptors.append(table)
         try:
             await self._request_once(message, descriptors)
         except KeeperGone:
@@ -220,6 +251,7 @@ class KeeperClient:
         ):  # the first one is the parent, those after it are children
             os.waitpid(self.pid, os.WNOHANG)
         self._connection = PacketSocket(connection)
+        self._takes_tables = None
         self.pid = keeper_pid
         try:
             self._pidfd = os.pidfd_open(keeper_pid)
@@ -309,17 +341,24 @@ def hand_on(keeper: KeeperClient, listener: socket.socket, lock: int) -> dict[st
     return {ENVIRONMENT: ",".join(map(str, (*descriptors, keeper.pid)))}
 
 
-def launch_document(spec: LaunchSpec) -> bytes:
+def launch_document(spec: LaunchSpec) -> tuple[bytes, bytes]:
     """Two lines: what the shim needs for as long as it lives, and what only the container's first process does."""
     only_first = ("operations", "process")
     shims = {field: getattr(spec, field) for field in spec.__struct_fields__ if field not in only_first}
     shims["tty"] = spec.process.tty
+    overlay = next((found for found in spec.operations[:1] if isinstance(found, Overlay)), None)
+    shims["root"] = overlay and {
+        "like": (*overlay.layers, overlay.base)[0],
+        "upper": overlay.upper,
+        "work": overlay.work,
+    }
     firsts = {field: getattr(spec, field) for field in only_first}
-    return msgspec.json.encode(shims) + b"\n" + msgspec.json.encode(firsts)
+    return msgspec.json.encode(shims), msgspec.json.encode(firsts)
 
 
-def prepare(spec: LaunchSpec) -> None:
-    """Write what the shim reads: ``launch.json`` in the container's run directory, readable by the owner only.
+def prepare(spec: LaunchSpec) -> bytes:
+    """Write what the shim reads: ``launch.json`` in the container's run directory, readable by the owner only. Its
+    second line.
 
     From then on the container counts as started: how it ended the last time is forgotten before. Raises ComposerError.
     """
@@ -333,8 +372,10 @@ def prepare(spec: LaunchSpec) -> None:
         status_file.clear(spec.run_dir)
         fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
-            file.write(launch_document(spec))
+            lines = launch_document(spec)
+            file.write(b"\n".join(lines))
         os.rename(path + ".new", path)
+        return lines[1]
     except OSError as error:
         raise storage_error(error, "write", error.filename or path) from error
 

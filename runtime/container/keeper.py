@@ -30,7 +30,7 @@ from runtime.container.loop import BREATH, Loop
 from runtime.container.watchdog import Watchdog
 from runtime.container.watchdog import kill as kill_core
 from runtime.crash_points import crash_point
-from runtime.kernel import oom_kills, page_sharing, sockets, syscalls
+from runtime.kernel import oom_kills, page_sharing, script, sockets, syscalls
 from runtime.kernel.process_limits import reached_limit
 from runtime.kernel.sockets import Message
 
@@ -79,9 +79,11 @@ def main() -> NoReturn:
         keeper.open()
     gc.collect()
     page_sharing.end_warming_up()
+    page_sharing.keep_large_blocks()
     gc.freeze()
     gc.disable()
     keeper.snapshot = page_sharing.share()
+    keeper.runner = script.runner()
     keeper.serve()
     os._exit(0)
 
@@ -138,6 +140,8 @@ class Keeper:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.snapshot: page_sharing.Snapshot | None = None
         """Of this process's memory when it began to serve: for its forks."""
+        self.runner: script.Runner | None = None
+        """For the same, which inherit what it has made."""
         self._is_ending = False
         self._has_served = False
         """This core has said that it serves."""
@@ -303,7 +307,7 @@ class Keeper:
                 sockets.close_all(self._store.pop(message["name"], []))
                 return {"dropped": True}, []
             case "hello":
-                return {"core": self._core_argv}, []
+                return {"core": self._core_argv, "tables": script.FORMAT if self.runner else 0}, []
             case "names":
                 return {"names": list(self._store)}, []
             case "ready":
@@ -346,12 +350,16 @@ class Keeper:
             signal.set_wakeup_fd(-1)
             syscalls.close_range(3 + len(moved))
             connection = socket.socket(fileno=3)
+            others = list(range(4, 3 + len(moved)))
+            table = others.pop() if message.get("has_table") else -1
             shim.run(
                 message["run_dir"],
                 connection,
                 message.get("attach"),
-                list(range(4, 3 + len(moved))),
+                others,
                 self.snapshot,
+                self.runner,
+                table,
             )
         except BaseException as error:
             _complain(f"shim {message.get('run_dir')}: {type(error).__name__}: {error}")

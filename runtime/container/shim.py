@@ -1,6 +1,6 @@
 """The parent of one running container: a fork of the keeper that outlives keeper and core.
 
-Makes the cgroup, forks the container's first process (``runtime.container.launch``), then owns
+Makes the cgroup and the container's first process (``runtime.container.starting``), then owns
 its output, terminal and log, serves ``shim.sock``, and writes the exit status before it ends. One thread, no
 imports after the fork, standard library only. If it is killed, the kernel kills the container (parent-death signal).
 
@@ -14,13 +14,12 @@ import contextlib
 import gc
 import json
 import os
-import select
 import signal
 import socket
 import time
 from typing import Any, NoReturn
 
-from runtime.container import execute, launch, process, status
+from runtime.container import execute, process, starting, status
 from runtime.container.direct import Direct
 from runtime.container.failure import Failure, errno_of, reason_of, step
 from runtime.container.logfile import LogWriter
@@ -28,7 +27,7 @@ from runtime.container.loop import GONE, Loop
 from runtime.container.status import ExitStatus
 from runtime.container.streams import Input, Output
 from runtime.crash_points import crash_point
-from runtime.kernel import cgroup_lifecycle, forking, namespaces, sockets, syscalls
+from runtime.kernel import cgroup_lifecycle, forking, script, sockets, syscalls
 from runtime.kernel.page_sharing import Snapshot
 from runtime.kernel.sockets import Message
 
@@ -47,6 +46,8 @@ def run(
     attach: Message | None,
     descriptors: list[int],
     snapshot: Snapshot | None = None,
+    runner: script.Runner | None = None,
+    table: int = -1,
 ) -> NoReturn:
     """The shim's whole life."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -57,13 +58,13 @@ def run(
     try:
         with step("read launch.json"), open(os.path.join(run_dir, "launch.json"), "rb") as file:
             for_shim, _, for_container = file.read().partition(b"\n")
-            shim = Shim(json.loads(for_shim), connection)
+            shim = Shim(json.loads(for_shim), connection, runner)
     except Failure as failure:
         _refuse(connection, failure)
         os._exit(1)
     try:
         crash_point("shim.start.begun")
-        shim.start(attach, descriptors, for_container)
+        shim.start(attach, descriptors, for_container, table)
     except Failure as failure:
         shim.give_up(failure)
         os._exit(1)
@@ -85,21 +86,19 @@ def _refuse(connection: socket.socket, failure: Failure) -> None:
 class Shim:
     """State of one running container."""
 
-    def __init__(self, spec: dict[str, Any], connection: socket.socket) -> None:
+    def __init__(self, spec: dict[str, Any], connection: socket.socket, runner: script.Runner | None) -> None:
         self.spec = spec
         self.loop = Loop()
-        self.pid = -1
         self.pidfd = -1
         self.started_at = 0
         self._began = self._up_since = 0.0
-        self.devices: dict[str, int] = {}
-        """Descriptors from inside the network namespace, by name."""
+        self._first = starting.First(spec)
+        self._runner = runner
         self._launcher = connection
         self._subscribers: list[socket.socket] = []
         self._outputs: dict[str, Output] = {}
         self._input: Input | None = None
         self._log: LogWriter | None = None
-        self._terminal = -1
         self._has_output = False
         self._wait_status: int | None = None
         self._execs: dict[int, execute.Exec] = {}
@@ -111,13 +110,18 @@ class Shim:
         self._ended_early: dict[int, int] = {}
         """Wait statuses of children that nobody knew yet while an exec was starting."""
         self._listener: socket.socket | None = None
-        self._direct = Direct(spec)
+        self._direct = Direct(spec, runner)
+
+    @property
+    def pid(self) -> int:
+        """Of the first process; -1 before there is one."""
+        return self._first.pid
 
     # Starting
 
-    def start(self, attach: Message | None, descriptors: list[int], for_container: bytes) -> None:
-        """Start the container, whose first process reads ``for_container``, and report it. Raises Failure; then
-        :meth:`give_up`."""
+    def start(self, attach: Message | None, descriptors: list[int], for_container: bytes, table: int) -> None:
+        """Start the container, whose first process makes the system calls in the file ``table`` or reads
+        ``for_container``, and report it. Raises Failure; then :meth:`give_up`."""
         spec = self.spec
         state_dir, run_dir = spec["state_dir"], spec["run_dir"]
         with step("write"):
@@ -135,30 +139,11 @@ class Shim:
             crash_point("shim.start.grouped")
         self._listener = sockets.listen(os.path.join(run_dir, "shim.sock"), socket.SOCK_SEQPACKET)
         crash_point("shim.start.listening")
-        ours, streams = self._make_streams()
-        channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        host_pid = namespaces.open_namespace("self", "pid")
-        with step("pid namespace"):  # into one that others are in its first process goes when all is done
-            if not isinstance(spec["namespaces"]["pid"], int):
-                namespaces.bear_children_in(spec["namespaces"]["pid"])
-        if spec["namespaces"]["time"] == "new":
-            with step("time namespace"):
-                # For all that is forked from here on, execs as well; this process stays outside.
-                syscalls.unshare(syscalls.CLONE_NEWTIME)
-        self.pid, is_in_cgroup = execute.fork(spec["cgroup"])
-        if self.pid == 0:
-            channel.close()
-            launch.run(spec, for_container, theirs, streams, is_in_cgroup=is_in_cgroup)
-        crash_point("shim.start.forked")
-        theirs.close()
-        self._until_executed(channel)
-        channel.close()
+        ours, streams = starting.make_streams(spec)
+        starting.begin(self._first, for_container, streams, table, self._runner)
         for fd in (streams.stdin, streams.stdout, streams.stderr):
             if fd >= 0:
                 os.close(fd)
-        # What is forked from now on begins on the host again; see execute.
-        syscalls.setns(host_pid, syscalls.CLONE_NEWPID)
-        os.close(host_pid)
         self.pidfd = os.pidfd_open(self.pid)
         crash_point("shim.start.executed")
         self.started_at, self._began = time.time_ns(), time.monotonic()
@@ -174,42 +159,6 @@ class Shim:
             raise Failure("report", 0, "the engine that started this container is gone")
         crash_point("shim.start.reported")
         self._serve_connection(self._launcher)
-
-    def _make_streams(self) -> tuple[dict[str, int], launch.Streams]:
-        """Pipes: our ends by name, and the container's."""
-        if self.spec["tty"]:
-            return {}, launch.Streams(-1, -1, -1)
-        stdout, stdout_end = os.pipe()
-        stderr, stderr_end = os.pipe()
-        ours = {"stdout": stdout, "stderr": stderr}
-        stdin_end = -1
-        if self.spec["stdin_open"]:
-            stdin_end, ours["stdin"] = os.pipe()
-        return ours, launch.Streams(stdin_end, stdout_end, stderr_end)
-
-    def _until_executed(self, channel: socket.socket) -> None:
-        """Wait until the child's execve closes its end, and take what it has made. Raises Failure with what it reports.
-
-        Until then this process does nothing: what it wrote would be copied once more, since the child has it all."""
-        end = select.poll()
-        end.register(channel, 0)
-        end.poll()
-        reached, born = False, self.pid
-        while (packet := sockets.receive_packet(channel)) is not None:
-            message, descriptors = packet
-            if failed := message.get("failed"):
-                raise Failure(**failed)
-            if "pid" in message:
-                if self.pid == born and forking.is_own_child(message["pid"]):
-                    self.pid = message["pid"]
-                    os.waitpid(born, 0)
-            elif message.get("terminal") and self._terminal < 0:
-                self._terminal = descriptors[0]
-            elif not reached:
-                self.devices = dict(zip(message["descriptors"], descriptors, strict=False))
-                reached = True
-        if not reached:
-            raise Failure("launch", 0, "the container's first process was killed before it could start")
 
     def give_up(self, failure: Failure) -> None:
         """Undo what was done for a container that could not be started, and say why."""
@@ -234,12 +183,12 @@ class Shim:
 
     def _connect_streams(self, ours: dict[str, int]) -> None:
         once = self.spec["stdin_once"]
-        if self._terminal >= 0:
+        if self._first.terminal >= 0:
             self._outputs["stdout"] = Output(
-                self.loop, self._terminal, b"stdout", self._log, self._first_output
+                self.loop, self._first.terminal, b"stdout", self._log, self._first_output
             )
             if self.spec["stdin_open"]:
-                self._input = Input(self.loop, os.dup(self._terminal), is_terminal=True, once=once)
+                self._input = Input(self.loop, os.dup(self._first.terminal), is_terminal=True, once=once)
             return
         for name in ("stdout", "stderr"):
             self._outputs[name] = Output(self.loop, ours[name], name.encode(), self._log, self._first_output)
@@ -395,8 +344,8 @@ class Shim:
                 case "keep":
                     # Another of a name takes its place; cores to come get them with the rest.
                     given = dict(zip(message["names"], descriptors, strict=True))
-                    descriptors = [self.devices[name] for name in given if name in self.devices]
-                    self.devices |= given
+                    descriptors = [self._first.devices[name] for name in given if name in self._first.devices]
+                    self._first.devices |= given
                     sockets.tell(connection, {"kept": True})
                 case "exec":
                     crash_point("shim.exec.asked")
@@ -423,7 +372,7 @@ class Shim:
     def _subscribe(self, connection: socket.socket) -> bool:
         """Report the container as started, with its descriptors; events follow on this connection."""
         self._subscribers.append(connection)
-        names = {"pidfd": self.pidfd, **self.devices}
+        names = {"pidfd": self.pidfd, **self._first.devices}
         message = {
             "protocol": PROTOCOL,
             "pid": self.pid,
@@ -448,6 +397,7 @@ class Shim:
             "subscribers": len(self._subscribers),
             "execs": sorted(self._execs),
             "execs_without_fork": self._direct.begun,
+            "started_without_fork": self._first.is_direct,
             "log_dropped": self._log.dropped if self._log else 0,
             "streams": {name: output.is_open for name, output in self._outputs.items()},
         }
@@ -465,8 +415,8 @@ class Shim:
         if (session := self._sessions.get(connection)) is not None:
             session.resize(rows, columns)
             return
-        if self._terminal >= 0 and self._outputs["stdout"].is_open:
-            process.set_window_size(self._terminal, rows, columns)
+        if self._first.terminal >= 0 and self._outputs["stdout"].is_open:
+            process.set_window_size(self._first.terminal, rows, columns)
 
     def _signal(self, connection: socket.socket, number: int) -> None:
         if (session := self._sessions.get(connection)) is not None:

@@ -375,9 +375,7 @@ def overlay(
     of images do, whatever the kernel's defaults are (filesystems/overlayfs.rst: redirect_dir, metacopy). In a volatile
     one nothing that programs sync is waited for, and it can be mounted once.
     """
-    text = "redirect_dir=off,metacopy=off,lowerdir=" + ":".join(map(str, layers))
-    if upper is not None and work is not None:
-        text += f",upperdir={upper},workdir={work}{',volatile' if is_volatile else ''}"
+    text = overlay_options(layers, upper, work, is_volatile=is_volatile)
     os.chdir("/proc/self/fd")
     try:
         sys.mount(b"overlay", target, b"overlay", 0, (text + options).encode())
@@ -388,3 +386,13 @@ def overlay(
         raise kernel_limits.of_mounts(error, "mount overlay") from None
     finally:
         os.chdir("/")
+
+
+def overlay_options(
+    layers: Sequence[int], upper: int | None, work: int | None, *, is_volatile: bool = False
+) -> str:
+    """What :func:`overlay` gives to mount(2), with /proc/self/fd as working directory."""
+    text = "redirect_dir=off,metacopy=off,lowerdir=" + ":".join(map(str, layers))
+    if upper is not None and work is not None:
+        text += f",upperdir={upper},workdir={work}{',volatile' if is_volatile else ''}"
+    return text

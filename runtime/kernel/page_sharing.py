@@ -88,7 +88,8 @@ _COMPARE = bytes.fromhex(
 )  # fmt: skip
 _NR_MMAP, _NR_PWRITE64 = 9, 18
 _READ, _READ_WRITE, _EXECUTE = 1, 3, 4
-_PRIVATE, _PRIVATE_FIXED, _ANONYMOUS = 2, 0x12, 0x20
+_PRIVATE, _FIXED, _PRIVATE_FIXED, _ANONYMOUS, _FIXED_NOREPLACE = 2, 0x10, 0x12, 0x20, 0x100000
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGEST = -1, -3, 32 << 20
 _FUNCTION = type(lambda: None)
 _FLAGS = 48
 """Offset of ``co_flags`` in a code object of Python 3.11; ``co_warmup`` follows it."""
@@ -142,6 +143,14 @@ def share() -> Snapshot | None:
         return _share()
     except OSError:
         return None
+
+
+def keep_large_blocks() -> None:
+    """Have the C library take large blocks of memory from the heap, too: each one that is unmapped makes other
+    processors look. What was freed goes back when :meth:`Snapshot.give_back` does. mallopt(3)"""
+    if hasattr(_libc, "mallopt"):
+        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            _libc.mallopt(option, _LARGEST)
 
 
 def end_warming_up() -> None:
@@ -200,14 +209,21 @@ def executable(code: bytes) -> int:
         os.close(file)
 
 
-def anonymous(length: int) -> int:
-    """Address of as much new memory, full of zeros."""
-    return _map(-1, length, _READ_WRITE, _PRIVATE | _ANONYMOUS)
+def anonymous(length: int, address: int, *, again: bool = False) -> None:
+    """As much new memory, full of zeros, at ``address``; ``again``: in the place of what this process has there.
+    Raises OSError."""
+    place = _FIXED if again else _FIXED_NOREPLACE
+    _map(-1, length, _READ_WRITE, _PRIVATE | _ANONYMOUS | place, address)
 
 
-def _map(file: int, length: int, protection: int, kind: int = _PRIVATE) -> int:
-    address = _libc.mmap(None, length, protection, kind, file, 0)
-    if address in (None, ctypes.c_void_p(-1).value):
+def map_file(file: int, address: int, length: int) -> None:
+    """A private view of ``file`` in the place of what this process has at ``address``. Raises OSError."""
+    _map(file, length, _READ_WRITE, _PRIVATE | _FIXED, address)
+
+
+def _map(file: int, length: int, protection: int, kind: int = _PRIVATE, where: int | None = None) -> int:
+    address = _libc.mmap(where, length, protection, kind, file, 0)
+    if address in (None, ctypes.c_void_p(-1).value) or where not in (None, address):
         raise OSError(ctypes.get_errno(), "mmap")
     return int(address)
 

@@ -21,8 +21,15 @@ from runtime.kernel import page_sharing
 
 ROOM = 256 * 1024
 """Bytes of a table with what it points to."""
-CALLS = 320
+CALLS = 704
 """Of a table, at most."""
+BASE = 1 << 44
+"""Where a table stands, in every process that runs one: who writes it need not be the one who runs it. Far from where
+the kernel puts programs, heaps, libraries and stacks."""
+_LAST = 1 << 47
+"""Behind all that a process can map."""
+FORMAT = 1
+"""Of tables, between processes of different versions."""
 
 # rdi is the first row: number, six arguments, where the result goes, where to go on after a result above 0 or an error
 # that is passed over (1: return it), what to compare with what and for how many bytes, which errors are passed over
@@ -81,7 +88,8 @@ _CODE = bytes.fromhex(
     "5b"              # back:   pop rbx
     "c3"              #         ret
 )  # fmt: skip
-_ROW = struct.Struct("=14Q")
+_ROW = struct.Struct("=14q")
+_UNUSED = (0,) * 6
 NEWS = struct.Struct("=2Q")
 """What is written: 0 and a process id, or the address of the row that has failed and an error number."""
 _CELL = 2 * NEWS.size
@@ -92,10 +100,13 @@ _RETURN = 1
 _DATA = _CELL + CALLS * _ROW.size
 
 NUMBERS = {
-    "write": 1, "rt_sigaction": 13, "rt_sigprocmask": 14, "clone": 56, "execve": 59, "getcwd": 79, "chdir": 80,
-    "fchown": 93, "umask": 95, "setsid": 112, "setgroups": 116, "setresuid": 117, "setresgid": 119, "capset": 126,
-    "prctl": 157, "exit_group": 231, "keyctl": 250, "openat": 257, "newfstatat": 262, "faccessat": 269, "dup3": 292,
-    "prlimit64": 302, "setns": 308, "clone3": 435, "close_range": 436, "openat2": 437,
+    "write": 1, "rt_sigaction": 13, "rt_sigprocmask": 14, "getpid": 39, "clone": 56, "execve": 59, "getcwd": 79,
+    "chdir": 80, "fchdir": 81, "fchown": 93, "umask": 95, "setsid": 112, "setgroups": 116, "setresuid": 117,
+    "setresgid": 119, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166, "sethostname": 170,
+    "setdomainname": 171, "exit_group": 231, "keyctl": 250, "openat": 257, "mkdirat": 258, "mknodat": 259,
+    "fchownat": 260, "newfstatat": 262, "symlinkat": 266, "faccessat": 269, "unshare": 272, "dup3": 292,
+    "prlimit64": 302, "setns": 308, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431,
+    "fsmount": 432, "clone3": 435, "close_range": 436, "openat2": 437, "mount_setattr": 442,
 }  # fmt: skip
 """asm/unistd_64.h"""
 
@@ -129,11 +140,12 @@ class Table(NamedTuple):
 class Script:
     """A table in the making; addresses are those at which it will stand (``base``)."""
 
-    def __init__(self, base: int) -> None:
+    def __init__(self, base: int = BASE) -> None:
         self._base = base
-        self._rows: list[tuple[int, ...]] = []
+        self._rows: list[tuple[Argument, ...]] = []
         self._data = bytearray()
         self._blanks: list[tuple[int, str]] = []
+        self._texts: dict[str | bytes, int] = {}
         self._on_failure = 0
 
     def address_of(self, row: int, argument: int = -1) -> int:
@@ -152,24 +164,30 @@ class Script:
         return self._base + _DATA + offset
 
     def text(self, text: str | bytes) -> int:
-        return self.keep(os.fsencode(text) + b"\0")
+        """The address of a string; of the same one for equal ones."""
+        if (known := self._texts.get(text)) is None:
+            known = self._texts[text] = self.keep(os.fsencode(text) + b"\0")
+        return known
 
     def vector(self, items: Iterable[str | bytes]) -> int:
         """An array of strings, as execve(2) takes it."""
         addresses = [self.text(item) for item in items]
         return self.keep(struct.pack(f"={len(addresses) + 1}Q", *addresses, 0))
 
-    def begin(self, news: str, at: int, *, cgroup: str = "") -> None:
+    def begin(self, news: Argument, at: int, *, cgroup: Argument = "") -> None:
         """First of all: a process begins, in the cgroup (v2) behind the descriptor when there is one. Its descriptor
         ``at`` becomes what ``news`` is in this process; which of its calls fails is written there as :data:`NEWS`, then
         it ends."""
         for place, status in ((self._base + NEWS.size, 125), (self._base, 0)):
-            self._row("write", (at, place, NEWS.size), passing=(1 << 64) - 1)
+            self._row("write", (at, place, NEWS.size), passing=-1)
             self._row("exit_group", (status,))
         if cgroup:
             arguments = struct.pack("=11Q", CLONE_INTO_CGROUP, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, 0)
+            if isinstance(cgroup, int):
+                arguments = arguments[:-8] + struct.pack("=Q", cgroup)
             where = self.keep(arguments)
-            self._blanks.append((where + len(arguments) - 8, cgroup))
+            if isinstance(cgroup, str):
+                self._blanks.append((where + len(arguments) - 8, cgroup))
             self.call("clone3", where, len(arguments), jump=_RETURN)
         else:
             self.call("clone", signal.SIGCHLD, jump=_RETURN)
@@ -196,7 +214,14 @@ class Script:
         bits = 0
         for number in passing:
             bits |= 1 << number
+        if bits >> 63:
+            bits -= 1 << 64  # as it stands in a row
         self._row(name, arguments, bits, store, jump, compare)
+
+    def aim(self, *rows: int) -> None:
+        """Have the jumps of ``rows`` go to the row that is next."""
+        for row in rows:
+            self._rows[row] = (*self._rows[row][:8], self.address_of(self.next), *self._rows[row][9:])
 
     def _row(
         self,
@@ -207,20 +232,34 @@ class Script:
         jump: int = 0,
         compare: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
-        words = [0] * 6
         for index, argument in enumerate(arguments):
             if isinstance(argument, str):
                 self._blanks.append((self.address_of(len(self._rows), index), argument))
-            else:
-                words[index] = argument & 0xFFFFFFFFFFFFFFFF
-        self._rows.append((NUMBERS[name], *words, store, jump, *compare, passing, self._on_failure))
+                arguments = (*arguments[:index], 0, *arguments[index + 1 :])
+        rest = _UNUSED[len(arguments) :]
+        self._rows.append(
+            (NUMBERS[name], *arguments, *rest, store, jump, *compare, passing, self._on_failure)
+        )
 
     def finished(self) -> Table:
         """Raises TooLong."""
         if len(self._rows) > CALLS or _DATA + len(self._data) > ROOM:
             raise TooLong
-        rows = bytes(_CELL) + b"".join(_ROW.pack(*row) for row in self._rows)
+        rows = bytes(_CELL) + b"".join([_ROW.pack(*row) for row in self._rows])
         return Table(rows, bytes(self._data), tuple(self._blanks))
+
+
+def memory_file(table: Table) -> int:
+    """A descriptor of a file in memory with ``table`` as it will stand, for :meth:`Runner.run_file`. Raises OSError."""
+    file = os.memfd_create("composer-table", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(file, ROOM)
+        os.pwrite(file, table.rows, 0)
+        os.pwrite(file, table.data, _DATA)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
 
 
 class Runner:
@@ -231,20 +270,36 @@ class Runner:
         """Raises OSError."""
         self._code = page_sharing.executable(_CODE)
         self._run = ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_void_p)(self._code)
-        self.base = page_sharing.anonymous(ROOM)
+        page_sharing.anonymous(ROOM, BASE)
         self._is_hidden = False
+        kept = [(self._code, page_sharing.PAGE), (BASE, ROOM), *_restartable_sequences(), *_of_the_kernel()]
+        self._others = _without(page_sharing.PAGE, _LAST, kept)
+        """(address, bytes) of all that a child does without, whatever is mapped there by then."""
 
     def run(self, table: Table, descriptors: Mapping[str, int]) -> int:
         """The process id of a new child, which begins as :meth:`Script.begin` says. Raises OSError."""
         self._hide()
-        ctypes.memmove(self.base, table.rows, len(table.rows))
-        ctypes.memmove(self.base + _DATA, table.data, len(table.data))
+        ctypes.memmove(BASE, table.rows, len(table.rows))
+        ctypes.memmove(BASE + _DATA, table.data, len(table.data))
         for address, name in table.blanks:
             ctypes.c_uint64.from_address(address).value = descriptors[name]
+        return self._begin()
+
+    def run_file(self, file: int) -> int:
+        """As :meth:`run`, with the table of a :func:`memory_file`, in which no descriptor is left to be named. Of its
+        content this process keeps nothing."""
+        page_sharing.map_file(file, BASE, ROOM)
+        try:
+            self._hide()
+            return self._begin()
+        finally:
+            page_sharing.anonymous(ROOM, BASE, again=True)
+
+    def _begin(self) -> int:
         # Its handlers would be called in a child that does not have them.
         before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
         try:
-            result: int = self._run(self.base + _CELL + _FIRST * _ROW.size)
+            result: int = self._run(BASE + _CELL + _FIRST * _ROW.size)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if result < 0:
@@ -252,20 +307,18 @@ class Runner:
         return result
 
     def show(self) -> None:
-        """Have os.fork copy everything again; wherever it has been moved to meanwhile (mremap(2))."""
-        if self._is_hidden:
-            self._is_hidden = False
-            for first, last in _mappings():
-                _madvise(first, last - first, _MADV_DOFORK)
+        """Have os.fork copy everything again."""
+        self._advise(_MADV_DOFORK)
 
     def _hide(self) -> None:
-        if self._is_hidden:
+        self._advise(_MADV_DONTFORK)
+
+    def _advise(self, advice: int) -> None:
+        if self._is_hidden == (advice == _MADV_DONTFORK):
             return
-        self._is_hidden = True
-        kept = [(self._code, page_sharing.PAGE), (self.base, ROOM), *_restartable_sequences()]
-        for first, last in _mappings():
-            for start, length in _without(first, last, kept):
-                _madvise(start, length, _MADV_DONTFORK)
+        self._is_hidden = not self._is_hidden
+        for start, length in self._others:
+            _madvise(start, length, advice)  # ENOMEM says that there are holes
 
 
 def runner() -> Runner | None:
@@ -278,16 +331,15 @@ def runner() -> Runner | None:
         return None
 
 
-def _mappings() -> list[tuple[int, int]]:
-    """First address and the one after the last of each mapping, but for the kernel's own: vdso(7)."""
-    with open("/proc/self/maps") as file:
-        lines = file.readlines()
+def _of_the_kernel() -> list[tuple[int, int]]:
+    """Its own mappings, which are not for madvise(2): vdso(7)."""
     found = []
-    for line in lines:
-        span, _, _, _, _, *name = line.split(None, 5)
-        if not (name and name[0].startswith("[v")):
-            first, last = (int(text, 16) for text in span.split("-"))
-            found.append((first, last))
+    with open("/proc/self/maps") as file:
+        for line in file:
+            span, _, _, _, _, *name = line.split(None, 5)
+            if name and name[0].startswith("[v"):
+                first, last = (int(text, 16) for text in span.split("-"))
+                found.append((first, last - first))
     return found
 
 
@@ -303,7 +355,7 @@ def _restartable_sequences() -> list[tuple[int, int]]:
 
 
 def _without(first: int, last: int, kept: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The parts (address, bytes) of a mapping that are outside of all of ``kept``."""
+    """The parts (address, bytes) between two addresses that are outside of all of ``kept``."""
     parts = []
     for start, length in sorted(kept):
         if start < last and start + length > first:

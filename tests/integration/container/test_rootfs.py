@@ -32,7 +32,7 @@ async def test_a_disk_that_is_full_is_named_whatever_it_has_no_room_for(laborato
     container = "ac" * 32
     state = laboratory.paths.container(container)
     state.mkdir(parents=True)
-    bind = Mount(type="bind", source="/usr", target="/made/for/it", read_only=True)
+    bind = Mount(type="bind", source="/usr", target="/made/for/it/far/below", read_only=True)
     steps = set()
     for room in range(8, 100):
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"nr_inodes={room}", "tmpfs", state], check=True)

@@ -21,7 +21,7 @@ ours, theirs = os.pipe2(os.O_CLOEXEC)
 descriptors = {"news": theirs}
 
 def write(fill):
-    text = Script(runner.base)
+    text = Script()
     text.begin("news", 3)
     fill(text)
     return text.finished()
