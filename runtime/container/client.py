@@ -24,6 +24,7 @@ from runtime.container.wire import LaunchSpec
 from runtime.crash_points import crash_point
 from runtime.errors import ComposerError
 from runtime.kernel import oom_kills, script, sockets
+from runtime.network.sandbox_script import NotWritable
 from runtime.storage.files import hint_for, storage_error
 
 ENVIRONMENT = "COMPOSER_KEEPER"
@@ -108,7 +109,7 @@ class KeeperClient:
         try:
             about = (spec.namespaces, spec.cgroup, spec.state_dir, spec.stdin_open, spec.init)
             return script.memory_file(self._tables.get(spec, firsts + msgspec.json.encode(about)))
-        except (launch_script.NotWritable, script.TooLong, OSError):
+        except (NotWritable, script.TooLong, OSError):
             return -1
 
     async def _launch_once_there(self, spec: LaunchSpec, attach: AttachStreams | None, table: int) -> Shim:

@@ -41,13 +41,11 @@ def run(
     streams: Streams,
     *,
     is_in_cgroup: bool = False,
-    has_network: bool = False,
 ) -> NoReturn:
     """Become the container. Never returns: what fails is reported on ``channel``. ``further`` is what the shim could
-    do without: read here, it makes none of the shim's memory its own. ``has_network``: this process is in its network
-    namespace, where everything is done."""
+    do without: read here, it makes none of the shim's memory its own."""
     try:
-        launch(spec | json.loads(further), channel, streams, is_in_cgroup, has_network)
+        launch(spec | json.loads(further), channel, streams, is_in_cgroup)
     except Failure as failure:
         report(channel, failure)
         os._exit(failure.exit_code)
@@ -68,9 +66,7 @@ def report(channel: socket.socket, failure: Failure) -> None:
             return
 
 
-def launch(
-    spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in_cgroup: bool, has_network: bool
-) -> None:
+def launch(spec: dict[str, Any], channel: socket.socket, streams: Streams, is_in_cgroup: bool) -> None:
     """All steps in order; returns only by raising."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
@@ -89,7 +85,7 @@ def launch(
     crash_point("init.start.grouped")
 
     def configure_network() -> None:
-        inside = [] if has_network else sandbox.configure(spec["sandbox"], root.proc)
+        inside = sandbox.configure(spec["sandbox"], root.proc)
         sockets.send_packet(channel, {"descriptors": spec["sandbox"].get("descriptors", [])}, inside)
         sockets.close_all(inside)
         crash_point("init.start.configured")
@@ -99,7 +95,7 @@ def launch(
         with step("pid namespace"):
             namespaces.bear_children_in(spec["namespaces"]["pid"])
     root = Root(spec["state_dir"], configure_network)
-    enter_namespaces(spec, root, has_network=has_network)
+    enter_namespaces(spec, root)
     crash_point("init.start.isolated")
     root.execute(spec["operations"])
     with step("keyring"):
@@ -212,7 +208,7 @@ def set_profile(profile: str) -> None:
         apparmor.execute_under(profile)
 
 
-def enter_namespaces(spec: dict[str, Any], root: Root, *, has_network: bool) -> None:
+def enter_namespaces(spec: dict[str, Any], root: Root) -> None:
     """Join what is shared, make what is new."""
     wanted = spec["namespaces"]
     for kind in JOINABLE:
@@ -222,7 +218,7 @@ def enter_namespaces(spec: dict[str, Any], root: Root, *, has_network: bool) -> 
                 syscalls.setns(fd, namespaces.FLAGS[kind])
                 os.close(fd)
     root.make_proc(spec["operations"], wanted["pid"])
-    if wanted["net"] == "new" and not has_network:
+    if wanted["net"] == "new":
         make_network(spec["sandbox"], root.proc)
     crash_point("init.start.networked")
     with step("namespaces"):

@@ -3,8 +3,7 @@ and ``runtime.container.rootfs`` do in a fork of the shim, written down by the c
 
 For containers with namespaces of their own, without a terminal and without an init, and for the operations that
 nothing has to be looked at for. What cannot be written down, and whatever fails, is done the other way, which can say
-why. The network is made before, by the shim. Each step's order and reasons are those of the functions of the same name
-there.
+why. Each step's order and reasons are those of the functions of the same name there.
 
 Descriptors: the standard streams, the channel, from :data:`_FREE` on what one operation needs (the lowest free number
 is known, for each closes all of its own), and those that all operations share.
@@ -30,14 +29,15 @@ from runtime.container.wire import LaunchSpec
 from runtime.kernel import mounts, script, syscalls, sysctls
 from runtime.kernel.script import Script
 from runtime.kernel.users import Identity
+from runtime.network.sandbox_script import Keep, Network, NotWritable
 
 CHANNEL, STDIN, STDOUT, STDERR, CGROUP = range(100, 105)
 """What the shim has put there before: where news go, the container's ends of its streams, its cgroup (v2)."""
 REACHED = 1
 """News before the program is executed: 0 and this."""
 _FREE = process.CHANNEL + 1
-_ROOT, _PROC, _DEV, _WORK, _EMPTY, _NULL = range(200, 206)
-_LAST_FREE = _ROOT - 1
+_HOST, _NETNS, _ROOT, _PROC, _DEV, _WORK, _EMPTY, _NULL = range(200, 208)
+_LAST_FREE = _HOST - 1
 _MOST_LAYERS = 128
 _EVERYTHING = 0xFFFFFFFF
 _TREE_FLAGS = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC
@@ -53,33 +53,36 @@ _ANY_ID = b"\xfe\xfd any container's id \xfd\xfe".ljust(_ID_LENGTH, b"\xfd")
 _ANY_SHORT_ID = b"\xfe\xfc any id\xfd\xfe"
 
 
-class NotWritable(Exception):
-    """It has to be done the other way."""
-
-
 class Tables:
     """Of containers that were started lately. Those that are alike but for their ids (replicas, and one that is started
     again with another id) have the same one, in which ids are exchanged."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, script.Table] = {}
+        self._known: dict[bytes, tuple[script.Table, list[int]]] = {}
 
     def get(self, spec: LaunchSpec, document: bytes) -> script.Table:
         """``document``: all of ``spec`` that a first process depends on, encoded. Raises NotWritable, TooLong."""
         layers = _layers_of(spec)
+        if not is_writable(spec):
+            raise NotWritable
         if (found := layer_users.find(layers, spec.process.user, spec.process.groups)) is None:
             raise NotWritable
+        network = Network.look(spec.sandbox, _NETNS)
         if len(spec.id) != _ID_LENGTH:
-            return write(spec, *found)
+            return _Launch(spec, *found, network).table()[0]
         ids = ((spec.id.encode(), _ANY_ID), (spec.id[:_SHORT_LENGTH].encode(), _ANY_SHORT_ID))
-        key = hashlib.blake2b(_exchange(document, ids) + repr(found).encode()).digest()
+        key = hashlib.blake2b(_exchange(document, ids) + repr((found, network.shape)).encode()).digest()
         if (known := self._known.pop(key, None)) is None:
-            written = write(spec, *found)
-            known = written._replace(data=_exchange(written.data, ids))
+            table, offsets = _Launch(spec, *found, network).table()
+            known = (table._replace(data=_exchange(table.data, ids)), offsets)
             while len(self._known) >= REMEMBERED:
                 del self._known[next(iter(self._known))]
         self._known[key] = known
-        return known._replace(data=_exchange(known.data, [(to, of) for of, to in reversed(ids)]))
+        table, offsets = known
+        data = bytearray(_exchange(table.data, [(to, of) for of, to in reversed(ids)]))
+        for offset, piece in zip(offsets, network.pieces, strict=True):
+            data[offset : offset + len(piece)] = piece
+        return table._replace(data=bytes(data))
 
 
 def _exchange(data: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -88,22 +91,19 @@ def _exchange(data: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
     return data
 
 
-def write(spec: LaunchSpec, identity: Identity, seen: Seen) -> script.Table:
-    """``identity`` is who the process will be, by files that were ``seen`` so (``runtime.container.layer_users``).
-
-    Raises NotWritable, TooLong."""
+def is_writable(spec: LaunchSpec) -> bool:
+    """Whether all that is not about the root can be written down."""
     wanted, program = spec.namespaces, spec.process
     is_own = wanted.pid == "new" and not any(
         isinstance(kind, int) for kind in (wanted.net, wanted.ipc, wanted.uts, wanted.cgroup)
     )
-    if not is_own or program.tty or program.tools or spec.init:
-        raise NotWritable
-    return _Launch(spec, identity, seen).table()
+    return is_own and not (program.tty or program.tools or spec.init)
 
 
 class _Launch:
-    def __init__(self, spec: LaunchSpec, identity: Identity, seen: Seen) -> None:
+    def __init__(self, spec: LaunchSpec, identity: Identity, seen: Seen, network: Network) -> None:
         self._spec = spec
+        self._network = network
         self._identity = identity
         self._seen = seen
         self._text = Script()
@@ -117,7 +117,8 @@ class _Launch:
         """Which of the shared descriptors there are."""
         self._ends_read_only = False
 
-    def table(self) -> script.Table:
+    def table(self) -> tuple[script.Table, list[int]]:
+        """And where in its data the pieces of the network are."""
         spec, text, call = self._spec, self._text, self._call
         program: dict[str, Any] = msgspec.to_builtins(spec.process)
         is_owned = self._identity.uid != 0
@@ -141,6 +142,8 @@ class _Launch:
         scripting.enter_cgroups(text, program["confinement"], tasks)
         self._close()
         self._make_proc()
+        keep = Keep(text)
+        self._network.write(text, _PROC, process.CHANNEL, _FREE, _HOST, keep)
         self._unshare()
         for operation in spec.operations:
             self._execute(operation)
@@ -155,7 +158,7 @@ class _Launch:
         call("prctl", syscalls.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         call("write", process.CHANNEL, text.keep(script.NEWS.pack(0, REACHED)), script.NEWS.size)
         scripting.execute(text, program, self._identity)
-        return text.finished()
+        return text.finished(), keep.offsets
 
     # What all operations are made of
 

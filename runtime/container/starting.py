@@ -6,6 +6,7 @@ What fails as the one is done again as the other, which can say why. Standard li
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -16,8 +17,7 @@ from runtime.container import execute, launch, upper
 from runtime.container.failure import Failure, step
 from runtime.container.launch import Streams
 from runtime.crash_points import crash_point, is_armed
-from runtime.kernel import forking, mounts, namespaces, script, sockets, syscalls
-from runtime.network import sandbox
+from runtime.kernel import forking, namespaces, script, sockets, syscalls
 
 # Of launch_script, which is the core's: no shim carries it.
 _FIRST = 100
@@ -58,29 +58,18 @@ def begin(
     Raises Failure; what there is of it by then is in ``first``."""
     host_pid = namespaces.open_namespace("self", "pid")
     _leave_for(first.spec)
-    has_network = False
-    host_net = -1
-    try:
-        if table >= 0 and runner is not None and not is_armed("init."):
-            if first.spec["namespaces"]["net"] == "new":
-                host_net = namespaces.open_namespace("self", "net")
-            _make_network(first)
-            has_network = True
-            if _run(first, table, streams, runner):
-                return
+    if table >= 0:
+        is_begun = runner is not None and not is_armed("init.") and _run(first, table, streams, runner)
+        os.close(table)
+        if not is_begun and runner is not None:
             runner.show()
             syscalls.setns(host_pid, syscalls.CLONE_NEWPID)
             _leave_for(first.spec, again=True)
-        _fork(first, for_container, streams, has_network=has_network)
-    finally:
-        if table >= 0:
-            os.close(table)
-        if host_net >= 0:
-            syscalls.setns(host_net, syscalls.CLONE_NEWNET)
-            os.close(host_net)
-        # What is forked from now on begins on the host again; see execute.
-        syscalls.setns(host_pid, syscalls.CLONE_NEWPID)
-        os.close(host_pid)
+    if not first.is_direct:
+        _fork(first, for_container, streams)
+    # What is forked from now on begins on the host again; see execute.
+    syscalls.setns(host_pid, syscalls.CLONE_NEWPID)
+    os.close(host_pid)
 
 
 def _leave_for(spec: dict[str, Any], *, again: bool = False) -> None:
@@ -97,41 +86,14 @@ def _leave_for(spec: dict[str, Any], *, again: bool = False) -> None:
 # As a list of system calls
 
 
-def _make_network(first: First) -> None:
-    """Make the network namespace and enter it. Raises Failure."""
-    plan = first.spec["sandbox"]
-    proc = None
-    with step("network"):
-        if first.spec["namespaces"]["net"] == "new":
-            host = sandbox.HostHalf(plan)
-            # In the host's the kernel finds settings among those of all other containers.
-            proc = mounts.new_filesystem("proc")
-            with step("namespaces"):
-                syscalls.unshare(syscalls.CLONE_NEWNET)
-                sandbox.prepare(plan, proc)
-                netns = namespaces.open_namespace("self", "net")
-            host.attach(netns)
-            os.close(netns)
-    with step("network"):
-        inside = sandbox.configure(plan, proc)
-        first.devices = dict(zip(plan.get("descriptors", []), inside, strict=False))
-        if proc is not None:
-            os.close(proc)
-
-
 def _run(first: First, table: int, streams: Streams, runner: script.Runner) -> bool:
     """Whether it went well. Raises Failure when it was killed."""
-    ours, theirs = os.pipe2(os.O_CLOEXEC)
-    opened = [theirs]
+    channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    opened = []
     try:
-        overlay = first.spec["root"]
-        if overlay:
-            model = os.open(overlay["like"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            opened.append(model)
-            for path in (overlay["upper"], overlay["work"]):
-                if not os.path.isdir(path):
-                    upper.make_like(path, model)
-        given = [theirs, *streams, -1]
+        if first.spec["root"]:
+            _make_directories(first.spec["root"])
+        given = [theirs.fileno(), *streams, -1]
         if first.spec["cgroup"]["version"] == 2:
             directory = first.spec["cgroup"]["directories"][0]
             given[-1] = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -141,43 +103,72 @@ def _run(first: First, table: int, streams: Streams, runner: script.Runner) -> b
                 os.dup2(fd, number, inheritable=False)
                 opened.append(number)
         first.pid = runner.run_file(table)
-        crash_point("shim.start.forked")
     except OSError:
-        os.close(ours)
+        channel.close()
         return False
     finally:
+        theirs.close()
         sockets.close_all(opened)
-    with open(ours, "rb", buffering=0) as channel:
-        news = channel.readall() or b""
-    told = list(script.NEWS.iter_unpack(news[: len(news) // script.NEWS.size * script.NEWS.size]))
-    if any(failed for failed, _ in told):
+    crash_point("shim.start.forked")
+    news = _hear(first, channel)
+    channel.close()
+    if any(failed for failed, _ in news):
         os.waitpid(first.pid, 0)
         first.pid = -1
+        sockets.close_all(list(first.devices.values()))
+        first.devices = {}
         return False
-    if _REACHED not in told:
+    if _REACHED not in news:
         raise Failure("launch", 0, "the container's first process was killed before it could start")
     first.is_direct = True
     return True
 
 
+def _make_directories(root: dict[str, str]) -> None:
+    model = os.open(root["like"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for path in (root["upper"], root["work"]):
+            if not os.path.isdir(path):
+                upper.make_like(path, model)
+    finally:
+        os.close(model)
+
+
+def _hear(first: First, channel: socket.socket) -> list[tuple[int, int]]:
+    """All until its execve closes its end."""
+    news: list[tuple[int, int]] = []
+    while True:
+        data, descriptors, flags, _ = socket.recv_fds(channel, 4096, sockets.MAX_DESCRIPTORS)
+        if not data:
+            return news
+        if flags & socket.MSG_CTRUNC:
+            sockets.close_all(descriptors)
+            raise Failure("network", errno.EMFILE, os.strerror(errno.EMFILE))
+        if descriptors:
+            names = first.spec["sandbox"].get("descriptors", [])
+            first.devices = dict(zip(names, descriptors, strict=False))
+            for fd in descriptors:
+                os.set_inheritable(fd, False)
+        else:
+            news += script.NEWS.iter_unpack(data)
+
+
 # As a fork
 
 
-def _fork(first: First, for_container: bytes, streams: Streams, *, has_network: bool) -> None:
+def _fork(first: First, for_container: bytes, streams: Streams) -> None:
     channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     first.pid, is_in_cgroup = execute.fork(first.spec["cgroup"])
     if first.pid == 0:
         channel.close()
-        launch.run(
-            first.spec, for_container, theirs, streams, is_in_cgroup=is_in_cgroup, has_network=has_network
-        )
+        launch.run(first.spec, for_container, theirs, streams, is_in_cgroup=is_in_cgroup)
     crash_point("shim.start.forked")
     theirs.close()
-    _until_executed(first, channel, has_network=has_network)
+    _until_executed(first, channel)
     channel.close()
 
 
-def _until_executed(first: First, channel: socket.socket, *, has_network: bool) -> None:
+def _until_executed(first: First, channel: socket.socket) -> None:
     """Wait until the child's execve closes its end, and take what it has made. Raises Failure with what it reports.
 
     Until then this process does nothing: what it wrote would be copied once more, since the child has it all."""
@@ -196,8 +187,7 @@ def _until_executed(first: First, channel: socket.socket, *, has_network: bool) 
         elif message.get("terminal") and first.terminal < 0:
             first.terminal = descriptors[0]
         elif not reached:
-            if not has_network:
-                first.devices = dict(zip(message["descriptors"], descriptors, strict=False))
+            first.devices = dict(zip(message["descriptors"], descriptors, strict=False))
             reached = True
     if not reached:
         raise Failure("launch", 0, "the container's first process was killed before it could start")

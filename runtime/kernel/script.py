@@ -100,13 +100,15 @@ _RETURN = 1
 _DATA = _CELL + CALLS * _ROW.size
 
 NUMBERS = {
-    "write": 1, "rt_sigaction": 13, "rt_sigprocmask": 14, "getpid": 39, "clone": 56, "execve": 59, "getcwd": 79,
-    "chdir": 80, "fchdir": 81, "fchown": 93, "umask": 95, "setsid": 112, "setgroups": 116, "setresuid": 117,
-    "setresgid": 119, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166, "sethostname": 170,
-    "setdomainname": 171, "exit_group": 231, "keyctl": 250, "openat": 257, "mkdirat": 258, "mknodat": 259,
-    "fchownat": 260, "newfstatat": 262, "symlinkat": 266, "faccessat": 269, "unshare": 272, "dup3": 292,
-    "prlimit64": 302, "setns": 308, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431,
-    "fsmount": 432, "clone3": 435, "close_range": 436, "openat2": 437, "mount_setattr": 442,
+    "write": 1, "rt_sigaction": 13, "rt_sigprocmask": 14, "ioctl": 16, "getpid": 39, "socket": 41, "sendto": 44,
+    "recvfrom": 45, "sendmsg": 46, "bind": 49, "listen": 50, "setsockopt": 54, "clone": 56, "execve": 59,
+    "getcwd": 79, "chdir": 80, "fchdir": 81, "fchown": 93, "umask": 95, "setsid": 112, "setgroups": 116,
+    "setresuid": 117, "setresgid": 119, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166,
+    "sethostname": 170, "setdomainname": 171, "exit_group": 231, "keyctl": 250, "openat": 257, "mkdirat": 258,
+    "mknodat": 259, "fchownat": 260, "newfstatat": 262, "symlinkat": 266, "faccessat": 269, "unshare": 272,
+    "dup3": 292, "prlimit64": 302, "setns": 308, "process_vm_readv": 310, "open_tree": 428, "move_mount": 429,
+    "fsopen": 430, "fsconfig": 431, "fsmount": 432, "clone3": 435, "close_range": 436, "openat2": 437,
+    "mount_setattr": 442,
 }  # fmt: skip
 """asm/unistd_64.h"""
 
@@ -156,6 +158,11 @@ class Script:
     def next(self) -> int:
         """The row that the next call gets."""
         return len(self._rows)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the data; the next that is kept begins there."""
+        return len(self._data)
 
     def keep(self, data: bytes) -> int:
         """The address of a copy, aligned to eight bytes."""

@@ -240,27 +240,16 @@ class HostHalf:
             rtnl.execute(self._port_flags(rtnl))
 
     def _link(self, endpoint: SandboxEndpoint, netns: int) -> Request:
-        make = _veth if endpoint["kind"] == "veth" else _child_link
+        make = veth if endpoint["kind"] == "veth" else _child_link
         return make(endpoint, self._links[endpoint["bridge"]], netns)
 
     def _port_flags(self, rtnl: NetlinkSocket) -> list[Request]:
-        """The flags of bridges' ports, where the defaults will not do.
-
-        Where bridged packets pass the firewall, the kernel bridges what was sent to a port published by the
-        same network instead of routing it: then a container that calls itself needs its port to be a hairpin, and
-        isolated ports would lose calls of a neighbour (there the rules keep containers apart).
-        """
-        requests = []
-        for endpoint in self._endpoints:
-            if endpoint["kind"] == "veth" and (self._is_filtered or endpoint["isolated"]):
-                requests.append(
-                    rtnetlink.set_bridge_port(
-                        rtnl.index_of(endpoint["host_ifname"]),
-                        hairpin=self._is_filtered,
-                        isolated=endpoint["isolated"] and not self._is_filtered,
-                    )
-                )
-        return requests
+        """Of bridges' ports, where the defaults will not do."""
+        return [
+            port_flags(endpoint, rtnl.index_of(endpoint["host_ifname"]), is_filtered=self._is_filtered)
+            for endpoint in self._endpoints
+            if endpoint["kind"] == "veth" and (self._is_filtered or endpoint["isolated"])
+        ]
 
 
 def attach(sandbox: Sandbox | dict[str, Any], netns: int) -> None:
@@ -276,7 +265,17 @@ def _index_of(endpoint: SandboxEndpoint) -> int:
         raise OSError(errno.ENODEV, f"{kind} {endpoint['bridge']} is gone") from error
 
 
-def _veth(endpoint: SandboxEndpoint, bridge: int, netns: int) -> Request:
+def port_flags(endpoint: SandboxEndpoint, index: int, *, is_filtered: bool) -> Request:
+    """The flags of the bridge's port ``index``.
+
+    Where bridged packets pass the firewall, the kernel bridges what was sent to a port published by the same network
+    instead of routing it: then a container that calls itself needs its port to be a hairpin, and isolated ports would
+    lose calls of a neighbour (there the rules keep containers apart)."""
+    is_isolated = endpoint["isolated"] and not is_filtered
+    return rtnetlink.set_bridge_port(index, hairpin=is_filtered, isolated=is_isolated)
+
+
+def veth(endpoint: SandboxEndpoint, bridge: int, netns: int) -> Request:
     return rtnetlink.create_veth(
         endpoint["host_ifname"],
         peer=endpoint["name"],
@@ -352,7 +351,7 @@ def configure(sandbox: Sandbox | dict[str, Any], proc: int | None = None) -> lis
                         _raise_macvlan(rtnl, socket.if_nametoindex(endpoint["name"]))
                 requests = [rtnetlink.set_link_up(1)]  # lo is the first link of every namespace
                 for endpoint in sandbox["endpoints"]:
-                    requests += _interface(endpoint)
+                    requests += interface(endpoint, socket.if_nametoindex(endpoint["name"]))
                 rtnl.execute(requests)
             write_sysctls(opened, sandbox.get("sysctls") or {})
         finally:
@@ -377,8 +376,8 @@ def _raise_macvlan(rtnl: NetlinkSocket, index: int) -> None:
     rtnl.execute([rtnetlink.set_link_up(index)])
 
 
-def _interface(endpoint: SandboxEndpoint) -> list[Request]:
-    index = socket.if_nametoindex(endpoint["name"])
+def interface(endpoint: SandboxEndpoint, index: int) -> list[Request]:
+    """Addresses, state and routes of the link ``index``."""
     requests = [rtnetlink.add_address(index, prefix) for prefix in endpoint["addresses"]]
     requests.append(rtnetlink.set_link_up(index))
     for gateway in endpoint["gateways"]:
@@ -453,9 +452,15 @@ _ENDING = nftables.end()
 """Made once, by the keeper, for all that it forks."""
 
 
-def _redirect_resolver(port: int, *, again: bool) -> None:
+def redirect_resolver(port: int) -> list[Request]:
+    """The rules that redirect port 53 of the resolver's address to ``port``, to be transacted."""
     expressions = [*_REDIRECTED, nftables.immediate(struct.pack("!H", port)), _REDIRECTION]
     rule = nftables.add_rule(nftables.NFPROTO_IPV4, RESOLVER_TABLE, "output", expressions)
+    return [_BEGINNING, _TABLE, _CHAIN, rule, _ENDING]
+
+
+def _redirect_resolver(port: int, *, again: bool) -> None:
+    first, *others = redirect_resolver(port)
     with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
         before = [_TABLE, nftables.delete_table(nftables.NFPROTO_IPV4, RESOLVER_TABLE)] if again else []
-        netfilter.transact([_BEGINNING, *before, _TABLE, _CHAIN, rule, _ENDING])
+        netfilter.transact([first, *before, *others])
