@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import trio
 
-from runtime.container import launch_script
+from runtime.container import launch_tables
 from runtime.container import status as status_file
 from runtime.container.baselayer import make_base_layer
 from runtime.container.operations import Overlay
@@ -63,7 +63,8 @@ class KeeperClient:
         """Set when another keeper has taken the place of this one."""
         self._takes_tables: bool | None = None
         """Whether this keeper's shims make first processes of tables as they are here; None: not asked yet."""
-        self._tables = launch_script.Tables()
+        self.tables = launch_tables.Tables()
+        """Of the containers that it starts."""
         oom_kills.watch()
         self.pid = keeper_pid
         try:
@@ -89,30 +90,36 @@ class KeeperClient:
     async def _launch(self, spec: LaunchSpec, attach: AttachStreams | None) -> Shim:
         firsts = prepare(spec)
         crash_point("core.start.written")
-        table = await self._write_table(spec, firsts)
+        if (written := await self._write_table(spec, firsts)) is None:
+            return await self._launch_written(spec, attach, -1)
         try:
-            return await self._launch_once_there(spec, attach, table)
+            table = script.memory_file(written.table)
+        except OSError:
+            return await self._launch_written(spec, attach, -1)
+        try:
+            shim = await self._launch_written(spec, attach, table)
         finally:
-            if table >= 0:
-                os.close(table)
+            os.close(table)
+        self.tables.went(written, well=shim.is_direct)
+        return shim
 
-    async def _write_table(self, spec: LaunchSpec, firsts: bytes) -> int:
-        """A file with the first process's system calls; -1 where there is none, or a keeper that takes none."""
+    async def _write_table(self, spec: LaunchSpec, firsts: bytes) -> launch_tables.Written | None:
+        """The first process's system calls; None where they cannot be written, or for a keeper that takes none."""
         if self._takes_tables is None:
             try:
                 answer, _ = await self._request_once({"op": "hello"})
             except ComposerError:
-                return -1
+                return None
             self._takes_tables = answer.get("tables") == script.FORMAT
         if not self._takes_tables:
-            return -1
+            return None
+        about = (spec.namespaces, spec.cgroup, spec.state_dir, spec.stdin_open, spec.init)
         try:
-            about = (spec.namespaces, spec.cgroup, spec.state_dir, spec.stdin_open, spec.init)
-            return script.memory_file(self._tables.get(spec, firsts + msgspec.json.encode(about)))
+            return self.tables.get(spec, firsts + msgspec.json.encode(about))
         except (NotWritable, script.TooLong, OSError):
-            return -1
+            return None
 
-    async def _launch_once_there(self, spec: LaunchSpec, attach: AttachStreams | None, table: int) -> Shim:
+    async def _launch_written(self, spec: LaunchSpec, attach: AttachStreams | None, table: int) -> Shim:
         while True:
             before = self._replacement
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -30,7 +30,7 @@ from runtime.container.loop import BREATH, Loop
 from runtime.container.watchdog import Watchdog
 from runtime.container.watchdog import kill as kill_core
 from runtime.crash_points import crash_point
-from runtime.kernel import oom_kills, page_sharing, script, sockets, syscalls
+from runtime.kernel import mounts, oom_kills, page_sharing, script, sockets, syscalls
 from runtime.kernel.process_limits import reached_limit
 from runtime.kernel.sockets import Message
 
@@ -83,7 +83,7 @@ def main() -> NoReturn:
     gc.freeze()
     gc.disable()
     keeper.snapshot = page_sharing.share()
-    keeper.runner = script.runner()
+    keeper.runner = script.runner() if mounts.can_set_attributes() else None
     keeper.serve()
     os._exit(0)
 

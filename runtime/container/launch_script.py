@@ -12,17 +12,16 @@ is known, for each closes all of its own), and those that all operations share.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import signal
 import stat
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from runtime.container import layer_users, operations, process, scripting
+from runtime.container import operations, process, scripting
 from runtime.container.rootfs import EMPTY_DIRECTORY
 from runtime.container.scripting import Given, Seen
 from runtime.container.wire import LaunchSpec
@@ -36,7 +35,7 @@ CHANNEL, STDIN, STDOUT, STDERR, CGROUP = range(100, 105)
 REACHED = 1
 """News before the program is executed: 0 and this."""
 _FREE = process.CHANNEL + 1
-_HOST, _NETNS, _ROOT, _PROC, _DEV, _WORK, _EMPTY, _NULL = range(200, 208)
+_HOST, NETNS, _ROOT, _PROC, _DEV, _WORK, _EMPTY, _NULL = range(200, 208)
 _LAST_FREE = _HOST - 1
 _MOST_LAYERS = 128
 _EVERYTHING = 0xFFFFFFFF
@@ -46,58 +45,24 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 
 
-REMEMBERED = 8
-"""Tables; each takes some 80 kB."""
-_ID_LENGTH, _SHORT_LENGTH = 64, 12
-_ANY_ID = b"\xfe\xfd any container's id \xfd\xfe".ljust(_ID_LENGTH, b"\xfd")
-_ANY_SHORT_ID = b"\xfe\xfc any id\xfd\xfe"
-
-
-class Tables:
-    """Of containers that were started lately. Those that are alike but for their ids (replicas, and one that is started
-    again with another id) have the same one, in which ids are exchanged."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, tuple[script.Table, list[int]]] = {}
-
-    def get(self, spec: LaunchSpec, document: bytes) -> script.Table:
-        """``document``: all of ``spec`` that a first process depends on, encoded. Raises NotWritable, TooLong."""
-        layers = _layers_of(spec)
-        if not is_writable(spec):
-            raise NotWritable
-        if (found := layer_users.find(layers, spec.process.user, spec.process.groups)) is None:
-            raise NotWritable
-        network = Network.look(spec.sandbox, _NETNS)
-        if len(spec.id) != _ID_LENGTH:
-            return _Launch(spec, *found, network).table()[0]
-        ids = ((spec.id.encode(), _ANY_ID), (spec.id[:_SHORT_LENGTH].encode(), _ANY_SHORT_ID))
-        key = hashlib.blake2b(_exchange(document, ids) + repr((found, network.shape)).encode()).digest()
-        if (known := self._known.pop(key, None)) is None:
-            table, offsets = _Launch(spec, *found, network).table()
-            known = (table._replace(data=_exchange(table.data, ids)), offsets)
-            while len(self._known) >= REMEMBERED:
-                del self._known[next(iter(self._known))]
-        self._known[key] = known
-        table, offsets = known
-        data = bytearray(_exchange(table.data, [(to, of) for of, to in reversed(ids)]))
-        for offset, piece in zip(offsets, network.pieces, strict=True):
-            data[offset : offset + len(piece)] = piece
-        return table._replace(data=bytes(data))
-
-
-def _exchange(data: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
-    for of, to in pairs:
-        data = data.replace(of, to)
-    return data
-
-
 def is_writable(spec: LaunchSpec) -> bool:
-    """Whether all that is not about the root can be written down."""
+    """Whether all that is not about the root can be written down, and the network is what it is said to be."""
     wanted, program = spec.namespaces, spec.process
     is_own = wanted.pid == "new" and not any(
         isinstance(kind, int) for kind in (wanted.net, wanted.ipc, wanted.uts, wanted.cgroup)
     )
-    return is_own and not (program.tty or program.tools or spec.init)
+    is_planned = (wanted.net == "new") == (spec.sandbox["mode"] in ("bridge", "none"))
+    return is_own and is_planned and not (program.tty or program.tools or spec.init)
+
+
+def write(
+    spec: LaunchSpec, identity: Identity, seen: Seen, network: Network
+) -> tuple[script.Table, list[int]]:
+    """And where in its data the pieces of ``network`` are. ``identity`` is who the process will be, by files that were
+    ``seen`` so (``runtime.container.layer_users``). Raises NotWritable, TooLong."""
+    if not is_writable(spec):
+        raise NotWritable
+    return _Launch(spec, identity, seen, network).table()
 
 
 class _Launch:
@@ -112,13 +77,11 @@ class _Launch:
         self._hows: dict[tuple[int, int], int] = {}
         self._attributes: dict[tuple[int, int], int] = {}
         self._found = self._text.keep(bytes(scripting.STAT))
-        self._is_directory = self._text.keep(scripting.DIRECTORY)
         self._made: set[int] = set()
         """Which of the shared descriptors there are."""
         self._ends_read_only = False
 
     def table(self) -> tuple[script.Table, list[int]]:
-        """And where in its data the pieces of the network are."""
         spec, text, call = self._spec, self._text, self._call
         program: dict[str, Any] = msgspec.to_builtins(spec.process)
         is_owned = self._identity.uid != 0
@@ -197,17 +160,15 @@ class _Launch:
         )
         return self._text.next - 1
 
-    def _jump_unless_directory(self, fd: int) -> int:
-        self._call(
-            "newfstatat",
-            fd,
-            self._nothing,
-            self._found,
-            syscalls.AT_EMPTY_PATH,
-            passing=(errno.ENOENT,),
-            compare=(self._found + scripting.KIND, self._is_directory, 1),
-        )
-        return self._text.next - 1
+    def _jump_if(self, fd: int, kind: bytes) -> int:
+        """The row that jumps where ``fd`` is of the kind; to be aimed."""
+        compare = (self._found + scripting.KIND, self._text.keep(kind), 1)
+        where = (fd, self._nothing, self._found, syscalls.AT_EMPTY_PATH)
+        self._call("newfstatat", *where, passing=(errno.ENOENT,), compare=compare)
+        is_other = self._text.next - 1
+        jump = self._jump()
+        self._text.aim(is_other)
+        return jump
 
     def _jump(self) -> int:
         self._call("getpid")
@@ -325,7 +286,7 @@ class _Launch:
         self._close()
 
     def _filesystem(self, operation: operations.Filesystem) -> None:
-        if operation.inherit_mode or operation.propagation:
+        if operation.propagation:
             raise NotWritable
         resolve = mounts.IN_ROOT | (0 if operation.follow else syscalls.RESOLVE_NO_SYMLINKS)
         mount, where = _PROC, _FREE
@@ -334,9 +295,57 @@ class _Launch:
             source = "shm" if operation.target == "/dev/shm" else ""
             mount = self._new_filesystem(operation.kind, operation.options, flags, source)
             where = mount + 1
-        self._open(operation.target, os.O_PATH | os.O_DIRECTORY, resolve)
+        if operation.kind == "tmpfs" and not operation.inherit_mode:
+            self._open_directory(operation.target, where)
+        else:
+            self._open(operation.target, os.O_PATH | os.O_DIRECTORY, resolve)
+        if operation.inherit_mode:
+            self._copy_mode(where, mount)
         self._move(mount, where)
         self._close()
+
+    def _open_directory(self, target: str, where: int) -> None:
+        """As ``where``, the lowest free descriptor; made when it is missing."""
+        is_missing = self._open_if_there(target, where, os.O_PATH | os.O_DIRECTORY)
+        is_there = self._jump()
+        self._text.aim(is_missing)
+        self._make_directories(target, where)
+        self._open(target, os.O_PATH | os.O_DIRECTORY)
+        self._text.aim(is_there)
+
+    def _open_file(self, target: str, where: int) -> None:
+        """As :meth:`_open_directory`."""
+        above, _, name = target.rpartition("/")
+        if name in ("", ".", ".."):
+            raise NotWritable
+        is_missing = self._open_if_there(target, where)
+        is_there = self._jump()
+        self._text.aim(is_missing)
+        self._make_directories(above, where)
+        self._open(above, os.O_PATH | os.O_DIRECTORY)
+        made = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._call("openat", where, self._text.text(name), made, 0o755)
+        self._openat2(where, name, os.O_PATH | os.O_NOFOLLOW, mounts.IN_ROOT)
+        self._call("dup3", where + 2, where, os.O_CLOEXEC)
+        self._text.aim(is_there)
+
+    def _make_directories(self, path: str, free: int) -> None:
+        """A link to nowhere is none."""
+        parts = [part for part in path.split("/") if part]
+        if "." in parts or ".." in parts:
+            raise NotWritable
+        for depth, part in enumerate(parts):
+            self._open("/".join(parts[:depth]), os.O_PATH | os.O_DIRECTORY)
+            self._call("mkdirat", free, self._text.text(part), 0o755, passing=(errno.EEXIST,))
+            self._call("close_range", free, _LAST_FREE, 0)
+
+    def _copy_mode(self, of: int, to: int) -> None:
+        """The permission bits of a directory: found out in one row, and put into another one's arguments."""
+        text = self._text
+        self._call("newfstatat", of, self._nothing, self._found, syscalls.AT_EMPTY_PATH)
+        changing = text.next + 1
+        text.copy([(text.address_of(changing, 2), self._found + scripting.MODE)])
+        self._call("fchmodat", syscalls.AT_FDCWD, text.text(f"/proc/self/fd/{to}"), 0)
 
     def _devices(self, operation: operations.Devices) -> None:
         text, call = self._text.text, self._call
@@ -363,28 +372,20 @@ class _Launch:
         self._close()
 
     def _bind(self, operation: operations.Bind) -> None:
-        """A directory that nothing is there for is made where only the last name is missing."""
         if operation.propagation not in ("private", "rprivate") or operation.subpath:
             raise NotWritable
-        text, target = self._text, operation.target.rstrip("/")
-        above, _, name = target.rpartition("/")
-        if name in ("", ".", ".."):
-            raise NotWritable
-        tree, where = _FREE, _FREE + 1
+        text, tree, where = self._text, _FREE, _FREE + 1
         flags = _TREE_FLAGS | (syscalls.AT_RECURSIVE if operation.recursive else 0)
         self._call("open_tree", syscalls.AT_FDCWD, text.text(operation.source), flags)
-        is_file = self._jump_unless_directory(tree)
-        is_missing = self._open_if_there(target, where, os.O_PATH | os.O_DIRECTORY)
-        is_there = self._jump()
-        text.aim(is_missing)
-        self._open(above, os.O_PATH | os.O_DIRECTORY)
-        self._call("mkdirat", where, text.text(name), 0o755)
-        self._openat2(where, name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, mounts.IN_ROOT)
-        self._call("dup3", where + 1, where, os.O_CLOEXEC)
-        is_made = text.next - 1
+        are_directories = [self._jump_if(tree, kind) for kind in scripting.DIRECTORIES]
+        is_file = self._jump_if(tree, scripting.REGULAR_FILE)
+        scripting.fail(text)
         text.aim(is_file)
-        self._open(target, os.O_PATH)
-        text.aim(is_there, is_made)
+        self._open_file(operation.target, where)
+        is_open = self._jump()
+        text.aim(*are_directories)
+        self._open_directory(operation.target, where)
+        text.aim(is_open)
         attributes = mounts.attribute_flags(operation.attributes)
         if operation.read_only:
             attributes |= syscalls.MOUNT_ATTR_RDONLY
@@ -439,12 +440,12 @@ class _Launch:
         where, tree = _FREE, _FREE + 1
         for path in operation.paths:
             is_missing = self._open_if_there(path, where)
-            is_file = self._jump_unless_directory(where)
-            self._clone(_EMPTY)
-            is_cloned = self._jump()
-            self._text.aim(is_file)
+            is_directory = self._jump_if(where, scripting.DIRECTORIES[0])
             self._clone(_NULL)
             self._set(tree, syscalls.MOUNT_ATTR_RDONLY)
+            is_cloned = self._jump()
+            self._text.aim(is_directory)
+            self._clone(_EMPTY)
             self._text.aim(is_cloned)
             self._move(tree, where)
             self._text.aim(is_missing)
@@ -463,11 +464,3 @@ class _Launch:
         self._share(_FREE, _NULL)
         scripting.check_null(self._text, _NULL)
         self._close()
-
-
-def _layers_of(spec: LaunchSpec) -> Sequence[str]:
-    """The directories of a container's root, topmost first. Raises NotWritable."""
-    for operation in spec.operations[:1]:
-        if isinstance(operation, operations.Overlay):
-            return (operation.upper, *operation.layers, operation.base)
-    raise NotWritable

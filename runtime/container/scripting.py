@@ -20,11 +20,11 @@ from runtime.kernel.script import Script
 from runtime.kernel.users import Identity
 
 USER_FILES = ("/etc/passwd", "/etc/group")
-STAT, DEVICE_AND_INODE, INODE, CHANGED, KIND = 144, (0, 16), (8, 8), (104, 16), 25
+STAT, DEVICE_AND_INODE, INODE, CHANGED, MODE, KIND = 144, (0, 16), (8, 8), (104, 16), 24, 25
 """``struct stat``: its size; where device and inode, the inode alone, and the time of the last change are (offset,
-bytes); the byte that tells the type of a file whose owner may read it."""
-DIRECTORY, NULL_DEVICE = b"\x41", b"\x21"
-"""What that byte is of a directory, and of a device that its owner may read."""
+bytes); type and permissions; the byte of these that tells the type of a file whose owner may read it."""
+DIRECTORIES, REGULAR_FILE, NULL_DEVICE = (b"\x41", b"\x43", b"\x45"), b"\x81", b"\x21"
+"""What that byte is of directories (one with a sticky bit, and one that hands its group on), files, and devices."""
 _DEVICE = 40
 """Where the device number of a device is."""
 _WRITE_ONLY = os.O_WRONLY | os.O_CLOEXEC

@@ -382,6 +382,7 @@ class Shim:
             "up_since": self._up_since,
             "output": self._has_output,
             "remembers_execs": True,
+            "is_direct": self._first.is_direct,
             "descriptors": list(names),
         }
         return sockets.tell(connection, message, list(names.values()))
@@ -397,7 +398,7 @@ class Shim:
             "subscribers": len(self._subscribers),
             "execs": sorted(self._execs),
             "execs_without_fork": self._direct.begun,
-            "started_without_fork": self._first.is_direct,
+            "is_direct": self._first.is_direct,
             "log_dropped": self._log.dropped if self._log else 0,
             "streams": {name: output.is_open for name, output in self._outputs.items()},
         }

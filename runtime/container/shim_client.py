@@ -258,6 +258,8 @@ class Shim:
         """Nanoseconds since the epoch."""
         self.protocol = int(message.get("protocol", 0))
         self._remembers_execs = bool(message.get("remembers_execs"))
+        self.is_direct = bool(message.get("is_direct"))
+        """Its first process was made of a list of system calls."""
         self._began, self._up_since = message.get("began"), message.get("up_since")
         self.descriptors: dict[str, int] = dict(zip(message["descriptors"], fds, strict=True))
         self.has_resolver = trio.Event()

@@ -396,3 +396,12 @@ def overlay_options(
     if upper is not None and work is not None:
         text += f",upperdir={upper},workdir={work}{',volatile' if is_volatile else ''}"
     return text
+
+
+def can_set_attributes() -> bool:
+    """Whether there is mount_setattr(2), Linux 5.12."""
+    try:
+        sys.mount_setattr(-1, b"", sys.AT_EMPTY_PATH, 0, 0)
+    except OSError as error:
+        return error.errno != errno.ENOSYS
+    return True

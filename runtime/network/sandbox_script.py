@@ -214,7 +214,7 @@ class _Writer:
         requests = [self._index(self._host) for _ in self._network._ports.places]
         batch = self._next()
         for request, (offset, _) in zip(requests, self._network._ports.places, strict=True):
-            self._copy([(batch + offset, request + _INDEX_IN_IFREQ)])
+            self._text.copy([(batch + offset, request + _INDEX_IN_IFREQ)])
         if self._network._ports.data:
             self._execute(self._host, batch, self._network._ports)
         self._call("close_range", self._host, self._netns, 0)
@@ -227,7 +227,9 @@ class _Writer:
         batch = self._next()
         places = self._network._inside.places
         if places:
-            self._copy([(batch + offset, requests[number] + _INDEX_IN_IFREQ) for offset, number in places])
+            self._text.copy(
+                [(batch + offset, requests[number] + _INDEX_IN_IFREQ) for offset, number in places]
+            )
         self._execute(self._free, batch, self._network._inside)
         self._close()
         self._sysctls(self._plan.get("sysctls") or {})
@@ -237,13 +239,6 @@ class _Writer:
         request = self._next()
         self._call("ioctl", descriptor, SIOCGIFINDEX, request)
         return request
-
-    def _copy(self, pairs: Sequence[tuple[int, int]]) -> None:
-        """Four bytes each, to and from an address of this process. process_vm_readv(2)"""
-        local = self._text.keep(b"".join(struct.pack("=2Q", to, 4) for to, _ in pairs))
-        remote = self._text.keep(b"".join(struct.pack("=2Q", of, 4) for _, of in pairs))
-        init = 1
-        self._call("process_vm_readv", init, local, len(pairs), remote, len(pairs), 0)
 
     def _execute(self, descriptor: int, data: int, batch: _Batch) -> None:
         """As ``NetlinkSocket.execute``: the first answer is a refusal, or the last one's success."""
