@@ -83,6 +83,10 @@ def _leave_for(spec: dict[str, Any], *, again: bool = False) -> None:
             syscalls.unshare(syscalls.CLONE_NEWTIME)
 
 
+def _pass() -> None:
+    crash_point("shim.start.forked")
+
+
 # As a list of system calls
 
 
@@ -109,7 +113,7 @@ def _run(first: First, table: int, streams: Streams, runner: script.Runner) -> b
     finally:
         theirs.close()
         sockets.close_all(opened)
-    crash_point("shim.start.forked")
+    _pass()
     news = _hear(first, channel)
     channel.close()
     print(
@@ -165,7 +169,7 @@ def _fork(first: First, for_container: bytes, streams: Streams) -> None:
     if first.pid == 0:
         channel.close()
         launch.run(first.spec, for_container, theirs, streams, is_in_cgroup=is_in_cgroup)
-    crash_point("shim.start.forked")
+    _pass()
     theirs.close()
     _until_executed(first, channel)
     channel.close()

@@ -29,6 +29,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runtime.crash_points",
         "runtime.storage",
         "runtime.network.sandbox",
+        "runtime.network.sandbox_script",
     ),
     "runtime.image": ("runtime.kernel", "runtime.errors", "runtime.storage", "runtime.container"),
     "runtime.build": ("runtime.errors", "runtime.build.git_urls"),
