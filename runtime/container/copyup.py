@@ -44,6 +44,13 @@ def fill_volume(root: int, target: str, data_dir: str) -> None:
         os.close(data)
 
 
+def is_filled(data_dir: str) -> bool:
+    """Whether :func:`fill_volume` has nothing to do, whatever the image has. Raises OSError."""
+    with os.scandir(data_dir) as entries:
+        is_empty = next(entries, None) is None
+    return not is_empty and not os.path.lexists(os.path.join(os.path.dirname(data_dir), MARK))
+
+
 def _exists(directory: int, name: str) -> bool:
     try:
         os.stat(name, dir_fd=directory, follow_symlinks=False)

