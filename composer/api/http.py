@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import errno
 import logging
+import os
 import secrets
 import select
 import time
@@ -35,6 +36,7 @@ from composer.api.routing import API_VERSION, Router, split_version, version_tex
 from runtime.errors import ComposerError
 from runtime.kernel.kernel_limits import LimitReached
 from runtime.kernel.sockets import unread_by_peer
+from runtime.storage.files import hint_for
 
 log = logging.getLogger(__name__)
 
@@ -426,6 +428,8 @@ def find_composer_error(error: BaseException) -> ComposerError | None:
         return error
     if isinstance(error, LimitReached):
         return ComposerError(str(error.strerror), hint=error.hint)
+    if isinstance(error, MemoryError):
+        return ComposerError(os.strerror(errno.ENOMEM), hint=hint_for(errno.ENOMEM))
     if isinstance(error, OSError) and (hint := _EXHAUSTED.get(error.errno or 0)) is not None:
         place = f"{error.filename}: " if error.filename else ""
         return ComposerError(f"{place}{error.strerror}", hint=hint)

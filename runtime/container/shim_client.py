@@ -91,6 +91,7 @@ class PacketSocket:
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
+        self._raw = connection
         self._socket = trio.socket.from_stdlib_socket(connection)
 
     async def send(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
@@ -103,17 +104,19 @@ class PacketSocket:
 
     async def receive(self) -> tuple[dict[str, Any], list[int]] | None:
         """The next packet with its descriptors (close-on-exec), or None at end-of-file. Raises DescriptorsLost."""
-        space = socket.CMSG_SPACE(4 * sockets.MAX_DESCRIPTORS)
-        try:
-            received = await self._socket.recvmsg(sockets.MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC)
-        except ConnectionResetError:
-            # Told once, before what the other side had sent; see runtime.kernel.sockets.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            if self._raw.fileno() < 0:
+                raise trio.ClosedResourceError
             try:
-                received = await self._socket.recvmsg(sockets.MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC)
+                packet = sockets.receive_packet(self._raw)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._raw)
             except ConnectionResetError:
                 return None
-        data, ancillary, flags, _ = received
-        return sockets.decode_packet(data, sockets.descriptors_in(ancillary), flags)
+            else:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return packet
 
     def descriptor(self) -> int:
         return self._socket.fileno()
