@@ -16,8 +16,9 @@ import ctypes
 import fcntl
 import gc
 import os
-import signal
 import sys
+
+from runtime.kernel.signal_mask import EverySignalBlocked
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -127,11 +128,8 @@ class Snapshot:
         finally:
             os.close(fd)
         # Nothing may change a page between the look and the deed; the interpreter's signal handlers would.
-        before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
-        try:
+        with EverySignalBlocked():
             return int(self._compare(table.buffer_info()[0], len(table) // 2))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def share() -> Snapshot | None:
@@ -184,9 +182,8 @@ def _share() -> Snapshot:
             table.extend((_NR_MMAP, address, length, _READ_WRITE, _PRIVATE_FIXED, file, offset, address))
             offset += length
         snapshot = Snapshot(ranges, base, code + len(_CALLS))
-        before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
-        left = call(table.buffer_info()[0], len(table) // 8)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with EverySignalBlocked():
+            left = call(table.buffer_info()[0], len(table) // 8)
         done = 2 * len(ranges) - left
         snapshot._ranges = ranges[: done // 2]
         fcntl.fcntl(

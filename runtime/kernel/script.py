@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from runtime.kernel import page_sharing
+from runtime.kernel.signal_mask import EverySignalBlocked
 
 ROOM = 384 * 1024
 """Bytes of a table with what it points to."""
@@ -313,11 +314,8 @@ class Runner:
 
     def _begin(self) -> int:
         # Its handlers would be called in a child that does not have them.
-        before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
-        try:
+        with EverySignalBlocked():
             result: int = self._run(BASE + _CELL + _FIRST * _ROW.size)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if result < 0:
             raise OSError(-result, f"clone: {os.strerror(-result)}")
         return result
