@@ -307,13 +307,20 @@ class Lifecycle:
     # Ending
 
     async def stop(
-        self, ref: str, timeout: float | None = None, signal: str = "", *, with_hooks: bool = True
+        self,
+        ref: str,
+        timeout: float | None = None,
+        signal: str = "",
+        *,
+        with_hooks: bool = True,
+        on_killed: Callable[[], None] = lambda: None,
     ) -> None:
         """Docker's stop: hooks, stop signal, grace, SIGKILL. Returns when the container has ended, or raises HookFailed
         when it runs on because a hook has failed.
 
         ``timeout`` seconds (None: the container's own, else 10; negative: for ever). A PID 1 that can neither catch
-        nor wait for the signal is killed at once: waiting for it would be waiting for nothing.
+        nor wait for the signal is killed at once: waiting for it would be waiting for nothing. ``on_killed`` is called
+        when one gets SIGKILL.
         """
         container = self.containers.get(ref)
         await self.ending.cut_short(container, timeout)
@@ -336,7 +343,7 @@ class Lifecycle:
                 number = parse_signal(
                     signal or container.config.stop_signal or container.image.stop_signal or "SIGTERM"
                 )
-                await self.ending.end(container, number, grace_of(container, timeout))
+                await self.ending.end(container, number, grace_of(container, timeout), on_killed)
             finally:
                 container.ending.set("")
             await self.sandboxes.release(container)
