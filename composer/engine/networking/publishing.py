@@ -134,6 +134,10 @@ class Publishing:
             if container_id in self._published:
                 await self._store(container_id, is_patient=False)
 
+    def is_asked(self, container: Container) -> bool:
+        """Whether the container has ports to be published at all, on whichever network."""
+        return bool(container.ports or self._bindings(container))
+
     def _bindings(self, container: Container) -> Sequence[PortBinding]:
         asked = list(container.config.ports)
         if container.config.publish_all:

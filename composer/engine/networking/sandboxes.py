@@ -7,13 +7,14 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import trio
 
+from composer.engine.cleaning import Cleaning
 from composer.engine.containers import Container, Containers
 from composer.engine.model import Endpoint
 from composer.engine.networking.endpoints import runtime_endpoint
@@ -41,8 +42,6 @@ from runtime.storage.removal import remove_tree
 log = logging.getLogger(__name__)
 
 Pair = tuple[Network, Endpoint]
-CLEANED_AT_ONCE = 8
-"""Containers whose files are removed at the same time: most of it is waiting for the disk."""
 Result = TypeVar("Result")
 
 
@@ -57,7 +56,9 @@ class Sandboxes:
     paths: Paths
     publishing: Publishing
     cgroups: Cgroups
-    cleaning: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(CLEANED_AT_ONCE))
+
+    def __post_init__(self) -> None:
+        self._cleaning = Cleaning(self._clean)
 
     # Before a start
 
@@ -169,11 +170,14 @@ class Sandboxes:
 
     async def serve(self, container: Container, shim: Shim) -> None:
         """Answer the container's questions for names, and carry connections that the kernel does not, until
-        cancelled."""
+        cancelled, or there is nothing more to do."""
+        if not self.publishing.is_asked(container):
+            # Without a nursery: each task more is one more to be ended with the container.
+            await self._serve_names(container, shim)
+            return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._serve_names, container, shim)
             nursery.start_soon(self.publishing.serve, container)
-            await trio.sleep_forever()
 
     async def _serve_names(self, container: Container, shim: Shim) -> None:
         """From its start, or, of a container that began without networks, when it has joined the first."""
@@ -195,7 +199,7 @@ class Sandboxes:
     async def clean(self, container: Container) -> None:
         """Remove the container's files and what may be left of its cgroup. In a thread: taking a directory off a disk
         that is told what is free (mount option ``discard``) waits for the disk."""
-        await trio.to_thread.run_sync(self._clean, container.id, limiter=self.cleaning)
+        await self._cleaning.remove(container.id)
 
     def _clean(self, container_id: str) -> None:
         self.cgroups.remove(container_id)
