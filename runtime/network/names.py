@@ -3,6 +3,7 @@ entries."""
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import random
 import socket
@@ -300,4 +301,10 @@ def _bare(prefix: str) -> str:
 
 def _subnets(endpoint: EndpointNames) -> list[str]:
     prefixes = (prefix for prefix in (endpoint.ipv4, endpoint.ipv6) if "/" in prefix)
-    return [str(ipaddress.ip_network(prefix, strict=False)) for prefix in prefixes]
+    return [_subnet(prefix) for prefix in prefixes]
+
+
+@functools.lru_cache(maxsize=1024)
+def _subnet(prefix: str) -> str:
+    """The same when an endpoint goes as when it has come."""
+    return str(ipaddress.ip_network(prefix, strict=False))

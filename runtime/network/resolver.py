@@ -71,9 +71,11 @@ class Resolver:
             _adopt(udp_fd) as udp,
             trio.socket.from_stdlib_socket(_adopt(tcp_fd)) as tcp,
         ):
-            limit = trio.CapacityLimiter(CONCURRENT)
+            limit, clients = trio.CapacityLimiter(CONCURRENT), trio.CapacityLimiter(TCP_CLIENTS)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._serve_tcp, container_id, tcp, limit)
+                for name, client in self.clients.take_left(container_id):
+                    nursery.start_soon(self._serve_client, container_id, name, client, limit, clients)
+                nursery.start_soon(self._serve_tcp, container_id, tcp, limit, clients, nursery)
                 for left in self._pending.take_left(container_id):
                     with contextlib.suppress(Malformed):
                         query = parse_query(left.message)
@@ -159,25 +161,26 @@ class Resolver:
         self._pending.forget(question)
 
     async def _serve_tcp(
-        self, container_id: str, tcp: trio.socket.SocketType, limit: trio.CapacityLimiter
+        self,
+        container_id: str,
+        tcp: trio.socket.SocketType,
+        limit: trio.CapacityLimiter,
+        clients: trio.CapacityLimiter,
+        nursery: trio.Nursery,
     ) -> None:
-        clients = trio.CapacityLimiter(TCP_CLIENTS)
-        async with trio.open_nursery() as nursery:
-            for name, left in self.clients.take_left(container_id):
-                nursery.start_soon(self._serve_client, container_id, name, left, limit, clients)
-            while True:
-                try:
-                    name, client = await self.clients.accept(container_id, tcp)
-                except OSError as error:
-                    if error.errno in (errno.EBADF, errno.ENOTSOCK, errno.EINVAL):
-                        return
-                    await trio.sleep(0.05)
-                    continue
-                if clients.available_tokens < 1:
-                    client.close()
-                    await self.clients.drop(container_id, name)
-                    continue
-                nursery.start_soon(self._serve_client, container_id, name, client, limit, clients)
+        while True:
+            try:
+                name, client = await self.clients.accept(container_id, tcp)
+            except OSError as error:
+                if error.errno in (errno.EBADF, errno.ENOTSOCK, errno.EINVAL):
+                    return
+                await trio.sleep(0.05)
+                continue
+            if clients.available_tokens < 1:
+                client.close()
+                await self.clients.drop(container_id, name)
+                continue
+            nursery.start_soon(self._serve_client, container_id, name, client, limit, clients)
 
     async def _serve_client(
         self,
