@@ -262,7 +262,8 @@ class Shim:
             finished_at=finished_at,
             ran_for=ran_for,
         )
-        status.write_any(ended, self.spec["state_dir"], self.spec["run_dir"])
+        directories = self.spec["state_dir"], self.spec["run_dir"]
+        status.write_any(ended, *directories, is_settled=False)
         crash_point("shim.exit.written")
         with contextlib.suppress(Exception):
             cgroup_lifecycle.remove(cgroup)
@@ -272,6 +273,7 @@ class Shim:
         crash_point("shim.exit.closed")
         self._publish({"event": "exited", "status": ended._asdict()})
         crash_point("shim.exit.told")
+        status.settle(*directories)  # a disk takes milliseconds, and who has been told goes on
         deadline = time.monotonic() + FLUSH_SECONDS
         while not all(output.is_flushed for output in self._outputs.values()):
             left = deadline - time.monotonic()

@@ -3,6 +3,7 @@ when that cannot be written any more, in the one that lasts until reboot. Standa
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -41,24 +42,38 @@ def reserve(state_dir: str | Path) -> None:
         os.close(fd)
 
 
-def write(state_dir: str | Path, status: ExitStatus) -> None:
-    """Durable and whole or not at all: temporary file, fsync, rename."""
+def write(state_dir: str | Path, status: ExitStatus, *, is_settled: bool = True) -> None:
+    """Whole or not at all: temporary file, fsync, rename. Unless ``is_settled`` a power cut may take it away, until
+    :func:`settle` has returned."""
     content = json.dumps(status._asdict()).encode()
     fd = os.open(_unfinished(state_dir), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.pwrite(fd, content, 0)
         os.ftruncate(fd, len(content))
-        os.fsync(fd)
+        if is_settled:
+            os.fsync(fd)
     finally:
         os.close(fd)
     os.rename(_unfinished(state_dir), os.path.join(state_dir, "status.json"))
 
 
-def write_any(status: ExitStatus, *directories: str | Path) -> None:
+def settle(*directories: str | Path) -> None:
+    """Have what was written reach the disk, if it is still there: whoever was told may have removed it meanwhile."""
+    for directory in directories:
+        with contextlib.suppress(OSError):
+            fd = os.open(os.path.join(directory, "status.json"), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            return
+
+
+def write_any(status: ExitStatus, *directories: str | Path, is_settled: bool = True) -> None:
     """To the first that can be written; where none can, it is only told."""
     for directory in directories:
         try:
-            write(directory, status)
+            write(directory, status, is_settled=is_settled)
             return
         except OSError:
             continue

@@ -26,3 +26,12 @@ def test_a_torn_one_is_none(tmp_path: Path) -> None:
     whole = (tmp_path / "status.json").read_bytes()
     (tmp_path / "status.json").write_bytes(whole[:-3])
     assert status.read(tmp_path) is None
+
+
+def test_one_that_is_not_settled_can_be_read_and_be_removed(tmp_path: Path) -> None:
+    ended = ExitStatus(exit_code=3, finished_at=9)
+    status.write_any(ended, tmp_path / "nowhere", tmp_path, is_settled=False)
+    assert status.read_any(tmp_path / "nowhere", tmp_path) == ended
+    status.settle(tmp_path / "nowhere", tmp_path)
+    (tmp_path / "status.json").unlink()
+    status.settle(tmp_path / "nowhere", tmp_path)
