@@ -116,9 +116,6 @@ def _run(first: First, table: int, streams: Streams, runner: script.Runner) -> b
     _pass()
     news = _hear(first, channel)
     channel.close()
-    print(
-        "NEWS", [((f - (1 << 44) - 32) // 112 if f else 0, e) for f, e in news], file=__import__("sys").stderr
-    )
     if any(failed for failed, _ in news):
         os.waitpid(first.pid, 0)
         first.pid = -1

@@ -122,7 +122,9 @@ class Exporter:
 
         def unpack() -> None:
             with open(read, "rb") as source, tarfile.open(fileobj=source, mode="r|") as tar:
-                tar.extractall(directory, filter="data")
+                if hasattr(tarfile, "data_filter"):
+                    tar.extraction_filter = tarfile.data_filter
+                tar.extractall(directory)  # by Python before 3.11.4 without a filter; the archive is our own
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, unpack)
