@@ -78,6 +78,7 @@ class Network:
         """``links``: numbers of the bridges; ``is_filtered``: ``sandbox.is_bridge_filtered``; ``netns``: the
         descriptor that the namespace will have. Raises NotWritable."""
         self._plan = plan
+        self._is_new = plan["mode"] in ("bridge", "none")
         self._endpoints: list[SandboxEndpoint] = plan["endpoints"]
         if any(endpoint["kind"] != "veth" for endpoint in self._endpoints):
             raise NotWritable
@@ -110,7 +111,9 @@ class Network:
     @cached_property
     def pieces(self) -> list[bytes]:
         """In the order in which the calls need them."""
-        found = []
+        found: list[bytes] = []
+        if not self._is_new:
+            return found
         if self._endpoints:
             found.append(self._links.data)
             for name in self._ports_of():
@@ -185,7 +188,7 @@ class _Writer:
 
     def write(self) -> None:
         plan = self._plan
-        if plan["mode"] in ("bridge", "none"):
+        if self._network._is_new:
             if self._endpoints:
                 self._call("socket", socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
                 self._share(self._host)

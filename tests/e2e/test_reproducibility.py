@@ -29,7 +29,9 @@ ENV A=1
 
 def _context(directory: Path, base: Path, *, is_reversed: bool) -> Path:
     with tarfile.open(base) as tar:
-        tar.extractall(directory / "system", filter="tar")
+        if hasattr(tarfile, "tar_filter"):  # not before Python 3.11.4
+            tar.extraction_filter = tarfile.tar_filter
+        tar.extractall(directory / "system")
     (directory / "Dockerfile").write_text(_DOCKERFILE)
     (directory / "files").mkdir()
     for name in sorted("abc", reverse=is_reversed):

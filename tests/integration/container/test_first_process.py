@@ -14,6 +14,7 @@ from runtime.container.config import Mount, Ulimit
 from runtime.container.launch_tables import Tables, Written
 from runtime.container.shim_client import LaunchError
 from runtime.kernel import script
+from runtime.network.sandbox import plan_sandbox
 
 from .conftest import NoTables
 
@@ -38,6 +39,7 @@ ALIKE = {
     "a name": {"hostname": "called", "domainname": "example.org"},
     "a directory": {"working_dir": "/usr/share", "env": ("A=b", "HOME=/x")},
     "the host's": {"ipc_mode": "host", "uts_mode": "host"},
+    "the host's network": {"network_mode": "host", "sandbox": dict(plan_sandbox("ad" * 32, mode="host"))},
 }
 
 
