@@ -110,6 +110,7 @@ class Snapshot:
 
     def give_back(self) -> int:
         """Let go of every copied page that is as it was; how many there were. Costs less than a millisecond."""
+        _forget_types()
         _libc.malloc_trim(0)
         try:
             fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
@@ -166,7 +167,14 @@ def end_warming_up() -> None:
         waiting += [constant for constant in code.co_consts if type(constant) is type(code)]
 
 
+def _forget_types() -> None:
+    """Empty the interpreter's table of attributes that were found in types: 24 pages, which fill in any order."""
+    if hasattr(sys, "_clear_type_cache"):
+        sys._clear_type_cache()
+
+
 def _share() -> Snapshot:
+    _forget_types()
     code = executable(_CALLS + _COMPARE)
     call = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_long)(code)
     ranges = _writable_memory()
