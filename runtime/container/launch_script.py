@@ -41,7 +41,7 @@ from runtime.network.sandbox_script import Keep, Network, NotWritable
 CHANNEL, STDIN, STDOUT, STDERR, CGROUP = range(100, 105)
 """What the shim has put there before: where news go, the container's ends of its streams, its cgroup (v2)."""
 REACHED = 1
-"""News before the program is executed: 0 and this."""
+"""News when all but the confinement is done: 0 and this."""
 _MOST_LAYERS = 128
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -121,10 +121,11 @@ class _Launch:
         scripting.open_null(text, streams, "openat", DEV, text.text("null"), flags)
         self._enter(program["cwd"])
         scripting.become(text, program, self._identity, self._seen, streams)
-        scripting.confine(text, program, self._identity)
-        # Again: the change of credentials has cleared it. Who is left alone has nobody to tell that it is here.
-        call("prctl", syscalls.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        # Before the filter, which may not let it write. Who is left alone has nobody to tell that it is here.
         call("write", process.CHANNEL, text.keep(script.NEWS.pack(0, REACHED)), script.NEWS.size)
+        scripting.confine(text, program, self._identity)
+        # Again: the change of credentials has cleared it.
+        call("prctl", syscalls.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         scripting.execute(text, program, self._identity)
         return text.finished(), keep.offsets
 

@@ -176,16 +176,13 @@ def execute(text: Script, program: dict[str, Any], identity: Identity) -> None:
     if "/" in name:
         text.call("execve", text.text(name), argv, variables)
         return
+    found = text.keep(bytes(STAT))
     for directory in search_path(env):
         path = text.text(f"{directory or '.'}/{name}")
-        executable = 1
-        text.call(
-            "faccessat",
-            syscalls.AT_FDCWD,
-            path,
-            executable,
-            passing=(errno.ENOENT, errno.ENOTDIR),
-            jump=text.address_of(text.next + 2),
-        )
+        # No other call than a fork makes: a profile may end processes for what it does not list.
+        is_missing = text.next
+        missing = (errno.ENOENT, errno.ENOTDIR)
+        text.call("newfstatat", syscalls.AT_FDCWD, path, found, 0, passing=missing)
         text.call("execve", path, argv, variables)
+        text.aim(is_missing)
     fail(text)

@@ -106,7 +106,7 @@ NUMBERS = {
     "getcwd": 79, "chdir": 80, "fchdir": 81, "fchown": 93, "umask": 95, "setsid": 112, "setgroups": 116,
     "setresuid": 117, "setresgid": 119, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166,
     "sethostname": 170, "setdomainname": 171, "exit_group": 231, "keyctl": 250, "openat": 257, "mkdirat": 258,
-    "mknodat": 259, "fchownat": 260, "fchmodat": 268, "newfstatat": 262, "symlinkat": 266, "faccessat": 269,
+    "mknodat": 259, "fchownat": 260, "fchmodat": 268, "newfstatat": 262, "symlinkat": 266,
     "unshare": 272, "dup3": 292, "prlimit64": 302, "setns": 308, "process_vm_readv": 310, "open_tree": 428,
     "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "clone3": 435, "close_range": 436,
     "openat2": 437, "mount_setattr": 442,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import struct
@@ -195,3 +196,12 @@ async def test_a_user_is_who_the_files_of_the_container_say(laboratory: Laborato
     for _ in range(2):
         found = await laboratory.sh("id -u; echo $HOME", id=container, user="somebody")
         assert found.lines == ["77", "/home/some"]
+
+
+async def test_a_profile_may_end_processes_for_calls_that_only_their_start_could_need(
+    laboratory: Laboratory,
+) -> None:
+    rule = {"names": ["faccessat", "faccessat2", "write"], "action": "SCMP_ACT_KILL_PROCESS"}
+    profile = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+    shim = await laboratory.start("true", security_opt=(f"seccomp={profile}",))
+    assert ((await shim.wait()).exit_code, shim.is_direct) == (0, True)
