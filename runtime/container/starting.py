@@ -10,7 +10,6 @@ import errno
 import os
 import select
 import socket
-from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.container import execute, launch, upper
@@ -24,17 +23,17 @@ _FIRST = 100
 _REACHED = (0, 1)
 
 
-@dataclass
 class First:
     """The first process, once it has executed its program."""
 
-    spec: dict[str, Any]
-    pid: int = -1
-    terminal: int = -1
-    devices: dict[str, int] = field(default_factory=dict)
-    """Descriptors from inside the network namespace, by name."""
-    is_direct: bool = False
-    """It was no fork."""
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.spec = spec
+        self.pid = -1
+        self.terminal = -1
+        self.devices: dict[str, int] = {}
+        """Descriptors from inside the network namespace, by name."""
+        self.is_direct = False
+        """It was no fork."""
 
 
 def make_streams(spec: dict[str, Any]) -> tuple[dict[str, int], Streams]:

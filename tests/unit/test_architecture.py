@@ -372,3 +372,16 @@ def test_nothing_is_yielded_from_inside_a_nursery() -> None:
                         f"{name}:{node.lineno}" for node in ast.walk(block) if isinstance(node, ast.Yield)
                     ]
     assert not wrong, "\n".join(wrong)
+
+
+HEAVY = frozenset(
+    {"ast", "dataclasses", "hashlib", "inspect", "logging", "pathlib", "subprocess", "tempfile", "trio"}
+)
+"""What makes the keeper, and with it the fork for each container, larger than what it is used for."""
+
+
+def test_the_keeper_carries_nothing_heavy() -> None:
+    program = "import sys, runtime.container.keeper; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-S", "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not HEAVY & set(done.stdout.split())
