@@ -205,3 +205,17 @@ async def test_a_profile_may_end_processes_for_calls_that_only_their_start_could
     profile = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
     shim = await laboratory.start("true", security_opt=(f"seccomp={profile}",))
     assert ((await shim.wait()).exit_code, shim.is_direct) == (0, True)
+
+
+@pytest.mark.parametrize("place", ["own", "elsewhere"])
+async def test_volumes_that_have_something_are_not_copied_to(
+    laboratory: Laboratory, tmp_path: Path, place: str
+) -> None:
+    """Of those that are not the engine's own nothing is known: they may be on a disk that does not answer."""
+    data = (laboratory.paths.lib if place == "own" else tmp_path) / "volumes/filled/_data"
+    data.mkdir(parents=True)
+    (data / "there").touch()
+    mounts = (Mount(type="volume", source="filled", target="/var/tmp"),)
+    shim = await laboratory.start("/bin/true", mounts=mounts, inputs={"volumes": {"filled": data}})
+    assert ((await shim.wait()).exit_code, shim.is_direct) == (0, place == "own")
+    assert [path.name for path in data.iterdir()] == ["there"]
