@@ -36,8 +36,6 @@ PROTOCOL = 1
 added, never taken away, and who reads them does without; a message that means something else has another number."""
 SETTLED = 1.0
 """Seconds without an event after which the pages that the last ones have copied are looked at."""
-LAST_NICENESS = 19
-"""Of a shim that nobody waits for any more: the kernel takes milliseconds to take its memory apart."""
 FLUSH_SECONDS = 10.0
 """How long readers that are behind may take, after the container has ended, to read the rest."""
 
@@ -78,7 +76,6 @@ def run(
     try:
         shim.serve(snapshot)
     finally:
-        os.nice(LAST_NICENESS)
         os._exit(0)
 
 
