@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -25,10 +25,6 @@ DEFAULT_GRACE = 10.0
 SIGKILL = 9
 
 
-def _nobody() -> None:
-    """Nobody wants to know."""
-
-
 @dataclass
 class Ending:
     """Ends containers whose tasks see to the rest."""
@@ -36,9 +32,7 @@ class Ending:
     events: Events
     cgroups: Cgroups
 
-    async def end(
-        self, container: Container, number: int, grace: float, on_killed: Callable[[], None] = _nobody
-    ) -> None:
+    async def end(self, container: Container, number: int, grace: float) -> None:
         """Send the signal, wait for at most ``grace`` seconds, then :meth:`force`."""
         shim = container.shim
         if shim is None:
@@ -55,18 +49,16 @@ class Ending:
                 with trio.move_on_after(grace):
                     await container.status.wait_for(lambda status: not status.is_alive)
                     return
-        await self.force(container, shim, on_killed)
+        await self.force(container, shim)
 
-    async def force(self, container: Container, shim: Shim, on_killed: Callable[[], None] = _nobody) -> None:
-        """SIGKILL; returns when the container has ended. Raises ComposerError when it does not. ``on_killed`` is called
-        when the signal is sent: nothing that the container needs is needed any more."""
+    async def force(self, container: Container, shim: Shim) -> None:
+        """SIGKILL; returns when the container has ended. Raises ComposerError when it does not."""
         self.events.publish(
             "container", "kill", container.id, {**container.attributes, "signal": str(SIGKILL)}
         )
         send(shim, SIGKILL)
         crash_point("core.stop.killed")
         self.thaw(container)
-        on_killed()
         # Whoever asked may go away meanwhile: nobody is to take a container for running that is dead already.
         with trio.move_on_after(KILL_BOUND, shield=True):
             await container.status.wait_for(lambda status: not status.is_alive)

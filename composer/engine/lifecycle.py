@@ -307,20 +307,13 @@ class Lifecycle:
     # Ending
 
     async def stop(
-        self,
-        ref: str,
-        timeout: float | None = None,
-        signal: str = "",
-        *,
-        with_hooks: bool = True,
-        on_killed: Callable[[], None] = lambda: None,
+        self, ref: str, timeout: float | None = None, signal: str = "", *, with_hooks: bool = True
     ) -> None:
         """Docker's stop: hooks, stop signal, grace, SIGKILL. Returns when the container has ended, or raises HookFailed
         when it runs on because a hook has failed.
 
         ``timeout`` seconds (None: the container's own, else 10; negative: for ever). A PID 1 that can neither catch
-        nor wait for the signal is killed at once: waiting for it would be waiting for nothing. ``on_killed`` is called
-        when one gets SIGKILL.
+        nor wait for the signal is killed at once: waiting for it would be waiting for nothing.
         """
         container = self.containers.get(ref)
         await self.ending.cut_short(container, timeout)
@@ -343,7 +336,7 @@ class Lifecycle:
                 number = parse_signal(
                     signal or container.config.stop_signal or container.image.stop_signal or "SIGTERM"
                 )
-                await self.ending.end(container, number, grace_of(container, timeout), on_killed)
+                await self.ending.end(container, number, grace_of(container, timeout))
             finally:
                 container.ending.set("")
             await self.sandboxes.release(container)

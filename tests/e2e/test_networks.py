@@ -474,3 +474,34 @@ def test_what_the_engine_refuses_has_its_place(composer: Composer, project: Proj
     )
     assert "4:22: services.web.dns[1]: " in composer.run("up", "-d", cwd=directory, status=1).stderr
     composer.run("down", cwd=directory)
+
+
+TALKING = """
+services:
+  server:
+    image: composer.local/host
+    command: ["python3", "-c", "import socket; a = socket.create_server(('', 80)); b = a.accept(), a.accept(); input()"]
+    stdin_open: true
+  client:
+    image: composer.local/host
+    command: ["python3", "-c", "import socket as s; c = s.create_connection(('server', 80)); print('open'); input()"]
+    environment: {PYTHONUNBUFFERED: "1"}
+    stdin_open: true
+    restart: on-failure
+    depends_on: [server]
+    deploy: {replicas: 2}
+"""
+
+
+def test_connections_that_are_open_when_all_are_killed_leave_nothing(
+    composer: Composer, project: Project
+) -> None:
+    """A connection whose other side is out of reach keeps its network namespace, and that its interface."""
+    directory = project.write(TALKING)
+    before = {path.name for path in Path("/sys/class/net").glob("cmv*")}
+    composer.run("up", "-d", cwd=directory)
+    wait_for(lambda: composer.run("logs", "client", cwd=directory).stdout.count("open") == 2, "connections")
+    own = {path.name for path in Path("/sys/class/net").glob("cmv*")} - before
+    assert len(own) >= 3
+    composer.run("down", "-t", "0", cwd=directory)
+    wait_for(lambda: not any(Path("/sys/class/net", name).exists() for name in own), "their end", timeout=20)

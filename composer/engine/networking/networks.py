@@ -8,7 +8,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import trio
@@ -226,13 +226,12 @@ class Networks:
             raise
         self._events.publish("network", "destroy", network.id, {"name": network.name, "type": network.driver})
 
-    async def retire(self, ref: str, going: Collection[str] = ()) -> None:
-        """Take away the bridge of a network that will be removed next, if no container is active on it but those
-        ``going`` (ids), which have been killed.
+    async def retire(self, ref: str) -> None:
+        """Take away the bridge of a network that will be removed next, if no container is active on it.
 
-        The kernel takes some 50 ms for it, in which these can end, and the files of the last ones go."""
+        The kernel takes some 50 ms for it, in which the files of the last containers can go."""
         network = self.get(ref)
-        if network.name not in BUILT_IN and all(one.id in going for one in self._active(network)):
+        if network.name not in BUILT_IN and not self._active(network):
             await self._remove_bridge(network)
 
     def _active(self, network: Network) -> builtins.list[Container]:

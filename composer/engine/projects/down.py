@@ -24,23 +24,22 @@ async def take_down(parts: Parts, plan: DownPlan, request: DownRequest, emit: Em
     for warning in plan.warnings:
         await warn(emit, warning)
     failures: list[ComposerError] = []
-    going = frozenset(container.id for group in plan.containers for container in group)
-    running = set(going)
-    all_doomed = trio.Event()
+    running = {container.id for group in plan.containers for container in group}
+    all_stopped = trio.Event()
 
-    def doomed(id: str) -> None:
+    def stopped(id: str) -> None:
         running.discard(id)
         if not running:
-            all_doomed.set()
+            all_stopped.set()
 
     try:
         async with trio.open_nursery() as meanwhile:
             if running:
                 for name in plan.networks:
-                    meanwhile.start_soon(_retire_network, parts, name, all_doomed, going)
+                    meanwhile.start_soon(_retire_network, parts, name, all_stopped)
             for group in plan.containers:
                 await each_to_its_end(
-                    functools.partial(_remove, parts, container.id, request, emit, doomed)
+                    functools.partial(_remove, parts, container.id, request, emit, stopped)
                     for container in group
                 )
         async with trio.open_nursery() as nursery:
@@ -70,41 +69,34 @@ def images_by_containers(containers: Sequence[Container], project: str, rmi: str
 
 
 async def _remove(
-    parts: Parts, id: str, request: DownRequest, emit: Emit, doomed: Callable[[str], None]
+    parts: Parts, id: str, request: DownRequest, emit: Emit, stopped: Callable[[str], None]
 ) -> None:
     try:
         container = parts.containers.get(id)
     except NotFound:
-        doomed(id)
+        stopped(id)
         return
-    await stop_container(parts, container, request.timeout, emit, functools.partial(doomed, id))
-    doomed(id)
+    await stop_container(parts, container, request.timeout, emit)
+    stopped(id)
     await tell(emit, "Container", container.name, "Removing")
     with contextlib.suppress(NotFound):  # one with --rm may go by itself
         await parts.lifecycle.remove(container.id, force=True, volumes=request.volumes)
     await tell(emit, "Container", container.name, "Removed")
 
 
-async def stop_container(
-    parts: Parts,
-    container: Container,
-    timeout: float | None,
-    emit: Emit,
-    on_killed: Callable[[], None] = lambda: None,
-) -> None:
+async def stop_container(parts: Parts, container: Container, timeout: float | None, emit: Emit) -> None:
     """Stop a container and tell; nothing to do and nothing to tell when it does not run."""
     await tell(emit, "Container", container.name, "Stopping")
     with contextlib.suppress(AlreadyStarted, NotFound):
-        await parts.lifecycle.stop(container.id, timeout, on_killed=on_killed)
+        await parts.lifecycle.stop(container.id, timeout)
     await tell(emit, "Container", container.name, "Stopped")
 
 
-async def _retire_network(parts: Parts, name: str, all_doomed: trio.Event, going: frozenset[str]) -> None:
-    """The slow part of a network's removal, as soon as all containers have ended or been killed, while the killed ones
-    end and are removed; what goes wrong is told by the removal."""
-    await all_doomed.wait()
+async def _retire_network(parts: Parts, name: str, all_stopped: trio.Event) -> None:
+    """The slow part of a network's removal, while containers are removed; what goes wrong is told by the removal."""
+    await all_stopped.wait()
     with contextlib.suppress(ComposerError):
-        await parts.networks.retire(name, going)
+        await parts.networks.retire(name)
 
 
 async def _remove_network(parts: Parts, name: str, emit: Emit, failures: list[ComposerError]) -> None:
