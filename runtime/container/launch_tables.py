@@ -18,7 +18,9 @@ from runtime.network.sandbox_script import Network, NotWritable
 REMEMBERED, REMEMBERED_FAILURES = 8, 256
 """Tables, of which each takes some 80 kB; and those that have failed."""
 MOST_FAILURES = 2
-"""One after the other, of a table that is tried again."""
+"""One after the other, of a table that is tried again at once."""
+TRIED_AGAIN = 32
+"""Starts after which it is tried once more: a machine may have been short of something."""
 _ID_LENGTH, _SHORT_LENGTH = 64, 12
 _ANY_ID = b"\xfe\xfd any container's id \xfd\xfe".ljust(_ID_LENGTH, b"\xfd")
 _ANY_SHORT_ID = b"\xfe\xfc any id\xfd\xfe"
@@ -49,7 +51,7 @@ class Tables:
         found = layer_users.find(overlay.upper, layers, spec.process.user, spec.process.groups)
         if found is None or len(spec.id) != _ID_LENGTH:
             raise NotWritable
-        network = Network.look(spec.sandbox, mount_calls.NETNS)
+        network = Network.look(spec.sandbox, mount_calls.NETNS, is_again=os.path.isdir(overlay.upper))
         ids = ((spec.id.encode(), _ANY_ID), (spec.id[:_SHORT_LENGTH].encode(), _ANY_SHORT_ID))
         copies = [operation.volume for operation in spec.operations if isinstance(operation, CopyUp)]
         # Elsewhere it may be on a disk that does not answer, for which nobody is to wait here.
@@ -57,7 +59,9 @@ class Tables:
         filled = {volume for volume in copies if volume.startswith(own) and copyup.is_filled(volume)}
         facts = repr((found, network.shape, sorted(filled)))
         key = hashlib.blake2b(_exchange(document + facts.encode(), ids)).digest()
-        if self._failed.get(key, 0) >= MOST_FAILURES:
+        failures = self._failed.get(key, 0)
+        if failures >= MOST_FAILURES and failures % TRIED_AGAIN:
+            self._failed[key] = failures + 1
             raise NotWritable
         if (known := self._known.pop(key, None)) is None:
             table, offsets = launch_script.write(spec, *found, network, filled)

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from runtime.container import process, scripting
 from runtime.kernel import mounts, syscalls
-from runtime.kernel.script import Script
+from runtime.kernel.script import STAT, Script
 from runtime.network.sandbox_script import NotWritable
 
 FREE = process.CHANNEL + 1
@@ -34,7 +34,7 @@ class MountCalls:
         self.nothing = text.text("")
         self._hows: dict[tuple[int, int], int] = {}
         self._attributes: dict[tuple[int, int], int] = {}
-        self._found = text.keep(bytes(scripting.STAT))
+        self._found = text.keep(bytes(STAT))
         self._shared: set[int] = set()
 
     def close(self) -> None:
@@ -67,11 +67,7 @@ class MountCalls:
     def open_if_there(self, path: str, fd: int, flags: int = os.O_PATH) -> int:
         """The row that jumps where ``path``, which would be ``fd``, is not there; to be aimed."""
         self.openat2(ROOT, path.lstrip("/") or ".", flags, mounts.IN_ROOT, _MISSING)
-        return self._jump_unless_open(fd)
-
-    def _jump_unless_open(self, fd: int) -> int:
-        self.call("newfstatat", fd, self.nothing, self._found, syscalls.AT_EMPTY_PATH, passing=(errno.EBADF,))
-        return self.text.next - 1
+        return self.text.jump_unless_open(fd)
 
     def jump_if(self, fd: int, kind: bytes) -> int:
         """The row that jumps where ``fd`` is of the kind; to be aimed."""
@@ -79,13 +75,9 @@ class MountCalls:
         where = (fd, self.nothing, self._found, syscalls.AT_EMPTY_PATH)
         self.call("newfstatat", *where, passing=(errno.ENOENT,), compare=compare)
         is_other = self.text.next - 1
-        jump = self.jump()
+        jump = self.text.jump()
         self.text.aim(is_other)
         return jump
-
-    def jump(self) -> int:
-        self.call("getpid")
-        return self.text.next - 1
 
     def set(self, mount: int, attributes: int, propagation: int = 0, *, recursive: bool = False) -> None:
         key = (attributes, propagation)
@@ -119,7 +111,7 @@ class MountCalls:
     def open_directory(self, target: str, where: int, mode: int = 0o755) -> None:
         """As ``where``, the lowest free descriptor; made when it is missing."""
         is_missing = self.open_if_there(target, where, os.O_PATH | os.O_DIRECTORY)
-        is_there = self.jump()
+        is_there = self.text.jump()
         self.text.aim(is_missing)
         self.make_directories(target, where)
         self.open(target, os.O_PATH | os.O_DIRECTORY)
@@ -133,7 +125,7 @@ class MountCalls:
         if name in ("", ".", ".."):
             raise NotWritable
         is_missing = self.open_if_there(target, where)
-        is_there = self.jump()
+        is_there = self.text.jump()
         self.text.aim(is_missing)
         self.make_directories(above, where)
         self.open(above, os.O_PATH | os.O_DIRECTORY)

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 from runtime.container import process
 from runtime.container.programs import search_path
 from runtime.kernel import apparmor, capabilities, seccomp, syscalls
-from runtime.kernel.script import Script
+from runtime.kernel.script import STAT, Script
 from runtime.kernel.users import Identity
 
 USER_FILES = ("/etc/passwd", "/etc/group")
-STAT, DEVICE_AND_INODE, INODE, CHANGED, MODE, KIND = 144, (0, 16), (8, 8), (104, 16), 24, 25
-"""``struct stat``: its size; where device and inode, the inode alone, and the time of the last change are (offset,
+DEVICE_AND_INODE, INODE, CHANGED, MODE, KIND = (0, 16), (8, 8), (104, 16), 24, 25
+"""``struct stat``: where device and inode, the inode alone, and the time of the last change are (offset,
 bytes); type and permissions; the byte of these that tells the type of a file whose owner may read it."""
 DIRECTORIES, REGULAR_FILE, NULL_DEVICE = (b"\x41", b"\x43", b"\x45"), b"\x81", b"\x21"
 """What that byte is of directories (one with a sticky bit, and one that hands its group on), files, and devices."""

@@ -11,6 +11,7 @@ For x86-64; elsewhere :func:`runner` is None. clone(2), madvise(2), rseq(2). Sta
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import struct
@@ -113,6 +114,9 @@ NUMBERS = {
 }  # fmt: skip
 """asm/unistd_64.h"""
 
+STAT = 144
+"""Bytes of ``struct stat``."""
+AT_EMPTY_PATH = 0x1000
 CLONE_PARENT = 0x00008000
 CLONE_INTO_CGROUP = 0x200000000
 
@@ -149,6 +153,7 @@ class Script:
         self._data = bytearray()
         self._blanks: list[tuple[int, str]] = []
         self._texts: dict[str | bytes, int] = {}
+        self._unread = 0
         self._on_failure = 0
 
     def address_of(self, row: int, argument: int = -1) -> int:
@@ -234,6 +239,17 @@ class Script:
         if bits >> 63:
             bits -= 1 << 64  # as it stands in a row
         self._row(name, arguments, bits, store, jump, compare)
+
+    def jump(self) -> int:
+        """A row that jumps; to be aimed."""
+        self.call("getpid")
+        return self.next - 1
+
+    def jump_unless_open(self, fd: int) -> int:
+        """A row that jumps where nothing is open as ``fd``; to be aimed."""
+        self._unread = self._unread or self.keep(bytes(STAT))
+        self.call("newfstatat", fd, self.text(""), self._unread, AT_EMPTY_PATH, passing=(errno.EBADF,))
+        return self.next - 1
 
     def aim(self, *rows: int) -> None:
         """Have the jumps of ``rows`` go to the row that is next."""

@@ -73,10 +73,17 @@ class Network:
     """One container's."""
 
     def __init__(
-        self, plan: Mapping[str, Any], links: Mapping[str, int], *, is_filtered: bool, netns: int
+        self,
+        plan: Mapping[str, Any],
+        links: Mapping[str, int],
+        *,
+        is_filtered: bool,
+        netns: int,
+        is_again: bool = False,
     ) -> None:
         """``links``: numbers of the bridges; ``is_filtered``: ``sandbox.is_bridge_filtered``; ``netns``: the
-        descriptor that the namespace will have. Raises NotWritable."""
+        descriptor that the namespace will have; ``is_again``: the kernel may not have taken the container's last
+        namespace apart, and still have its pairs. Raises NotWritable."""
         self._plan = plan
         self._is_new = plan["mode"] in ("bridge", "none")
         self._endpoints: list[SandboxEndpoint] = plan["endpoints"]
@@ -95,18 +102,20 @@ class Network:
             for request in sandbox.interface(endpoint, 1):
                 is_route = request.type == rtnetlink.RTM_NEWROUTE
                 inside.append((request, -4 if is_route else _INDEX_IN_MESSAGE, number))
+        names = [endpoint["host_ifname"] for endpoint in self._endpoints] if is_again else []
+        self._left = _batch([(rtnetlink.delete_link(name=name), 0, 0) for name in names], 1)
         self._links = _batch(pairs, 1)
         self._ports = _batch(ports, len(pairs) + 1)
         self._inside = _batch(inside, 1)
         self._resolver_port = _PORTS[0] + secrets.randbelow(_PORTS[1] - _PORTS[0])
 
     @classmethod
-    def look(cls, plan: Mapping[str, Any], netns: int) -> Network:
+    def look(cls, plan: Mapping[str, Any], netns: int, *, is_again: bool) -> Network:
         """By what this machine has now. Raises OSError, NotWritable."""
         bridges = {endpoint["bridge"] for endpoint in plan["endpoints"]}
         links = {bridge: socket.if_nametoindex(bridge) for bridge in bridges}
         is_filtered = bool(links) and sandbox.is_bridge_filtered()
-        return cls(plan, links, is_filtered=is_filtered, netns=netns)
+        return cls(plan, links, is_filtered=is_filtered, netns=netns, is_again=is_again)
 
     @cached_property
     def pieces(self) -> list[bytes]:
@@ -115,7 +124,7 @@ class Network:
         if not self._is_new:
             return found
         if self._endpoints:
-            found.append(self._links.data)
+            found += [self._left.data, self._links.data]
             for name in self._ports_of():
                 found.append(_ifreq(name))
             found.append(self._ports.data)
@@ -190,7 +199,8 @@ class _Writer:
         plan = self._plan
         if self._network._is_new:
             if self._endpoints:
-                self._call("socket", socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+                self._forget_last()
+                self._open_netlink(NETLINK_ROUTE)
                 self._share(self._host)
             self._call("unshare", syscalls.CLONE_NEWNET)
             self._sysctls(plan.get("inherited") or {})
@@ -209,6 +219,17 @@ class _Writer:
         self._call("dup3", self._free, shared, os.O_CLOEXEC)
         self._close()
 
+    def _forget_last(self) -> None:
+        """By a socket of its own, whose answers nobody reads: mostly there is nothing."""
+        where = self._next()
+        if data := self._network._left.data:
+            self._open_netlink(NETLINK_ROUTE)
+            self._call("sendto", self._free, where, len(data), 0, 0, 0)
+            self._close()
+
+    def _open_netlink(self, protocol: int) -> None:
+        self._call("socket", socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+
     def _attach(self) -> None:
         path = self._text.text("/proc/self/ns/net")
         self._call("openat", syscalls.AT_FDCWD, path, os.O_RDONLY | os.O_CLOEXEC)
@@ -225,7 +246,7 @@ class _Writer:
     def _configure(self) -> None:
         for endpoint in self._endpoints:
             self._sysctls(endpoint["sysctls"])
-        self._call("socket", socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+        self._open_netlink(NETLINK_ROUTE)
         requests = [self._index(self._free) for _ in self._endpoints]
         batch = self._next()
         places = self._network._inside.places
@@ -260,11 +281,7 @@ class _Writer:
             content = value.encode()
             if key.startswith("net.ipv6."):
                 self._call("openat", self._proc, path, flags, passing=(errno.ENOENT,))
-                is_missing = text.next
-                found = text.keep(bytes(144))
-                empty = text.text("")
-                how = (found, syscalls.AT_EMPTY_PATH)
-                self._call("newfstatat", self._free, empty, *how, passing=(errno.EBADF,))
+                is_missing = text.jump_unless_open(self._free)
                 self._call("write", self._free, text.keep(content), len(content))
                 text.aim(is_missing)
             else:
@@ -280,7 +297,7 @@ class _Writer:
             given = [free, free + 1]
             self._open_resolver(free)
             free += 3
-        self._call("socket", socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
+        self._open_netlink(NETLINK_SOCK_DIAG)
         on = self._text.keep(struct.pack("=I", 1))
         for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK):
             self._call("setsockopt", free, SOL_NETLINK, option, on, 4)
@@ -304,7 +321,7 @@ class _Writer:
         for descriptor in (udp, tcp):
             self._call("bind", descriptor, address, 16)
         self._call("listen", tcp, _BACKLOG)
-        self._call("socket", socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        self._open_netlink(NETLINK_NETFILTER)
         size = len(self._network.pieces[-1])
         self._call("sendto", netfilter, self._next(), size, 0, 0, 0)
         # Whatever is there to be read is a complaint.

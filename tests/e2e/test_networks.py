@@ -19,10 +19,12 @@ from pathlib import Path
 import pytest
 
 from composer.engine.engine import tag_of
-from runtime.kernel.netlink import nftables
-from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NetlinkSocket
+from runtime.kernel import sockets
+from runtime.kernel.netlink import nftables, rtnetlink
+from runtime.kernel.netlink.transport import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
 from runtime.network.connect import in_network_namespace
 from runtime.network.ruleset import table_name
+from runtime.network.sandbox import host_interface
 from tests.e2e.conftest import Project
 from tests.e2e.engine import PATIENCE, Composer, free_port, running, wait_for, write_project
 
@@ -505,3 +507,35 @@ def test_connections_that_are_open_when_all_are_killed_leave_nothing(
     assert len(own) >= 3
     composer.run("down", "-t", "0", cwd=directory)
     wait_for(lambda: not any(Path("/sys/class/net", name).exists() for name in own), "their end", timeout=20)
+
+
+def test_an_interface_of_the_last_start_is_in_nobodys_way(composer: Composer, project: Project) -> None:
+    """The kernel takes a namespace apart some time after its end: until then the container's next pair has its name."""
+    composer.run("network", "create", project.name)
+    composer.run(
+        "container",
+        "create",
+        "--name",
+        "again",
+        "--network",
+        project.name,
+        "composer.local/host",
+        "sleep",
+        "inf",
+    )
+    for is_left in (False, True):
+        own = composer.inspect("again")
+        network = composer.api("GET", f"/networks/{project.name}")["Id"]
+        if is_left:
+            with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+                rtnl.execute([rtnetlink.create_bridge(host_interface(own["Id"], network))])
+        composer.run("container", "start", "again")
+        assert "eth0" in composer.run("container", "exec", "again", "ls", "/sys/class/net").stdout
+        with sockets.connect(
+            composer.paths.container_run(own["Id"]) / "shim.sock", socket.SOCK_SEQPACKET
+        ) as shim:
+            sockets.send_packet(shim, {"op": "state"})
+            answer = sockets.receive_packet(shim)
+        assert answer is not None and answer[0]["is_direct"]
+        composer.run("container", "kill", "again")
+        composer.run("container", "wait", "again")

@@ -30,8 +30,8 @@ def plan(address: str = "10.1.0.2/24", host_ifname: str = "cmv0123456789a", **ch
     return {**whole, "endpoints": [{**endpoint, **changed}]}
 
 
-def network(*, is_filtered: bool = False, **changed: Any) -> Network:
-    return Network(plan(**changed), {"b": 7}, is_filtered=is_filtered, netns=9)
+def network(*, is_filtered: bool = False, is_again: bool = False, **changed: Any) -> Network:
+    return Network(plan(**changed), {"b": 7}, is_filtered=is_filtered, netns=9, is_again=is_again)
 
 
 def test_addresses_and_names_are_not_of_the_shape() -> None:
@@ -54,6 +54,7 @@ def test_addresses_and_names_are_not_of_the_shape() -> None:
         {"sysctls": {"net.ipv4.conf.eth0.forwarding": "1"}},
         {"isolated": True},
         {"is_filtered": True},
+        {"is_again": True},
         {"mtu": 1400},
     ],
 )
