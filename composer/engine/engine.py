@@ -31,6 +31,7 @@ from composer.engine.launching import Launching
 from composer.engine.lifecycle import Lifecycle
 from composer.engine.logs import ContainerLogs
 from composer.engine.lost_records import find_lost
+from composer.engine.networking.left_interfaces import LeftInterfaces
 from composer.engine.networking.networks import Networks
 from composer.engine.networking.overlays import Overlays
 from composer.engine.networking.publishing import Publishing
@@ -121,6 +122,7 @@ class Engine:
                 nursery.start_soon(self._start_wanted, wanted)
                 nursery.start_soon(self._guard_firewall)
                 nursery.start_soon(self.overlays.run)
+                nursery.start_soon(self.sandboxes.left.run)
                 nursery.start_soon(self.images.sweep)
                 nursery.start_soon(self.build_cache.watch)
                 try:
@@ -219,7 +221,9 @@ def build(paths: Paths, keeper: KeeperClient) -> Engine:
     names = NameTable()
     resolver = Resolver(names, pending=PendingQuestions(paths.run / "questions"), clients=KeptClients(keeper))
     publishing = Publishing(registry, networks, firewall, keeper)
-    sandboxes = Sandboxes(registry, networks, names, resolver, paths, publishing, cgroups)
+    sandboxes = Sandboxes(
+        registry, networks, names, resolver, paths, publishing, cgroups, LeftInterfaces(registry)
+    )
     networks.sandboxes = sandboxes
     launching = Launching(registry, volumes, store, sandboxes, paths, host, device_nodes)
     execs = Execs(registry, events, launching)

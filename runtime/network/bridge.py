@@ -13,7 +13,7 @@ import errno
 import hashlib
 import os
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from runtime.errors import ComposerError, Conflict
 from runtime.kernel.netlink import rtnetlink
@@ -40,11 +40,15 @@ def doomed_group(tag: str) -> int:
 
 def is_there(link: str) -> bool:
     """Whether a link of that name exists, whoever made it."""
+    return index_of(link) != 0
+
+
+def index_of(link: str) -> int:
+    """The number of the link of that name, whoever made it; 0: there is none."""
     try:
-        socket.if_nametoindex(link)
+        return socket.if_nametoindex(link)
     except OSError:
-        return False
-    return True
+        return 0
 
 
 def built_in_id(name: str, tag: str) -> str:
@@ -232,6 +236,14 @@ def remove_bridges(names: Iterable[str], tag: str = "") -> None:
             requests.append(rtnetlink.delete_group(group, ignore=(errno.ENODEV,)))
         for first in range(0, len(requests), _AT_ONCE):
             rtnl.execute(requests[first : first + _AT_ONCE])
+
+
+def remove_links(indexes: Sequence[int]) -> None:
+    """Delete links by their numbers. No error for those that have gone."""
+    with NetlinkSocket(NETLINK_ROUTE) as rtnl:
+        for first in range(0, len(indexes), _AT_ONCE):
+            some = indexes[first : first + _AT_ONCE]
+            rtnl.execute([rtnetlink.delete_link(index=index, ignore=(errno.ENODEV,)) for index in some])
 
 
 def _is_own(link: rtnetlink.Link, tag: str) -> bool:

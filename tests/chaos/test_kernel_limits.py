@@ -22,7 +22,8 @@ STACK = """
 services:
   old: &talking
     image: composer.local/host
-    command: sh -c 'i=0; while :; do echo line $$i; i=$$((i+1)); sleep 0.1; done'
+    # Without a process for each line: one that cannot be made is a shell's end.
+    command: python3 -uc 'import itertools as i, time; [(print("line", n), time.sleep(0.1)) for n in i.count()]'
     stop_grace_period: 0s
   talking: *talking
   new: {image: composer.local/host, command: sleep infinity, stop_grace_period: 0s}

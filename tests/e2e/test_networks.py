@@ -509,6 +509,31 @@ def test_connections_that_are_open_when_all_are_killed_leave_nothing(
     wait_for(lambda: not any(Path("/sys/class/net", name).exists() for name in own), "their end", timeout=20)
 
 
+def test_an_interface_goes_though_a_connection_keeps_its_namespace(
+    composer: Composer, project: Project
+) -> None:
+    """The clients are gone, namespaces and all, when the server ends: it says goodbye to nobody, for 100 s."""
+    directory = project.write(TALKING)
+    composer.run("up", "-d", cwd=directory)
+    wait_for(lambda: composer.run("logs", "client", cwd=directory).stdout.count("open") == 2, "connections")
+    network = composer.api("GET", f"/networks/{project.name}_default")["Id"]
+    links = {
+        name: Path(
+            "/sys/class/net", host_interface(composer.inspect(f"{project.name}-{name}")["Id"], network)
+        )
+        for name in ("client-1", "client-2", "server-1")
+    }
+    assert all(link.exists() for link in links.values())
+
+    def remove(*names: str) -> None:
+        composer.run("container", "rm", "-f", *(f"{project.name}-{name}" for name in names))
+        wait_for(lambda: not any(links[name].exists() for name in names), f"the end of {names}", timeout=20)
+
+    remove("client-1", "client-2")
+    remove("server-1")
+    composer.run("down", cwd=directory)
+
+
 def test_an_interface_of_the_last_start_is_in_nobodys_way(composer: Composer, project: Project) -> None:
     """The kernel takes a namespace apart some time after its end: until then the container's next pair has its name."""
     composer.run("network", "create", project.name)

@@ -18,6 +18,7 @@ from composer.engine.cleaning import Cleaning
 from composer.engine.containers import Container, Containers
 from composer.engine.model import Endpoint
 from composer.engine.networking.endpoints import runtime_endpoint
+from composer.engine.networking.left_interfaces import LeftInterfaces
 from composer.engine.networking.networks import Networks
 from composer.engine.networking.publishing import Publishing
 from runtime.container.shim_client import Shim, ShimGone
@@ -56,6 +57,7 @@ class Sandboxes:
     paths: Paths
     publishing: Publishing
     cgroups: Cgroups
+    left: LeftInterfaces
 
     def __post_init__(self) -> None:
         self._cleaning = Cleaning(self._clean)
@@ -191,6 +193,7 @@ class Sandboxes:
     async def release(self, container: Container) -> None:
         """Undo what a start made. Repeating it is harmless."""
         self.names.remove(container.id)
+        self.left.note(container)
         if container.record.joining or container.record.leaving:
             container.update(joining=(), leaving={})  # interfaces have ended with the namespace
         await self.publishing.release(container)
