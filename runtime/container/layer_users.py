@@ -20,6 +20,8 @@ from runtime.container.scripting import Seen
 from runtime.kernel import syscalls, users
 from runtime.kernel.users import Identity
 
+_MOST_BYTES = 64 << 10
+"""Of a file that is read here: larger ones are for the container's own process, and nobody waits for what they take."""
 _BELOW = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 
 
@@ -93,7 +95,9 @@ def _read(file: _File | None) -> bytes:
         state = os.fstat(opened.fileno())
         if (state.st_ino, state.st_ctime_ns) != (file.inode, file.changed):
             raise OSError(errno.ESTALE, f"{file.path} is another file")
-        return opened.read(users.FILE_LIMIT)
+        if state.st_size > _MOST_BYTES:
+            raise OSError(errno.EFBIG, f"{file.path} is large")
+        return opened.read(_MOST_BYTES)
 
 
 def _parts(file: _File | None) -> tuple[tuple[tuple[int, int], bytes], ...]:

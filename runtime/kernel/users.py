@@ -18,6 +18,8 @@ from runtime.kernel import syscalls
 FILE_LIMIT = 4 << 20
 LINE_LIMIT = 64 << 10
 LARGEST_ID = (1 << 31) - 1
+_MOST_DIGITS = 20
+"""Python makes no number of thousands of them: int() raises ValueError."""
 _TEXT = re.compile(r"[^\x00-\x20\x7f]*")
 
 
@@ -44,7 +46,7 @@ def check_user(text: str) -> str:
     if not _TEXT.fullmatch(text) or ":" in group:
         raise InvalidArgument(f"invalid user {text!r}", hint="write name, uid, name:group or uid:gid")
     for part in (user, group):
-        if part.isdecimal() and int(part) > LARGEST_ID:
+        if part.isdecimal() and _is_too_large(part):
             raise InvalidArgument(f"invalid user {text!r}: uids and gids must be in range 0-{LARGEST_ID}")
     return text
 
@@ -85,7 +87,7 @@ def identify(user: str, groups: Sequence[str], passwd: bytes, group_file: bytes)
 
 def _group_id(text: str, group_file: bytes) -> int:
     if text.isdecimal():
-        if int(text) > LARGEST_ID:
+        if _is_too_large(text):
             raise UserNotFound(f"uids and gids must be in range 0-{LARGEST_ID}")
         return int(text)
     for fields in _entries(group_file, 3, text):
@@ -109,7 +111,11 @@ def _entries(content: bytes, count: int, part: str) -> Iterator[list[str]]:
 
 
 def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and int(text) <= LARGEST_ID
+    return text.isascii() and text.isdecimal() and not _is_too_large(text)
+
+
+def _is_too_large(digits: str) -> bool:
+    return len(digits) > _MOST_DIGITS or int(digits) > LARGEST_ID
 
 
 def _lines(content: bytes) -> Iterable[bytes]:

@@ -75,3 +75,17 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
 def test_who_is_not_in_it_is_left_to_who_can_say_so(tmp_path: Path) -> None:
     layer = make(tmp_path / "layer", passwd=PASSWD)
     assert layer_users.find("", (layer,), "nobody", ()) is None
+
+
+def test_large_files_are_left_to_the_container(tmp_path: Path) -> None:
+    """The core would do nothing else meanwhile: an image may have one that takes seconds to look through."""
+    large = GROUP + "a\n" * 40_000
+    layer = make(tmp_path / "layer", passwd=PASSWD, group=large)
+    assert layer_users.find("", (layer,), "app", ("more",)) is None
+
+
+def test_numbers_of_thousands_of_digits_are_none(tmp_path: Path) -> None:
+    layer = make(tmp_path / "layer", passwd=f"app:x:{'0' * 5000}:1::/:\n{PASSWD}", group=GROUP)
+    found = layer_users.find("", (layer,), "app", ())
+    assert found is not None
+    assert found[0].uid == 77
