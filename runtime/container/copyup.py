@@ -13,10 +13,17 @@ import fcntl
 import os
 import stat
 
-from runtime.kernel import mounts
+from runtime.kernel import mounts, syscalls
 
 MARK = "copying"
 CHUNK = 1 << 30
+_OF_THE_KERNEL = (
+    mounts.PROC_SUPER_MAGIC,
+    mounts.SYSFS_MAGIC,
+    mounts.CGROUP_SUPER_MAGIC,
+    mounts.CGROUP2_SUPER_MAGIC,
+)
+"""What images have nothing in: what links lead to there is this machine's, or of who copies, and not masked yet."""
 
 
 def fill_volume(root: int, target: str, data_dir: str) -> None:
@@ -64,6 +71,8 @@ def copy_directory(source: int, destination: int, links: dict[tuple[int, int], i
     already stays. Hard links within the tree stay hard links."""
     opened: dict[tuple[int, int], int] = {} if links is None else links
     """Copies of files that have several names, by device and inode of the original."""
+    if syscalls.filesystem_type(source) in _OF_THE_KERNEL:
+        return
     try:
         for name in os.listdir(source):
             state = os.stat(name, dir_fd=source, follow_symlinks=False)

@@ -229,6 +229,8 @@ class _Launch:
             self._mount.open_directory(operation.target, where, 0o1777 if operation.inherit_mode else 0o755)
         else:
             self._mount.open(operation.target, os.O_PATH | os.O_DIRECTORY, resolve)
+        if operation.follow:
+            self._mount.refuse_proc(where)
         if operation.inherit_mode:
             self._mount.copy_mode(where, mount)
         self._mount.move(mount, where)
@@ -273,6 +275,7 @@ class _Launch:
         text.aim(*are_directories)
         self._mount.open_directory(operation.target, where)
         text.aim(is_open)
+        self._mount.refuse_proc(where)
         attributes = mounts.attribute_flags(operation.attributes)
         if operation.read_only:
             attributes |= syscalls.MOUNT_ATTR_RDONLY

@@ -35,6 +35,7 @@ class MountCalls:
         self._hows: dict[tuple[int, int], int] = {}
         self._attributes: dict[tuple[int, int], int] = {}
         self._found = text.keep(bytes(STAT))
+        self._proc = text.keep(struct.pack("=Q", mounts.PROC_SUPER_MAGIC))
         self._shared: set[int] = set()
 
     def close(self) -> None:
@@ -134,6 +135,14 @@ class MountCalls:
         self.openat2(where, name, os.O_PATH | os.O_NOFOLLOW, mounts.IN_ROOT)
         self.call("dup3", where + 2, where, os.O_CLOEXEC)
         self.text.aim(is_there)
+
+    def refuse_proc(self, fd: int) -> None:
+        """Fails where ``fd`` is inside of a procfs; see ``mounts.refuse_proc``."""
+        is_proc = (self._found, self._proc, 8)
+        self.call("fstatfs", fd, self._found, passing=(errno.ENOENT,), compare=is_proc)
+        row = self.text.next - 1
+        scripting.fail(self.text)
+        self.text.aim(row)
 
     def make_directories(self, path: str, free: int) -> None:
         """A link to nowhere is none."""

@@ -124,6 +124,8 @@ class Root:
             resolve |= syscalls.RESOLVE_NO_SYMLINKS
         where = self._directory(target, resolve, 0o1777 if operation.get("inherit_mode") else 0o755)
         try:
+            if operation.get("follow", True):
+                mounts.refuse_proc(where, target)
             if operation.get("inherit_mode"):
                 options.append(("mode", f"{stat.S_IMODE(os.fstat(where).st_mode):o}"))
             is_made = kind == "proc" and self.proc >= 0
@@ -260,6 +262,7 @@ class Root:
         is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
         where = mounts.make_mount_point(self.root, target, directory=is_directory)
         try:
+            mounts.refuse_proc(where, target)
             mounts.attach(
                 tree, where, attributes=attributes, recursive=recursive, propagation=propagation, what=target
             )

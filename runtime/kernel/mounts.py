@@ -16,6 +16,7 @@ from runtime.kernel import kernel_limits, refusal
 from runtime.kernel import syscalls as sys
 
 PROC_SUPER_MAGIC = 0x9FA0
+SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC = 0x62656572, 0x27E0EB, 0x63677270
 PROC_ROOT_INO = 1
 """linux/magic.h, linux/proc_fs.h"""
 
@@ -242,6 +243,13 @@ def make_read_only(mount: int) -> None:
 def open_in_root(root: int, path: str, flags: int = os.O_PATH, resolve: int = IN_ROOT) -> int:
     """Open ``path`` as a process rooted at ``root`` would see it: links cannot lead outside."""
     return sys.openat2(root, os.fsencode(path.lstrip("/") or "."), flags, resolve)
+
+
+def refuse_proc(where: int, path: str) -> None:
+    """Raises OSError for a place to mount on, found at ``path``, that is inside of a procfs: a link of the image may
+    lead there, and what is told to a process or the kernel through a covered file is told to nobody. CVE-2019-16884"""
+    if sys.filesystem_type(where) == PROC_SUPER_MAGIC:
+        raise OSError(errno.EPERM, f"{path} leads into /proc, where nothing can be mounted")
 
 
 LINKS_LIMIT = 40

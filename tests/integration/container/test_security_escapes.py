@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from runtime.container.config import Mount
+from runtime.container.launch_tables import Tables
 from runtime.container.shim_client import LaunchError
 from runtime.kernel.capabilities import DEFAULT, NUMBERS
+
+from .conftest import NoTables
 
 if TYPE_CHECKING:
     from .conftest import Laboratory
@@ -190,3 +194,47 @@ async def test_descriptors(laboratory: Laboratory) -> None:
     assert finished.text.strip() == "['0', '1', '2', '3']"
     shim = await laboratory.start("sleep", "1000")
     assert (await laboratory.facts("descriptors", shim=shim))["descriptors"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("tables", [Tables, NoTables])
+@pytest.mark.parametrize("kind", ["tmpfs", "bind", "file", "hosts"])
+async def test_nothing_is_mounted_inside_proc_through_a_link(
+    laboratory: Laboratory, tmp_path: Path, kind: str, tables: type[Tables]
+) -> None:
+    """CVE-2019-16884, CVE-2025-52881: what is written to a covered file of /proc does not reach the kernel."""
+    laboratory.keeper.tables = tables()
+    container, upper = await prepared(laboratory, 7)
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "file").touch()
+    (upper / "link").symlink_to("/proc/self" + ("/attr/exec" if kind == "file" else ""))
+    mounts = {
+        "tmpfs": (Mount(type="tmpfs", target="/link"),),
+        "bind": (Mount(type="bind", source=str(tmp_path / "directory"), target="/link"),),
+        "file": (Mount(type="bind", source=str(tmp_path / "file"), target="/link"),),
+        "hosts": (),
+    }[kind]
+    if kind == "hosts":
+        (upper / "etc").mkdir(exist_ok=True)
+        (upper / "etc/hosts").unlink(missing_ok=True)
+        (upper / "etc/hosts").symlink_to("/proc/self/attr/exec")
+    with pytest.raises(LaunchError, match="leads into /proc"):
+        await laboratory.run("true", id=container, mounts=mounts)
+
+
+@pytest.mark.parametrize("target", ["/proc/self", "/proc/self/attr", "/sys/kernel/mm"])
+async def test_of_proc_and_sys_nothing_is_copied_into_a_volume(
+    laboratory: Laboratory, tmp_path: Path, target: str
+) -> None:
+    """It would be what the engine's own process has there, and what is to be masked later."""
+    container, upper = await prepared(laboratory, 8)
+    (upper / "below").mkdir()
+    (upper / "below/link").symlink_to(target)
+    data = tmp_path / "volumes/new/_data"
+    data.mkdir(parents=True)
+    mounts = (Mount(type="volume", source="new", target="/below/link"),)
+    shim = None
+    with suppress(LaunchError):
+        shim = await laboratory.start("true", id=container, mounts=mounts, inputs={"volumes": {"new": data}})
+    if shim is not None:
+        await shim.wait()
+    assert not list(data.iterdir())
