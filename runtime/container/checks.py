@@ -79,6 +79,8 @@ def _checks(config: ContainerConfig) -> Iterator[tuple[str, Callable[[], object]
 def _check_working_dir(path: str) -> None:
     if path and not path.startswith("/"):
         raise InvalidArgument(f"the working directory {path!r} is invalid, it needs to be an absolute path")
+    if "\0" in path:
+        raise InvalidArgument("a working directory cannot contain a NUL byte")
 
 
 def _check_oom_score(score: int) -> None:

@@ -177,9 +177,13 @@ class Script:
         return self._base + _DATA + offset
 
     def text(self, text: str | bytes) -> int:
-        """The address of a string; of the same one for equal ones."""
+        """The address of a string; of the same one for equal ones. Raises OSError for one of which the kernel would
+        read the beginning only."""
         if (known := self._texts.get(text)) is None:
-            known = self._texts[text] = self.keep(os.fsencode(text) + b"\0")
+            encoded = os.fsencode(text)
+            if b"\0" in encoded:
+                raise OSError(errno.EINVAL, "embedded null byte")
+            known = self._texts[text] = self.keep(encoded + b"\0")
         return known
 
     def vector(self, items: Iterable[str | bytes]) -> int:

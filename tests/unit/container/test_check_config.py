@@ -66,6 +66,7 @@ def test_what_is_taken(options: dict[str, Any]) -> None:
         ({"mounts": (Mount(type="tmpfs", target="/x", options=("bogus",)),)}, "invalid option"),
         ({"user": "a:b:c"}, "invalid user"),
         ({"working_dir": "rel"}, "the working directory 'rel' is invalid, it needs to be an absolute path"),
+        ({"working_dir": "/a\0b"}, "a working directory cannot contain a NUL byte"),
         ({"oom_score_adj": 1001}, r"Invalid value 1001, range for oom score adj is \[-1000, 1000\]"),
         (
             {"resources": Resources(nano_cpus=2 * 10**9 + 1)},

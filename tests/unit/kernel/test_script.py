@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.kernel import script
+
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="needs an x86-64 machine")
 
 PROGRAM = """
@@ -57,6 +59,11 @@ assert run(lambda text: executing(text, "/bin/sh", "-c", 'test "$A$1" = bc', "sh
 assert run(lambda text: executing(text, "/bin/sh", "-c", "exit 5")) == 5
 assert silent()
 """)
+
+
+def test_no_string_is_cut_off() -> None:
+    with pytest.raises(OSError, match="null byte"):
+        script.Script().text("/data\0/more")
 
 
 def test_what_fails_is_told_by_its_row_and_error_and_nothing_follows() -> None:
