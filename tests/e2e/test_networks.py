@@ -478,6 +478,45 @@ def test_what_the_engine_refuses_has_its_place(composer: Composer, project: Proj
     composer.run("down", cwd=directory)
 
 
+OWN_ADDRESS = """
+services:
+  web:
+    image: composer.local/host
+    command: sleep infinity
+    stop_grace_period: 0s
+    environment: {GENERATION: "%s"}
+    networks: {front: {ipv4_address: 10.86.7.10}}
+networks:
+  front: {ipam: {config: [{subnet: 10.86.7.0/24}]}}
+"""
+
+
+def test_a_service_with_an_address_of_its_own_is_made_again(composer: Composer, project: Project) -> None:
+    composer.run("up", "-d", cwd=project.write(OWN_ADDRESS % "1"))
+    directory = project.write(OWN_ADDRESS % "2")
+    composer.run("up", "-d", cwd=directory)
+    said = composer.run(
+        "exec", "-T", "web", "sh", "-c", "echo $GENERATION; hostname -I", cwd=directory
+    ).stdout
+    assert said.split() == ["2", "10.86.7.10"]
+    project.write(
+        (OWN_ADDRESS % "3").replace("command:", "secrets: [gone]\n    command:") + SECRET_OF_NO_FILE
+    )
+    composer.run("up", "-d", cwd=directory, status=1)
+    project.write(OWN_ADDRESS % "2")
+    composer.run("up", "-d", cwd=directory)  # the one that was there, as it was
+    said = composer.run(
+        "exec", "-T", "web", "sh", "-c", "echo $GENERATION; hostname -I", cwd=directory
+    ).stdout
+    assert said.split() == ["2", "10.86.7.10"]
+    composer.run("down", cwd=directory)
+
+
+SECRET_OF_NO_FILE = """
+secrets:
+  gone: {file: ./gone}
+"""
+
 TALKING = """
 services:
   server:

@@ -283,9 +283,13 @@ class Up:
         carried = {} if self.request.renew_anon_volumes else dict(action.anonymous_volumes)
         if old.name == name:
             self.parts.containers.rename(old.id, f"{old.id[:12]}_{name}"[:255])
+        endpoints = old.endpoints
+        if any(asked.ipv4_address or asked.ipv6_address for asked in config.endpoints):
+            old.update(endpoints={})  # the new one asks for the same address
         try:
             container = await self._make(replica, config, carried)
         except BaseException:
+            old.update(endpoints=endpoints)
             if self.parts.containers.find_name(name) is None:
                 self.parts.containers.rename(old.id, name)
             raise
